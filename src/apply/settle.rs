@@ -1,0 +1,105 @@
+//! Finds out, by reading the organization, what became of operations whose answer was lost.
+
+use crate::model::{
+    Answer, Attribute, ExistingAccount, Kind, ManagedAccount, Operation, OperationId, Timestamp,
+    fold,
+};
+use crate::org::{ApiError, Reader};
+use crate::snapshot::{Answered, Journal, SnapshotError, Unanswered};
+
+/// What reading showed of one operation.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The operation.
+    pub id: OperationId,
+    /// The operation as it was sent.
+    pub operation: Operation,
+    /// What became of it.
+    pub settled: Settled,
+}
+
+/// What became of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It took effect.
+    Done(Answer),
+    /// It did not, or not wholly: the next plan does what is missing.
+    NotDone,
+}
+
+/// Reads what became of these operations. Nothing is written.
+pub async fn settle(
+    reader: &Reader,
+    unanswered: Vec<Unanswered>,
+) -> Result<Vec<Settlement>, ApiError> {
+    let mut settlements = Vec::with_capacity(unanswered.len());
+    for Unanswered { id, operation } in unanswered {
+        let found = match (&operation.kind, &operation.target) {
+            // Reading cannot tell a requested deletion from a deactivation. The next plan asks
+            // for it again, and then a conflict means that it is under way.
+            (Kind::Delete, _) => None,
+            (Kind::Create, _) | (_, None) => reader.by_external_id(&operation.key).await?,
+            (_, Some(target)) => reader.by_scim_id(&target.scim_id).await?,
+        };
+        let settled = match found {
+            Some(account) if took_effect(&operation, &account) => Settled::Done(Answer {
+                scim_id: account.scim_id,
+                account_id: account.account_id,
+                request_id: None,
+            }),
+            _ => Settled::NotDone,
+        };
+        settlements.push(Settlement {
+            id,
+            operation,
+            settled,
+        });
+    }
+    Ok(settlements)
+}
+
+/// Whether the account is as the operation wanted it. The API may write an address in lower
+/// case.
+fn took_effect(operation: &Operation, account: &ExistingAccount) -> bool {
+    let is_ours = account.external_id.as_ref() == Some(&operation.key);
+    is_ours
+        && account.active == operation.active.1
+        && Attribute::ALL.into_iter().all(|attribute| {
+            let theirs = account.profile.get(attribute);
+            match operation.after.get(attribute) {
+                Some(ours) if attribute.is_unique() => {
+                    theirs.is_some_and(|theirs| fold(theirs) == fold(ours))
+                }
+                Some(ours) => theirs == Some(ours),
+                // What the operation did not take away may be somebody else's.
+                None => theirs.is_none() || operation.before.get(attribute).is_none(),
+            }
+        })
+}
+
+impl Settlement {
+    /// The account's row, if the operation took effect.
+    pub fn account(&self, now: Timestamp) -> Option<ManagedAccount> {
+        match &self.settled {
+            Settled::Done(answer) => Some(self.operation.account_after(answer, now)),
+            Settled::NotDone => None,
+        }
+    }
+
+    /// Records in the journal what reading showed.
+    pub async fn record(&self, journal: &mut Journal, now: Timestamp) -> Result<(), SnapshotError> {
+        match &self.settled {
+            Settled::Done(answer) => {
+                let answered = Answered {
+                    id: self.id,
+                    result: Ok(answer.clone()),
+                };
+                journal
+                    .answer(&[(answered, &self.operation)], now)
+                    .await
+                    .map(|_| ())
+            }
+            Settled::NotDone => journal.leave(&[self.id]).await,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `dirsyncd check`: each thing that a run needs, checked and told.
+
+use std::path::Path;
+
+use clap::Args;
+
+use super::{ConfigArgument, Exit, Failure, load, print, start_log};
+use crate::config::{Config, LogFormat, Source, SourceKind};
+use crate::directory;
+use crate::mapping::Mapping;
+use crate::model::Complete;
+use crate::org::{ApiError, Reader};
+use crate::snapshot::{Snapshot, SnapshotError};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let setup = load(&arguments.config)?;
+    start_log("error", LogFormat::Text);
+    let mut report = Report { failed: 0 };
+    let config = &setup.config;
+    report.tell(
+        "configuration",
+        Ok::<_, String>(config.path.display().to_string()),
+    );
+    report.tell("database", database(config).await);
+    for (source, mapping) in setup.sources() {
+        let name = format!("source `{}`", source.name);
+        match directory::probe(source).await {
+            Ok(Some(info)) => {
+                let vendor = if info.vendor.is_empty() {
+                    "the server"
+                } else {
+                    &info.vendor
+                };
+                let contexts = info.contexts.join(", ");
+                report.tell(
+                    &name,
+                    Ok::<_, String>(format!("bound to {vendor} ({contexts})")),
+                );
+            }
+            Ok(None) => {}
+            Err(error) => {
+                report.tell(&name, Err::<String, _>(error));
+                continue;
+            }
+        }
+        let found = search(source, mapping).await;
+        report.tell(&name, found);
+    }
+    match Reader::new(&config.organization) {
+        Err(error) => report.tell("API keys", Err::<String, _>(error)),
+        Ok(reader) => {
+            report.tell("provisioning API", provisioning(&reader).await);
+            if config.organization.admin_key.is_some() {
+                let name = reader.organization_name().await;
+                report.tell(
+                    "organization API",
+                    name.map(|name| format!("organization {name}")),
+                );
+            }
+        }
+    }
+    if report.failed > 0 {
+        print(&format!("{} of the checks failed\n", report.failed));
+        return Ok(Exit::Failed);
+    }
+    print("all is well; `dirsyncd plan` shows what a sync would do\n");
+    Ok(Exit::Done)
+}
+
+struct Report {
+    failed: usize,
+}
+
+impl Report {
+    fn tell<E: std::fmt::Display>(&mut self, what: &str, result: Result<String, E>) {
+        match result {
+            Ok(found) => print(&format!("ok    {what}: {found}\n")),
+            Err(error) => {
+                self.failed += 1;
+                print(&format!("FAIL  {what}: {error}\n"));
+            }
+        }
+    }
+}
+
+async fn database(config: &Config) -> Result<String, String> {
+    let path = &config.database;
+    let in_words = |error: SnapshotError| error.to_string();
+    let mut snapshot = Snapshot::open_for_reading(path).await.map_err(in_words)?;
+    let population = snapshot.population().await;
+    snapshot.close().await.map_err(in_words)?;
+    let population = population.map_err(in_words)?;
+    writable(path).map_err(|error| {
+        let message = error.to_string();
+        SnapshotError::ReadOnly {
+            path: path.clone(),
+            message,
+        }
+        .to_string()
+    })?;
+    Ok(format!(
+        "{} managed accounts, {} of them active",
+        population.all, population.active
+    ))
+}
+
+/// Whether the database can be written, found out without writing to it.
+fn writable(path: &Path) -> std::io::Result<()> {
+    if path.exists() {
+        std::fs::OpenOptions::new().append(true).open(path)?;
+    }
+    // SQLite makes its journal beside the database.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(|_| ())
+}
+
+async fn search(source: &Source, mapping: &Mapping) -> Result<String, String> {
+    let (mut mapped, mut unmapped, mut first) = (0_u64, 0_u64, None);
+    let end = directory::pull(
+        source,
+        &mapping.attributes(),
+        &mut |entry| match mapping.map(&entry) {
+            Ok(_) => mapped += 1,
+            Err(problem) => {
+                unmapped += 1;
+                first.get_or_insert(problem);
+            }
+        },
+    )
+    .await
+    .map_err(|error| error.to_string())?;
+    if end.entries == 0 {
+        return Err("the search finds no entry: check base, scope and filter, and what the bind DN may read".to_owned());
+    }
+    let mut text = format!("{} entries, {mapped} people can be mapped", end.entries);
+    if let Some(problem) = first {
+        text += &format!(
+            ", {unmapped} cannot (the first: {}: {})",
+            problem.dn, problem.problem
+        );
+    }
+    match Complete::attest(end) {
+        Ok(_) => {}
+        Err(incomplete) => text += &format!("; {incomplete}"),
+    }
+    if let SourceKind::Ldif(path) = &source.kind {
+        text += &format!(" (file {})", path.display());
+    }
+    Ok(text)
+}
+
+async fn provisioning(reader: &Reader) -> Result<String, ApiError> {
+    let capabilities = reader.capabilities().await?;
+    let patch = if capabilities.patch {
+        ""
+    } else {
+        ", but it does not support PATCH"
+    };
+    Ok(format!("the key is accepted{patch}"))
+}

@@ -1,0 +1,215 @@
+//! The command line: arguments, exit codes, one file a verb; no logic.
+//!
+//! Floor 5.
+
+mod check;
+mod demo;
+mod plan;
+mod progress;
+mod run;
+mod simulate;
+mod sync;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::apply::Shutdown;
+use crate::config::{Config, LogFormat};
+use crate::run::{RunError, Setup};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done; a dry run was made, or nothing was to do
+   1  failed; nothing was changed unless the message says so
+   2  wrong usage or configuration
+   3  something was refused or is held by a guard; the safe rest was done
+   4  some operations failed; the next run tries them again
+  10  changes are pending (only `plan --detailed-exitcode`)";
+
+/// Keeps the managed accounts of an Atlassian Cloud organization in step with an LDAP directory.
+#[derive(Parser)]
+#[command(name = "dirsyncd", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Show what a sync would do; changes nothing anywhere
+    #[command(after_help = EXIT_CODES)]
+    Plan(plan::Arguments),
+    /// Sync once
+    #[command(after_help = EXIT_CODES)]
+    Sync(sync::Arguments),
+    /// Run as a daemon: sync on the schedule of the configuration until SIGTERM or SIGINT
+    #[command(after_help = EXIT_CODES)]
+    Run(run::Arguments),
+    /// Check configuration, directory, API keys and database, and tell about each
+    #[command(after_help = EXIT_CODES)]
+    Check(check::Arguments),
+    /// Serve a simulator of the organization's admin API
+    Simulate(simulate::Arguments),
+    /// Show dirsyncd at work on a made-up company; needs no server, account or network
+    Demo(demo::Arguments),
+}
+
+#[derive(Args)]
+struct ConfigArgument {
+    /// The configuration file
+    #[arg(
+        short,
+        long = "config",
+        value_name = "FILE",
+        default_value = "/etc/dirsyncd/config.toml",
+        env = "DIRSYNCD_CONFIG"
+    )]
+    path: PathBuf,
+}
+
+/// The documented exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    Refused = 3,
+    SomeFailed = 4,
+    Pending = 10,
+}
+
+/// What ends a verb early.
+struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    fn usage(error: impl std::fmt::Display) -> Self {
+        Failure {
+            exit: Exit::Usage,
+            message: error.to_string(),
+        }
+    }
+
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Failure {
+            exit: Exit::Failed,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let exit = match error {
+            RunError::Refused(_) => Exit::Refused,
+            RunError::Stopped => Exit::Done,
+            RunError::Directory { .. }
+            | RunError::Api(_)
+            | RunError::Snapshot(_)
+            | RunError::NoPatch => Exit::Failed,
+        };
+        Failure {
+            exit,
+            message: error.to_string(),
+        }
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Fails only when a provider is installed already, which is then as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(verb(cli.verb)),
+        Err(error) => Err(Failure::failed(format!("cannot start: {error}"))),
+    };
+    let exit = result.unwrap_or_else(|failure| {
+        let _ = writeln!(std::io::stderr(), "dirsyncd: {}", failure.message);
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+async fn verb(verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Plan(arguments) => Box::pin(plan::run(arguments)).await,
+        Verb::Sync(arguments) => Box::pin(sync::run(arguments)).await,
+        Verb::Run(arguments) => Box::pin(run::run(arguments)).await,
+        Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
+        Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
+        Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+    }
+}
+
+/// Reads the configuration and compiles its mappings.
+fn load(argument: &ConfigArgument) -> Result<Setup, Failure> {
+    let config = Config::load(&argument.path).map_err(Failure::usage)?;
+    // A fault in a mapping is told with its place in the file.
+    let source = config.clone();
+    let setup = Setup::new(config)
+        .map_err(|error| Failure::usage(source.invalid(error.span.clone(), error.to_string())))?;
+    for source in &setup.config.sources {
+        if let crate::config::SourceKind::Ldap(server) = &source.kind
+            && server.plaintext
+        {
+            say(&format!(
+                "dirsyncd: warning: `plaintext = true`: entries and the password of the bind cross the network to {} readable by anyone\n",
+                server.url
+            ));
+        }
+    }
+    Ok(setup)
+}
+
+/// Starts logging, to standard error. `DIRSYNCD_LOG` goes before `level`.
+fn start_log(level: &str, format: LogFormat) {
+    let level = std::env::var("DIRSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // Fails only when a subscriber is there already, as in tests.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes what is not a result to standard error.
+fn say(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A shutdown that SIGTERM and SIGINT ask for.
+fn shutdown_on_signals() -> Result<Shutdown, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let cannot = |error| Failure::failed(format!("cannot listen for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let (sender, shutdown) = Shutdown::new();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // The receiver is gone only when the program ends anyway.
+        let _ = sender.send(true);
+        std::future::pending::<()>().await;
+    });
+    Ok(shutdown)
+}

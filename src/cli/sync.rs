@@ -1,0 +1,51 @@
+//! `dirsyncd sync`: one run.
+
+use clap::Args;
+
+use super::progress::Progress;
+use super::{ConfigArgument, Exit, Failure, load, print, shutdown_on_signals, start_log};
+use crate::apply::{Control, EndedBy};
+use crate::config::LogFormat;
+use crate::report::{self, Detail};
+use crate::run::{Finished, sync};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Show at most N people a group
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let setup = load(&arguments.config)?;
+    start_log("error", LogFormat::Text);
+    let stop = shutdown_on_signals()?;
+    let progress = Progress::new();
+    let control = Control {
+        watch: &progress,
+        stop,
+        now: &chrono::Utc::now,
+    };
+    let finished = sync(&setup, "sync", &control).await;
+    progress.finish();
+    let finished = finished?;
+    let detail = Detail {
+        limit: arguments.limit,
+    };
+    print(&report::text(&finished.plan, detail));
+    print(&report::applied(&finished.applied, detail));
+    Ok(exit(&finished))
+}
+
+fn exit(Finished { plan, applied, .. }: &Finished) -> Exit {
+    let broke_off = matches!(applied.ended_by, Some(EndedBy::Error(_)));
+    if !applied.failed.is_empty() || broke_off {
+        Exit::SomeFailed
+    } else if plan.needs_attention() {
+        Exit::Refused
+    } else {
+        Exit::Done
+    }
+}

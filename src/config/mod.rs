@@ -1,0 +1,209 @@
+//! The typed configuration: what `config.toml` may say, checked as it is read.
+//!
+//! Floor 0. Every error names file, line and column, what was wrong and what to do. Relative
+//! paths are relative to the folder of the configuration file.
+
+mod error;
+mod file;
+mod rule;
+mod schedule;
+mod secret;
+mod source;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+pub use error::ConfigError;
+pub use rule::{MappingTarget, PlacedRule, Rule};
+pub use schedule::{Schedule, ScheduleError};
+pub use secret::{SecretError, SecretRef};
+pub use source::{Ldap, Preset, Search, Source, SourceKind, WithoutMail};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that it was read from.
+    pub path: PathBuf,
+    /// The organization and its API.
+    pub organization: Organization,
+    /// The SQLite database with the snapshot and the journal.
+    pub database: PathBuf,
+    /// Where the people come from, in order of precedence.
+    pub sources: Vec<Source>,
+    /// What happens to people who leave, are disabled or return.
+    pub policy: Policy,
+    /// How much a run may change without being asked.
+    pub guards: Guards,
+    /// When the daemon runs.
+    pub schedule: Option<Schedule>,
+    /// What is logged, and how.
+    pub log: Log,
+    text: Arc<str>,
+}
+
+/// The organization and how its API is reached.
+#[derive(Clone, Debug)]
+pub struct Organization {
+    /// The organization's id.
+    pub id: String,
+    /// The id of the provisioning (SCIM) directory.
+    pub directory: String,
+    /// The root of the API, `https://api.atlassian.com` unless told otherwise.
+    pub api: url::Url,
+    /// The key of the provisioning directory.
+    pub scim_key: SecretRef,
+    /// The organization's admin key; needed for deletions.
+    pub admin_key: Option<SecretRef>,
+    /// A CA bundle in PEM to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The longest that one request may take.
+    pub timeout: std::time::Duration,
+}
+
+/// What happens to the accounts of people who leave or are disabled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What becomes of the account of a person who has left the directory.
+    pub on_leave: Departure,
+    /// What becomes of the account of a person whom the directory disables.
+    pub on_disabled: Departure,
+    /// How long after leaving the account is deleted for good; never when `None`.
+    pub delete_after: Option<TimeDelta>,
+    /// Whether accounts that the organization already has are taken over.
+    pub adopt: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            on_leave: Departure::Deactivate,
+            on_disabled: Departure::Deactivate,
+            delete_after: None,
+            adopt: true,
+        }
+    }
+}
+
+/// What a departure does to the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Departure {
+    /// Login is turned off.
+    Deactivate,
+    /// Nothing.
+    Keep,
+}
+
+/// The limits beyond which operations are held instead of applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guards {
+    /// Deactivations, against the active accounts.
+    pub deactivate: Limit,
+    /// Deletions, against all accounts that are not deleted.
+    pub delete: Limit,
+    /// Changes of e-mail address or user name, against the active accounts.
+    pub change_email: Limit,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Guards {
+            deactivate: Limit {
+                always: 5,
+                percent: Some(10.0),
+                at_most: None,
+            },
+            delete: Limit {
+                always: 3,
+                percent: Some(2.0),
+                at_most: None,
+            },
+            change_email: Limit {
+                always: 5,
+                percent: Some(10.0),
+                at_most: None,
+            },
+        }
+    }
+}
+
+/// One limit: up to `always` is allowed in any case; beyond that neither `percent` of the
+/// population nor `at_most` may be exceeded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// So many are allowed whatever their share, so that small directories stay usable.
+    pub always: u64,
+    /// The largest allowed share of the population, 0 to 100.
+    pub percent: Option<f64>,
+    /// The largest allowed number.
+    pub at_most: Option<u64>,
+}
+
+impl Limit {
+    /// The largest number that is allowed in this population; `None` when there is no limit.
+    pub fn allowed(&self, population: u64) -> Option<u64> {
+        // Rounded down: 10 % of 59 allows 5. Counts of accounts are far below 2^52, where an
+        // f64 is exact.
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
+        let share = self
+            .percent
+            .map(|percent| (population as f64 * percent / 100.0).floor() as u64);
+        let limit = match (share, self.at_most) {
+            (None, None) => return None,
+            (Some(one), None) | (None, Some(one)) => one,
+            (Some(share), Some(at_most)) => share.min(at_most),
+        };
+        Some(limit.max(self.always))
+    }
+}
+
+/// Logging.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A filter as `tracing-subscriber` takes it, such as `info` or `dirsyncd=debug`.
+    pub level: String,
+    /// The form of the lines.
+    pub format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads and checks the configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a configuration file; `path` is for messages and relative paths.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        file::parse(path, text)
+    }
+
+    /// An error at a place in the file, for what is found wrong after it was read.
+    pub fn invalid(&self, span: Option<std::ops::Range<usize>>, what: String) -> ConfigError {
+        error::Invalid::new(&self.path, &self.text, span, what).into()
+    }
+
+    /// Whether runs may delete accounts.
+    pub fn deletes(&self) -> bool {
+        self.policy.delete_after.is_some()
+    }
+}

@@ -1,0 +1,108 @@
+//! Where a secret is: never in the configuration itself.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+/// Where to read a secret: a file, an environment variable or a systemd credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretRef {
+    /// A file that holds nothing else; one line end at its end is dropped.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// A credential that systemd passes (`LoadCredential=` in systemd.exec(5)).
+    Credential(String),
+}
+
+/// Why a secret could not be read. Its value is never part of the message.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file could not be read.
+    #[error("cannot read the secret file {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The variable is not set, or not text.
+    #[error("the environment variable {0}, which should hold a secret, is not set")]
+    Env(String),
+    /// No credentials folder was passed.
+    #[error(
+        "the systemd credential `{0}` is not there: CREDENTIALS_DIRECTORY is not set; add `LoadCredential={0}:FILE` to the unit, or use `file = …` outside systemd"
+    )]
+    NoCredentials(String),
+    /// The secret is empty or more than one line.
+    #[error("{0} must hold one line with the secret and nothing else")]
+    NotOneLine(String),
+}
+
+impl SecretRef {
+    /// Reads the secret.
+    pub fn read(&self) -> Result<SecretString, SecretError> {
+        let text = match self {
+            SecretRef::File(path) => read_file(path)?,
+            SecretRef::Env(name) => {
+                std::env::var(name).map_err(|_| SecretError::Env(name.clone()))?
+            }
+            SecretRef::Credential(name) => {
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
+                    .ok_or_else(|| SecretError::NoCredentials(name.clone()))?;
+                read_file(&Path::new(&folder).join(name))?
+            }
+        };
+        let secret = text.strip_suffix('\n').unwrap_or(&text);
+        let secret = secret.strip_suffix('\r').unwrap_or(secret);
+        if secret.is_empty() || secret.contains(['\n', '\r', '\0']) {
+            return Err(SecretError::NotOneLine(self.to_string()));
+        }
+        Ok(SecretString::from(secret))
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, SecretError> {
+    std::fs::read_to_string(path).map_err(|source| SecretError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+impl std::fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SecretRef::File(path) => write!(f, "the file {}", path.display()),
+            SecretRef::Env(name) => write!(f, "the environment variable {name}"),
+            SecretRef::Credential(name) => write!(f, "the systemd credential {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    #[test]
+    fn a_secret_is_one_line_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for (content, secret) in [
+            ("s3cret\n", Some("s3cret")),
+            ("s3cret", Some("s3cret")),
+            ("with space \r\n", Some("with space ")),
+            ("", None),
+            ("\n", None),
+            ("a\nb\n", None),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let read = SecretRef::File(path.clone()).read();
+            assert_eq!(
+                read.ok().map(|s| s.expose_secret().to_owned()).as_deref(),
+                secret
+            );
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One source of people: an LDAP directory or an LDIF file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{MappingTarget, PlacedRule, SecretRef};
+use crate::model::{Dn, Filter, Scope, SourceName};
+
+/// One source of people.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name in reports and in the snapshot. Renaming a source makes its people another
+    /// source's, so nobody departs because of it.
+    pub name: SourceName,
+    /// Where the entries are.
+    pub kind: SourceKind,
+    /// Which entries are people.
+    pub search: Search,
+    /// The attribute with the immutable key.
+    pub key: String,
+    /// What to make of a person without an e-mail address.
+    pub without_mail: WithoutMail,
+    /// What the account's attributes are made from.
+    pub mapping: BTreeMap<MappingTarget, PlacedRule>,
+}
+
+/// Where the entries are.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// A directory server.
+    Ldap(Ldap),
+    /// A file as `slapcat` or `ldapsearch -LLL` write it (RFC 2849).
+    Ldif(PathBuf),
+}
+
+/// How a directory server is reached.
+#[derive(Clone, Debug)]
+pub struct Ldap {
+    /// `ldaps://host[:636]`, or `ldap://host[:389]` with StartTLS.
+    pub url: url::Url,
+    /// Whether `ldap://` goes without StartTLS: the password crosses the network readable.
+    pub plaintext: bool,
+    /// A CA bundle in PEM to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Who binds (simple bind) and where the password is; `None` binds anonymously.
+    pub bind: Option<(String, SecretRef)>,
+    /// Entries a page (RFC 2696).
+    pub page_size: u32,
+    /// The longest wait for the connection and for each entry.
+    pub timeout: Duration,
+}
+
+/// Which entries are people.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// The search bases, as written and parsed.
+    pub bases: Vec<(String, Dn)>,
+    /// How far below a base.
+    pub scope: Scope,
+    /// The search filter (RFC 4515), as written.
+    pub filter_text: String,
+    /// The search filter, for sources that have no server to apply it.
+    pub filter: Filter,
+}
+
+/// What to make of a person without an e-mail address, for whom there can be no account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WithoutMail {
+    /// Refuse the person: told as a problem, exit code 3.
+    Refuse,
+    /// Skip the person: told, and no problem.
+    Skip,
+}
+
+/// What a preset brings: filter, key and mapping of a kind of directory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// The search filter.
+    pub filter: String,
+    /// The attribute with the immutable key.
+    pub key: String,
+    /// The mapping; names are checked like those of the configuration.
+    pub(super) mapping: BTreeMap<String, super::Rule>,
+}
+
+impl Preset {
+    /// The presets by name, in the form that a user can read and copy from.
+    pub const ALL: [(&'static str, &'static str); 4] = [
+        ("openldap", include_str!("presets/openldap.toml")),
+        (
+            "active-directory",
+            include_str!("presets/active-directory.toml"),
+        ),
+        ("389ds", include_str!("presets/389ds.toml")),
+        ("freeipa", include_str!("presets/freeipa.toml")),
+    ];
+
+    /// The text of the preset of this name.
+    pub fn text(name: &str) -> Option<&'static str> {
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| *text)
+    }
+}

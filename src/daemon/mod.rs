@@ -1,0 +1,111 @@
+//! The daemon: syncs on a cron schedule until it is asked to stop.
+//!
+//! Floor 4. There is one loop, so no two runs are ever under way at once; that another process
+//! is not at work either, the journal's lock sees to.
+
+use std::time::Duration;
+
+use crate::apply::{Control, EndedBy, Shutdown, Unwatched};
+use crate::config::Schedule;
+use crate::model::Timestamp;
+use crate::report::summary_line;
+use crate::run::{Finished, RunError, Setup, sync};
+use crate::snapshot::{Journal, SnapshotError};
+
+/// How often the wall clock is looked at while waiting, so that a suspended machine or a
+/// corrected clock does not move a run by more than this.
+const LOOK: Duration = Duration::from_secs(20);
+
+/// Runs until `stop` is requested; the operation in flight is finished then. A run that fails
+/// is logged, and the next one is tried.
+pub async fn run(setup: &Setup, schedule: &Schedule, stop: Shutdown) -> Result<(), SnapshotError> {
+    // A database that cannot be used is told at the start, not in the middle of the night.
+    Journal::open(&setup.config.database).await?.close().await?;
+    notify(&[sd_notify::NotifyState::Ready]);
+    while let Some(due) = schedule.next_after(chrono::Utc::now()) {
+        tracing::info!(%due, %schedule, "waiting for the next run");
+        if wait(schedule, due, &stop).await == Wake::Stop {
+            break;
+        }
+        let control = Control {
+            watch: &Unwatched,
+            stop: stop.clone(),
+            now: &chrono::Utc::now,
+        };
+        log(sync(setup, "schedule", &control).await);
+        if stop.requested() {
+            break;
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+#[derive(PartialEq)]
+enum Wake {
+    Due,
+    Stop,
+}
+
+/// Waits for the wall clock to reach `due`. When it is set back, the schedule is asked anew.
+async fn wait(schedule: &Schedule, mut due: Timestamp, stop: &Shutdown) -> Wake {
+    let mut last = chrono::Utc::now();
+    loop {
+        let now = chrono::Utc::now();
+        if now >= due {
+            return Wake::Due;
+        }
+        if now < last {
+            due = schedule.next_after(now).unwrap_or(due);
+        }
+        last = now;
+        let rest = (due - now).to_std().unwrap_or_default();
+        tokio::select! {
+            () = tokio::time::sleep(rest.min(LOOK)) => {}
+            () = stop.wait() => return Wake::Stop,
+        }
+    }
+}
+
+fn log(result: Result<Finished, RunError>) {
+    match result {
+        Ok(Finished { run, plan, applied }) => {
+            for hold in &plan.holds {
+                tracing::warn!(%run, "held: {hold}");
+            }
+            for suspension in &plan.suspensions {
+                tracing::warn!(
+                    %run,
+                    source = suspension.source.as_str(),
+                    absent = suspension.absent,
+                    "not believed to have left: {}",
+                    suspension.why
+                );
+            }
+            for refusal in &plan.refusals {
+                tracing::warn!(%run, dn = refusal.dn, "refused: {}", refusal.why);
+            }
+            if let Some(EndedBy::Error(error)) = &applied.ended_by {
+                tracing::error!(%run, "the run ended early: {error}");
+            }
+            tracing::info!(
+                %run,
+                done = applied.done,
+                failed = applied.failed.len(),
+                left = applied.left,
+                "{}",
+                summary_line(&plan)
+            );
+        }
+        Err(RunError::Stopped) => tracing::info!("the run was stopped before anything was sent"),
+        Err(error) => tracing::error!("the run failed: {error}"),
+    }
+}
+
+/// Tells systemd, where there is one (sd_notify(3)).
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

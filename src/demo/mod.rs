@@ -1,0 +1,5 @@
+//! The demo: a made-up company to rehearse with.
+
+pub mod people;
+
+pub use people::{Change, Company};

@@ -1,0 +1,17 @@
+//! dirsyncd keeps the managed accounts of an Atlassian Cloud organization in step with an LDAP
+//! directory. `ARCHITECTURE.md` is the map.
+
+pub mod apply;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod directory;
+pub mod mapping;
+pub mod model;
+pub mod org;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod simulator;
+pub mod snapshot;

@@ -1,0 +1,198 @@
+//! The attributes of an account that dirsyncd manages.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One managed attribute of an account: the ones of the organization's published SCIM schemas
+/// (core User and the enterprise extension), under the names that the configuration, the plan
+/// and the reports use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Attribute {
+    /// `userName`: unique in the provisioning directory, usually the e-mail address.
+    UserName,
+    /// The one primary work address in `emails`; its domain must be verified.
+    Email,
+    /// `displayName`
+    DisplayName,
+    /// `name.formatted`
+    FormattedName,
+    /// `name.givenName`
+    GivenName,
+    /// `name.middleName`
+    MiddleName,
+    /// `name.familyName`
+    FamilyName,
+    /// `name.honorificPrefix`
+    HonorificPrefix,
+    /// `name.honorificSuffix`
+    HonorificSuffix,
+    /// `nickName`
+    NickName,
+    /// `title`
+    Title,
+    /// `preferredLanguage`
+    PreferredLanguage,
+    /// `timezone`
+    Timezone,
+    /// The work number in `phoneNumbers`
+    PhoneNumber,
+    /// `organization` of the enterprise extension
+    Organization,
+    /// `department` of the enterprise extension
+    Department,
+}
+
+impl Attribute {
+    /// Every attribute, in the order in which reports list them.
+    pub const ALL: [Attribute; 16] = [
+        Attribute::UserName,
+        Attribute::Email,
+        Attribute::DisplayName,
+        Attribute::FormattedName,
+        Attribute::GivenName,
+        Attribute::MiddleName,
+        Attribute::FamilyName,
+        Attribute::HonorificPrefix,
+        Attribute::HonorificSuffix,
+        Attribute::NickName,
+        Attribute::Title,
+        Attribute::PreferredLanguage,
+        Attribute::Timezone,
+        Attribute::PhoneNumber,
+        Attribute::Organization,
+        Attribute::Department,
+    ];
+
+    /// The name in the configuration and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Attribute::UserName => "userName",
+            Attribute::Email => "email",
+            Attribute::DisplayName => "displayName",
+            Attribute::FormattedName => "formattedName",
+            Attribute::GivenName => "givenName",
+            Attribute::MiddleName => "middleName",
+            Attribute::FamilyName => "familyName",
+            Attribute::HonorificPrefix => "honorificPrefix",
+            Attribute::HonorificSuffix => "honorificSuffix",
+            Attribute::NickName => "nickName",
+            Attribute::Title => "title",
+            Attribute::PreferredLanguage => "preferredLanguage",
+            Attribute::Timezone => "timezone",
+            Attribute::PhoneNumber => "phoneNumber",
+            Attribute::Organization => "organization",
+            Attribute::Department => "department",
+        }
+    }
+
+    /// Whether an account cannot exist without it (contract section 7: `userName` and one
+    /// primary e-mail address are required).
+    pub fn is_required(self) -> bool {
+        matches!(self, Attribute::UserName | Attribute::Email)
+    }
+
+    /// Whether its value must belong to one account only, compared case-folded.
+    pub fn is_unique(self) -> bool {
+        self.is_required()
+    }
+
+    /// The longest value that the API takes, in characters. The name of an account is limited
+    /// by the user-management API's `name` (100); for the others 255 is the common limit.
+    pub fn max_chars(self) -> usize {
+        match self {
+            Attribute::DisplayName => 100,
+            Attribute::NickName => 30,
+            _ => 255,
+        }
+    }
+}
+
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// No managed attribute has this name.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not an attribute of an account")]
+pub struct UnknownAttribute(String);
+
+impl FromStr for Attribute {
+    type Err = UnknownAttribute;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Attribute::ALL
+            .into_iter()
+            .find(|attribute| attribute.name() == text)
+            .ok_or_else(|| UnknownAttribute(text.to_owned()))
+    }
+}
+
+/// The values of an account's managed attributes. An attribute without a value is not there;
+/// an empty text is no value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Profile(BTreeMap<Attribute, String>);
+
+impl Profile {
+    /// The value of an attribute.
+    pub fn get(&self, attribute: Attribute) -> Option<&str> {
+        self.0.get(&attribute).map(String::as_str)
+    }
+
+    /// Sets a value; an empty one takes the attribute away.
+    pub fn set(&mut self, attribute: Attribute, value: impl Into<String>) {
+        let value = value.into();
+        if value.is_empty() {
+            self.0.remove(&attribute);
+        } else {
+            self.0.insert(attribute, value);
+        }
+    }
+
+    /// All values in the order of [`Attribute::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (Attribute, &str)> {
+        self.0
+            .iter()
+            .map(|(attribute, value)| (*attribute, value.as_str()))
+    }
+
+    /// Keeps only the attributes that the test lets through.
+    pub fn retain(&mut self, mut keep: impl FnMut(Attribute) -> bool) {
+        self.0.retain(|attribute, _| keep(*attribute));
+    }
+
+    /// The name that a person would know the account by: display name, else e-mail, else
+    /// user name.
+    pub fn label(&self) -> &str {
+        [
+            Attribute::DisplayName,
+            Attribute::Email,
+            Attribute::UserName,
+        ]
+        .into_iter()
+        .find_map(|attribute| self.get(attribute))
+        .unwrap_or("(no name)")
+    }
+}
+
+impl FromIterator<(Attribute, String)> for Profile {
+    fn from_iter<T: IntoIterator<Item = (Attribute, String)>>(values: T) -> Self {
+        let mut profile = Profile::default();
+        for (attribute, value) in values {
+            profile.set(attribute, value);
+        }
+        profile
+    }
+}
+
+/// Folds case, for values that the other side compares without it (`userName`, e-mail:
+/// `caseExact` false in the published schema).
+pub fn fold(text: &str) -> String {
+    text.to_lowercase()
+}

@@ -1,0 +1,170 @@
+//! One LDAP entry as read from a server or an LDIF file.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, str};
+
+/// One LDAP entry as read: its DN and its attributes, values as octets (RFC 4511 section 4.5.2).
+///
+/// Attribute descriptions are compared without regard to case (RFC 4512 section 2.5) and so kept in lower case;
+/// options (`cn;lang-de`, `usercertificate;binary`) are a part of the description.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    dn: String,
+    attributes: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+/// A value that should be text is not UTF-8 (RFC 4517 section 3.3.6, Directory String).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "entry {dn:?}: a value of {attribute} is not UTF-8 text; map another attribute, or correct it in the directory"
+)]
+pub struct NotText {
+    /// The DN of the entry.
+    pub dn: String,
+    /// The attribute, as it was asked for.
+    pub attribute: String,
+}
+
+impl Entry {
+    /// An entry without attributes.
+    pub fn new(dn: impl Into<String>) -> Self {
+        Self {
+            dn: dn.into(),
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a value to an attribute, after those it already has.
+    pub fn push(&mut self, name: &str, value: Vec<u8>) {
+        let name = lower(name);
+        // Not the entry API of the map: it wants an owned key even where the attribute is already there, and a group
+        // has thousands of values under one name.
+        match self.attributes.get_mut(name.as_ref()) {
+            Some(values) => values.push(value),
+            None => {
+                self.attributes.insert(name.into_owned(), vec![value]);
+            }
+        }
+    }
+
+    /// The distinguished name, as it was read.
+    pub fn dn(&self) -> &str {
+        &self.dn
+    }
+
+    /// The values of an attribute in the order they were read; none when it is absent.
+    pub fn values(&self, name: &str) -> &[Vec<u8>] {
+        self.attributes
+            .get(lower(name).as_ref())
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The values of an attribute as text.
+    ///
+    /// # Errors
+    /// [`NotText`] when one of them is not UTF-8.
+    pub fn texts(&self, name: &str) -> Result<Vec<&str>, NotText> {
+        self.values(name)
+            .iter()
+            .map(|value| self.decode(name, value))
+            .collect()
+    }
+
+    /// The first value of an attribute as text.
+    ///
+    /// # Errors
+    /// [`NotText`] when it is not UTF-8.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, NotText> {
+        self.values(name)
+            .first()
+            .map(|value| self.decode(name, value))
+            .transpose()
+    }
+
+    /// The attribute descriptions in lower case, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.keys().map(String::as_str)
+    }
+
+    fn decode<'v>(&self, name: &str, value: &'v [u8]) -> Result<&'v str, NotText> {
+        str::from_utf8(value).map_err(|_| NotText {
+            dn: self.dn.clone(),
+            attribute: name.to_owned(),
+        })
+    }
+}
+
+/// Shows the DN and how many values each attribute has, never a value: an entry may carry `userPassword`, and a debug
+/// line must not.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = self.attributes.iter().map(|(k, v)| (k, v.len()));
+        write!(f, "Entry {:?} ", self.dn)?;
+        f.debug_map().entries(counts).finish()
+    }
+}
+
+/// Lower case of an attribute description, which is ASCII; free when it is that already.
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_case() {
+        let mut entry = Entry::new("cn=a");
+        entry.push("Mail", b"a@example.org".to_vec());
+        entry.push("MAIL", b"b@example.org".to_vec());
+        entry.push("cn;lang-DE", b"A".to_vec());
+        assert_eq!(entry.dn(), "cn=a");
+        assert_eq!(
+            entry.texts("mAil").unwrap(),
+            ["a@example.org", "b@example.org"]
+        );
+        assert_eq!(entry.text("mail").unwrap(), Some("a@example.org"));
+        assert_eq!(
+            entry.names().collect::<Vec<_>>(),
+            ["cn;lang-de", "mail"],
+            "options stay"
+        );
+        assert!(entry.values("cn").is_empty());
+        assert_eq!(entry.text("cn").unwrap(), None);
+    }
+
+    #[test]
+    fn octets_are_not_text() {
+        let mut entry = Entry::new("cn=a");
+        entry.push("photo", b"fine".to_vec());
+        entry.push("photo", vec![0xff, 0xd8]);
+        assert_eq!(entry.text("Photo").unwrap(), Some("fine"));
+        let error = entry.texts("Photo").unwrap_err();
+        assert_eq!(
+            error,
+            NotText {
+                dn: "cn=a".into(),
+                attribute: "Photo".into()
+            }
+        );
+        assert!(error.to_string().contains("Photo is not UTF-8"));
+    }
+
+    #[test]
+    fn lower_case_names_are_borrowed() {
+        assert!(matches!(lower("mail"), Cow::Borrowed("mail")));
+        assert!(matches!(lower("maiL"), Cow::Owned(_)));
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let mut entry = Entry::new("cn=a");
+        entry.push("userPassword", b"hunter2".to_vec());
+        assert_eq!(format!("{entry:?}"), r#"Entry "cn=a" {"userpassword": 1}"#);
+    }
+}

@@ -1,0 +1,23 @@
+//! The nouns of the trade: what every other module speaks about.
+//!
+//! Floor 0: imports nothing from the crate and does no I/O.
+
+mod account;
+mod attribute;
+mod dn;
+mod entry;
+mod filter;
+mod key;
+mod operation;
+mod pull;
+
+pub use account::{
+    DesiredAccount, Digest, ExistingAccount, Lifecycle, ManagedAccount, Timestamp, deletion_grace,
+};
+pub use attribute::{Attribute, Profile, UnknownAttribute, fold};
+pub use dn::{Dn, DnError, Scope, escape_value};
+pub use entry::{Entry, NotText};
+pub use filter::{Filter, FilterError};
+pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
+pub use operation::{Answer, Change, Kind, Operation, Reason, Target};
+pub use pull::{Complete, Incomplete, PullEnd};

@@ -1,0 +1,226 @@
+//! One change to one account, with its reason: the unit that is shown, guarded, journalled
+//! and sent.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AccountId, Attribute, ExternalId, Lifecycle, ManagedAccount, Profile, ScimId, SourceName,
+    Timestamp,
+};
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Login is turned off; everything is kept.
+    Deactivate,
+    /// The account is deleted for good, after the API's grace.
+    Delete,
+    /// A deactivated or delete-pending account comes back.
+    Restore,
+    /// An account that the organization already has is taken over.
+    Adopt,
+    /// A new account.
+    Create,
+    /// Attributes change.
+    Update,
+}
+
+impl Kind {
+    /// Every kind, in the order in which reports list them.
+    pub const ALL: [Kind; 6] = [
+        Kind::Create,
+        Kind::Adopt,
+        Kind::Update,
+        Kind::Restore,
+        Kind::Deactivate,
+        Kind::Delete,
+    ];
+
+    /// The name in reports and in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Create => "create",
+            Kind::Adopt => "adopt",
+            Kind::Update => "update",
+            Kind::Restore => "restore",
+            Kind::Deactivate => "deactivate",
+            Kind::Delete => "delete",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Why an operation is planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Reason {
+    /// A person without an account appeared.
+    Joined,
+    /// A person came back after the account was deleted for good.
+    JoinedAgain,
+    /// The organization already has the person's account.
+    Found {
+        /// What matched: `externalId`, `e-mail` or `userName`.
+        by: String,
+    },
+    /// The directory's values differ.
+    Changed,
+    /// The directory says that the person may not log in.
+    Disabled,
+    /// A complete pull does not have the person any more.
+    Left,
+    /// The person is gone for longer than `delete_after`.
+    LeftLongAgo {
+        /// When the person was first missing.
+        since: Timestamp,
+    },
+    /// The person is back in the directory.
+    Returned,
+    /// The directory says again that the person may log in.
+    Enabled,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Joined => write!(f, "new in the directory"),
+            Reason::JoinedAgain => write!(f, "back in the directory after the account was deleted"),
+            Reason::Found { by } => {
+                write!(f, "the organization has this account already (same {by})")
+            }
+            Reason::Changed => write!(f, "changed in the directory"),
+            Reason::Disabled => write!(f, "disabled in the directory"),
+            Reason::Left => write!(f, "no longer in the directory"),
+            Reason::LeftLongAgo { since } => {
+                write!(f, "not in the directory since {}", since.format("%Y-%m-%d"))
+            }
+            Reason::Returned => write!(f, "back in the directory"),
+            Reason::Enabled => write!(f, "enabled again in the directory"),
+        }
+    }
+}
+
+/// One attribute's change. `None` means that there is no value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The attribute's name; beside the managed attributes this is `active` and `externalId`.
+    pub attribute: String,
+    /// The value before.
+    pub old: Option<String>,
+    /// The value after.
+    pub new: Option<String>,
+}
+
+/// The account that an operation acts on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The SCIM resource.
+    pub scim_id: ScimId,
+    /// The Atlassian account, where it is known.
+    pub account_id: Option<AccountId>,
+}
+
+/// One planned change to one account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The person's immutable key.
+    pub key: ExternalId,
+    /// The source that the person came from.
+    pub source: SourceName,
+    /// Where the entry stands, or last stood.
+    pub dn: String,
+    /// What is done.
+    pub kind: Kind,
+    /// Why.
+    pub reason: Reason,
+    /// The account; a new one has none yet.
+    pub target: Option<Target>,
+    /// The values before, as the snapshot or the organization has them.
+    pub before: Profile,
+    /// The values after.
+    pub after: Profile,
+    /// Whether the account can log in before and after.
+    pub active: (bool, bool),
+    /// Whether a requested deletion has to be cancelled first.
+    pub cancel_delete: bool,
+    /// Since when the person is missing, once this has been applied.
+    pub departed_at: Option<Timestamp>,
+    /// What differs, for people to read.
+    pub changes: Vec<Change>,
+    /// The people whose operations free an address that this one takes: it is sent only after
+    /// theirs have succeeded.
+    pub waits_for: Vec<ExternalId>,
+    /// Operations of a lower wave are finished before this one is sent: it takes an address
+    /// that one of them frees, or its kind comes later.
+    pub wave: u32,
+}
+
+impl Operation {
+    /// Whether it takes an account away from its person.
+    pub fn is_departure(&self) -> bool {
+        self.kind == Kind::Delete || self.active == (true, false)
+    }
+
+    /// The name that a person would know the account by.
+    pub fn label(&self) -> &str {
+        if self.kind == Kind::Create {
+            self.after.label()
+        } else {
+            self.before.label()
+        }
+    }
+}
+
+impl Operation {
+    /// Where the account stands once this has been applied at that moment.
+    pub fn lifecycle_after(&self, at: Timestamp) -> Lifecycle {
+        match self.kind {
+            Kind::Delete => Lifecycle::DeletePending { since: at },
+            Kind::Create | Kind::Adopt | Kind::Update | Kind::Restore | Kind::Deactivate => {
+                Lifecycle::of_active(self.active.1, at)
+            }
+        }
+    }
+
+    /// The account's row once this has succeeded with that answer.
+    pub fn account_after(&self, answer: &Answer, at: Timestamp) -> ManagedAccount {
+        let known = self
+            .target
+            .as_ref()
+            .and_then(|target| target.account_id.clone());
+        ManagedAccount {
+            key: self.key.clone(),
+            source: self.source.clone(),
+            dn: self.dn.clone(),
+            scim_id: answer.scim_id.clone(),
+            account_id: answer.account_id.clone().or(known),
+            profile: self.after.clone(),
+            lifecycle: self.lifecycle_after(at),
+            departed_at: self.departed_at,
+        }
+    }
+
+    /// Whether it changes the value of this attribute.
+    pub fn changes(&self, attribute: Attribute) -> bool {
+        self.before.get(attribute) != self.after.get(attribute)
+    }
+}
+
+/// What the organization answered to an operation that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The account's SCIM resource.
+    pub scim_id: ScimId,
+    /// The Atlassian account, where the answer tells it.
+    pub account_id: Option<AccountId>,
+    /// The API's name for the request, for its support.
+    pub request_id: Option<String>,
+}

@@ -1,0 +1,140 @@
+//! Errors of the API, sorted by what can be done about them. No message holds a key.
+
+use std::fmt;
+
+/// A request that did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub struct ApiError {
+    /// What was asked, such as `POST /scim/directory/…/Users`.
+    pub request: String,
+    /// The API's name for the request.
+    pub request_id: Option<String>,
+    /// What went wrong.
+    pub cause: Cause,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// There was no connection, so nothing was sent.
+    Unreachable {
+        /// The API's root.
+        url: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// The request went out and no usable answer came: whether it took effect is not known.
+    NoAnswer(String),
+    /// 401: the key is wrong, expired or rotated.
+    Unauthorized {
+        /// Where the key comes from.
+        secret: String,
+    },
+    /// 403: the key has not the right, or the account is not open to this change.
+    Forbidden(String),
+    /// 404.
+    NotFound(String),
+    /// 409.
+    Conflict(String),
+    /// 429, and waiting did not help.
+    Throttled,
+    /// 5xx.
+    Server {
+        /// The status.
+        status: u16,
+        /// The API's words.
+        message: String,
+    },
+    /// Any other refusal.
+    Refused {
+        /// The status.
+        status: u16,
+        /// The API's words.
+        message: String,
+    },
+    /// The answer is not what the contract says.
+    Unintelligible(String),
+    /// The client could not be set up.
+    Setup(String),
+}
+
+impl ApiError {
+    /// Whether every other request would fail as well, so that the run ends here.
+    pub fn concerns_everybody(&self) -> bool {
+        match self.cause {
+            Cause::Unreachable { .. }
+            | Cause::Unauthorized { .. }
+            | Cause::Throttled
+            | Cause::Setup(_) => true,
+            Cause::NoAnswer(_)
+            | Cause::Forbidden(_)
+            | Cause::NotFound(_)
+            | Cause::Conflict(_)
+            | Cause::Server { .. }
+            | Cause::Refused { .. }
+            | Cause::Unintelligible(_) => false,
+        }
+    }
+
+    /// Whether a write may have taken effect although it failed.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self.cause {
+            Cause::NoAnswer(_) | Cause::Server { .. } | Cause::Unintelligible(_) => true,
+            Cause::Unreachable { .. }
+            | Cause::Unauthorized { .. }
+            | Cause::Forbidden(_)
+            | Cause::NotFound(_)
+            | Cause::Conflict(_)
+            | Cause::Throttled
+            | Cause::Refused { .. }
+            | Cause::Setup(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = &self.request;
+        match &self.cause {
+            Cause::Unreachable { url, why } => write!(
+                f,
+                "cannot reach the API at {url}: {why}; check `api` in [organization] and the network between"
+            )?,
+            Cause::NoAnswer(why) => write!(f, "{request} got no answer ({why})")?,
+            Cause::Unauthorized { secret } => write!(
+                f,
+                "{request} was refused with 401: the key in {secret} is wrong, expired or of another API; make a new one in the organization's administration and put it there"
+            )?,
+            Cause::Forbidden(message) => write!(
+                f,
+                "{request} was refused with 403: {message}; the key needs the right for it, or the ids in [organization] are another organization's"
+            )?,
+            Cause::NotFound(message) => write!(
+                f,
+                "{request} was answered with 404: {message}; check `id` and `directory` in [organization]"
+            )?,
+            Cause::Conflict(message) => write!(f, "{request} was refused with 409: {message}")?,
+            Cause::Throttled => write!(
+                f,
+                "{request} was throttled (429) and waiting did not help; the next run goes on from here"
+            )?,
+            Cause::Server { status, message } => {
+                write!(f, "{request} failed with {status}: {message}")?;
+            }
+            Cause::Refused { status, message } => {
+                write!(f, "{request} was refused with {status}: {message}")?;
+            }
+            Cause::Unintelligible(why) => {
+                write!(
+                    f,
+                    "{request} was answered with something unintelligible: {why}"
+                )?;
+            }
+            Cause::Setup(why) => write!(f, "the API client cannot be set up: {why}")?,
+        }
+        match &self.request_id {
+            Some(id) => write!(f, " (request id {id})"),
+            None => Ok(()),
+        }
+    }
+}

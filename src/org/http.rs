@@ -1,0 +1,291 @@
+//! Requests with a bearer key: time-outs, bounded answers, retries of what is safe to repeat.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{ApiError, Cause};
+use crate::config::{Organization, SecretRef};
+use crate::model::Timestamp;
+
+/// The largest answer that is read: a page of 100 users is well below 1 MiB.
+const MAX_BODY: usize = 16 << 20;
+/// How often one request is sent at most.
+const ATTEMPTS: u32 = 5;
+/// The longest single wait that the API may ask for before the request is given up.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// One of the APIs with its key.
+#[derive(Clone)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    root: url::Url,
+    key: SecretString,
+    secret: SecretRef,
+}
+
+/// An answer with a 2xx status.
+pub(super) struct Reply {
+    /// The body; `Null` when it is empty.
+    pub(super) body: Value,
+    pub(super) request_id: Option<String>,
+    /// The `Date` header.
+    pub(super) date: Option<Timestamp>,
+}
+
+impl Http {
+    pub(super) fn new(config: &Organization, secret: &SecretRef) -> Result<Self, ApiError> {
+        let setup = |why: String| ApiError {
+            request: String::new(),
+            request_id: None,
+            cause: Cause::Setup(why),
+        };
+        let key = secret.read().map_err(|error| setup(error.to_string()))?;
+        let mut builder = reqwest::Client::builder()
+            .timeout(config.timeout)
+            .connect_timeout(config.timeout.min(Duration::from_secs(10)))
+            // A redirect would take the key to another place.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("dirsyncd/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &config.ca_file {
+            let file = |why: String| setup(format!("the CA file {} {why}", path.display()));
+            let pem =
+                std::fs::read(path).map_err(|error| file(format!("cannot be read: {error}")))?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| file(format!("is no use: {error}")))?;
+            builder = builder.tls_certs_only(roots);
+        }
+        let client = builder.build().map_err(|error| setup(chain(&error)))?;
+        Ok(Http {
+            client,
+            root: config.api.clone(),
+            key,
+            secret: secret.clone(),
+        })
+    }
+
+    /// Sends a request until it is answered, or until repeating it is not safe or no use.
+    /// `path` has its segments escaped already.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Reply, ApiError> {
+        let request = format!("{method} {path}");
+        let mut attempt = 1;
+        loop {
+            let result = self.once(&method, path, query, body).await;
+            let (cause, request_id, wait) = match result {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => (failure.cause, failure.request_id, failure.wait),
+            };
+            let error = ApiError {
+                request: request.clone(),
+                request_id,
+                cause,
+            };
+            let backoff = Duration::from_millis(200 << attempt);
+            let wait = wait.unwrap_or(backoff);
+            if attempt == ATTEMPTS || wait > MAX_WAIT || !is_safe_to_repeat(&method, &error.cause) {
+                return Err(error);
+            }
+            tracing::debug!(%error, ?wait, attempt, "the request is repeated");
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn once(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Reply, Failure> {
+        let mut url = self.root.clone();
+        url.set_path(&format!("{}{path}", self.root.path().trim_end_matches('/')));
+        let mut request = self
+            .client
+            .request(method.clone(), url)
+            .bearer_auth(self.key.expose_secret())
+            .header(header::ACCEPT, "application/json, application/scim+json");
+        if !query.is_empty() {
+            request = request.query(query);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let mut response = request.send().await.map_err(|error| {
+            if error.is_connect() || error.is_builder() {
+                let url = self.root.to_string();
+                Failure::of(Cause::Unreachable {
+                    url,
+                    why: chain(&error),
+                })
+            } else {
+                Failure::of(Cause::NoAnswer(chain(&error)))
+            }
+        })?;
+        let status = response.status();
+        let text_header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let request_id = text_header("x-request-id").or_else(|| text_header("atl-traceid"));
+        let date = text_header("date")
+            .and_then(|date| chrono::DateTime::parse_from_rfc2822(&date).ok())
+            .map(|date| date.with_timezone(&chrono::Utc));
+        let wait = wait_asked(
+            text_header("retry-after"),
+            text_header("x-ratelimit-reset"),
+            date,
+        );
+        let failed = |cause: Cause| Failure {
+            cause,
+            request_id: request_id.clone(),
+            wait,
+        };
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| {
+            failed(Cause::NoAnswer(format!(
+                "the answer broke off: {}",
+                chain(&error)
+            )))
+        })? {
+            if bytes.len() + chunk.len() > MAX_BODY {
+                return Err(failed(Cause::Unintelligible(format!(
+                    "it is larger than {} MiB",
+                    MAX_BODY >> 20
+                ))));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if !status.is_success() {
+            return Err(failed(self.refusal(status, &bytes)));
+        }
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes)
+                .map_err(|error| failed(Cause::Unintelligible(format!("it is no JSON: {error}"))))?
+        };
+        Ok(Reply {
+            body,
+            request_id,
+            date,
+        })
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Cause {
+        let message = message_of(body);
+        match status.as_u16() {
+            401 => Cause::Unauthorized {
+                secret: self.secret.to_string(),
+            },
+            403 => Cause::Forbidden(message),
+            404 => Cause::NotFound(message),
+            409 => Cause::Conflict(message),
+            429 => Cause::Throttled,
+            status @ 500.. => Cause::Server { status, message },
+            status => Cause::Refused { status, message },
+        }
+    }
+}
+
+struct Failure {
+    cause: Cause,
+    request_id: Option<String>,
+    wait: Option<Duration>,
+}
+
+impl Failure {
+    fn of(cause: Cause) -> Self {
+        Failure {
+            cause,
+            request_id: None,
+            wait: None,
+        }
+    }
+}
+
+/// What was refused for its rate, or never arrived, is repeated; a failure in the server only
+/// where a second time does no harm. A POST that may have taken effect is settled by reading
+/// back, not by repeating.
+fn is_safe_to_repeat(method: &Method, cause: &Cause) -> bool {
+    match cause {
+        Cause::Throttled | Cause::Unreachable { .. } => true,
+        Cause::Server {
+            status: 500 | 502 | 503 | 504,
+            ..
+        }
+        | Cause::NoAnswer(_) => *method != Method::POST,
+        _ => false,
+    }
+}
+
+/// How long the API asks to wait: `Retry-After` in seconds (RFC 9110 section 10.2.3), else
+/// until `X-RateLimit-Reset` (ISO 8601; contract section 2).
+fn wait_asked(
+    retry_after: Option<String>,
+    reset: Option<String>,
+    date: Option<Timestamp>,
+) -> Option<Duration> {
+    if let Some(seconds) = retry_after.and_then(|text| text.trim().parse().ok()) {
+        return Some(Duration::from_secs(seconds));
+    }
+    let reset: Timestamp = reset?.parse().ok()?;
+    (reset - date?).to_std().ok()
+}
+
+/// The API's own words in an error body, in any of its shapes (contract section 7), shortened.
+fn message_of(body: &[u8]) -> String {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let message = json.as_ref().and_then(|json| {
+        let known = ["detail", "error", "message", "key"]
+            .iter()
+            .find_map(|name| text(&json[*name]));
+        let context = match &json["context"] {
+            Value::Null => None,
+            context => Some(context.to_string()),
+        };
+        let listed = json["errors"][0]["title"]
+            .as_str()
+            .or_else(|| json["errors"][0]["detail"].as_str())
+            .map(str::to_owned);
+        match (known.or(listed), context) {
+            (Some(message), Some(context)) => Some(format!("{message} {context}")),
+            (message, context) => message.or(context),
+        }
+    });
+    let message = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(300) {
+        None if line.is_empty() => "no reason given".to_owned(),
+        None => line,
+        Some((end, _)) => format!("{}…", &line[..end]),
+    }
+}
+
+/// An error with its causes, without the URL, which the caller names.
+fn chain(error: &reqwest::Error) -> String {
+    let mut words = Vec::new();
+    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(error) = next {
+        words.push(error.to_string());
+        next = error.source();
+    }
+    if error.is_timeout() {
+        words.push("it took too long".to_owned());
+    }
+    words
+        .pop()
+        .unwrap_or_else(|| "the request failed".to_owned())
+}

@@ -1,0 +1,15 @@
+//! The organization's admin API, as a client sees it: SCIM 2.0 user provisioning, user
+//! management, organizations.
+//!
+//! Floor 2. A [`Reader`] cannot write: it has no method for it. A [`Writer`] can only be had for
+//! an [`ApprovedPlan`](crate::plan::ApprovedPlan), and only `apply/` asks for one.
+
+mod error;
+mod http;
+mod read;
+mod scim;
+mod write;
+
+pub use error::{ApiError, Cause};
+pub use read::{Capabilities, Reader};
+pub use write::Writer;

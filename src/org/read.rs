@@ -1,0 +1,208 @@
+//! The reading half of the client.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+
+use super::http::{Http, Reply};
+use super::scim::{self, User, UserPage};
+use super::{ApiError, Cause};
+use crate::config::Organization;
+use crate::model::{AccountId, ExistingAccount, ExternalId, ScimId, Timestamp};
+
+/// RFC 3986 section 2.3: what a path segment may hold as it is. Account ids have `:` and `|`,
+/// which are escaped.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Users a page: the API's default and, by its own page on fetching all users, its maximum.
+const PAGE: u64 = 100;
+
+pub(super) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// The reading client.
+#[derive(Clone)]
+pub struct Reader {
+    pub(super) scim: Http,
+    pub(super) admin: Option<Http>,
+    organization: String,
+    directory: String,
+}
+
+/// What the provisioning API says that it can do.
+#[derive(Clone, Debug)]
+pub struct Capabilities {
+    /// Whether it takes PATCH (RFC 7644 section 3.5.2).
+    pub patch: bool,
+    /// What the API says that the time is.
+    pub time: Option<Timestamp>,
+}
+
+impl Reader {
+    /// Sets the client up: reads the keys and the CA file; sends nothing.
+    pub fn new(config: &Organization) -> Result<Self, ApiError> {
+        Ok(Reader {
+            scim: Http::new(config, &config.scim_key)?,
+            admin: config
+                .admin_key
+                .as_ref()
+                .map(|key| Http::new(config, key))
+                .transpose()?,
+            organization: config.id.clone(),
+            directory: config.directory.clone(),
+        })
+    }
+
+    /// The path of a SCIM resource in the provisioning directory.
+    pub(super) fn scim_path(&self, rest: &str) -> String {
+        format!("/scim/directory/{}/{rest}", segment(&self.directory))
+    }
+
+    /// The client for user management and the organization, which has a key of its own.
+    pub(super) fn admin(&self) -> Result<&Http, ApiError> {
+        self.admin.as_ref().ok_or_else(|| ApiError {
+            request: "user management".to_owned(),
+            request_id: None,
+            cause: Cause::Setup("there is no `admin_key` in [organization]".to_owned()),
+        })
+    }
+
+    /// Reads the service provider's configuration (RFC 7643 section 5). It is the first request
+    /// of a run: it shows that the API can be reached and takes the key.
+    pub async fn capabilities(&self) -> Result<Capabilities, ApiError> {
+        let path = self.scim_path("ServiceProviderConfig");
+        let reply = self.scim.send(Method::GET, &path, &[], None).await?;
+        Ok(Capabilities {
+            patch: reply.body["patch"]["supported"]
+                .as_bool()
+                .unwrap_or_default(),
+            time: reply.date,
+        })
+    }
+
+    /// Reads the organization's name: shows that the admin key works.
+    pub async fn organization_name(&self) -> Result<String, ApiError> {
+        let path = format!("/admin/v1/orgs/{}", segment(&self.organization));
+        let reply = self.admin()?.send(Method::GET, &path, &[], None).await?;
+        let name = reply.body["data"]["attributes"]["name"].as_str();
+        Ok(name.unwrap_or("(no name)").to_owned())
+    }
+
+    /// Reads all accounts of the provisioning directory, page by page. A list that shrinks or
+    /// repeats itself while it is read is an error.
+    pub async fn all_accounts(&self) -> Result<Vec<ExistingAccount>, ApiError> {
+        let path = self.scim_path("Users");
+        let mut accounts: Vec<ExistingAccount> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        loop {
+            let start = (accounts.len() + 1).to_string();
+            let count = PAGE.to_string();
+            let query = [("startIndex", start.as_str()), ("count", count.as_str())];
+            let reply = self.scim.send(Method::GET, &path, &query, None).await?;
+            let page: UserPage = read(&path, reply)?;
+            let is_last = page.resources.is_empty();
+            for user in page.resources {
+                let account = ExistingAccount::from(user);
+                if !seen.insert(account.scim_id.clone()) {
+                    return Err(unintelligible(
+                        &path,
+                        format!("the pages repeat the user {}", account.scim_id),
+                    ));
+                }
+                accounts.push(account);
+            }
+            let have = accounts.len() as u64;
+            if have >= page.total_results {
+                return Ok(accounts);
+            }
+            if is_last {
+                return Err(unintelligible(
+                    &path,
+                    format!("the pages end after {have} of {} users", page.total_results),
+                ));
+            }
+        }
+    }
+
+    /// The account with this external id.
+    pub async fn by_external_id(
+        &self,
+        id: &ExternalId,
+    ) -> Result<Option<ExistingAccount>, ApiError> {
+        self.by_filter(&scim::equals("externalId", id.as_str()))
+            .await
+    }
+
+    /// The account with this user name.
+    pub async fn by_user_name(&self, name: &str) -> Result<Option<ExistingAccount>, ApiError> {
+        self.by_filter(&scim::equals("userName", name)).await
+    }
+
+    async fn by_filter(&self, filter: &str) -> Result<Option<ExistingAccount>, ApiError> {
+        let path = self.scim_path("Users");
+        let reply = self
+            .scim
+            .send(Method::GET, &path, &[("filter", filter)], None)
+            .await?;
+        let mut page: UserPage = read(&path, reply)?;
+        match page.resources.len() {
+            0 | 1 => Ok(page.resources.pop().map(Into::into)),
+            several => Err(unintelligible(
+                &path,
+                format!("{several} users match `{filter}`, which is unique"),
+            )),
+        }
+    }
+
+    /// The account of this SCIM id; `None` when there is none (any more).
+    pub async fn by_scim_id(&self, id: &ScimId) -> Result<Option<ExistingAccount>, ApiError> {
+        let path = self.scim_path(&format!("Users/{}", segment(id.as_str())));
+        match self.scim.send(Method::GET, &path, &[], None).await {
+            Ok(reply) => Ok(Some(read::<User>(&path, reply)?.into())),
+            Err(ApiError {
+                cause: Cause::NotFound(_),
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why the account may not be deleted; `None` when it may (contract section 4,
+    /// `GET /users/{id}/manage`).
+    pub async fn deletion_barrier(&self, id: &AccountId) -> Result<Option<String>, ApiError> {
+        let path = format!("/users/{}/manage", segment(id.as_str()));
+        let query = [("privileges", "lifecycle.delete")];
+        let reply = self.admin()?.send(Method::GET, &path, &query, None).await?;
+        let permission = &reply.body["lifecycle.delete"];
+        match permission["allowed"].as_bool() {
+            Some(true) => Ok(None),
+            Some(false) => Ok(Some(
+                permission["reason"]["key"]
+                    .as_str()
+                    .unwrap_or("no reason given")
+                    .to_owned(),
+            )),
+            None => Err(unintelligible(
+                &path,
+                "it does not tell `lifecycle.delete`".to_owned(),
+            )),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &str, reply: Reply) -> Result<T, ApiError> {
+    serde_json::from_value::<T>(reply.body).map_err(|error| unintelligible(path, error.to_string()))
+}
+
+fn unintelligible(path: &str, why: String) -> ApiError {
+    ApiError {
+        request: format!("GET {path}"),
+        request_id: None,
+        cause: Cause::Unintelligible(why),
+    }
+}

@@ -1,0 +1,253 @@
+//! SCIM 2.0 resources as JSON (RFC 7643, RFC 7644; contract section 5).
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::model::{AccountId, Attribute, ExistingAccount, ExternalId, Operation, Profile, ScimId};
+
+pub(super) const CORE_USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+pub(super) const ENTERPRISE_USER: &str =
+    "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+const ATLASSIAN: &str = "urn:scim:schemas:extension:atlassian-external:1.0";
+const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// A page of users (RFC 7644 section 3.4.2).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UserPage {
+    pub(super) total_results: u64,
+    #[serde(default, rename = "Resources")]
+    pub(super) resources: Vec<User>,
+}
+
+/// A user as the API shows it; what dirsyncd does not manage is passed over.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct User {
+    id: String,
+    external_id: Option<String>,
+    user_name: Option<String>,
+    display_name: Option<String>,
+    #[serde(default)]
+    name: Name,
+    nick_name: Option<String>,
+    title: Option<String>,
+    preferred_language: Option<String>,
+    timezone: Option<String>,
+    active: Option<bool>,
+    #[serde(default)]
+    emails: Vec<Labelled>,
+    #[serde(default)]
+    phone_numbers: Vec<Labelled>,
+    #[serde(
+        default,
+        rename = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+    )]
+    enterprise: Enterprise,
+    #[serde(default, rename = "urn:scim:schemas:extension:atlassian-external:1.0")]
+    atlassian: Atlassian,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Name {
+    formatted: Option<String>,
+    given_name: Option<String>,
+    middle_name: Option<String>,
+    family_name: Option<String>,
+    honorific_prefix: Option<String>,
+    honorific_suffix: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Labelled {
+    value: Option<String>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    primary: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Enterprise {
+    organization: Option<String>,
+    department: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Atlassian {
+    atlassian_account_id: Option<String>,
+}
+
+impl From<User> for ExistingAccount {
+    fn from(user: User) -> Self {
+        let email = user
+            .emails
+            .iter()
+            .find(|email| email.primary)
+            .or(user.emails.first());
+        let is_work = |phone: &&Labelled| phone.kind.as_deref() == Some("work");
+        let phone = user.phone_numbers.iter().find(is_work);
+        let values = [
+            (Attribute::UserName, user.user_name),
+            (
+                Attribute::Email,
+                email.and_then(|email| email.value.clone()),
+            ),
+            (Attribute::DisplayName, user.display_name),
+            (Attribute::FormattedName, user.name.formatted),
+            (Attribute::GivenName, user.name.given_name),
+            (Attribute::MiddleName, user.name.middle_name),
+            (Attribute::FamilyName, user.name.family_name),
+            (Attribute::HonorificPrefix, user.name.honorific_prefix),
+            (Attribute::HonorificSuffix, user.name.honorific_suffix),
+            (Attribute::NickName, user.nick_name),
+            (Attribute::Title, user.title),
+            (Attribute::PreferredLanguage, user.preferred_language),
+            (Attribute::Timezone, user.timezone),
+            (
+                Attribute::PhoneNumber,
+                phone.and_then(|phone| phone.value.clone()),
+            ),
+            (Attribute::Organization, user.enterprise.organization),
+            (Attribute::Department, user.enterprise.department),
+        ];
+        ExistingAccount {
+            scim_id: ScimId::new(user.id),
+            account_id: user.atlassian.atlassian_account_id.map(AccountId::new),
+            external_id: user
+                .external_id
+                .filter(|id| !id.is_empty())
+                .map(ExternalId::new),
+            profile: values
+                .into_iter()
+                .filter_map(|(attribute, value)| Some((attribute, value?)))
+                .collect::<Profile>(),
+            active: user.active.unwrap_or(true),
+        }
+    }
+}
+
+/// Where an attribute stands in a resource.
+enum Place {
+    /// Directly in it.
+    Top(&'static str),
+    /// In `name`.
+    Name(&'static str),
+    /// In the enterprise extension.
+    Enterprise(&'static str),
+    /// The one value of a list, with its type.
+    Work(&'static str),
+}
+
+fn place(attribute: Attribute) -> Place {
+    match attribute {
+        Attribute::UserName => Place::Top("userName"),
+        Attribute::Email => Place::Work("emails"),
+        Attribute::DisplayName => Place::Top("displayName"),
+        Attribute::FormattedName => Place::Name("formatted"),
+        Attribute::GivenName => Place::Name("givenName"),
+        Attribute::MiddleName => Place::Name("middleName"),
+        Attribute::FamilyName => Place::Name("familyName"),
+        Attribute::HonorificPrefix => Place::Name("honorificPrefix"),
+        Attribute::HonorificSuffix => Place::Name("honorificSuffix"),
+        Attribute::NickName => Place::Top("nickName"),
+        Attribute::Title => Place::Top("title"),
+        Attribute::PreferredLanguage => Place::Top("preferredLanguage"),
+        Attribute::Timezone => Place::Top("timezone"),
+        Attribute::PhoneNumber => Place::Work("phoneNumbers"),
+        Attribute::Organization => Place::Enterprise("organization"),
+        Attribute::Department => Place::Enterprise("department"),
+    }
+}
+
+fn work_value(attribute: Attribute, value: &str) -> Value {
+    if attribute == Attribute::Email {
+        json!([{ "value": value, "type": "work", "primary": true }])
+    } else {
+        json!([{ "value": value, "type": "work" }])
+    }
+}
+
+/// The body that creates the account (RFC 7644 section 3.3).
+pub(super) fn create(operation: &Operation) -> Value {
+    let mut user = Map::new();
+    let mut name = Map::new();
+    let mut enterprise = Map::new();
+    for (attribute, value) in operation.after.iter() {
+        match place(attribute) {
+            Place::Top(key) => user.insert(key.to_owned(), json!(value)),
+            Place::Name(key) => name.insert(key.to_owned(), json!(value)),
+            Place::Enterprise(key) => enterprise.insert(key.to_owned(), json!(value)),
+            Place::Work(key) => user.insert(key.to_owned(), work_value(attribute, value)),
+        };
+    }
+    let mut schemas = vec![CORE_USER];
+    if !name.is_empty() {
+        user.insert("name".to_owned(), Value::Object(name));
+    }
+    if !enterprise.is_empty() {
+        schemas.push(ENTERPRISE_USER);
+        user.insert(ENTERPRISE_USER.to_owned(), Value::Object(enterprise));
+    }
+    user.insert("schemas".to_owned(), json!(schemas));
+    user.insert("externalId".to_owned(), json!(operation.key));
+    user.insert("active".to_owned(), json!(operation.active.1));
+    Value::Object(user)
+}
+
+/// The body that makes of the account what the operation wants (RFC 7644 section 3.5.2): only
+/// what differs, so that what dirsyncd does not manage stays as it is. `None` when nothing
+/// differs.
+pub(super) fn patch(operation: &Operation, external_id: Option<&ExternalId>) -> Option<Value> {
+    let mut operations = Vec::new();
+    let mut set = |path: String, value: Value| {
+        operations.push(json!({ "op": "replace", "path": path, "value": value }));
+    };
+    if external_id != Some(&operation.key) {
+        set("externalId".to_owned(), json!(operation.key));
+    }
+    if operation.active.0 != operation.active.1 {
+        set("active".to_owned(), json!(operation.active.1));
+    }
+    for attribute in Attribute::ALL
+        .into_iter()
+        .filter(|attribute| operation.changes(*attribute))
+    {
+        let path = match place(attribute) {
+            Place::Top(key) | Place::Work(key) => key.to_owned(),
+            Place::Name(key) => format!("name.{key}"),
+            Place::Enterprise(key) => format!("{ENTERPRISE_USER}:{key}"),
+        };
+        operations.push(match operation.after.get(attribute) {
+            None => json!({ "op": "remove", "path": path }),
+            Some(value) => {
+                let value = match place(attribute) {
+                    Place::Work(_) => work_value(attribute, value),
+                    _ => json!(value),
+                };
+                json!({ "op": "replace", "path": path, "value": value })
+            }
+        });
+    }
+    if operations.is_empty() {
+        return None;
+    }
+    Some(json!({ "schemas": [PATCH_OP], "Operations": operations }))
+}
+
+/// The Atlassian account in the answer to a write, where the answer has a body.
+pub(super) fn account_id(body: &Value) -> Option<AccountId> {
+    body[ATLASSIAN]["atlassianAccountId"]
+        .as_str()
+        .map(AccountId::new)
+}
+
+/// A filter that compares one attribute (RFC 7644 section 3.4.2.2): the only kind that the
+/// API takes.
+pub(super) fn equals(attribute: &str, value: &str) -> String {
+    // The value is a JSON string, which escapes what has to be.
+    format!("{attribute} eq {}", json!(value))
+}

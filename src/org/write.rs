@@ -1,0 +1,175 @@
+//! The writing half of the client.
+
+use reqwest::Method;
+
+use super::http::Reply;
+use super::read::segment;
+use super::{ApiError, Cause, Reader, scim};
+use crate::model::{AccountId, Answer, Kind, Operation, ScimId, Target};
+use crate::plan::ApprovedPlan;
+
+/// The writing client. It is made for an approved plan, and sends only its operations.
+pub struct Writer {
+    reader: Reader,
+}
+
+impl Writer {
+    /// The writer for a plan that the guards have approved.
+    pub fn for_plan(reader: Reader, _approved: &ApprovedPlan) -> Self {
+        Writer { reader }
+    }
+
+    /// Sends one operation. `sent_before` tells that the same deletion was sent by an earlier
+    /// run that never saw the answer.
+    pub async fn send(&self, operation: &Operation, sent_before: bool) -> Result<Answer, ApiError> {
+        match (&operation.kind, &operation.target) {
+            (Kind::Create, _) => self.create(operation).await,
+            (Kind::Delete, Some(target)) => self.delete(target, sent_before).await,
+            (Kind::Adopt, Some(target)) => {
+                // Its external id is sent in any case: it is what makes the account ours.
+                self.patch(target, scim::patch(operation, None)).await
+            }
+            (Kind::Restore, Some(target)) => {
+                if operation.cancel_delete {
+                    self.cancel_delete(target).await?;
+                }
+                self.patch(target, scim::patch(operation, Some(&operation.key)))
+                    .await
+            }
+            (Kind::Update | Kind::Deactivate, Some(target)) => {
+                self.patch(target, scim::patch(operation, Some(&operation.key)))
+                    .await
+            }
+            (_, None) => Err(refused("the operation has no account".to_owned())),
+        }
+    }
+
+    async fn create(&self, operation: &Operation) -> Result<Answer, ApiError> {
+        let path = self.reader.scim_path("Users");
+        let body = scim::create(operation);
+        let reply = self
+            .reader
+            .scim
+            .send(Method::POST, &path, &[], Some(&body))
+            .await?;
+        match reply.body["id"].as_str() {
+            Some(id) => Ok(answer(ScimId::new(id), reply)),
+            None => Err(ApiError {
+                request: format!("POST {path}"),
+                request_id: reply.request_id,
+                cause: Cause::Unintelligible("the new user has no id".to_owned()),
+            }),
+        }
+    }
+
+    async fn patch(
+        &self,
+        target: &Target,
+        body: Option<serde_json::Value>,
+    ) -> Result<Answer, ApiError> {
+        let Some(body) = body else {
+            return Ok(Answer {
+                scim_id: target.scim_id.clone(),
+                account_id: target.account_id.clone(),
+                request_id: None,
+            });
+        };
+        let path = self
+            .reader
+            .scim_path(&format!("Users/{}", segment(target.scim_id.as_str())));
+        let reply = self
+            .reader
+            .scim
+            .send(Method::PATCH, &path, &[], Some(&body))
+            .await?;
+        Ok(answer(target.scim_id.clone(), reply))
+    }
+
+    /// Deletes the account for good, by user management and only after its permission was read
+    /// (design, guarantee 8).
+    async fn delete(&self, target: &Target, sent_before: bool) -> Result<Answer, ApiError> {
+        let account = self.account_id(target).await?;
+        if let Some(reason) = self.reader.deletion_barrier(&account).await? {
+            return Err(refused(format!(
+                "the organization does not allow to delete the account {account} ({reason})"
+            )));
+        }
+        let path = lifecycle_path(&account, "delete");
+        let sent = self
+            .reader
+            .admin()?
+            .send(Method::POST, &path, &[], None)
+            .await;
+        let request_id = match sent {
+            Ok(reply) => reply.request_id,
+            // The earlier request arrived: the deletion is under way.
+            Err(ApiError {
+                cause: Cause::Conflict(_),
+                request_id,
+                ..
+            }) if sent_before => request_id,
+            Err(error) => return Err(error),
+        };
+        Ok(Answer {
+            scim_id: target.scim_id.clone(),
+            account_id: Some(account),
+            request_id,
+        })
+    }
+
+    /// Cancels a requested deletion. That none is under way any more is as good.
+    async fn cancel_delete(&self, target: &Target) -> Result<(), ApiError> {
+        let account = self.account_id(target).await?;
+        let path = lifecycle_path(&account, "cancel-delete");
+        match self
+            .reader
+            .admin()?
+            .send(Method::POST, &path, &[], None)
+            .await
+        {
+            Ok(_)
+            | Err(ApiError {
+                cause: Cause::Conflict(_),
+                ..
+            }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The Atlassian account: known, or read from the SCIM resource.
+    async fn account_id(&self, target: &Target) -> Result<AccountId, ApiError> {
+        if let Some(id) = &target.account_id {
+            return Ok(id.clone());
+        }
+        let found = self.reader.by_scim_id(&target.scim_id).await?;
+        found.and_then(|account| account.account_id).ok_or_else(|| {
+            refused(format!(
+                "the organization does not tell the Atlassian account of the SCIM user {}",
+                target.scim_id
+            ))
+        })
+    }
+}
+
+fn lifecycle_path(account: &AccountId, verb: &str) -> String {
+    format!(
+        "/users/{}/manage/lifecycle/{verb}",
+        segment(account.as_str())
+    )
+}
+
+fn answer(scim_id: ScimId, reply: Reply) -> Answer {
+    Answer {
+        scim_id,
+        account_id: scim::account_id(&reply.body),
+        request_id: reply.request_id,
+    }
+}
+
+fn refused(message: String) -> ApiError {
+    ApiError {
+        request: "the operation".to_owned(),
+        request_id: None,
+        cause: Cause::Refused { status: 0, message },
+    }
+}

@@ -1,0 +1,586 @@
+//! The decision core: from what the directory wants and what the snapshot knows to a plan.
+//!
+//! Floor 1: pure. No I/O, no clock, no randomness, no async: `plan(desired, known, policy,
+//! guards, now)` gives the same operations for the same inputs, so that what a dry run shows is
+//! what a real run does.
+//!
+//! - [`compare`] takes the mapped entries as they stream by and keeps only those that differ;
+//! - [`lifecycle`] is the state machine: what an account's state and a person's presence lead to;
+//! - [`addresses`] keeps user names and e-mail addresses unique, and orders the operations;
+//! - [`guard`] holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent.
+
+mod addresses;
+mod compare;
+mod guard;
+mod lifecycle;
+mod newcomer;
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::config::{Guards, Policy};
+use crate::mapping::{Problem, Unmapped};
+use crate::model::{
+    Change, Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind,
+    ManagedAccount, Operation, Profile, Reason, SourceName, Target, Timestamp,
+};
+
+pub use compare::{Comparison, Contested, Desired, Index, Pulls};
+pub use guard::{ApprovedPlan, Guard, Hold, HoldCause};
+
+use lifecycle::{Presence, Step};
+
+/// What the snapshot and the organization know, as far as the plan is concerned.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The managed accounts that [`Desired::concerned`] names, and all that are not settled.
+    pub accounts: HashMap<ExternalId, ManagedAccount>,
+    /// Accounts of the provisioning directory that are not managed yet and that newcomers may
+    /// already have.
+    pub existing: Vec<ExistingAccount>,
+    /// How many accounts there are, for the guards.
+    pub population: Population,
+    /// When the last run began, by this machine's clock.
+    pub last_run: Option<Timestamp>,
+    /// What the organization's API says that the time is.
+    pub api_time: Option<Timestamp>,
+}
+
+/// How many accounts the snapshot holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Population {
+    /// Active ones.
+    pub active: u64,
+    /// All but the deleted ones.
+    pub all: u64,
+}
+
+/// What a run would do, or does.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The operations in the order in which they are sent.
+    pub operations: Vec<Planned>,
+    /// What holds some of them back.
+    pub holds: Vec<Hold>,
+    /// People for whom nothing is done because something is wrong with them.
+    pub refusals: Vec<Refusal>,
+    /// People for whom nothing is done, as configured.
+    pub skipped: Vec<Skipped>,
+    /// Sources whose absences are not believed in this run.
+    pub suspensions: Vec<Suspension>,
+    /// Rows of the snapshot to be brought up to date without an outside write.
+    pub notes: Vec<ManagedAccount>,
+    /// The figures of the pulls.
+    pub pulls: BTreeMap<SourceName, u64>,
+    /// People whose account is as the directory wants it.
+    pub unchanged: u64,
+}
+
+/// An operation and what holds it back, if anything.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The operation.
+    pub operation: Operation,
+    /// The index of the hold in [`Plan::holds`].
+    pub hold: Option<usize>,
+}
+
+/// A person for whom nothing is done because something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The person's key, where it is known.
+    pub key: Option<ExternalId>,
+    /// The source of the entry.
+    pub source: SourceName,
+    /// The entry.
+    pub dn: String,
+    /// What is wrong, and the way out.
+    pub why: RefusalReason,
+}
+
+/// Why nothing is done for a person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefusalReason {
+    /// The entry cannot be mapped.
+    #[error(transparent)]
+    Unmapped(#[from] Problem),
+    /// Several entries have one key.
+    #[error(
+        "another entry has the same key {key}: {other}; a key belongs to one entry, so nothing is done for either"
+    )]
+    RepeatedKey {
+        /// The key.
+        key: ExternalId,
+        /// The other entry.
+        other: String,
+    },
+    /// Several people have one address.
+    #[error(
+        "{attribute} {value} is also that of {others}: an address belongs to one account; correct it in the directory"
+    )]
+    Contested {
+        /// `userName` or `email`.
+        attribute: String,
+        /// The value.
+        value: String,
+        /// The other people.
+        others: String,
+    },
+    /// Another account holds the address.
+    #[error(
+        "{attribute} {value} belongs to another account: {holder}; free it there, or correct the entry"
+    )]
+    AddressTaken {
+        /// `userName` or `email`.
+        attribute: String,
+        /// The value.
+        value: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// Several people exchange their addresses.
+    #[error(
+        "the new address is freed only by a change that waits for this one ({others}): let one of them have another address for one run"
+    )]
+    AddressCycle {
+        /// The others in the cycle.
+        others: String,
+    },
+    /// Several accounts of the organization could be the person's.
+    #[error(
+        "several accounts of the organization match: {candidates}; settle in the organization which of them is the person's"
+    )]
+    Ambiguous {
+        /// The accounts.
+        candidates: String,
+    },
+    /// The organization has the account, and adoption is off.
+    #[error(
+        "the organization has this account already ({candidate}), and `adopt = false` in [policy] forbids to take it over"
+    )]
+    AdoptionOff {
+        /// The account.
+        candidate: String,
+    },
+}
+
+/// A person for whom nothing is done, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The person's key, where it is known.
+    pub key: Option<ExternalId>,
+    /// The entry.
+    pub dn: String,
+    /// Why.
+    pub why: SkipReason,
+}
+
+/// Why a person is skipped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SkipReason {
+    /// Disabled before there was an account.
+    #[error("disabled in the directory, and without an account")]
+    DisabledNewcomer,
+    /// No address, and the configuration says that such people are skipped.
+    #[error("{0}")]
+    WithoutMail(Problem),
+    /// Left, and the account is kept by policy.
+    #[error("left the directory; the account is kept (`on_leave = \"keep\"`)")]
+    KeptOnLeave,
+    /// Disabled, and the account is kept by policy.
+    #[error("disabled in the directory; the account is kept (`on_disabled = \"keep\"`)")]
+    KeptOnDisabled,
+}
+
+/// A source whose absences are not believed in this run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// The source.
+    pub source: SourceName,
+    /// How many of its people were not seen.
+    pub absent: u64,
+    /// Why that is no proof that they left.
+    pub why: Disbelief,
+}
+
+/// Why an absence is no proof of a departure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Disbelief {
+    /// The pull did not see all there is.
+    #[error(transparent)]
+    Incomplete(#[from] Incomplete),
+    /// Any of the missing people may be one of the entries without a key.
+    #[error("{0} entries have no usable key, and any of them may be one of those missing")]
+    Unidentified(u64),
+}
+
+/// Why a whole plan is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// The source has nobody.
+    #[error(
+        "the source `{0}` returned no entry at all: that is taken for a fault, not for everybody's departure; check its base, scope and filter, and what the bind DN may read (dirsyncd check)"
+    )]
+    EmptyPull(SourceName),
+}
+
+impl Plan {
+    /// How many operations of a kind are planned, and how many of them are held.
+    pub fn count(&self, kind: Kind) -> (usize, usize) {
+        let of_kind = || {
+            self.operations
+                .iter()
+                .filter(move |p| p.operation.kind == kind)
+        };
+        (
+            of_kind().count(),
+            of_kind().filter(|planned| planned.hold.is_some()).count(),
+        )
+    }
+
+    /// Whether something is to be sent now.
+    pub fn has_pending(&self) -> bool {
+        self.operations.iter().any(|planned| planned.hold.is_none())
+    }
+
+    /// Whether a person has to look: something is held, refused or not believed.
+    pub fn needs_attention(&self) -> bool {
+        !self.holds.is_empty() || !self.refusals.is_empty() || !self.suspensions.is_empty()
+    }
+}
+
+/// Plans a run.
+///
+/// The order of the inputs does not matter. A departure is planned only for the people of a
+/// source whose pull carries a [`Complete`](crate::model::Complete) token in `desired`, all of
+/// whose entries could be told apart.
+pub fn plan(
+    desired: &Desired,
+    known: &Known,
+    policy: &Policy,
+    guards: &Guards,
+    now: Timestamp,
+) -> Result<Plan, Stop> {
+    let pulls: BTreeMap<SourceName, u64> = desired
+        .pulls
+        .iter()
+        .map(|(source, pull)| {
+            (
+                source.clone(),
+                pull.as_ref()
+                    .map_or_else(|cut| cut.entries, Complete::entries),
+            )
+        })
+        .collect();
+    if let Some((source, _)) = pulls.iter().find(|(_, entries)| **entries == 0) {
+        return Err(Stop::EmptyPull(source.clone()));
+    }
+    let mut draft = Draft {
+        known,
+        policy,
+        now,
+        operations: Vec::new(),
+        plan: Plan::default(),
+    };
+    draft.plan.unchanged = desired.unchanged;
+    draft.plan.pulls = pulls;
+    for unmapped in &desired.unmapped {
+        draft.refuse_or_skip(unmapped);
+    }
+    for (account, other) in &desired.repeated {
+        draft.refuse(
+            account,
+            RefusalReason::RepeatedKey {
+                key: account.key.clone(),
+                other: other.clone(),
+            },
+        );
+    }
+    let contested = addresses::contested(desired, known);
+    for person in &desired.different {
+        match contested.get(&person.key) {
+            Some(why) => draft.refuse(person, why.clone()),
+            None => draft.present(person),
+        }
+    }
+    draft.absent(desired);
+    let Draft {
+        mut operations,
+        mut plan,
+        ..
+    } = draft;
+    plan.refusals
+        .extend(addresses::settle(&mut operations, known));
+    let holds = guard::holds(&operations, known, guards, now);
+    plan.operations = guard::apply_holds(operations, &holds);
+    plan.holds = holds;
+    plan.refusals
+        .sort_by(|a, b| (&a.dn, &a.key).cmp(&(&b.dn, &b.key)));
+    plan.skipped
+        .sort_by(|a, b| (&a.dn, &a.key).cmp(&(&b.dn, &b.key)));
+    plan.notes.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(plan)
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    known: &'a Known,
+    policy: &'a Policy,
+    now: Timestamp,
+    operations: Vec<Operation>,
+    plan: Plan,
+}
+
+impl Draft<'_> {
+    fn refuse(&mut self, person: &DesiredAccount, why: RefusalReason) {
+        self.plan.refusals.push(Refusal {
+            key: Some(person.key.clone()),
+            source: person.source.clone(),
+            dn: person.dn.clone(),
+            why,
+        });
+    }
+
+    fn skip(&mut self, key: &ExternalId, dn: &str, why: SkipReason) {
+        self.plan.skipped.push(Skipped {
+            key: Some(key.clone()),
+            dn: dn.to_owned(),
+            why,
+        });
+    }
+
+    fn refuse_or_skip(&mut self, unmapped: &Unmapped) {
+        let Unmapped {
+            source,
+            dn,
+            key,
+            problem,
+        } = unmapped.clone();
+        if matches!(problem, Problem::Missing { skip: true, .. }) {
+            self.plan.skipped.push(Skipped {
+                key,
+                dn,
+                why: SkipReason::WithoutMail(problem),
+            });
+        } else {
+            self.plan.refusals.push(Refusal {
+                key,
+                source,
+                dn,
+                why: problem.into(),
+            });
+        }
+    }
+
+    /// A person who is in the directory and differs from the snapshot.
+    fn present(&mut self, person: &DesiredAccount) {
+        let account = self.known.accounts.get(&person.key);
+        let presence = if person.active {
+            Presence::Enabled
+        } else {
+            Presence::Disabled
+        };
+        match (
+            lifecycle::step(account, presence, self.policy, self.now),
+            account,
+        ) {
+            (Step::Create(reason), _) => self.newcomer(person, reason),
+            (Step::Update, Some(account)) => self.update(person, account, presence),
+            (Step::Deactivate(reason), Some(account)) => {
+                self.operations.push(Operation {
+                    after: account.profile.clone(),
+                    active: (true, false),
+                    changes: active_change(true, false),
+                    ..operation(person, account, Kind::Deactivate, reason)
+                });
+            }
+            (
+                Step::Restore {
+                    cancel_delete,
+                    reason,
+                },
+                Some(account),
+            ) => {
+                // A person who is back but disabled gets the account kept, not opened.
+                let after = if person.active {
+                    &person.profile
+                } else {
+                    &account.profile
+                };
+                let mut changes = differences(&account.profile, after);
+                changes.extend(active_change(false, person.active));
+                self.operations.push(Operation {
+                    after: after.clone(),
+                    active: (false, person.active),
+                    cancel_delete,
+                    changes,
+                    ..operation(person, account, Kind::Restore, reason)
+                });
+            }
+            (_, Some(account)) => self.note_presence(person, account),
+            (_, None) => self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer),
+        }
+    }
+
+    fn update(&mut self, person: &DesiredAccount, account: &ManagedAccount, presence: Presence) {
+        if presence == Presence::Disabled {
+            self.skip(&person.key, &person.dn, SkipReason::KeptOnDisabled);
+        }
+        let changes = differences(&account.profile, &person.profile);
+        if changes.is_empty() {
+            return self.note_presence(person, account);
+        }
+        self.operations.push(Operation {
+            after: person.profile.clone(),
+            active: (true, true),
+            changes,
+            ..operation(person, account, Kind::Update, Reason::Changed)
+        });
+    }
+
+    /// Only where the entry stands, or that the person is back, is new: that is for the
+    /// snapshot alone.
+    fn note_presence(&mut self, person: &DesiredAccount, account: &ManagedAccount) {
+        let noted = ManagedAccount {
+            source: person.source.clone(),
+            dn: person.dn.clone(),
+            departed_at: None,
+            ..account.clone()
+        };
+        if noted != *account {
+            self.plan.notes.push(noted);
+        }
+        self.plan.unchanged += 1;
+    }
+
+    /// The people whom no pull has seen.
+    fn absent(&mut self, desired: &Desired) {
+        let unidentified = desired.unidentified();
+        let mut suspended: BTreeMap<&SourceName, (u64, Disbelief)> = BTreeMap::new();
+        for key in &desired.absent {
+            let Some(account) = self.known.accounts.get(key) else {
+                continue;
+            };
+            // The proof that absence means departure: a complete pull of the person's own
+            // source, in which every entry had a key.
+            let disbelief = match desired.pulls.get(&account.source) {
+                None => continue,
+                Some(Err(incomplete)) => Disbelief::Incomplete(incomplete.clone()),
+                Some(Ok(complete)) => match unidentified.get(&account.source) {
+                    Some(entries) => Disbelief::Unidentified(*entries),
+                    None => {
+                        self.departed(account, complete);
+                        continue;
+                    }
+                },
+            };
+            suspended.entry(&account.source).or_insert((0, disbelief)).0 += 1;
+        }
+        self.plan.suspensions = suspended
+            .into_iter()
+            .map(|(source, (absent, why))| Suspension {
+                source: source.clone(),
+                absent,
+                why,
+            })
+            .collect();
+    }
+
+    /// A person who has left, which only a complete pull can show.
+    fn departed(&mut self, account: &ManagedAccount, _proof: &Complete) {
+        let since = account.departed_at.unwrap_or(self.now);
+        let gone = |kind, reason| Operation {
+            after: account.profile.clone(),
+            departed_at: Some(since),
+            ..operation_on(account, kind, reason)
+        };
+        match lifecycle::step(Some(account), Presence::Absent, self.policy, self.now) {
+            Step::Deactivate(reason) => self.operations.push(Operation {
+                active: (true, false),
+                changes: active_change(true, false),
+                ..gone(Kind::Deactivate, reason)
+            }),
+            Step::Delete(reason) => self.operations.push(gone(Kind::Delete, reason)),
+            step => {
+                if account.lifecycle.is_active() {
+                    self.skip(&account.key, &account.dn, SkipReason::KeptOnLeave);
+                }
+                let lifecycle = match step {
+                    Step::Tombstone(lifecycle) => lifecycle,
+                    _ => account.lifecycle,
+                };
+                let noted = ManagedAccount {
+                    departed_at: Some(since),
+                    lifecycle,
+                    ..account.clone()
+                };
+                if noted != *account {
+                    self.plan.notes.push(noted);
+                }
+            }
+        }
+    }
+}
+
+/// An operation on a person's known account, still without what it changes.
+fn operation(
+    person: &DesiredAccount,
+    account: &ManagedAccount,
+    kind: Kind,
+    reason: Reason,
+) -> Operation {
+    Operation {
+        source: person.source.clone(),
+        dn: person.dn.clone(),
+        ..operation_on(account, kind, reason)
+    }
+}
+
+fn operation_on(account: &ManagedAccount, kind: Kind, reason: Reason) -> Operation {
+    let active = account.lifecycle.is_active();
+    Operation {
+        key: account.key.clone(),
+        source: account.source.clone(),
+        dn: account.dn.clone(),
+        kind,
+        reason,
+        target: Some(Target {
+            scim_id: account.scim_id.clone(),
+            account_id: account.account_id.clone(),
+        }),
+        before: account.profile.clone(),
+        after: account.profile.clone(),
+        active: (active, active),
+        cancel_delete: false,
+        departed_at: None,
+        changes: Vec::new(),
+        waits_for: Vec::new(),
+        wave: 0,
+    }
+}
+
+/// What differs between two profiles, attribute by attribute.
+fn differences(before: &Profile, after: &Profile) -> Vec<Change> {
+    crate::model::Attribute::ALL
+        .into_iter()
+        .filter(|attribute| before.get(*attribute) != after.get(*attribute))
+        .map(|attribute| Change {
+            attribute: attribute.name().to_owned(),
+            old: before.get(attribute).map(str::to_owned),
+            new: after.get(attribute).map(str::to_owned),
+        })
+        .collect()
+}
+
+fn active_change(old: bool, new: bool) -> Vec<Change> {
+    if old == new {
+        return Vec::new();
+    }
+    vec![Change {
+        attribute: "active".to_owned(),
+        old: Some(old.to_string()),
+        new: Some(new.to_string()),
+    }]
+}
+
+#[cfg(test)]
+mod tests;

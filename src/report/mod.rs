@@ -1,0 +1,9 @@
+//! What people and programs read of a plan and of a run: one model, several forms.
+//!
+//! Floor 2, without I/O: a form is text made from a [`Plan`](crate::plan::Plan).
+
+mod json;
+mod text;
+
+pub use json::{json, summary};
+pub use text::{Detail, applied, summary_line, text};

@@ -1,0 +1,291 @@
+//! The plan as text, for people: grouped by what is done, summary last.
+
+use std::fmt::Write;
+
+use crate::apply::{Applied, EndedBy};
+use crate::model::{Attribute, Kind, Operation, Profile};
+use crate::plan::{Plan, Planned};
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detail {
+    /// At most so many people a group; all of them when `None`.
+    pub limit: Option<usize>,
+}
+
+/// The whole plan.
+pub fn text(plan: &Plan, detail: Detail) -> String {
+    let mut out = String::new();
+    let entries: Vec<String> = plan
+        .pulls
+        .iter()
+        .map(|(source, entries)| format!("{} from `{source}`", people(*entries)))
+        .collect();
+    line(&mut out, &format!("Read {}.", entries.join(", ")));
+    for kind in Kind::ALL {
+        let planned: Vec<&Planned> = plan
+            .operations
+            .iter()
+            .filter(|planned| planned.operation.kind == kind)
+            .collect();
+        group(&mut out, heading(kind), planned.len(), detail, |out, at| {
+            operation(out, planned[at])
+        });
+    }
+    group(
+        &mut out,
+        "Held by a guard",
+        plan.holds.len(),
+        Detail::default(),
+        |out, at| {
+            line(out, &format!("  ! {}", plan.holds[at]));
+        },
+    );
+    group(
+        &mut out,
+        "Not believed to have left",
+        plan.suspensions.len(),
+        detail,
+        |out, at| {
+            let suspension = &plan.suspensions[at];
+            line(
+                out,
+                &format!(
+                    "  ! {} of `{}` were not seen, and none of them is touched: {}",
+                    people(suspension.absent),
+                    suspension.source,
+                    suspension.why
+                ),
+            );
+        },
+    );
+    group(
+        &mut out,
+        "Refused: correct these",
+        plan.refusals.len(),
+        detail,
+        |out, at| {
+            let refusal = &plan.refusals[at];
+            line(out, &format!("  ! {}", refusal.dn));
+            line(out, &format!("      {}", refusal.why));
+        },
+    );
+    group(
+        &mut out,
+        "Skipped",
+        plan.skipped.len(),
+        detail,
+        |out, at| {
+            let skipped = &plan.skipped[at];
+            line(out, &format!("  . {}: {}", skipped.dn, skipped.why));
+        },
+    );
+    out.push('\n');
+    line(&mut out, &summary_line(plan));
+    out
+}
+
+/// The figures of the plan in one line.
+pub fn summary_line(plan: &Plan) -> String {
+    let mut parts: Vec<String> = Kind::ALL
+        .into_iter()
+        .map(|kind| (kind, plan.count(kind).0))
+        .filter(|(kind, count)| *count > 0 || !matches!(kind, Kind::Adopt | Kind::Delete))
+        .map(|(kind, count)| format!("{} to {kind}", number(count as u64)))
+        .collect();
+    let held = plan
+        .operations
+        .iter()
+        .filter(|planned| planned.hold.is_some())
+        .count();
+    for (count, word) in [
+        (held, "held"),
+        (plan.refusals.len(), "refused"),
+        (plan.skipped.len(), "skipped"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{} {word}", number(count as u64)));
+        }
+    }
+    parts.push(format!("{} unchanged", number(plan.unchanged)));
+    let verdict = if plan.operations.is_empty() {
+        "Nothing to do"
+    } else {
+        "Plan"
+    };
+    format!("{verdict}: {}.", parts.join(", "))
+}
+
+/// What became of a plan.
+pub fn applied(applied: &Applied, detail: Detail) -> String {
+    let mut out = String::new();
+    group(
+        &mut out,
+        "Failed",
+        applied.failed.len(),
+        detail,
+        |out, at| {
+            let (operation, error) = &applied.failed[at];
+            line(
+                out,
+                &format!(
+                    "  ! {} {} ({})",
+                    operation.kind,
+                    operation.label(),
+                    operation.dn
+                ),
+            );
+            line(out, &format!("      {error}"));
+        },
+    );
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    let mut summary = format!("Done: {} applied", number(applied.done as u64));
+    for (count, words) in [
+        (applied.failed.len(), "failed"),
+        (applied.left, "left for the next run"),
+    ] {
+        if count > 0 {
+            let _ = write!(summary, ", {} {words}", number(count as u64));
+        }
+    }
+    match &applied.ended_by {
+        None => summary.push('.'),
+        Some(EndedBy::Stop) => summary.push_str("; the run was asked to stop."),
+        Some(EndedBy::Error(error)) => {
+            let _ = write!(summary, "; the run ended early: {error}");
+        }
+    }
+    line(&mut out, &summary);
+    out
+}
+
+fn heading(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Create => "Create",
+        Kind::Adopt => "Adopt: take over accounts that the organization has",
+        Kind::Update => "Update",
+        Kind::Restore => "Restore",
+        Kind::Deactivate => "Deactivate",
+        Kind::Delete => "Delete for good",
+    }
+}
+
+fn group(
+    out: &mut String,
+    title: &str,
+    count: usize,
+    detail: Detail,
+    mut each: impl FnMut(&mut String, usize),
+) {
+    if count == 0 {
+        return;
+    }
+    out.push('\n');
+    line(out, &format!("{title} ({})", number(count as u64)));
+    let shown = detail.limit.map_or(count, |limit| limit.min(count));
+    for at in 0..shown {
+        each(out, at);
+    }
+    if shown < count {
+        line(
+            out,
+            &format!("  … and {} more", number((count - shown) as u64)),
+        );
+    }
+}
+
+fn operation(out: &mut String, Planned { operation, hold }: &Planned) {
+    let sign = match operation.kind {
+        Kind::Create => '+',
+        Kind::Adopt => '=',
+        Kind::Update => '~',
+        Kind::Restore => '^',
+        Kind::Deactivate => '-',
+        Kind::Delete => 'x',
+    };
+    let held = if hold.is_some() { " [held]" } else { "" };
+    line(
+        out,
+        &format!(
+            "  {sign} {} <{}>{held}",
+            operation.label(),
+            email(operation)
+        ),
+    );
+    line(out, &format!("      {}", operation.dn));
+    line(out, &format!("      {}", operation.reason));
+    if operation.kind == Kind::Create {
+        let values: Vec<String> = operation
+            .after
+            .iter()
+            .filter(|(attribute, _)| {
+                !matches!(attribute, Attribute::DisplayName | Attribute::Email)
+            })
+            .map(|(attribute, value)| format!("{attribute} {value}"))
+            .collect();
+        line(out, &format!("      {}", values.join(", ")));
+        return;
+    }
+    if operation.cancel_delete {
+        line(out, "      the requested deletion is cancelled");
+    }
+    let width = operation
+        .changes
+        .iter()
+        .map(|change| change.attribute.len())
+        .max()
+        .unwrap_or(0);
+    for change in &operation.changes {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+        line(
+            out,
+            &format!(
+                "      {:width$}  {} → {}",
+                change.attribute,
+                value(&change.old),
+                value(&change.new)
+            ),
+        );
+    }
+}
+
+fn email(operation: &Operation) -> &str {
+    let of = |profile: &'_ Profile| profile.get(Attribute::Email).is_some();
+    let profile = if of(&operation.before) {
+        &operation.before
+    } else {
+        &operation.after
+    };
+    profile.get(Attribute::Email).unwrap_or("no e-mail")
+}
+
+/// One line. What came from a directory must not move the cursor or ring the bell.
+fn line(out: &mut String, text: &str) {
+    out.extend(
+        text.chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
+    );
+    out.push('\n');
+}
+
+fn people(count: u64) -> String {
+    match count {
+        1 => "1 person".to_owned(),
+        count => format!("{} people", number(count)),
+    }
+}
+
+/// 1234567 as `1,234,567`.
+fn number(count: u64) -> String {
+    let digits = count.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

@@ -1,0 +1,293 @@
+//! One run from pull to report: the only place that knows the whole order.
+//!
+//! Floor 3. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
+//! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+
+use crate::apply::{self, Applied, Control, Settlement, Watch};
+use crate::config::{Config, Source};
+use crate::directory::{self, DirectoryError};
+use crate::mapping::{Mapping, MappingError};
+use crate::model::{
+    Attribute, Complete, DesiredAccount, ExistingAccount, Lifecycle, ManagedAccount, RunId,
+    SourceName, Timestamp, deletion_grace,
+};
+use crate::org::{ApiError, Reader};
+use crate::plan::{Comparison, Desired, Known, Plan, Pulls, Stop, plan};
+use crate::report::summary;
+use crate::snapshot::{Journal, Outcome, Snapshot, SnapshotError};
+
+/// Above so many newcomers, the organization's accounts are listed instead of looked up one by
+/// one: two look-ups a person cost more than the pages.
+const LOOK_UPS: usize = 25;
+
+/// Why a run ended without a plan that could be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A source could not be read.
+    #[error("source `{source_name}`: {error}")]
+    Directory {
+        /// The source.
+        source_name: SourceName,
+        /// What went wrong.
+        error: Box<DirectoryError>,
+    },
+    /// The organization's API.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The database.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The plan as a whole was refused.
+    #[error(transparent)]
+    Refused(#[from] Stop),
+    /// The provisioning API lacks something that dirsyncd needs.
+    #[error("the provisioning API does not support PATCH, by which dirsyncd changes accounts")]
+    NoPatch,
+    /// The run was asked to stop before anything was sent.
+    #[error("the run was asked to stop before anything was sent")]
+    Stopped,
+}
+
+/// The configuration with its mappings compiled.
+pub struct Setup {
+    /// The configuration.
+    pub config: Config,
+    mappings: Vec<Mapping>,
+}
+
+impl Setup {
+    /// Compiles the mappings of a configuration.
+    pub fn new(config: Config) -> Result<Self, MappingError> {
+        let mappings = config
+            .sources
+            .iter()
+            .map(Mapping::compile)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Setup { config, mappings })
+    }
+
+    /// The sources with their mappings, in order of precedence.
+    pub fn sources(&self) -> impl Iterator<Item = (&Source, &Mapping)> {
+        self.config.sources.iter().zip(&self.mappings)
+    }
+}
+
+/// A run that was carried out.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its number.
+    pub run: RunId,
+    /// What was planned.
+    pub plan: Plan,
+    /// What became of it.
+    pub applied: Applied,
+}
+
+/// Plans a run and changes nothing, neither in the organization nor in the database.
+pub async fn dry_run(setup: &Setup, control: &Control<'_>) -> Result<Plan, RunError> {
+    let reader = Reader::new(&setup.config.organization)?;
+    let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
+    let result = async {
+        let settlements = apply::settle(&reader, snapshot.unanswered().await?).await?;
+        make_plan(setup, &mut snapshot, &reader, &settlements, control).await
+    }
+    .await;
+    snapshot.close().await?;
+    result
+}
+
+/// Plans a run and carries it out.
+pub async fn sync(
+    setup: &Setup,
+    trigger: &str,
+    control: &Control<'_>,
+) -> Result<Finished, RunError> {
+    let reader = Reader::new(&setup.config.organization)?;
+    let mut journal = Journal::open(&setup.config.database).await?;
+    let run = journal.begin_run(trigger, (control.now)()).await?;
+    let result = carry_out(setup, run, &mut journal, reader, control).await;
+    let (outcome, error, summary) = match &result {
+        Ok((plan, applied)) => {
+            let clean = applied.failed.is_empty()
+                && applied.ended_by.is_none()
+                && applied.left == 0
+                && !plan.needs_attention();
+            let outcome = if clean {
+                Outcome::Done
+            } else {
+                Outcome::Incomplete
+            };
+            (outcome, None, summary(plan, Some(applied)))
+        }
+        Err(error @ RunError::Refused(_)) => (Outcome::Refused, Some(error.to_string()), json!({})),
+        Err(error) => (Outcome::Failed, Some(error.to_string()), json!({})),
+    };
+    let finished = journal
+        .finish_run(run, (control.now)(), outcome, error.as_deref(), &summary)
+        .await;
+    // The first error is the one to tell.
+    let (plan, applied) = result?;
+    finished?;
+    journal.close().await?;
+    Ok(Finished { run, plan, applied })
+}
+
+async fn carry_out(
+    setup: &Setup,
+    run: RunId,
+    journal: &mut Journal,
+    reader: Reader,
+    control: &Control<'_>,
+) -> Result<(Plan, Applied), RunError> {
+    for settlement in apply::settle(&reader, journal.unanswered().await?).await? {
+        settlement.record(journal, (control.now)()).await?;
+    }
+    // Planning only reads, so it can be dropped at any point.
+    let plan = tokio::select! {
+        plan = make_plan(setup, journal, &reader, &[], control) => plan?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    journal.record_pulls(run, &plan.pulls).await?;
+    let approved = plan.approve();
+    let applied = apply::apply(&approved, run, reader, journal, control).await?;
+    Ok((plan, applied))
+}
+
+/// Makes the plan. `settlements` are those that are not in the database, as a dry run must not
+/// record them.
+async fn make_plan(
+    setup: &Setup,
+    snapshot: &mut Snapshot,
+    reader: &Reader,
+    settlements: &[Settlement],
+    control: &Control<'_>,
+) -> Result<Plan, RunError> {
+    let now = (control.now)();
+    let capabilities = reader.capabilities().await?;
+    if !capabilities.patch {
+        return Err(RunError::NoPatch);
+    }
+    if setup.config.deletes() {
+        reader.organization_name().await?;
+    }
+    let settled: Vec<ManagedAccount> = settlements
+        .iter()
+        .filter_map(|settlement| settlement.account(now))
+        .collect();
+    let mut index = snapshot.index().await?;
+    for account in &settled {
+        index.insert(account.key.clone(), account.digest(), account.is_settled());
+    }
+    let mut comparison = Comparison::with(index);
+    let pulls = pull(setup, control.watch, &mut |mapped| {
+        comparison.observe(mapped)
+    })
+    .await?;
+    let desired = comparison.finish(pulls);
+    let mut known = Known {
+        accounts: snapshot.accounts(&desired.concerned()).await?,
+        existing: Vec::new(),
+        population: snapshot.population().await?,
+        last_run: snapshot.last_run().await?,
+        api_time: capabilities.time,
+    };
+    for account in settled {
+        if !known.accounts.contains_key(&account.key) {
+            known.population.all += 1;
+            known.population.active += u64::from(account.lifecycle.is_active());
+        }
+        known.accounts.insert(account.key.clone(), account);
+    }
+    known.existing = existing_accounts(&desired, &known, snapshot, reader, now).await?;
+    let Config { policy, guards, .. } = &setup.config;
+    Ok(plan(&desired, &known, policy, guards, now)?)
+}
+
+/// What the mapping makes of an entry.
+type Mapped = Result<DesiredAccount, Box<crate::mapping::Unmapped>>;
+
+/// Reads every source, in order of precedence.
+pub async fn pull(
+    setup: &Setup,
+    watch: &dyn Watch,
+    observe: &mut dyn FnMut(Mapped),
+) -> Result<Pulls, RunError> {
+    let mut pulls = Pulls::new();
+    let mut entries = 0;
+    for (source, mapping) in setup.sources() {
+        let mut each = |entry| {
+            entries += 1;
+            watch.entries_read(entries);
+            observe(mapping.map(&entry));
+        };
+        let end = directory::pull(source, &mapping.attributes(), &mut each)
+            .await
+            .map_err(|error| RunError::Directory {
+                source_name: source.name.clone(),
+                error: Box::new(error),
+            })?;
+        pulls.insert(source.name.clone(), Complete::attest(end));
+    }
+    Ok(pulls)
+}
+
+/// The accounts of the provisioning directory that newcomers may already have.
+async fn existing_accounts(
+    desired: &Desired,
+    known: &Known,
+    snapshot: &mut Snapshot,
+    reader: &Reader,
+    now: Timestamp,
+) -> Result<Vec<ExistingAccount>, RunError> {
+    let has_account = |person: &&DesiredAccount| {
+        known
+            .accounts
+            .get(&person.key)
+            .is_some_and(|account| match account.lifecycle {
+                Lifecycle::Active | Lifecycle::Deactivated { .. } => true,
+                Lifecycle::DeletePending { since } => now - since < deletion_grace(),
+                Lifecycle::Deleted { .. } => false,
+            })
+    };
+    let newcomers: Vec<&DesiredAccount> = desired
+        .different
+        .iter()
+        .filter(|person| !has_account(person))
+        .collect();
+    let mut accounts = Vec::new();
+    if newcomers.len() > LOOK_UPS {
+        accounts = reader.all_accounts().await?;
+    } else {
+        let mut seen = HashSet::new();
+        for person in newcomers {
+            let mut found = vec![reader.by_external_id(&person.key).await?];
+            if let Some(name) = person.profile.get(Attribute::UserName) {
+                found.push(reader.by_user_name(name).await?);
+            }
+            accounts.extend(
+                found
+                    .into_iter()
+                    .flatten()
+                    .filter(|a| seen.insert(a.scim_id.clone())),
+            );
+        }
+    }
+    // An account that is managed for one person is not another's to take.
+    let ids: Vec<_> = accounts
+        .iter()
+        .map(|account| account.scim_id.clone())
+        .collect();
+    let managed = snapshot.managed(&ids).await?;
+    accounts.retain(|account| {
+        !managed.contains(&account.scim_id)
+            && !known.accounts.values().any(|known| {
+                known.scim_id == account.scim_id
+                    && !matches!(known.lifecycle, Lifecycle::Deleted { .. })
+            })
+    });
+    Ok(accounts)
+}

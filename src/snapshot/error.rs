@@ -1,0 +1,146 @@
+//! Errors of the database, each with the way out.
+
+use std::path::{Path, PathBuf};
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Another process is the writer.
+    #[error(
+        "another dirsyncd ({holder}) is using the database {}: only one may write; stop it, or wait for its run to end", path.display()
+    )]
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// The other process, as its lock file names it.
+        holder: String,
+    },
+    /// Made by a newer version.
+    #[error(
+        "the database {} was made by a newer dirsyncd (schema {theirs}, this one knows {ours}): install that version, or restore the backup from before the upgrade", path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        theirs: i64,
+        /// The newest schema that this program knows.
+        ours: i64,
+    },
+    /// Made by an older version, and a dry run must not change it.
+    #[error(
+        "the database {} is of an older dirsyncd; `dirsyncd sync` brings it up to date, a dry run changes nothing", path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+    },
+    /// An SQLite database of something else.
+    #[error(
+        "{} is an SQLite database, but not one of dirsyncd: correct `database` in the configuration", path.display()
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Damaged, or no SQLite database at all.
+    #[error(
+        "the database {} is damaged or no SQLite database ({message}): restore a backup, or move it away and let adoption find the accounts again", path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        message: String,
+    },
+    /// Not writable.
+    #[error(
+        "the database {} cannot be written ({message}): its folder and files must belong to the user that runs dirsyncd", path.display()
+    )]
+    ReadOnly {
+        /// The database.
+        path: PathBuf,
+        /// What the system or SQLite said.
+        message: String,
+    },
+    /// The disk is full.
+    #[error("the disk with the database {} is full ({message}): make room and run again", path.display())]
+    Full {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        message: String,
+    },
+    /// A row that makes no sense.
+    #[error("the database {} has a row that cannot be read ({row}): {why}; restore a backup", path.display())]
+    Unreadable {
+        /// The database.
+        path: PathBuf,
+        /// The row's key.
+        row: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A migration failed.
+    #[error("the database {} cannot be brought to the present schema: {why}", path.display())]
+    Migration {
+        /// The database.
+        path: PathBuf,
+        /// What went wrong.
+        why: String,
+    },
+    /// Anything else that SQLite reports.
+    #[error("the database {} cannot be used: {message}", path.display())]
+    Other {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        message: String,
+    },
+}
+
+impl SnapshotError {
+    pub(super) fn migrate(path: &Path, error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError;
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                Self::sql(path, &error)
+            }
+            other => SnapshotError::Migration {
+                path: path.to_owned(),
+                why: other.to_string(),
+            },
+        }
+    }
+
+    /// Sorts an error by SQLite's primary result code (sqlite.org, "Result and Error Codes").
+    pub(super) fn sql(path: &Path, error: &sqlx::Error) -> Self {
+        let path = path.to_owned();
+        let message = match error {
+            sqlx::Error::Database(error) => error.message().to_owned(),
+            other => other.to_string(),
+        };
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .and_then(|code| code.parse::<u32>().ok())
+            .map(|code| code & 0xff);
+        match code {
+            Some(8 | 14) => SnapshotError::ReadOnly { path, message },
+            Some(11 | 26) => SnapshotError::Corrupt { path, message },
+            Some(13) => SnapshotError::Full { path, message },
+            _ => SnapshotError::Other { path, message },
+        }
+    }
+}
+
+/// Adds the database's path to an SQL error.
+pub(super) trait Context<T> {
+    fn at(self, path: &Path) -> Result<T, SnapshotError>;
+}
+
+impl<T> Context<T> for Result<T, sqlx::Error> {
+    fn at(self, path: &Path) -> Result<T, SnapshotError> {
+        self.map_err(|error| SnapshotError::sql(path, &error))
+    }
+}

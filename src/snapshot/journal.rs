@@ -1,0 +1,337 @@
+//! The one writer: runs, the journal of operations, and the accounts' rows.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+
+use sqlx::{Connection, Sqlite, Transaction};
+
+use super::error::Context;
+use super::lock::Lock;
+use super::{Snapshot, SnapshotError, rows};
+use crate::model::{
+    AccountId, Answer, ManagedAccount, Operation, OperationId, RunId, SourceName, Timestamp,
+};
+
+/// The database, for writing.
+pub struct Journal {
+    snapshot: Snapshot,
+    _lock: Lock,
+}
+
+/// One operation's end.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Its number in the journal.
+    pub id: OperationId,
+    /// What came of it: the answer, or the error in words.
+    pub result: Result<Answer, String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that was to be done is done.
+    Done,
+    /// Some operations failed, were held or left for the next run.
+    Incomplete,
+    /// The plan as a whole was refused.
+    Refused,
+    /// The run ended before a plan was carried out.
+    Failed,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Incomplete => "incomplete",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+        }
+    }
+}
+
+impl Deref for Journal {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+impl DerefMut for Journal {
+    fn deref_mut(&mut self) -> &mut Snapshot {
+        &mut self.snapshot
+    }
+}
+
+impl Journal {
+    /// Opens the database for a run: takes the lock, makes the file if need be, and brings the
+    /// schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, SnapshotError> {
+        let lock = Lock::take(path)?;
+        Ok(Journal {
+            snapshot: Snapshot::open_for_writing(path).await?,
+            _lock: lock,
+        })
+    }
+
+    /// Closes the database and lets the next writer in.
+    pub async fn close(self) -> Result<(), SnapshotError> {
+        self.snapshot.close().await
+    }
+
+    /// Records the start of a run. What an interrupted earlier run meant to send and did not
+    /// is given up here: this run plans anew.
+    pub async fn begin_run(
+        &mut self,
+        trigger: &str,
+        now: Timestamp,
+    ) -> Result<RunId, SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for statement in [
+            "UPDATE operations SET state = 'left' WHERE state = 'intended'",
+            "UPDATE runs SET outcome = 'failed', error = 'interrupted' WHERE outcome IS NULL",
+        ] {
+            sqlx::query(statement)
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        let run = sqlx::query("INSERT INTO runs (trigger, version, started_at) VALUES (?, ?, ?)")
+            .bind(trigger)
+            .bind(env!("CARGO_PKG_VERSION"))
+            .bind(now.timestamp_millis())
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?
+            .last_insert_rowid();
+        transaction.commit().await.at(&path)?;
+        Ok(RunId(run))
+    }
+
+    /// Records how many entries each source gave.
+    pub async fn record_pulls(
+        &mut self,
+        run: RunId,
+        pulls: &BTreeMap<SourceName, u64>,
+    ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for (source, entries) in pulls {
+            sqlx::query("INSERT INTO pulls (run_id, source, entries) VALUES (?, ?, ?)")
+                .bind(run.0)
+                .bind(source.as_str())
+                .bind(i64::try_from(*entries).unwrap_or(i64::MAX))
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
+    /// Records the end of a run.
+    pub async fn finish_run(
+        &mut self,
+        run: RunId,
+        now: Timestamp,
+        outcome: Outcome,
+        error: Option<&str>,
+        summary: &serde_json::Value,
+    ) -> Result<(), SnapshotError> {
+        sqlx::query(
+            "UPDATE runs SET finished_at = ?, outcome = ?, error = ?, summary = ? WHERE id = ?",
+        )
+        .bind(now.timestamp_millis())
+        .bind(outcome.name())
+        .bind(error)
+        .bind(summary.to_string())
+        .bind(run.0)
+        .execute(&mut self.snapshot.connection)
+        .await
+        .at(&self.snapshot.path)?;
+        Ok(())
+    }
+
+    /// Records what is going to be sent, all of it, before any of it is.
+    pub async fn intend(
+        &mut self,
+        run: RunId,
+        operations: &[Operation],
+        now: Timestamp,
+    ) -> Result<Vec<OperationId>, SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        let mut ids = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let id = sqlx::query(
+                "INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at) VALUES (?, ?, ?, ?, 'intended', ?)",
+            )
+            .bind(run.0)
+            .bind(operation.key.as_str())
+            .bind(operation.kind.name())
+            .bind(serde_json::json!(operation).to_string())
+            .bind(now.timestamp_millis())
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?
+            .last_insert_rowid();
+            ids.push(OperationId(id));
+        }
+        transaction.commit().await.at(&path)?;
+        Ok(ids)
+    }
+
+    /// Records that these operations go out now.
+    pub async fn mark_sent(
+        &mut self,
+        ids: &[OperationId],
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for id in ids {
+            sqlx::query("UPDATE operations SET state = 'sent', sent_at = ? WHERE id = ?")
+                .bind(now.timestamp_millis())
+                .bind(id.0)
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
+    /// Records answers, each together with the account's new row. An answer that does not fit
+    /// the snapshot is recorded as a failure; what was made of each is returned.
+    pub async fn answer(
+        &mut self,
+        answered: &[(Answered, &Operation)],
+        now: Timestamp,
+    ) -> Result<Vec<Result<(), String>>, SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        let mut results = Vec::with_capacity(answered.len());
+        for (Answered { id, result }, operation) in answered {
+            let stored = match result {
+                Ok(answer) => match foreign_owner(&mut transaction, answer, operation)
+                    .await
+                    .at(&path)?
+                {
+                    None => {
+                        let account = operation.account_after(answer, now);
+                        store(&mut transaction, &account).await.at(&path)?;
+                        Ok(answer.request_id.as_deref())
+                    }
+                    Some(owner) => Err(format!(
+                        "the organization answered with the SCIM resource {}, which is already the account of {owner}",
+                        answer.scim_id
+                    )),
+                },
+                Err(error) => Err(error.clone()),
+            };
+            let (state, request_id, error) = match &stored {
+                Ok(request_id) => ("done", *request_id, None),
+                Err(error) => ("failed", None, Some(error.as_str())),
+            };
+            sqlx::query(
+                "UPDATE operations SET state = ?, answered_at = ?, request_id = ?, error = ? WHERE id = ?",
+            )
+            .bind(state)
+            .bind(now.timestamp_millis())
+            .bind(request_id)
+            .bind(error)
+            .bind(id.0)
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
+            results.push(stored.map(|_| ()));
+        }
+        transaction.commit().await.at(&path)?;
+        Ok(results)
+    }
+
+    /// Records that these operations were not sent after all.
+    pub async fn leave(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for id in ids {
+            sqlx::query("UPDATE operations SET state = 'left' WHERE id = ? AND state IN ('intended', 'sent')")
+                .bind(id.0)
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
+    /// Whether a deletion of this person's account was sent before and never answered.
+    pub async fn deletion_was_sent(
+        &mut self,
+        operation: &Operation,
+    ) -> Result<bool, SnapshotError> {
+        let Some(target) = &operation.target else {
+            return Ok(false);
+        };
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM operations WHERE external_id = ? AND kind = 'delete' AND state = 'left'
+                AND sent_at IS NOT NULL AND detail ->> '$.target.scim_id' = ?)",
+        )
+        .bind(operation.key.as_str())
+        .bind(target.scim_id.as_str())
+        .fetch_one(&mut self.snapshot.connection)
+        .await
+        .at(&self.snapshot.path)
+    }
+
+    /// Brings rows up to date to which nothing is sent.
+    pub async fn note(&mut self, accounts: &[ManagedAccount]) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for account in accounts {
+            store(&mut transaction, account).await.at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
+    /// A transaction that holds the write lock from its start.
+    async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, SnapshotError> {
+        let Snapshot { connection, path } = &mut self.snapshot;
+        connection.begin_with("BEGIN IMMEDIATE").await.at(path)
+    }
+}
+
+/// Whose account the answered SCIM resource is, if it is somebody else's.
+async fn foreign_owner(
+    transaction: &mut Transaction<'_, Sqlite>,
+    answer: &Answer,
+    operation: &Operation,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT dn FROM accounts WHERE scim_id = ? AND external_id <> ?")
+        .bind(answer.scim_id.as_str())
+        .bind(operation.key.as_str())
+        .fetch_optional(&mut **transaction)
+        .await
+}
+
+async fn store(
+    transaction: &mut Transaction<'_, Sqlite>,
+    account: &ManagedAccount,
+) -> Result<(), sqlx::Error> {
+    let (lifecycle, since) = rows::lifecycle_columns(account.lifecycle);
+    sqlx::query(rows::UPSERT_ACCOUNT)
+        .bind(account.key.as_str())
+        .bind(account.source.as_str())
+        .bind(&account.dn)
+        .bind(account.scim_id.as_str())
+        .bind(account.account_id.as_ref().map(AccountId::as_str))
+        .bind(serde_json::json!(account.profile).to_string())
+        .bind(lifecycle)
+        .bind(since)
+        .bind(account.departed_at.map(|at| at.timestamp_millis()))
+        .bind(account.digest().0.as_slice())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}

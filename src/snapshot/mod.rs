@@ -1,0 +1,301 @@
+//! The SQLite database: what the managed accounts looked like, and what was done to them.
+//!
+//! Floor 2. [`Snapshot`] only reads (a dry run has nothing else); [`Journal`] is the one
+//! writer, and holds the lock that makes it so.
+
+mod error;
+mod journal;
+mod lock;
+mod rows;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
+
+use crate::model::{Digest, ExternalId, ManagedAccount, Operation, OperationId, ScimId, Timestamp};
+use crate::plan::{Index, Population};
+
+pub use error::SnapshotError;
+pub use journal::{Answered, Journal, Outcome};
+
+use error::Context;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The database, for reading.
+pub struct Snapshot {
+    connection: SqliteConnection,
+    path: PathBuf,
+}
+
+/// An operation of an earlier run that was sent and whose answer is not known.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    /// Its number in the journal.
+    pub id: OperationId,
+    /// What was sent.
+    pub operation: Operation,
+}
+
+impl Snapshot {
+    /// Opens the database for a dry run: nothing is written, and a file that is not there is
+    /// not made: it reads as an empty database.
+    pub async fn open_for_reading(path: &Path) -> Result<Self, SnapshotError> {
+        if !path.exists() {
+            return Self::empty(path).await;
+        }
+        // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a
+        // read-only connection would leave behind. `query_only` forbids every change instead.
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .busy_timeout(Duration::from_secs(10))
+            .pragma("query_only", "ON");
+        let connection = SqliteConnection::connect_with(&options).await.at(path)?;
+        let mut snapshot = Snapshot {
+            connection,
+            path: path.to_owned(),
+        };
+        match snapshot.schema_version().await? {
+            None => {
+                snapshot.close().await?;
+                Self::empty(path).await
+            }
+            Some(version) if version < newest_migration() => Err(SnapshotError::Older {
+                path: path.to_owned(),
+            }),
+            Some(_) => Ok(snapshot),
+        }
+    }
+
+    async fn empty(path: &Path) -> Result<Self, SnapshotError> {
+        let options = SqliteConnectOptions::new().in_memory(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.at(path)?;
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(|error| SnapshotError::migrate(path, error))?;
+        Ok(Snapshot {
+            connection,
+            path: path.to_owned(),
+        })
+    }
+
+    async fn open_for_writing(path: &Path) -> Result<Self, SnapshotError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An intent that is recorded before it is sent must outlive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10));
+        let connection = SqliteConnection::connect_with(&options).await.at(path)?;
+        let mut snapshot = Snapshot {
+            connection,
+            path: path.to_owned(),
+        };
+        snapshot.schema_version().await?;
+        MIGRATIONS
+            .run(&mut snapshot.connection)
+            .await
+            .map_err(|error| SnapshotError::migrate(path, error))?;
+        Ok(snapshot)
+    }
+
+    /// The newest migration that the database has; `None` for an empty file. A database of
+    /// something else, or of a newer version, is an error.
+    async fn schema_version(&mut self) -> Result<Option<i64>, SnapshotError> {
+        let tables: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+        if tables.is_empty() {
+            return Ok(None);
+        }
+        if !tables.iter().any(|table| table == "_sqlx_migrations") {
+            return Err(SnapshotError::NotOurs {
+                path: self.path.clone(),
+            });
+        }
+        let version: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+            .fetch_one(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        match version {
+            Some(version) if version > newest_migration() => Err(SnapshotError::Newer {
+                path: self.path.clone(),
+                theirs: version,
+                ours: newest_migration(),
+            }),
+            version => Ok(version),
+        }
+    }
+
+    /// Closes the database.
+    pub async fn close(self) -> Result<(), SnapshotError> {
+        let Snapshot { connection, path } = self;
+        connection.close().await.at(&path)
+    }
+
+    /// Every account's key and digest.
+    pub async fn index(&mut self) -> Result<Index, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT external_id, digest, departed_at IS NULL AND lifecycle IN ('active', 'deactivated') FROM accounts",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        let mut index = Index::default();
+        for row in rows {
+            let key: String = row.try_get(0).at(&self.path)?;
+            let digest: Vec<u8> = row.try_get(1).at(&self.path)?;
+            let digest = <[u8; 16]>::try_from(digest.as_slice())
+                .map_err(|_| self.unreadable(&key, "the digest has not 16 bytes"))?;
+            index.insert(
+                ExternalId::new(key),
+                Digest(digest),
+                row.try_get(2).at(&self.path)?,
+            );
+        }
+        Ok(index)
+    }
+
+    /// The accounts of these people, as far as there are any.
+    pub async fn accounts(
+        &mut self,
+        keys: &HashSet<ExternalId>,
+    ) -> Result<HashMap<ExternalId, ManagedAccount>, SnapshotError> {
+        let mut accounts = HashMap::with_capacity(keys.len());
+        let keys: Vec<&ExternalId> = keys.iter().collect();
+        for chunk in keys.chunks(500) {
+            let mut query = QueryBuilder::new(rows::SELECT_ACCOUNTS);
+            query.push(" WHERE external_id IN (");
+            let mut list = query.separated(", ");
+            for key in chunk {
+                list.push_bind(key.as_str());
+            }
+            query.push(")");
+            let rows = query
+                .build()
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+            for row in rows {
+                let account = rows::account(&row).map_err(|why| self.row_error(&row, &why))?;
+                accounts.insert(account.key.clone(), account);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// All accounts, for reports and tests.
+    pub async fn all_accounts(&mut self) -> Result<Vec<ManagedAccount>, SnapshotError> {
+        let mut query = QueryBuilder::new(rows::SELECT_ACCOUNTS);
+        query.push(" ORDER BY external_id");
+        let rows = query
+            .build()
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| rows::account(row).map_err(|why| self.row_error(row, &why)))
+            .collect()
+    }
+
+    /// The SCIM ids of the managed accounts among these.
+    pub async fn managed(&mut self, ids: &[ScimId]) -> Result<HashSet<ScimId>, SnapshotError> {
+        let mut managed = HashSet::new();
+        for chunk in ids.chunks(500) {
+            let mut query = QueryBuilder::new(
+                "SELECT scim_id FROM accounts WHERE lifecycle <> 'deleted' AND scim_id IN (",
+            );
+            let mut list = query.separated(", ");
+            for id in chunk {
+                list.push_bind(id.as_str());
+            }
+            query.push(")");
+            let rows = query
+                .build()
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+            for row in rows {
+                managed.insert(ScimId::new(row.try_get::<String, _>(0).at(&self.path)?));
+            }
+        }
+        Ok(managed)
+    }
+
+    /// How many accounts there are.
+    pub async fn population(&mut self) -> Result<Population, SnapshotError> {
+        let (active, all): (i64, i64) = sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE lifecycle = 'active'), count(*) FROM accounts WHERE lifecycle <> 'deleted'",
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        Ok(Population {
+            active: active.unsigned_abs(),
+            all: all.unsigned_abs(),
+        })
+    }
+
+    /// When the last run began that got as far as a plan.
+    pub async fn last_run(&mut self) -> Result<Option<Timestamp>, SnapshotError> {
+        let last: Option<i64> = sqlx::query_scalar(
+            "SELECT max(started_at) FROM runs WHERE outcome IN ('done', 'incomplete')",
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        Ok(last.and_then(Timestamp::from_timestamp_millis))
+    }
+
+    /// The operations that were sent and whose answer is not known.
+    pub async fn unanswered(&mut self) -> Result<Vec<Unanswered>, SnapshotError> {
+        let rows =
+            sqlx::query("SELECT id, detail FROM operations WHERE state = 'sent' ORDER BY id")
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                let id: i64 = row.try_get(0).at(&self.path)?;
+                let detail: String = row.try_get(1).at(&self.path)?;
+                let operation = serde_json::from_str(&detail).map_err(|error| {
+                    self.unreadable(&format!("operation {id}"), &error.to_string())
+                })?;
+                Ok(Unanswered {
+                    id: OperationId(id),
+                    operation,
+                })
+            })
+            .collect()
+    }
+
+    fn row_error(&self, row: &sqlx::sqlite::SqliteRow, why: &str) -> SnapshotError {
+        let key = row.try_get::<String, _>(0).unwrap_or_default();
+        self.unreadable(&key, why)
+    }
+
+    fn unreadable(&self, row: &str, why: &str) -> SnapshotError {
+        SnapshotError::Unreadable {
+            path: self.path.clone(),
+            row: row.to_owned(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+fn newest_migration() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or_default()
+}
