@@ -207,3 +207,6 @@ impl Config {
         self.policy.delete_after.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

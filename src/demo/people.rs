@@ -449,8 +449,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        directory::{Filter, LdifReader},
-        model::{Dn, Scope},
+        directory::LdifReader,
+        model::{Dn, Filter, Scope},
     };
 
     fn ldif(company: &Company) -> Vec<u8> {

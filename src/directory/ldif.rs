@@ -16,7 +16,7 @@ use crate::config::Search;
 use crate::model::{Dn, Entry, PullEnd};
 
 /// The longest line, with its continuations, that is read: so that a file without line ends cannot fill memory.
-pub const MAX_LINE: usize = 16 * 1024 * 1024;
+const MAX_LINE: usize = 16 * 1024 * 1024;
 
 /// The width written lines are folded to (RFC 2849, note 2).
 const WIDTH: usize = 76;

@@ -83,22 +83,6 @@ impl Filter {
     }
 }
 
-/// Escapes a value for its place in a filter (RFC 4515 section 3): `Ann (HR)` becomes `Ann \28HR\29`.
-pub fn escape(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '\0' => escaped.push_str("\\00"),
-            '(' => escaped.push_str("\\28"),
-            ')' => escaped.push_str("\\29"),
-            '*' => escaped.push_str("\\2a"),
-            '\\' => escaped.push_str("\\5c"),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 impl Node {
     fn matches(&self, entry: &Entry) -> bool {
         match self {
@@ -512,6 +496,22 @@ mod tests {
         }
         entry.push("photo", vec![0xff, 0xd8, 0x41]);
         entry
+    }
+
+    /// Escapes a value for its place in a filter (RFC 4515 section 3): `Ann (HR)` becomes `Ann \28HR\29`.
+    fn escape(value: &str) -> String {
+        let mut escaped = String::with_capacity(value.len());
+        for c in value.chars() {
+            match c {
+                '\0' => escaped.push_str("\\00"),
+                '(' => escaped.push_str("\\28"),
+                ')' => escaped.push_str("\\29"),
+                '*' => escaped.push_str("\\2a"),
+                '\\' => escaped.push_str("\\5c"),
+                _ => escaped.push(c),
+            }
+        }
+        escaped
     }
 
     #[test]

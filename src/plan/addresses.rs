@@ -34,7 +34,7 @@ pub(super) fn contested(desired: &Desired, known: &Known) -> BTreeMap<ExternalId
                     && account
                         .profile
                         .get(contest.attribute)
-                        .is_some_and(|value| fold(value) == fold(&contest.value))
+                        .is_some_and(|value| fold(value) == contest.value)
             })
         };
         for key in contest.keys.iter().filter(|key| !holds_already(key)) {

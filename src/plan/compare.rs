@@ -87,7 +87,7 @@ pub type Pulls = BTreeMap<SourceName, Result<Complete, Incomplete>>;
 pub struct Contested {
     /// `userName` or `email`.
     pub attribute: Attribute,
-    /// The address, as first seen.
+    /// The address, in lower case.
     pub value: String,
     /// Who has it.
     pub keys: BTreeSet<ExternalId>,
@@ -228,13 +228,14 @@ impl Comparison {
                 .or_insert_with(|| person.key.clone());
             if *first != person.key {
                 let keys = [first.clone(), person.key.clone()];
+                let contested = Contested {
+                    attribute,
+                    value: folded.clone(),
+                    keys: BTreeSet::new(),
+                };
                 self.contested
                     .entry((attribute, folded))
-                    .or_insert_with(|| Contested {
-                        attribute,
-                        value: value.to_owned(),
-                        keys: BTreeSet::new(),
-                    })
+                    .or_insert(contested)
                     .keys
                     .extend(keys);
             }

@@ -416,7 +416,14 @@ impl Draft<'_> {
                     ..operation(person, account, Kind::Restore, reason)
                 });
             }
-            (_, Some(account)) => self.note_presence(person, account),
+            (Step::Tombstone(lifecycle), Some(account)) => self.note_presence(
+                person,
+                ManagedAccount {
+                    lifecycle,
+                    ..account.clone()
+                },
+            ),
+            (_, Some(account)) => self.note_presence(person, account.clone()),
             (_, None) => self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer),
         }
     }
@@ -427,7 +434,7 @@ impl Draft<'_> {
         }
         let changes = differences(&account.profile, &person.profile);
         if changes.is_empty() {
-            return self.note_presence(person, account);
+            return self.note_presence(person, account.clone());
         }
         self.operations.push(Operation {
             after: person.profile.clone(),
@@ -439,17 +446,21 @@ impl Draft<'_> {
 
     /// Only where the entry stands, or that the person is back, is new: that is for the
     /// snapshot alone.
-    fn note_presence(&mut self, person: &DesiredAccount, account: &ManagedAccount) {
-        let noted = ManagedAccount {
+    fn note_presence(&mut self, person: &DesiredAccount, account: ManagedAccount) {
+        self.note(ManagedAccount {
             source: person.source.clone(),
             dn: person.dn.clone(),
             departed_at: None,
-            ..account.clone()
-        };
-        if noted != *account {
-            self.plan.notes.push(noted);
-        }
+            ..account
+        });
         self.plan.unchanged += 1;
+    }
+
+    /// Keeps a row that is to be brought up to date, unless it is so already.
+    fn note(&mut self, account: ManagedAccount) {
+        if self.known.accounts.get(&account.key) != Some(&account) {
+            self.plan.notes.push(account);
+        }
     }
 
     /// The people whom no pull has seen.
@@ -508,14 +519,11 @@ impl Draft<'_> {
                     Step::Tombstone(lifecycle) => lifecycle,
                     _ => account.lifecycle,
                 };
-                let noted = ManagedAccount {
+                self.note(ManagedAccount {
                     departed_at: Some(since),
                     lifecycle,
                     ..account.clone()
-                };
-                if noted != *account {
-                    self.plan.notes.push(noted);
-                }
+                });
             }
         }
     }
@@ -582,5 +590,8 @@ fn active_change(old: bool, new: bool) -> Vec<Change> {
     }]
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

@@ -7,3 +7,6 @@ mod text;
 
 pub use json::{json, summary};
 pub use text::{Detail, applied, summary_line, text};
+
+#[cfg(test)]
+mod tests;

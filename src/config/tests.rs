@@ -1,0 +1,311 @@
+//! What `config.toml` may say, and how it is refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+
+use super::*;
+use crate::model::Attribute;
+
+const MINIMAL: &str = r#"
+[organization]
+id = "8f1b"
+directory = "d-1"
+scim_key = { file = "scim-key" }
+
+[[source]]
+preset = "openldap"
+url = "ldaps://ldap.example.org"
+bind_dn = "cn=sync,dc=example,dc=org"
+password = { credential = "ldap-password" }
+base = "ou=people,dc=example,dc=org"
+"#;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(Path::new("/etc/dirsyncd/config.toml"), text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_minimal_configuration_has_safe_defaults() {
+    let config = parse(MINIMAL).unwrap();
+    assert_eq!(config.database, Path::new("/var/lib/dirsyncd/dirsyncd.db"));
+    assert_eq!(
+        config.organization.api.as_str(),
+        "https://api.atlassian.com/"
+    );
+    assert_eq!(
+        config.organization.scim_key,
+        SecretRef::File("/etc/dirsyncd/scim-key".into())
+    );
+    assert_eq!(config.policy, Policy::default());
+    assert!(!config.deletes());
+    assert!(config.schedule.is_none());
+    let source = &config.sources[0];
+    assert_eq!(source.name.as_str(), "directory");
+    assert_eq!(source.key, "entryUUID");
+    assert_eq!(source.search.filter_text, "(objectClass=inetOrgPerson)");
+    let SourceKind::Ldap(server) = &source.kind else {
+        panic!("{source:?}")
+    };
+    assert!(!server.plaintext);
+    assert_eq!(server.page_size, 1000);
+}
+
+#[test]
+fn the_example_configuration_is_one_and_names_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    Config::parse(&path, &text).unwrap();
+    // Each key that a configuration may have is in the example, live or commented out.
+    let known = [
+        "database",
+        "id",
+        "directory",
+        "api",
+        "scim_key",
+        "admin_key",
+        "ca_file",
+        "timeout",
+        "name",
+        "kind",
+        "preset",
+        "file",
+        "url",
+        "plaintext",
+        "bind_dn",
+        "password",
+        "page_size",
+        "base",
+        "scope",
+        "filter",
+        "key",
+        "without_mail",
+        "on_leave",
+        "on_disabled",
+        "delete_after",
+        "adopt",
+        "deactivate",
+        "delete",
+        "change_email",
+        "sync",
+        "time_zone",
+        "level",
+        "format",
+    ];
+    for key in known
+        .into_iter()
+        .chain(Attribute::ALL.map(Attribute::name))
+        .chain(["active"])
+    {
+        let is_there = text.lines().any(|line| {
+            let line = line.trim_start_matches(['#', ' ']);
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        });
+        assert!(is_there, "config.example.toml does not show `{key}`");
+    }
+    // And what is commented out is right as well.
+    let live: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("#") {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    Config::parse(&path, &live).unwrap_or_else(|error| panic!("uncommented: {error}"));
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_the_way_out() {
+    let edit = |from: &str, to: &str| {
+        assert!(MINIMAL.contains(from), "{from}");
+        MINIMAL.replacen(from, to, 1)
+    };
+    let add = |text: &str| format!("{MINIMAL}{text}");
+    let cases = [
+        (
+            edit("[organization]", "[organisation]"),
+            "2:2",
+            "unknown key `organisation`; did you mean `organization`?",
+        ),
+        (
+            edit("directory =", "directroy ="),
+            "4:1",
+            "unknown key `directroy`; did you mean `directory`?",
+        ),
+        (
+            edit("preset = \"openldap\"", "preset = \"opendlap\""),
+            "8:10",
+            "unknown preset `opendlap`; did you mean `openldap`?",
+        ),
+        (edit("bind_dn", "binddn"), "10:1", "did you mean `bind_dn`?"),
+        (
+            edit("{ file = \"scim-key\" }", "\"secret\""),
+            "5:12",
+            "invalid type",
+        ),
+        (
+            edit("{ file = \"scim-key\" }", "{ path = \"scim-key\" }"),
+            "5:14",
+            "unknown key `path`",
+        ),
+        (
+            edit("{ file = \"scim-key\" }", "{ file = \"a\", env = \"b\" }"),
+            "5:12",
+            "exactly one of",
+        ),
+        (
+            edit("ldaps://ldap.example.org", "ldap.example.org"),
+            "9:7",
+            "is no URL",
+        ),
+        (
+            edit("ldaps://ldap.example.org", "https://ldap.example.org"),
+            "9:7",
+            "write ldaps://HOST",
+        ),
+        (
+            edit("ldaps://ldap.example.org", "ldaps://h/dc=x"),
+            "9:7",
+            "base, scope, filter and bind have keys of their own",
+        ),
+        (
+            edit("ou=people,dc=example,dc=org", "people"),
+            "12:8",
+            "`people` is no DN",
+        ),
+        (
+            edit("password = { credential = \"ldap-password\" }\n", ""),
+            "10:11",
+            "`bind_dn` needs a `password`",
+        ),
+        (
+            edit("id = \"8f1b\"", "id = \"a/b\""),
+            "3:6",
+            "an id is letters, digits",
+        ),
+        (
+            edit("preset = \"openldap\"\n", ""),
+            "7:1",
+            "the source has no `filter`",
+        ),
+        (add("filter = \"(mail=*\"\n"), "13:10", "filter"),
+        (
+            add("scope = \"tree\"\n"),
+            "13:9",
+            "unknown value `tree` (known here: base, one, subtree)",
+        ),
+        (
+            add("page_size = 0\n"),
+            "13:13",
+            "a page is 1 to 100000 entries",
+        ),
+        (
+            add("plaintext = true\n"),
+            "13:13",
+            "`plaintext` goes with ldap://",
+        ),
+        (
+            add("[source.mapping]\nuserNmae = \"uid\"\n"),
+            "14:1",
+            "unknown attribute `userNmae`; did you mean `userName`?",
+        ),
+        (
+            add("[source.mapping]\nemail = false\n"),
+            "7:1",
+            "the mapping has no `email`",
+        ),
+        (
+            add("[source.mapping]\ntitle = \"not a name\"\n"),
+            "14:9",
+            "is not an LDAP attribute name",
+        ),
+        (
+            add("[source.mapping]\ntitle = { exp = 'x' }\n"),
+            "14:",
+            "unknown key `exp`; did you mean `expr`?",
+        ),
+        (
+            add("[policy]\ndelete_after = \"30d\"\n"),
+            "14:16",
+            "`delete_after` needs `admin_key`",
+        ),
+        (
+            add("[policy]\non_leave = \"delete\"\n"),
+            "14:12",
+            "unknown value `delete`",
+        ),
+        (
+            add("[guards]\ndeactivate = { percent = 101 }\n"),
+            "14:14",
+            "`percent` is from 0 to 100",
+        ),
+        (
+            add("[schedule]\nsync = \"every day\"\n"),
+            "14:8",
+            "`every day` is no cron expression",
+        ),
+        (
+            add("[schedule]\nsync = \"0 * * * *\"\ntime_zone = \"Europe/Berlni\"\n"),
+            "15:13",
+            "did you mean `Europe/Berlin`?",
+        ),
+        (
+            add("[log]\nlevel = \"loud=very\"\n"),
+            "14:9",
+            "write error, warn, info",
+        ),
+        (
+            add("[[source]]\nname = \"b\"\n"),
+            "13:1",
+            "missing field `base`",
+        ),
+        (edit("id = \"8f1b\"\n", ""), "2:1", "missing field `id`"),
+        ("[organization".to_owned(), "1:14", "unclosed table"),
+    ];
+    for (text, place, words) in cases {
+        let error = parse(&text).expect_err(&text);
+        let start = format!("/etc/dirsyncd/config.toml:{place}");
+        assert!(error.starts_with(&start), "expected {start}, got: {error}");
+        assert!(error.contains(words), "expected {words:?}, got: {error}");
+    }
+}
+
+#[test]
+fn the_api_is_reached_by_https_but_on_loopback() {
+    for (api, is_accepted) in [
+        ("https://api.example.org", true),
+        ("http://127.0.0.1:8080", true),
+        ("http://[::1]:8080", true),
+        ("http://localhost", true),
+        ("http://api.example.org", false),
+        ("http://10.0.0.1", false),
+        ("ftp://localhost", false),
+    ] {
+        let text = MINIMAL.replacen("id =", &format!("api = \"{api}\"\nid ="), 1);
+        assert_eq!(parse(&text).is_ok(), is_accepted, "{api}");
+    }
+}
+
+#[test]
+fn a_limit_allows_the_larger_of_always_and_the_share() {
+    for (always, percent, at_most, population, allowed) in [
+        (5, Some(10.0), None, 20, Some(5)),
+        (5, Some(10.0), None, 59, Some(5)),
+        (5, Some(10.0), None, 60, Some(6)),
+        (5, Some(10.0), Some(50), 10_000, Some(50)),
+        (0, None, Some(7), 3, Some(7)),
+        (9, None, None, 3, None),
+    ] {
+        let limit = Limit {
+            always,
+            percent,
+            at_most,
+        };
+        assert_eq!(
+            limit.allowed(population),
+            allowed,
+            "{limit:?} of {population}"
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! Builders for the tests of the planner and of the reports.
+
+use std::collections::BTreeMap;
+
+use super::{Comparison, Desired, Index, Known, Plan, Population, Stop, plan};
+use crate::config::{Guards, Limit, Policy};
+use crate::mapping::{Problem, Unmapped};
+use crate::model::{
+    AccountId, Answer, Attribute, Complete, DesiredAccount, ExistingAccount, ExternalId, Kind,
+    Lifecycle, ManagedAccount, Profile, PullEnd, ScimId, SourceName, Timestamp,
+};
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// The moment at which all tests plan.
+pub(crate) fn now() -> Timestamp {
+    at("2026-06-15T12:00:00Z")
+}
+
+pub(crate) fn key(name: &str) -> ExternalId {
+    ExternalId::new(format!("key-{name}"))
+}
+
+pub(crate) fn source() -> SourceName {
+    SourceName::new("directory")
+}
+
+pub(crate) fn profile(name: &str, mail: &str) -> Profile {
+    [
+        (Attribute::UserName, mail.to_owned()),
+        (Attribute::Email, mail.to_owned()),
+        (Attribute::DisplayName, name.to_owned()),
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// A person whose address is `name@example.org`.
+pub(crate) fn person(name: &str) -> DesiredAccount {
+    DesiredAccount {
+        key: key(name),
+        source: source(),
+        dn: format!("uid={name},ou=people,dc=example,dc=org"),
+        profile: profile(name, &format!("{name}@example.org")),
+        active: true,
+    }
+}
+
+pub(crate) fn disabled(name: &str) -> DesiredAccount {
+    DesiredAccount {
+        active: false,
+        ..person(name)
+    }
+}
+
+pub(crate) fn with(
+    mut person: DesiredAccount,
+    attribute: Attribute,
+    value: &str,
+) -> DesiredAccount {
+    person.profile.set(attribute, value);
+    person
+}
+
+pub(crate) fn with_mail(person: DesiredAccount, mail: &str) -> DesiredAccount {
+    with(
+        with(person, Attribute::UserName, mail),
+        Attribute::Email,
+        mail,
+    )
+}
+
+/// The account that [`person`] has.
+pub(crate) fn account(name: &str) -> ManagedAccount {
+    let DesiredAccount {
+        key,
+        source,
+        dn,
+        profile,
+        active: _,
+    } = person(name);
+    ManagedAccount {
+        key,
+        source,
+        dn,
+        scim_id: ScimId::new(format!("scim-{name}")),
+        account_id: Some(AccountId::new(format!("557058:{name}"))),
+        profile,
+        lifecycle: Lifecycle::Active,
+        departed_at: None,
+    }
+}
+
+pub(crate) fn in_state(name: &str, lifecycle: Lifecycle, departed: Option<&str>) -> ManagedAccount {
+    ManagedAccount {
+        lifecycle,
+        departed_at: departed.map(at),
+        ..account(name)
+    }
+}
+
+pub(crate) fn existing(name: &str, external_id: Option<&str>) -> ExistingAccount {
+    ExistingAccount {
+        scim_id: ScimId::new(format!("scim-{name}")),
+        account_id: Some(AccountId::new(format!("557058:{name}"))),
+        external_id: external_id.map(ExternalId::new),
+        profile: person(name).profile,
+        active: true,
+    }
+}
+
+pub(crate) fn unmapped(name: &str, with_key: bool) -> Unmapped {
+    let missing = Problem::Missing {
+        target: Attribute::Email,
+        from: "`mail`".into(),
+        skip: false,
+    };
+    let no_key = Problem::NoKey {
+        attribute: "entryUUID".into(),
+    };
+    Unmapped {
+        source: source(),
+        dn: person(name).dn,
+        key: with_key.then(|| key(name)),
+        problem: if with_key { missing } else { no_key },
+    }
+}
+
+/// Limits that let everything through.
+pub(crate) fn no_guards() -> Guards {
+    let none = || Limit {
+        always: 0,
+        percent: None,
+        at_most: None,
+    };
+    Guards {
+        deactivate: none(),
+        delete: none(),
+        change_email: none(),
+    }
+}
+
+/// A world to plan in.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) people: Vec<DesiredAccount>,
+    pub(crate) unmapped: Vec<Unmapped>,
+    pub(crate) accounts: Vec<ManagedAccount>,
+    pub(crate) existing: Vec<ExistingAccount>,
+    pub(crate) policy: Policy,
+    pub(crate) guards: Guards,
+    pub(crate) clean: Result<(), String>,
+    pub(crate) now: Timestamp,
+    pub(crate) last_run: Option<Timestamp>,
+    pub(crate) api_time: Option<Timestamp>,
+}
+
+impl World {
+    pub(crate) fn new(people: Vec<DesiredAccount>, accounts: Vec<ManagedAccount>) -> Self {
+        World {
+            people,
+            unmapped: Vec::new(),
+            accounts,
+            existing: Vec::new(),
+            policy: Policy::default(),
+            guards: no_guards(),
+            clean: Ok(()),
+            now: now(),
+            last_run: None,
+            api_time: None,
+        }
+    }
+
+    pub(crate) fn desired(&self) -> Desired {
+        let mut comparison = Comparison::with(self.accounts.iter().collect::<Index>());
+        for person in &self.people {
+            comparison.observe(Ok(person.clone()));
+        }
+        for unmapped in &self.unmapped {
+            comparison.observe(Err(Box::new(unmapped.clone())));
+        }
+        let entries = (self.people.len() + self.unmapped.len()) as u64;
+        let pull = Complete::attest(PullEnd {
+            entries,
+            clean: self.clean.clone(),
+        });
+        comparison.finish(BTreeMap::from([(source(), pull)]))
+    }
+
+    /// Only what a run would load: what the planner does not ask for, it must not need.
+    pub(crate) fn known(&self, desired: &Desired) -> Known {
+        let concerned = desired.concerned();
+        let count = |test: fn(&Lifecycle) -> bool| {
+            self.accounts
+                .iter()
+                .filter(|account| test(&account.lifecycle))
+                .count() as u64
+        };
+        Known {
+            accounts: self
+                .accounts
+                .iter()
+                .filter(|account| concerned.contains(&account.key))
+                .map(|account| (account.key.clone(), account.clone()))
+                .collect(),
+            existing: self.existing.clone(),
+            population: Population {
+                active: count(|lifecycle| lifecycle.is_active()),
+                all: count(|lifecycle| !matches!(lifecycle, Lifecycle::Deleted { .. })),
+            },
+            last_run: self.last_run,
+            api_time: self.api_time,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> Result<Plan, Stop> {
+        let desired = self.desired();
+        let known = self.known(&desired);
+        plan(&desired, &known, &self.policy, &self.guards, self.now)
+    }
+
+    pub(crate) fn planned(&self) -> Plan {
+        self.plan().unwrap()
+    }
+
+    /// The world after the plan was applied without a failure.
+    pub(crate) fn apply(&mut self, plan: &Plan) {
+        let approved = plan.approve();
+        let mut accounts: BTreeMap<ExternalId, ManagedAccount> = std::mem::take(&mut self.accounts)
+            .into_iter()
+            .map(|account| (account.key.clone(), account))
+            .collect();
+        for noted in approved.notes() {
+            accounts.insert(noted.key.clone(), noted.clone());
+        }
+        for operation in approved.operations() {
+            let answer = Answer {
+                scim_id: match &operation.target {
+                    Some(target) if operation.kind != Kind::Create => target.scim_id.clone(),
+                    _ => ScimId::new(format!("new-{}", operation.key)),
+                },
+                account_id: None,
+                request_id: None,
+            };
+            let account = operation.account_after(&answer, self.now);
+            accounts.insert(account.key.clone(), account);
+        }
+        self.existing.retain(|existing| {
+            !accounts
+                .values()
+                .any(|account| account.scim_id == existing.scim_id)
+        });
+        self.accounts = accounts.into_values().collect();
+    }
+}
+
+/// The operations as `kind name`, in their order, held ones with a `!`.
+pub(crate) fn brief(plan: &Plan) -> Vec<String> {
+    plan.operations
+        .iter()
+        .map(|planned| {
+            let name = planned.operation.key.as_str().trim_start_matches("key-");
+            let held = if planned.hold.is_some() { "!" } else { "" };
+            format!("{held}{} {name}", planned.operation.kind)
+        })
+        .collect()
+}

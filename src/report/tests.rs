@@ -1,0 +1,115 @@
+//! The forms of a plan with something of everything in it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+use crate::apply::{Applied, EndedBy};
+use crate::config::Limit;
+use crate::model::{Attribute, Lifecycle};
+use crate::plan::Plan;
+use crate::plan::fixture::*;
+use chrono::TimeDelta;
+
+fn plan_of_everything() -> Plan {
+    let long_ago = Lifecycle::Deactivated {
+        since: at("2026-01-10T00:00:00Z"),
+    };
+    let pending = Lifecycle::DeletePending {
+        since: at("2026-06-10T00:00:00Z"),
+    };
+    let moved = with(
+        with(person("moved"), Attribute::Department, "Sales"),
+        Attribute::Title,
+        "",
+    );
+    let married = with(
+        with_mail(person("married"), "jane.smith@example.org"),
+        Attribute::DisplayName,
+        "Jane Smith",
+    );
+    let mut bell = person("bell");
+    bell.dn = "uid=bell\u{7},dc=example,dc=org".into();
+    let mut world = World::new(
+        vec![
+            with(person("zoe"), Attribute::DisplayName, "Zoë Müller"),
+            bell,
+            person("same"),
+            moved,
+            married,
+            disabled("disabled"),
+            disabled("never"),
+            person("back"),
+            person("regretted"),
+            person("known"),
+            with_mail(person("twin"), "one@example.org"),
+            with_mail(person("other"), "one@example.org"),
+        ],
+        vec![
+            account("same"),
+            crate::model::ManagedAccount {
+                profile: [(Attribute::Title, "Intern".to_owned())]
+                    .into_iter()
+                    .chain(
+                        account("moved")
+                            .profile
+                            .iter()
+                            .map(|(a, value)| (a, value.to_owned())),
+                    )
+                    .collect(),
+                ..account("moved")
+            },
+            account("married"),
+            account("disabled"),
+            account("left"),
+            in_state("back", long_ago, Some("2026-01-10T00:00:00Z")),
+            in_state("regretted", pending, Some("2026-01-10T00:00:00Z")),
+            in_state("gone", long_ago, Some("2026-01-10T00:00:00Z")),
+        ],
+    );
+    world.existing = vec![existing("known", Some("from-elsewhere"))];
+    world.unmapped = vec![unmapped("odd", true)];
+    world.policy.delete_after = Some(TimeDelta::days(30));
+    world.guards.change_email = Limit {
+        always: 0,
+        percent: Some(10.0),
+        at_most: None,
+    };
+    world.planned()
+}
+
+#[test]
+fn text_shows_each_operation_with_its_reason_and_values_and_the_summary_last() {
+    insta::assert_snapshot!(text(&plan_of_everything(), Detail::default()));
+}
+
+#[test]
+fn text_can_be_limited() {
+    insta::assert_snapshot!(text(&plan_of_everything(), Detail { limit: Some(1) }));
+}
+
+#[test]
+fn json_has_all_of_it() {
+    insta::assert_json_snapshot!(json(&plan_of_everything()));
+}
+
+#[test]
+fn an_empty_plan_says_that_nothing_is_to_do() {
+    let plan = World::new(vec![person("a")], vec![account("a")]).planned();
+    insta::assert_snapshot!(text(&plan, Detail::default()), @r"
+    Read 1 person from `directory`.
+
+    Nothing to do: 0 to create, 0 to update, 0 to restore, 0 to deactivate, 1 unchanged.
+    ");
+}
+
+#[test]
+fn what_became_of_a_plan_is_told_with_each_failure() {
+    let plan = plan_of_everything();
+    let operation = plan.operations[0].operation.clone();
+    let outcome = Applied {
+        done: 1234,
+        failed: vec![(operation, "POST /Users was refused with 409: taken".into())],
+        left: 2,
+        ended_by: Some(EndedBy::Stop),
+    };
+    insta::assert_snapshot!(applied(&outcome, Detail::default()));
+}
