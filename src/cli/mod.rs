@@ -61,7 +61,7 @@ enum Verb {
 struct ConfigArgument {
     /// The configuration file
     #[arg(
-        short,
+        short = 'c',
         long = "config",
         value_name = "FILE",
         default_value = "/etc/dirsyncd/config.toml",
