@@ -55,7 +55,7 @@ pub enum SnapshotError {
     },
     /// Not writable.
     #[error(
-        "the database {} cannot be written ({message}): its folder and files must belong to the user that runs dirsyncd", path.display()
+        "the database {} cannot be written ({message}): its folder must be there, and folder and files must belong to the user that runs dirsyncd", path.display()
     )]
     ReadOnly {
         /// The database.

@@ -85,6 +85,10 @@ impl Snapshot {
     }
 
     async fn open_for_writing(path: &Path) -> Result<Self, SnapshotError> {
+        make_private(path).map_err(|error| SnapshotError::ReadOnly {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -290,6 +294,19 @@ impl Snapshot {
             why: why.to_owned(),
         }
     }
+}
+
+/// Makes the file, if need be, for its owner's eyes only; SQLite gives the files beside it the
+/// same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    options
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(|_| ())
 }
 
 fn newest_migration() -> i64 {
