@@ -12,8 +12,8 @@ use crate::config::{Config, Source};
 use crate::directory::{self, DirectoryError};
 use crate::mapping::{Mapping, MappingError};
 use crate::model::{
-    Attribute, Complete, DesiredAccount, ExistingAccount, Lifecycle, ManagedAccount, RunId,
-    SourceName, Timestamp, deletion_grace,
+    Attribute, Complete, DesiredAccount, ExistingAccount, ExternalId, Lifecycle, ManagedAccount,
+    RunId, SourceName, Timestamp, deletion_grace,
 };
 use crate::org::{ApiError, Reader};
 use crate::plan::{Comparison, Desired, Known, Plan, Pulls, Stop, plan};
@@ -253,13 +253,22 @@ async fn existing_accounts(
                 Lifecycle::Deleted { .. } => false,
             })
     };
+    let contested: HashSet<&ExternalId> = desired
+        .contested
+        .iter()
+        .flat_map(|contested| &contested.keys)
+        .collect();
+    // Disabled people get no new account, and there may be many of them at all times: they are
+    // matched only when the accounts are listed in any case, as on the first run.
     let newcomers: Vec<&DesiredAccount> = desired
         .different
         .iter()
-        .filter(|person| !has_account(person))
+        .filter(|person| person.active && !has_account(person))
+        .filter(|person| !contested.contains(&person.key))
         .collect();
     let mut accounts = Vec::new();
-    if newcomers.len() > LOOK_UPS {
+    let is_first_run = known.population.all == 0 && !desired.different.is_empty();
+    if newcomers.len() > LOOK_UPS || is_first_run {
         accounts = reader.all_accounts().await?;
     } else {
         let mut seen = HashSet::new();

@@ -22,6 +22,10 @@ pub use settle::{Settled, Settlement, settle};
 /// How many operations are in flight at most.
 const IN_FLIGHT: usize = 8;
 
+/// After so many failures in a row that look like the API's own, the run ends: the rest would
+/// only fail as well.
+const BREAKER: usize = 2 * IN_FLIGHT;
+
 /// Tells the time; the daemon's is the system's.
 pub type Now<'a> = &'a (dyn Fn() -> Timestamp + Sync);
 
@@ -36,6 +40,8 @@ pub struct Applied {
     pub left: usize,
     /// What ended the run early.
     pub ended_by: Option<EndedBy>,
+    /// Failures in a row that look like the API's own.
+    pub(crate) in_a_row: usize,
 }
 
 /// What ended a run before all operations were sent.
@@ -207,6 +213,7 @@ async fn send_batch(
             )),
             // The journal keeps it as sent: the next run settles it by reading.
             Err(error) if error.may_have_taken_effect() => {
+                applied.in_a_row += 1;
                 fail(
                     applied,
                     control.watch,
@@ -237,10 +244,18 @@ async fn send_batch(
         match result {
             Ok(()) => {
                 applied.done += 1;
+                applied.in_a_row = 0;
                 control.watch.operation_ended(operation.kind, false);
             }
             Err(error) => fail(applied, control.watch, operation, error),
         }
+    }
+    if applied.in_a_row >= BREAKER {
+        let why = format!(
+            "the last {} operations got no usable answer",
+            applied.in_a_row
+        );
+        applied.ended_by.get_or_insert(EndedBy::Error(why));
     }
     journal.leave(&unsent).await
 }

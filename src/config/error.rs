@@ -55,10 +55,25 @@ impl Place {
         Place {
             line: text[..start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
-            source_line: text[line_start..line_end].trim_end().to_owned(),
+            source_line: shown(&text[line_start..line_end], end - line_start),
             width: text[start..end].chars().count().max(1),
         }
     }
+}
+
+/// The line as it may be shown. Somebody may have written a secret where only its place
+/// belongs, so the value of such a key is left out; so is every value when only the key before
+/// it is wrong.
+fn shown(line: &str, marked_end: usize) -> String {
+    const SECRETS: [&str; 3] = ["scim_key", "admin_key", "password"];
+    let line = line.trim_end();
+    let Some((key, _)) = line.split_once('=') else {
+        return line.to_owned();
+    };
+    if SECRETS.contains(&key.trim()) || marked_end <= key.len() {
+        return format!("{key}= …");
+    }
+    line.to_owned()
 }
 
 fn floor_char_boundary(text: &str, at: usize) -> usize {
@@ -77,13 +92,18 @@ impl fmt::Display for Invalid {
         };
         writeln!(f, "{path}:{}:{}: {}", place.line, place.column, self.what)?;
         let number = place.line.to_string();
+        let mark = if place.column + place.width <= place.source_line.chars().count() + 2 {
+            "^".repeat(place.width)
+        } else {
+            "^".to_owned()
+        };
         writeln!(f, "  {number} | {}", place.source_line)?;
         write!(
             f,
             "  {} | {}{}",
             " ".repeat(number.len()),
             " ".repeat(place.column - 1),
-            "^".repeat(place.width)
+            mark
         )
     }
 }
@@ -152,5 +172,21 @@ mod tests {
             error.to_string(),
             "c.toml:2:6: no\n  2 | bé = x\n    |      ^"
         );
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        for line in [
+            "scim_key = \"s3cret\"",
+            "password = { file = \"x\", text = \"s3cret\" }",
+            "value = \"s3cret\"",
+        ] {
+            let error = Invalid::new(Path::new("c.toml"), line, Some(0..5), "no".into());
+            let shown = error.to_string();
+            assert!(
+                !shown.contains("s3cret") && shown.contains("= …"),
+                "{shown}"
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::error::{Invalid, explain, nearest};
@@ -45,12 +46,54 @@ struct OrganizationFile {
     timeout: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default)]
 struct SecretFile {
     file: Option<PathBuf>,
     env: Option<String>,
     credential: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for SecretFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+struct SecretVisitor;
+
+impl<'de> Visitor<'de> for SecretVisitor {
+    type Value = SecretFile;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "the place of a secret: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }",
+        )
+    }
+
+    /// Written by hand because serde's own message would show the value.
+    fn visit_str<E: de::Error>(self, _secret: &str) -> Result<SecretFile, E> {
+        Err(E::custom(
+            "a secret does not stand in the configuration: name its place by { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }",
+        ))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretFile, A::Error> {
+        let mut secret = SecretFile::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "file" => secret.file = Some(map.next_value()?),
+                "env" => secret.env = Some(map.next_value()?),
+                "credential" => secret.credential = Some(map.next_value()?),
+                other => {
+                    return Err(de::Error::unknown_field(
+                        other,
+                        &["file", "env", "credential"],
+                    ));
+                }
+            }
+        }
+        Ok(secret)
+    }
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]

@@ -142,11 +142,11 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
         (
             edit("{ file = \"scim-key\" }", "\"secret\""),
             "5:12",
-            "invalid type",
+            "a secret does not stand in the configuration",
         ),
         (
             edit("{ file = \"scim-key\" }", "{ path = \"scim-key\" }"),
-            "5:14",
+            "5:12",
             "unknown key `path`",
         ),
         (

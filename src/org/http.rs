@@ -14,6 +14,8 @@ use crate::model::Timestamp;
 const MAX_BODY: usize = 16 << 20;
 /// How often one request is sent at most.
 const ATTEMPTS: u32 = 5;
+/// How often a connection is tried at most.
+const CONNECT_ATTEMPTS: u32 = 3;
 /// The longest single wait that the API may ask for before the request is given up.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -49,7 +51,11 @@ impl Http {
             // A redirect would take the key to another place.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("dirsyncd/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &config.ca_file {
+        if config.api.scheme() == "http" {
+            // The simulator on this machine's loopback (the configuration allows no other):
+            // no proxy stands between, and no CA bundle is needed.
+            builder = builder.no_proxy().tls_certs_only([]);
+        } else if let Some(path) = &config.ca_file {
             let file = |why: String| setup(format!("the CA file {} {why}", path.display()));
             let pem =
                 std::fs::read(path).map_err(|error| file(format!("cannot be read: {error}")))?;
@@ -90,7 +96,11 @@ impl Http {
             };
             let backoff = Duration::from_millis(200 << attempt);
             let wait = wait.unwrap_or(backoff);
-            if attempt == ATTEMPTS || wait > MAX_WAIT || !is_safe_to_repeat(&method, &error.cause) {
+            let attempts = match error.cause {
+                Cause::Unreachable { .. } => CONNECT_ATTEMPTS,
+                _ => ATTEMPTS,
+            };
+            if attempt >= attempts || wait > MAX_WAIT || !is_safe_to_repeat(&method, &error.cause) {
                 return Err(error);
             }
             tracing::debug!(%error, ?wait, attempt, "the request is repeated");

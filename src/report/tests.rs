@@ -110,6 +110,7 @@ fn what_became_of_a_plan_is_told_with_each_failure() {
         failed: vec![(operation, "POST /Users was refused with 409: taken".into())],
         left: 2,
         ended_by: Some(EndedBy::Stop),
+        ..Applied::default()
     };
     insta::assert_snapshot!(applied(&outcome, Detail::default()));
 }
