@@ -1,6 +1,7 @@
 //! `config.toml` as it is written, and how it becomes the typed [`Config`].
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +45,8 @@ struct OrganizationFile {
     admin_key: Option<Spanned<SecretFile>>,
     ca_file: Option<PathBuf>,
     timeout: Option<Spanned<String>>,
+    operation_timeout: Option<Spanned<String>>,
+    requests_per_second: Option<NonZeroU32>,
 }
 
 #[derive(Default)]
@@ -271,6 +274,8 @@ impl Reader<'_> {
             admin_key,
             ca_file,
             timeout,
+            operation_timeout,
+            requests_per_second,
         } = file;
         let api = match api {
             None => self.check(0..0, url::Url::parse("https://api.atlassian.com"))?,
@@ -294,6 +299,8 @@ impl Reader<'_> {
             admin_key: admin_key.map(|key| self.secret(key)).transpose()?,
             ca_file: ca_file.map(|path| self.resolve(path)),
             timeout: self.timeout(timeout, Duration::from_secs(30))?,
+            operation_timeout: self.timeout(operation_timeout, Duration::from_secs(300))?,
+            requests_per_second,
         })
     }
 

@@ -60,6 +60,10 @@ pub struct Organization {
     pub ca_file: Option<PathBuf>,
     /// The longest that one request may take.
     pub timeout: std::time::Duration,
+    /// The longest that one operation may take, with all its requests and waits.
+    pub operation_timeout: std::time::Duration,
+    /// The most requests a second to each of the APIs; as many as they let, when not set.
+    pub requests_per_second: Option<std::num::NonZeroU32>,
 }
 
 /// What happens to the accounts of people who leave or are disabled.

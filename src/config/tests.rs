@@ -65,6 +65,8 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "admin_key",
         "ca_file",
         "timeout",
+        "operation_timeout",
+        "requests_per_second",
         "name",
         "kind",
         "preset",

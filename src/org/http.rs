@@ -1,11 +1,13 @@
 //! Requests with a bearer key: time-outs, bounded answers, retries of what is safe to repeat.
 
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::pace::{Limits, Pace};
 use super::{ApiError, Cause};
 use crate::config::{Organization, SecretRef};
 use crate::model::Timestamp;
@@ -19,13 +21,13 @@ const CONNECT_ATTEMPTS: u32 = 3;
 /// The longest single wait that the API may ask for before the request is given up.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// One of the APIs with its key.
-#[derive(Clone)]
+/// One of the APIs with its key and its pace.
 pub(super) struct Http {
     client: reqwest::Client,
     root: url::Url,
-    key: SecretString,
+    key: RwLock<SecretString>,
     secret: SecretRef,
+    pace: Pace,
 }
 
 /// An answer with a 2xx status.
@@ -67,8 +69,9 @@ impl Http {
         Ok(Http {
             client,
             root: config.api.clone(),
-            key,
+            key: RwLock::new(key),
             secret: secret.clone(),
+            pace: Pace::new(config.requests_per_second),
         })
     }
 
@@ -83,6 +86,7 @@ impl Http {
     ) -> Result<Reply, ApiError> {
         let request = format!("{method} {path}");
         let mut attempt = 1;
+        let mut has_fresh_key = false;
         loop {
             let result = self.once(&method, path, query, body).await;
             let (cause, request_id, wait) = match result {
@@ -94,7 +98,16 @@ impl Http {
                 request_id,
                 cause,
             };
-            let backoff = Duration::from_millis(200 << attempt);
+            // A key that was rotated is in its place already: no restart is needed for it.
+            if matches!(error.cause, Cause::Unauthorized { .. }) && !has_fresh_key {
+                has_fresh_key = true;
+                if self.renew_key() {
+                    continue;
+                }
+            }
+            // Half of the wait is left to chance, so that clients do not come back as one.
+            let backoff = 200 << attempt;
+            let backoff = Duration::from_millis(backoff / 2 + fastrand::u64(0..=backoff / 2));
             let wait = wait.unwrap_or(backoff);
             let attempts = match error.cause {
                 Cause::Unreachable { .. } => CONNECT_ATTEMPTS,
@@ -109,6 +122,17 @@ impl Http {
         }
     }
 
+    /// Reads the key again; whether it is another one now.
+    fn renew_key(&self) -> bool {
+        let Ok(fresh) = self.secret.read() else {
+            return false;
+        };
+        let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = key.expose_secret() != fresh.expose_secret();
+        *key = fresh;
+        is_new
+    }
+
     async fn once(
         &self,
         method: &Method,
@@ -118,10 +142,15 @@ impl Http {
     ) -> Result<Reply, Failure> {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path().trim_end_matches('/')));
+        let key = self
+            .key
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut request = self
             .client
             .request(method.clone(), url)
-            .bearer_auth(self.key.expose_secret())
+            .bearer_auth(key.expose_secret())
             .header(header::ACCEPT, "application/json, application/scim+json");
         if !query.is_empty() {
             request = request.query(query);
@@ -129,6 +158,7 @@ impl Http {
         if let Some(body) = body {
             request = request.json(body);
         }
+        let _leave = self.pace.admit().await;
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 let url = self.root.to_string();
@@ -152,11 +182,13 @@ impl Http {
         let date = text_header("date")
             .and_then(|date| chrono::DateTime::parse_from_rfc2822(&date).ok())
             .map(|date| date.with_timezone(&chrono::Utc));
-        let wait = wait_asked(
-            text_header("retry-after"),
-            text_header("x-ratelimit-reset"),
-            date,
-        );
+        let limits = Limits::read(text_header, date);
+        self.pace
+            .learn(status == StatusCode::TOO_MANY_REQUESTS, &limits);
+        let wait = match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => limits.wait(),
+            _ => None,
+        };
         let failed = |cause: Cause| Failure {
             cause,
             request_id: request_id.clone(),
@@ -238,20 +270,6 @@ fn is_safe_to_repeat(method: &Method, cause: &Cause) -> bool {
         | Cause::NoAnswer(_) => *method != Method::POST,
         _ => false,
     }
-}
-
-/// How long the API asks to wait: `Retry-After` in seconds (RFC 9110 section 10.2.3), else
-/// until `X-RateLimit-Reset` (ISO 8601; contract section 2).
-fn wait_asked(
-    retry_after: Option<String>,
-    reset: Option<String>,
-    date: Option<Timestamp>,
-) -> Option<Duration> {
-    if let Some(seconds) = retry_after.and_then(|text| text.trim().parse().ok()) {
-        return Some(Duration::from_secs(seconds));
-    }
-    let reset: Timestamp = reset?.parse().ok()?;
-    (reset - date?).to_std().ok()
 }
 
 /// The API's own words in an error body, in any of its shapes (contract section 7), shortened.

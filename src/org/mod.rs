@@ -6,6 +6,7 @@
 
 mod error;
 mod http;
+mod pace;
 mod read;
 mod scim;
 mod write;

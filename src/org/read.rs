@@ -1,5 +1,8 @@
 //! The reading half of the client.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -28,8 +31,9 @@ pub(super) fn segment(text: &str) -> String {
 /// The reading client.
 #[derive(Clone)]
 pub struct Reader {
-    pub(super) scim: Http,
-    pub(super) admin: Option<Http>,
+    pub(super) scim: Arc<Http>,
+    pub(super) admin: Option<Arc<Http>>,
+    pub(super) operation_timeout: Duration,
     organization: String,
     directory: String,
 }
@@ -47,12 +51,13 @@ impl Reader {
     /// Sets the client up: reads the keys and the CA file; sends nothing.
     pub fn new(config: &Organization) -> Result<Self, ApiError> {
         Ok(Reader {
-            scim: Http::new(config, &config.scim_key)?,
+            scim: Arc::new(Http::new(config, &config.scim_key)?),
             admin: config
                 .admin_key
                 .as_ref()
-                .map(|key| Http::new(config, key))
+                .map(|key| Http::new(config, key).map(Arc::new))
                 .transpose()?,
+            operation_timeout: config.operation_timeout,
             organization: config.id.clone(),
             directory: config.directory.clone(),
         })
@@ -65,7 +70,7 @@ impl Reader {
 
     /// The client for user management and the organization, which has a key of its own.
     pub(super) fn admin(&self) -> Result<&Http, ApiError> {
-        self.admin.as_ref().ok_or_else(|| ApiError {
+        self.admin.as_deref().ok_or_else(|| ApiError {
             request: "user management".to_owned(),
             request_id: None,
             cause: Cause::Setup("there is no `admin_key` in [organization]".to_owned()),

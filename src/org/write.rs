@@ -8,6 +8,9 @@ use super::{ApiError, Cause, Reader, scim};
 use crate::model::{AccountId, Answer, Kind, Operation, ScimId, Target};
 use crate::plan::ApprovedPlan;
 
+/// How often a creation is sent whose answer was lost and which reading does not find.
+const CREATE_ATTEMPTS: u32 = 3;
+
 /// The writing client. It is made for an approved plan, and sends only its operations.
 pub struct Writer {
     reader: Reader,
@@ -22,6 +25,24 @@ impl Writer {
     /// Sends one operation. `sent_before` tells that the same deletion was sent by an earlier
     /// run that never saw the answer.
     pub async fn send(&self, operation: &Operation, sent_before: bool) -> Result<Answer, ApiError> {
+        let deadline = self.reader.operation_timeout;
+        tokio::time::timeout(deadline, self.carry_out(operation, sent_before))
+            .await
+            .unwrap_or_else(|_| {
+                let deadline = humantime::format_duration(deadline);
+                Err(ApiError {
+                    request: "the operation".to_owned(),
+                    request_id: None,
+                    cause: Cause::NoAnswer(format!("it was not done within {deadline}")),
+                })
+            })
+    }
+
+    async fn carry_out(
+        &self,
+        operation: &Operation,
+        sent_before: bool,
+    ) -> Result<Answer, ApiError> {
         match (&operation.kind, &operation.target) {
             (Kind::Create, _) => self.create(operation).await,
             (Kind::Delete, Some(target)) => self.delete(target, sent_before).await,
@@ -44,7 +65,37 @@ impl Writer {
         }
     }
 
+    /// Creates the account. When the answer is lost, the account is looked for before anything
+    /// is sent again: by its external id, which is the person's own key.
     async fn create(&self, operation: &Operation) -> Result<Answer, ApiError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.post_user(operation).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let is_lost = error.may_have_taken_effect();
+            // A read may still show the time before the lost write; the second attempt then
+            // meets what the first one made.
+            let is_own_conflict = attempt > 1 && matches!(error.cause, Cause::Conflict(_));
+            if !is_lost && !is_own_conflict {
+                return Err(error);
+            }
+            match self.reader.by_external_id(&operation.key).await {
+                Ok(Some(account)) => {
+                    return Ok(Answer {
+                        scim_id: account.scim_id,
+                        account_id: account.account_id,
+                        request_id: error.request_id,
+                    });
+                }
+                Ok(None) if is_lost && attempt < CREATE_ATTEMPTS => attempt += 1,
+                Ok(None) | Err(_) => return Err(error),
+            }
+        }
+    }
+
+    async fn post_user(&self, operation: &Operation) -> Result<Answer, ApiError> {
         let path = self.reader.scim_path("Users");
         let body = scim::create(operation);
         let reply = self

@@ -1,0 +1,327 @@
+//! Manners: how fast requests may go out.
+//!
+//! Three things decide, each for one API: a rate that the configuration sets, the limit that
+//! the API's headers tell (`X-RateLimit-*`, `Retry-After`; contract section 2), and, where the
+//! API tells nothing, how many requests may be under way at once, which a 429 halves and a run
+//! of good answers raises again.
+
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::{DefaultDirectRateLimiter, Quota};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::model::Timestamp;
+
+/// How many requests may be under way at once, at most.
+const MOST: usize = 8;
+/// After so many good answers in a row one more may be under way.
+const RAISE_AFTER: u32 = 20;
+
+/// The pace of one API.
+pub(super) struct Pace {
+    quota: Option<DefaultDirectRateLimiter>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    under_way: usize,
+    allowed: usize,
+    good_in_a_row: u32,
+    /// Nothing goes out before.
+    closed_until: Option<Instant>,
+    window: Option<Window>,
+}
+
+/// The period that the API's headers tell about.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    /// What may still be sent in it, by the API's count and ours.
+    remaining: u64,
+    ends: Instant,
+}
+
+/// What an answer tells about the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// `X-RateLimit-Remaining`.
+    pub(super) remaining: Option<u64>,
+    /// How long until `X-RateLimit-Reset`.
+    pub(super) reset: Option<Duration>,
+    /// `Retry-After`.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Limits {
+    /// Reads the headers. `Retry-After` is in seconds or a date (RFC 9110 section 10.2.3);
+    /// `X-RateLimit-Reset` is ISO 8601. Times are taken against the answer's own `Date`, so
+    /// that a wrong clock here does no harm.
+    pub(super) fn read(header: impl Fn(&str) -> Option<String>, date: Option<Timestamp>) -> Self {
+        let until = |moment: Timestamp| {
+            let now = date.unwrap_or_else(chrono::Utc::now);
+            (moment - now).to_std().unwrap_or_default()
+        };
+        let retry_after = header("retry-after").and_then(|text| {
+            let text = text.trim();
+            let seconds = text.parse().ok().map(Duration::from_secs);
+            seconds.or_else(|| {
+                let moment = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+                Some(until(moment.with_timezone(&chrono::Utc)))
+            })
+        });
+        let reset = header("x-ratelimit-reset").and_then(|text| text.trim().parse().ok());
+        Limits {
+            remaining: header("x-ratelimit-remaining").and_then(|text| text.trim().parse().ok()),
+            reset: reset.map(until),
+            retry_after,
+        }
+    }
+
+    /// How long the API asks to wait after a 429.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.retry_after.or(self.reset)
+    }
+}
+
+/// The leave to send one request; it ends with the request.
+pub(super) struct Leave<'a> {
+    pace: &'a Pace,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.pace.state().under_way -= 1;
+        self.pace.changed.notify_waiters();
+    }
+}
+
+impl Pace {
+    /// A pace of at most so many requests a second, if a number is given.
+    pub(super) fn new(per_second: Option<NonZeroU32>) -> Self {
+        // A burst of one: the API's own window may be shorter than a second.
+        let quota = per_second.map(|rate| {
+            let burst = NonZeroU32::MIN;
+            DefaultDirectRateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
+        });
+        Pace {
+            quota,
+            state: Mutex::new(State {
+                under_way: 0,
+                allowed: MOST,
+                good_in_a_row: 0,
+                closed_until: None,
+                window: None,
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock; the figures are right in any case.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a request may go out.
+    pub(super) async fn admit(&self) -> Leave<'_> {
+        if let Some(quota) = &self.quota {
+            quota.until_ready().await;
+        }
+        loop {
+            let changed = self.changed.notified();
+            let until = match self.state().try_admit(Instant::now()) {
+                Admission::Granted => return Leave { pace: self },
+                Admission::Closed(until) => Some(until),
+                Admission::Full => None,
+            };
+            match until {
+                Some(until) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(until) => {}
+                        () = changed => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Learns from an answer.
+    pub(super) fn learn(&self, throttled: bool, limits: &Limits) {
+        self.state().learn(throttled, limits, Instant::now());
+        self.changed.notify_waiters();
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Admission {
+    Granted,
+    Closed(Instant),
+    Full,
+}
+
+impl State {
+    fn try_admit(&mut self, now: Instant) -> Admission {
+        if let Some(until) = self.closed_until {
+            if now < until {
+                return Admission::Closed(until);
+            }
+            self.closed_until = None;
+        }
+        if let Some(window) = &mut self.window {
+            if now >= window.ends {
+                self.window = None;
+            } else if window.remaining == 0 {
+                return Admission::Closed(window.ends);
+            }
+        }
+        if self.under_way >= self.allowed {
+            return Admission::Full;
+        }
+        if let Some(window) = &mut self.window {
+            window.remaining -= 1;
+        }
+        self.under_way += 1;
+        Admission::Granted
+    }
+
+    fn learn(&mut self, throttled: bool, limits: &Limits, now: Instant) {
+        if let (Some(remaining), Some(reset)) = (limits.remaining, limits.reset) {
+            let ends = now + reset;
+            self.window = Some(match self.window {
+                // The API's count does not know yet what is under way; ours may not know what
+                // others send. The smaller one is safe. An end within a second of the known
+                // one is the same period.
+                Some(known) if ends <= known.ends + Duration::from_secs(1) => Window {
+                    remaining: known.remaining.min(remaining),
+                    ends: known.ends.max(ends),
+                },
+                _ => Window {
+                    remaining: remaining.saturating_sub((self.under_way as u64).saturating_sub(1)),
+                    ends,
+                },
+            });
+        }
+        if throttled {
+            self.allowed = (self.allowed / 2).max(1);
+            self.good_in_a_row = 0;
+            if let Some(wait) = limits.wait() {
+                let until = now + wait;
+                self.closed_until = Some(self.closed_until.map_or(until, |known| known.max(until)));
+            }
+        } else {
+            self.good_in_a_row += 1;
+            if self.good_in_a_row >= RAISE_AFTER && self.allowed < MOST {
+                self.allowed += 1;
+                self.good_in_a_row = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn limits(remaining: u64, reset: u64) -> Limits {
+        Limits {
+            remaining: Some(remaining),
+            reset: Some(Duration::from_secs(reset)),
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn headers_are_read_against_the_date_of_the_answer() {
+        let date = "2026-06-15T12:00:00Z".parse().ok();
+        for (name, value, expected) in [
+            ("retry-after", "7", Some(7)),
+            ("retry-after", "Mon, 15 Jun 2026 12:00:09 GMT", Some(9)),
+            ("retry-after", "Mon, 15 Jun 2026 11:00:00 GMT", Some(0)),
+            ("x-ratelimit-reset", "2026-06-15T12:00:30Z", Some(30)),
+            ("x-ratelimit-reset", "soon", None),
+        ] {
+            let header = |asked: &str| (asked == name).then(|| value.to_owned());
+            let wait = Limits::read(header, date).wait();
+            assert_eq!(wait, expected.map(Duration::from_secs), "{name}: {value}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_closes_the_way_for_everybody_until_the_time_that_it_names() {
+        let pace = Pace::new(None);
+        let leave = pace.admit().await;
+        let asked = Limits {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Limits::default()
+        };
+        pace.learn(true, &asked);
+        drop(leave);
+        let began = Instant::now();
+        drop(pace.admit().await);
+        assert_eq!(began.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_out_that_the_period_has_no_room_for() {
+        let pace = Pace::new(None);
+        drop(pace.admit().await);
+        pace.learn(false, &limits(3, 60));
+        let began = Instant::now();
+        for _ in 0..3 {
+            drop(pace.admit().await);
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        drop(pace.admit().await);
+        assert_eq!(began.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_counts_against_the_period() {
+        let pace = Pace::new(None);
+        let (first, _second) = (pace.admit().await, pace.admit().await);
+        pace.learn(false, &limits(1, 60));
+        drop(first);
+        let began = Instant::now();
+        drop(pace.admit().await);
+        assert_eq!(
+            began.elapsed().as_secs(),
+            60,
+            "the second request has the last place"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parallel_requests_are_halved_by_a_429_and_come_back_one_by_one() {
+        let pace = Pace::new(None);
+        let count = |pace: &Pace| pace.state().allowed;
+        assert_eq!(count(&pace), 8);
+        for expected in [4, 2, 1, 1] {
+            pace.learn(true, &Limits::default());
+            assert_eq!(count(&pace), expected);
+        }
+        for _ in 0..RAISE_AFTER {
+            pace.learn(false, &Limits::default());
+        }
+        assert_eq!(count(&pace), 2);
+    }
+
+    #[tokio::test]
+    async fn a_configured_rate_is_kept() {
+        let pace = Pace::new(NonZeroU32::new(200));
+        let began = std::time::Instant::now();
+        for _ in 0..11 {
+            drop(pace.admit().await);
+        }
+        // Ten intervals of 5 ms; the upper end is the machine's.
+        assert!(
+            began.elapsed() >= Duration::from_millis(49),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}
