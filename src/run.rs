@@ -171,9 +171,10 @@ async fn make_plan(
     if !capabilities.patch {
         return Err(RunError::NoPatch);
     }
-    if setup.config.deletes() {
-        reader.organization_name().await?;
-    }
+    let verified_domains = match &setup.config.organization.admin_key {
+        Some(_) => Some(reader.verified_domains().await?),
+        None => None,
+    };
     let settled: Vec<ManagedAccount> = settlements
         .iter()
         .filter_map(|settlement| settlement.account(now))
@@ -191,6 +192,7 @@ async fn make_plan(
     let mut known = Known {
         accounts: snapshot.accounts(&desired.concerned()).await?,
         existing: Vec::new(),
+        verified_domains,
         population: snapshot.population().await?,
         last_run: snapshot.last_run().await?,
         api_time: capabilities.time,

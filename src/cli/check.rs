@@ -57,11 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Ok(reader) => {
             report.tell("provisioning API", provisioning(&reader).await);
             if config.organization.admin_key.is_some() {
-                let name = reader.organization_name().await;
-                report.tell(
-                    "organization API",
-                    name.map(|name| format!("organization {name}")),
-                );
+                report.tell("organization API", organization(&reader).await);
             }
         }
     }
@@ -165,4 +161,14 @@ async fn provisioning(reader: &Reader) -> Result<String, ApiError> {
         ", but it does not support PATCH"
     };
     Ok(format!("the key is accepted{patch}"))
+}
+
+async fn organization(reader: &Reader) -> Result<String, ApiError> {
+    let name = reader.organization_name().await?;
+    let domains = reader.verified_domains().await?;
+    let domains: Vec<&str> = domains.iter().map(String::as_str).collect();
+    Ok(format!(
+        "organization {name}, verified domains: {}",
+        domains.join(", ")
+    ))
 }

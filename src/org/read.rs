@@ -1,11 +1,13 @@
 //! The reading half of the client.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::http::{Http, Reply};
 use super::scim::{self, User, UserPage};
@@ -98,12 +100,57 @@ impl Reader {
         Ok(name.unwrap_or("(no name)").to_owned())
     }
 
+    /// Reads the organization's verified domains, in lower case.
+    pub async fn verified_domains(&self) -> Result<BTreeSet<String>, ApiError> {
+        let path = format!("/admin/v1/orgs/{}/domains", segment(&self.organization));
+        let mut domains = BTreeSet::new();
+        self.each_item(&path, |domain| {
+            let attributes = &domain["attributes"];
+            if attributes["claim"]["status"] == "verified"
+                && let Some(name) = attributes["name"].as_str()
+            {
+                domains.insert(name.to_lowercase());
+            }
+        })
+        .await?;
+        Ok(domains)
+    }
+
+    /// Reads a list of the organizations API, page by page by its cursor (contract section 3).
+    /// A cursor that comes twice is an error.
+    async fn each_item(&self, path: &str, mut each: impl FnMut(&Value)) -> Result<(), ApiError> {
+        let mut cursor: Option<String> = None;
+        let mut seen = HashSet::new();
+        loop {
+            let query: Vec<(&str, &str)> = cursor
+                .as_deref()
+                .map(|cursor| ("cursor", cursor))
+                .into_iter()
+                .collect();
+            let reply = self.admin()?.send(Method::GET, path, &query, None).await?;
+            let Some(items) = reply.body["data"].as_array() else {
+                return Err(unintelligible(path, "it has no list `data`".to_owned()));
+            };
+            items.iter().for_each(&mut each);
+            let Some(next) = next_cursor(&reply.body["links"]["next"]) else {
+                return Ok(());
+            };
+            if !seen.insert(next.clone()) {
+                return Err(unintelligible(
+                    path,
+                    format!("its pages go round: the cursor {next} comes twice"),
+                ));
+            }
+            cursor = Some(next);
+        }
+    }
+
     /// Reads all accounts of the provisioning directory, page by page. A list that shrinks or
     /// repeats itself while it is read is an error.
     pub async fn all_accounts(&self) -> Result<Vec<ExistingAccount>, ApiError> {
         let path = self.scim_path("Users");
         let mut accounts: Vec<ExistingAccount> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         loop {
             let start = (accounts.len() + 1).to_string();
             let count = PAGE.to_string();
@@ -197,6 +244,19 @@ impl Reader {
                 "it does not tell `lifecycle.delete`".to_owned(),
             )),
         }
+    }
+}
+
+/// The cursor of the next page: some lists give it bare, some in a whole URL (contract section
+/// 3, "Paging differs").
+fn next_cursor(next: &Value) -> Option<String> {
+    let next = next.as_str().filter(|next| !next.is_empty())?;
+    match url::Url::parse(next) {
+        Ok(url) => url
+            .query_pairs()
+            .find(|(name, _)| name == "cursor")
+            .map(|(_, cursor)| cursor.into_owned()),
+        Err(_) => Some(next.to_owned()),
     }
 }
 

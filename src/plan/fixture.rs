@@ -153,6 +153,7 @@ pub(crate) struct World {
     pub(crate) guards: Guards,
     pub(crate) clean: Result<(), String>,
     pub(crate) now: Timestamp,
+    pub(crate) verified_domains: Option<Vec<&'static str>>,
     pub(crate) last_run: Option<Timestamp>,
     pub(crate) api_time: Option<Timestamp>,
 }
@@ -168,6 +169,7 @@ impl World {
             guards: no_guards(),
             clean: Ok(()),
             now: now(),
+            verified_domains: None,
             last_run: None,
             api_time: None,
         }
@@ -210,6 +212,10 @@ impl World {
                 active: count(|lifecycle| lifecycle.is_active()),
                 all: count(|lifecycle| !matches!(lifecycle, Lifecycle::Deleted { .. })),
             },
+            verified_domains: self
+                .verified_domains
+                .as_ref()
+                .map(|domains| domains.iter().map(|domain| (*domain).to_owned()).collect()),
             last_run: self.last_run,
             api_time: self.api_time,
         }

@@ -15,13 +15,13 @@ mod guard;
 mod lifecycle;
 mod newcomer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::config::{Guards, Policy};
 use crate::mapping::{Problem, Unmapped};
 use crate::model::{
-    Change, Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind,
-    ManagedAccount, Operation, Profile, Reason, SourceName, Target, Timestamp,
+    Attribute, Change, Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind,
+    Lifecycle, ManagedAccount, Operation, Profile, Reason, SourceName, Target, Timestamp, fold,
 };
 
 pub use compare::{Comparison, Contested, Desired, Index, Pulls};
@@ -39,6 +39,8 @@ pub struct Known {
     pub existing: Vec<ExistingAccount>,
     /// How many accounts there are, for the guards.
     pub population: Population,
+    /// The organization's verified domains, in lower case; `None` when they could not be read.
+    pub verified_domains: Option<BTreeSet<String>>,
     /// When the last run began, by this machine's clock.
     pub last_run: Option<Timestamp>,
     /// What the organization's API says that the time is.
@@ -183,6 +185,16 @@ pub enum SkipReason {
     /// No address, and the configuration says that such people are skipped.
     #[error("{0}")]
     WithoutMail(Problem),
+    /// The address is on a domain that is not the organization's.
+    #[error(
+        "the domain of {email} is not among the organization's verified domains ({verified}): verify it there, or correct the address"
+    )]
+    UnverifiedDomain {
+        /// The address.
+        email: String,
+        /// The verified domains.
+        verified: String,
+    },
     /// Left, and the account is kept by policy.
     #[error("left the directory; the account is kept (`on_leave = \"keep\"`)")]
     KeptOnLeave,
@@ -374,6 +386,9 @@ impl Draft<'_> {
     /// A person who is in the directory and differs from the snapshot.
     fn present(&mut self, person: &DesiredAccount) {
         let account = self.known.accounts.get(&person.key);
+        if let Some(why) = self.unverified(person, account) {
+            return self.skip(&person.key, &person.dn, why);
+        }
         let presence = if person.active {
             Presence::Enabled
         } else {
@@ -426,6 +441,34 @@ impl Draft<'_> {
             (_, Some(account)) => self.note_presence(person, account.clone()),
             (_, None) => self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer),
         }
+    }
+
+    /// Whether the API would refuse the person's address, as it is on a domain that is not the
+    /// organization's. An address that the account has already is not sent again, and whoever
+    /// is disabled gets no address at all.
+    fn unverified(
+        &self,
+        person: &DesiredAccount,
+        account: Option<&ManagedAccount>,
+    ) -> Option<SkipReason> {
+        let verified = self.known.verified_domains.as_ref()?;
+        let email = person.profile.get(Attribute::Email)?;
+        let has_it = account.is_some_and(|account| {
+            account.profile.get(Attribute::Email) == Some(email)
+                && !matches!(account.lifecycle, Lifecycle::Deleted { .. })
+        });
+        let domain = email.rsplit('@').next().map(fold)?;
+        if !person.active || has_it || verified.contains(&domain) {
+            return None;
+        }
+        Some(SkipReason::UnverifiedDomain {
+            email: email.to_owned(),
+            verified: verified
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
     }
 
     fn update(&mut self, person: &DesiredAccount, account: &ManagedAccount, presence: Presence) {
@@ -568,7 +611,7 @@ fn operation_on(account: &ManagedAccount, kind: Kind, reason: Reason) -> Operati
 
 /// What differs between two profiles, attribute by attribute.
 fn differences(before: &Profile, after: &Profile) -> Vec<Change> {
-    crate::model::Attribute::ALL
+    Attribute::ALL
         .into_iter()
         .filter(|attribute| before.get(*attribute) != after.get(*attribute))
         .map(|attribute| Change {

@@ -313,6 +313,43 @@ fn adopting_the_account_of_a_disabled_person_is_a_deactivation_for_the_guard() {
 }
 
 #[test]
+fn an_address_outside_the_verified_domains_is_skipped_and_not_sent() {
+    let elsewhere = |name: &str| with_mail(person(name), &format!("{name}@Elsewhere.org"));
+    let plan_with = |domains: Option<Vec<&'static str>>| {
+        let mut world = World::new(
+            vec![
+                elsewhere("new"),
+                elsewhere("changed"),
+                with(elsewhere("kept"), Attribute::Title, "Head"),
+                person("fine"),
+            ],
+            vec![
+                account("changed"),
+                ManagedAccount {
+                    profile: elsewhere("kept").profile,
+                    ..account("kept")
+                },
+            ],
+        );
+        world.verified_domains = domains;
+        world.planned()
+    };
+    let plan = plan_with(Some(vec!["example.org"]));
+    assert_eq!(brief(&plan), ["create fine", "update kept"]);
+    assert!(!plan.needs_attention());
+    let why = plan.skipped[0].why.to_string();
+    assert!(
+        why.contains("changed@Elsewhere.org") && why.contains("(example.org)"),
+        "{why}"
+    );
+    assert_eq!(
+        plan_with(Some(vec!["example.org", "elsewhere.org"])).skipped,
+        []
+    );
+    assert_eq!(plan_with(None).skipped, []);
+}
+
+#[test]
 fn two_newcomers_with_one_address_are_both_refused() {
     let twin = with_mail(person("b"), "A@example.org");
     let plan = World::new(vec![person("a"), twin, person("c")], vec![]).planned();
