@@ -119,6 +119,11 @@ pub struct Change {
     pub new: Option<String>,
 }
 
+impl Change {
+    /// The name under which a changed `externalId` is shown.
+    pub const EXTERNAL_ID: &str = "externalId";
+}
+
 /// The account that an operation acts on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -180,6 +185,13 @@ impl Operation {
 }
 
 impl Operation {
+    /// Whether the account gets the person's key as its external id, which makes it ours.
+    pub fn takes_over(&self) -> bool {
+        self.changes
+            .iter()
+            .any(|change| change.attribute == Change::EXTERNAL_ID)
+    }
+
     /// Where the account stands once this has been applied at that moment.
     pub fn lifecycle_after(&self, at: Timestamp) -> Lifecycle {
         match self.kind {

@@ -201,12 +201,13 @@ pub(super) fn create(operation: &Operation) -> Value {
 /// The body that makes of the account what the operation wants (RFC 7644 section 3.5.2): only
 /// what differs, so that what dirsyncd does not manage stays as it is. `None` when nothing
 /// differs.
-pub(super) fn patch(operation: &Operation, external_id: Option<&ExternalId>) -> Option<Value> {
+pub(super) fn patch(operation: &Operation) -> Option<Value> {
     let mut operations = Vec::new();
     let mut set = |path: String, value: Value| {
         operations.push(json!({ "op": "replace", "path": path, "value": value }));
     };
-    if external_id != Some(&operation.key) {
+    // It is what makes an adopted account ours.
+    if operation.takes_over() {
         set("externalId".to_owned(), json!(operation.key));
     }
     if operation.active.0 != operation.active.1 {

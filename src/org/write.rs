@@ -46,20 +46,14 @@ impl Writer {
         match (&operation.kind, &operation.target) {
             (Kind::Create, _) => self.create(operation).await,
             (Kind::Delete, Some(target)) => self.delete(target, sent_before).await,
-            (Kind::Adopt, Some(target)) => {
-                // Its external id is sent in any case: it is what makes the account ours.
-                self.patch(target, scim::patch(operation, None)).await
-            }
             (Kind::Restore, Some(target)) => {
                 if operation.cancel_delete {
                     self.cancel_delete(target).await?;
                 }
-                self.patch(target, scim::patch(operation, Some(&operation.key)))
-                    .await
+                self.patch(target, scim::patch(operation)).await
             }
-            (Kind::Update | Kind::Deactivate, Some(target)) => {
-                self.patch(target, scim::patch(operation, Some(&operation.key)))
-                    .await
+            (Kind::Adopt | Kind::Update | Kind::Deactivate, Some(target)) => {
+                self.patch(target, scim::patch(operation)).await
             }
             (_, None) => Err(refused("the operation has no account".to_owned())),
         }

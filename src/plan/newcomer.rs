@@ -110,7 +110,7 @@ impl Draft<'_> {
         let mut changes = Vec::new();
         if account.external_id.as_ref() != Some(&person.key) {
             changes.push(Change {
-                attribute: "externalId".to_owned(),
+                attribute: Change::EXTERNAL_ID.to_owned(),
                 old: account.external_id.as_ref().map(ToString::to_string),
                 new: Some(person.key.to_string()),
             });
