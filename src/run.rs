@@ -275,16 +275,11 @@ async fn existing_accounts(
     } else {
         let mut seen = HashSet::new();
         for person in newcomers {
-            let mut found = vec![reader.by_external_id(&person.key).await?];
+            let mut found = reader.by_external_id(&person.key).await?;
             if let Some(name) = person.profile.get(Attribute::UserName) {
-                found.push(reader.by_user_name(name).await?);
+                found.extend(reader.by_user_name(name).await?);
             }
-            accounts.extend(
-                found
-                    .into_iter()
-                    .flatten()
-                    .filter(|a| seen.insert(a.scim_id.clone())),
-            );
+            accounts.extend(found.into_iter().filter(|a| seen.insert(a.scim_id.clone())));
         }
     }
     // An account that is managed for one person is not another's to take.

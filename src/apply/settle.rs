@@ -37,14 +37,17 @@ pub async fn settle(
         let found = match (&operation.kind, &operation.target) {
             // Reading cannot tell a requested deletion from a deactivation. The next plan asks
             // for it again, and then a conflict means that it is under way.
-            (Kind::Delete, _) => None,
+            (Kind::Delete, _) => Vec::new(),
             (Kind::Create, _) | (_, None) => reader.by_external_id(&operation.key).await?,
-            (_, Some(target)) => reader.by_scim_id(&target.scim_id).await?,
+            (_, Some(target)) => {
+                let found = reader.by_scim_id(&target.scim_id).await?;
+                found.into_iter().collect()
+            }
         };
-        let settled = match found {
-            Some(account) if took_effect(&operation, &account) => Settled::Done(Answer {
-                scim_id: account.scim_id,
-                account_id: account.account_id,
+        let settled = match found.as_slice() {
+            [account] if took_effect(&operation, account) => Settled::Done(Answer {
+                scim_id: account.scim_id.clone(),
+                account_id: account.account_id.clone(),
                 request_id: None,
             }),
             _ => Settled::NotDone,

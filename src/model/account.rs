@@ -104,6 +104,19 @@ pub struct ExistingAccount {
     pub active: bool,
 }
 
+/// A group as the organization's provisioning directory shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExistingGroup {
+    /// The SCIM resource's id.
+    pub scim_id: ScimId,
+    /// The key that its provisioner gave it, if any.
+    pub external_id: Option<ExternalId>,
+    /// The display name, unique in the organization.
+    pub name: String,
+    /// The SCIM ids of its members.
+    pub members: Vec<ScimId>,
+}
+
 /// A short hash of all that the directory says about a person; two that are equal need no
 /// closer look. 128 bits of BLAKE3: an accidental match among a million people has a chance
 /// of about 10⁻²⁷.

@@ -12,7 +12,8 @@ mod operation;
 mod pull;
 
 pub use account::{
-    DesiredAccount, Digest, ExistingAccount, Lifecycle, ManagedAccount, Timestamp, deletion_grace,
+    DesiredAccount, Digest, ExistingAccount, ExistingGroup, Lifecycle, ManagedAccount, Timestamp,
+    deletion_grace,
 };
 pub use attribute::{Attribute, Profile, UnknownAttribute, fold};
 pub use dn::{Dn, DnError, Scope, escape_value};

@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::http::{Http, Reply};
-use super::scim::{self, User, UserPage};
+use super::scim::{self, Group, Page, User};
 use super::{ApiError, Cause};
 use crate::config::Organization;
-use crate::model::{AccountId, ExistingAccount, ExternalId, ScimId, Timestamp};
+use crate::model::{AccountId, ExistingAccount, ExistingGroup, ExternalId, ScimId, Timestamp};
 
 /// RFC 3986 section 2.3: what a path segment may hold as it is. Account ids have `:` and `|`,
 /// which are escaped.
@@ -145,77 +145,128 @@ impl Reader {
         }
     }
 
-    /// Reads all accounts of the provisioning directory, page by page. A list that shrinks or
-    /// repeats itself while it is read is an error.
+    /// Reads all accounts of the provisioning directory, page by page.
     pub async fn all_accounts(&self) -> Result<Vec<ExistingAccount>, ApiError> {
-        let path = self.scim_path("Users");
-        let mut accounts: Vec<ExistingAccount> = Vec::new();
-        let mut seen = HashSet::new();
-        loop {
-            let start = (accounts.len() + 1).to_string();
-            let count = PAGE.to_string();
-            let query = [("startIndex", start.as_str()), ("count", count.as_str())];
-            let reply = self.scim.send(Method::GET, &path, &query, None).await?;
-            let page: UserPage = read(&path, reply)?;
-            let is_last = page.resources.is_empty();
-            for user in page.resources {
-                let account = ExistingAccount::from(user);
-                if !seen.insert(account.scim_id.clone()) {
-                    return Err(unintelligible(
-                        &path,
-                        format!("the pages repeat the user {}", account.scim_id),
-                    ));
-                }
-                accounts.push(account);
-            }
-            let have = accounts.len() as u64;
-            if have >= page.total_results {
-                return Ok(accounts);
-            }
-            if is_last {
-                return Err(unintelligible(
-                    &path,
-                    format!("the pages end after {have} of {} users", page.total_results),
-                ));
-            }
-        }
-    }
-
-    /// The account with this external id.
-    pub async fn by_external_id(
-        &self,
-        id: &ExternalId,
-    ) -> Result<Option<ExistingAccount>, ApiError> {
-        self.by_filter(&scim::equals("externalId", id.as_str()))
+        self.all::<User, _>("Users", |account: &ExistingAccount| &account.scim_id)
             .await
     }
 
-    /// The account with this user name.
-    pub async fn by_user_name(&self, name: &str) -> Result<Option<ExistingAccount>, ApiError> {
-        self.by_filter(&scim::equals("userName", name)).await
+    /// Reads all groups of the provisioning directory, page by page.
+    pub async fn all_groups(&self) -> Result<Vec<ExistingGroup>, ApiError> {
+        self.all::<Group, _>("Groups", |group: &ExistingGroup| &group.scim_id)
+            .await
     }
 
-    async fn by_filter(&self, filter: &str) -> Result<Option<ExistingAccount>, ApiError> {
-        let path = self.scim_path("Users");
-        let reply = self
-            .scim
-            .send(Method::GET, &path, &[("filter", filter)], None)
-            .await?;
-        let mut page: UserPage = read(&path, reply)?;
-        match page.resources.len() {
-            0 | 1 => Ok(page.resources.pop().map(Into::into)),
-            several => Err(unintelligible(
-                &path,
-                format!("{several} users match `{filter}`, which is unique"),
-            )),
+    /// Reads every resource of a kind, page by page. A list that shrinks, ends too early or
+    /// repeats itself while it is read is an error.
+    async fn all<Json, Resource>(
+        &self,
+        kind: &str,
+        id: fn(&Resource) -> &ScimId,
+    ) -> Result<Vec<Resource>, ApiError>
+    where
+        Json: DeserializeOwned + Into<Resource>,
+    {
+        let path = self.scim_path(kind);
+        let mut all: Vec<Resource> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut total = 0;
+        loop {
+            let start = (all.len() + 1).to_string();
+            let count = PAGE.to_string();
+            let query = [("startIndex", start.as_str()), ("count", count.as_str())];
+            let reply = self.scim.send(Method::GET, &path, &query, None).await?;
+            let page: Page<Json> = read(&path, reply)?;
+            let fault = if page.total_results < total {
+                Some(format!(
+                    "the list shrank from {total} to {} while it was read",
+                    page.total_results
+                ))
+            } else if page.resources.is_empty() && (all.len() as u64) < page.total_results {
+                Some(format!(
+                    "the pages end after {} of {}",
+                    all.len(),
+                    page.total_results
+                ))
+            } else {
+                None
+            };
+            if let Some(fault) = fault {
+                return Err(unintelligible(&path, fault));
+            }
+            total = page.total_results;
+            for resource in page.resources {
+                let resource = resource.into();
+                if !seen.insert(id(&resource).clone()) {
+                    let repeated = id(&resource);
+                    return Err(unintelligible(
+                        &path,
+                        format!("the pages repeat {repeated}"),
+                    ));
+                }
+                all.push(resource);
+            }
+            if all.len() as u64 >= total {
+                return Ok(all);
+            }
         }
+    }
+
+    /// The accounts with this external id: the API does not promise that there is only one.
+    pub async fn by_external_id(&self, id: &ExternalId) -> Result<Vec<ExistingAccount>, ApiError> {
+        self.by_filter::<User, _>("Users", "externalId", id.as_str())
+            .await
+    }
+
+    /// The accounts with this user name.
+    pub async fn by_user_name(&self, name: &str) -> Result<Vec<ExistingAccount>, ApiError> {
+        self.by_filter::<User, _>("Users", "userName", name).await
+    }
+
+    /// The groups of this name.
+    pub async fn groups_by_name(&self, name: &str) -> Result<Vec<ExistingGroup>, ApiError> {
+        self.by_filter::<Group, _>("Groups", "displayName", name)
+            .await
+    }
+
+    async fn by_filter<Json, Resource>(
+        &self,
+        kind: &str,
+        attribute: &str,
+        value: &str,
+    ) -> Result<Vec<Resource>, ApiError>
+    where
+        Json: DeserializeOwned + Into<Resource>,
+    {
+        let path = self.scim_path(kind);
+        let filter = scim::equals(attribute, value);
+        let query = [("filter", filter.as_str())];
+        let reply = self.scim.send(Method::GET, &path, &query, None).await?;
+        let page: Page<Json> = read(&path, reply)?;
+        Ok(page.resources.into_iter().map(Into::into).collect())
+    }
+
+    /// The group of this id; `None` when there is none (any more).
+    pub async fn group(&self, id: &ScimId) -> Result<Option<ExistingGroup>, ApiError> {
+        self.by_id::<Group, _>("Groups", id).await
     }
 
     /// The account of this SCIM id; `None` when there is none (any more).
     pub async fn by_scim_id(&self, id: &ScimId) -> Result<Option<ExistingAccount>, ApiError> {
-        let path = self.scim_path(&format!("Users/{}", segment(id.as_str())));
+        self.by_id::<User, _>("Users", id).await
+    }
+
+    async fn by_id<Json, Resource>(
+        &self,
+        kind: &str,
+        id: &ScimId,
+    ) -> Result<Option<Resource>, ApiError>
+    where
+        Json: DeserializeOwned + Into<Resource>,
+    {
+        let path = self.scim_path(&format!("{kind}/{}", segment(id.as_str())));
         match self.scim.send(Method::GET, &path, &[], None).await {
-            Ok(reply) => Ok(Some(read::<User>(&path, reply)?.into())),
+            Ok(reply) => Ok(Some(read::<Json>(&path, reply)?.into())),
             Err(ApiError {
                 cause: Cause::NotFound(_),
                 ..

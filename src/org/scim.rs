@@ -3,21 +3,58 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::model::{AccountId, Attribute, ExistingAccount, ExternalId, Operation, Profile, ScimId};
+use crate::model::{
+    AccountId, Attribute, ExistingAccount, ExistingGroup, ExternalId, Operation, Profile, ScimId,
+};
 
 pub(super) const CORE_USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+const CORE_GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 pub(super) const ENTERPRISE_USER: &str =
     "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 const ATLASSIAN: &str = "urn:scim:schemas:extension:atlassian-external:1.0";
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-/// A page of users (RFC 7644 section 3.4.2).
+/// A page of resources (RFC 7644 section 3.4.2).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound = "T: Deserialize<'de>")]
+pub(super) struct Page<T> {
+    pub(super) total_results: u64,
+    #[serde(default = "Vec::new", rename = "Resources")]
+    pub(super) resources: Vec<T>,
+}
+
+/// A group as the API shows it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct UserPage {
-    pub(super) total_results: u64,
-    #[serde(default, rename = "Resources")]
-    pub(super) resources: Vec<User>,
+pub(super) struct Group {
+    id: String,
+    external_id: Option<String>,
+    display_name: String,
+    #[serde(default)]
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    value: String,
+}
+
+impl From<Group> for ExistingGroup {
+    fn from(group: Group) -> Self {
+        ExistingGroup {
+            scim_id: ScimId::new(group.id),
+            external_id: group
+                .external_id
+                .filter(|id| !id.is_empty())
+                .map(ExternalId::new),
+            name: group.display_name,
+            members: group
+                .members
+                .into_iter()
+                .map(|member| ScimId::new(member.value))
+                .collect(),
+        }
+    }
 }
 
 /// A user as the API shows it; what dirsyncd does not manage is passed over.
@@ -237,6 +274,30 @@ pub(super) fn patch(operation: &Operation) -> Option<Value> {
         return None;
     }
     Some(json!({ "schemas": [PATCH_OP], "Operations": operations }))
+}
+
+/// The body that creates a group (RFC 7643 section 4.2).
+pub(super) fn create_group(name: &str, external_id: Option<&ExternalId>) -> Value {
+    json!({ "schemas": [CORE_GROUP], "displayName": name, "externalId": external_id })
+}
+
+/// The body that adds members to a group (contract section 5: `add` with the SCIM ids).
+pub(super) fn add_members(members: &[ScimId]) -> Value {
+    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+    json!({
+        "schemas": [PATCH_OP],
+        "Operations": [{ "op": "add", "path": "members", "value": members }],
+    })
+}
+
+/// The body that takes members out of a group (RFC 7644 section 3.5.2.2): one operation a
+/// member, as a filter takes one comparison.
+pub(super) fn remove_members(members: &[ScimId]) -> Value {
+    let operations: Vec<Value> = members
+        .iter()
+        .map(|id| json!({ "op": "remove", "path": format!("members[value eq {}]", json!(id)) }))
+        .collect();
+    json!({ "schemas": [PATCH_OP], "Operations": operations })
 }
 
 /// The Atlassian account in the answer to a write, where the answer has a body.

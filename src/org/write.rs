@@ -5,11 +5,15 @@ use reqwest::Method;
 use super::http::Reply;
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
-use crate::model::{AccountId, Answer, Kind, Operation, ScimId, Target};
+use crate::model::{AccountId, Answer, ExternalId, Kind, Operation, ScimId, Target};
 use crate::plan::ApprovedPlan;
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
 const CREATE_ATTEMPTS: u32 = 3;
+
+/// How many members one PATCH names. The contract has no figure; a well-known peer of the
+/// target takes 100.
+const MEMBERS_A_PATCH: usize = 100;
 
 /// The writing client. It is made for an approved plan, and sends only its operations.
 pub struct Writer {
@@ -75,16 +79,16 @@ impl Writer {
             if !is_lost && !is_own_conflict {
                 return Err(error);
             }
-            match self.reader.by_external_id(&operation.key).await {
-                Ok(Some(account)) => {
+            match self.reader.by_external_id(&operation.key).await.as_deref() {
+                Ok([account]) => {
                     return Ok(Answer {
-                        scim_id: account.scim_id,
-                        account_id: account.account_id,
+                        scim_id: account.scim_id.clone(),
+                        account_id: account.account_id.clone(),
                         request_id: error.request_id,
                     });
                 }
-                Ok(None) if is_lost && attempt < CREATE_ATTEMPTS => attempt += 1,
-                Ok(None) | Err(_) => return Err(error),
+                Ok([]) if is_lost && attempt < CREATE_ATTEMPTS => attempt += 1,
+                Ok(_) | Err(_) => return Err(error),
             }
         }
     }
@@ -99,11 +103,7 @@ impl Writer {
             .await?;
         match reply.body["id"].as_str() {
             Some(id) => Ok(answer(ScimId::new(id), reply)),
-            None => Err(ApiError {
-                request: format!("POST {path}"),
-                request_id: reply.request_id,
-                cause: Cause::Unintelligible("the new user has no id".to_owned()),
-            }),
+            None => Err(without_id(&path, reply)),
         }
     }
 
@@ -193,6 +193,84 @@ impl Writer {
                 target.scim_id
             ))
         })
+    }
+}
+
+/// Groups. Their operations are not planned yet; the calls are here for what will.
+impl Writer {
+    /// Creates a group. A name that is taken in the organization is a conflict.
+    pub async fn create_group(
+        &self,
+        name: &str,
+        external_id: Option<&ExternalId>,
+    ) -> Result<ScimId, ApiError> {
+        let path = self.reader.scim_path("Groups");
+        let body = scim::create_group(name, external_id);
+        let reply = self
+            .reader
+            .scim
+            .send(Method::POST, &path, &[], Some(&body))
+            .await?;
+        match reply.body["id"].as_str() {
+            Some(id) => Ok(ScimId::new(id)),
+            None => Err(without_id(&path, reply)),
+        }
+    }
+
+    /// Adds members by their SCIM ids.
+    pub async fn add_members(&self, group: &ScimId, members: &[ScimId]) -> Result<(), ApiError> {
+        self.patch_group(group, members, scim::add_members).await
+    }
+
+    /// Takes members out by their SCIM ids.
+    pub async fn remove_members(&self, group: &ScimId, members: &[ScimId]) -> Result<(), ApiError> {
+        self.patch_group(group, members, scim::remove_members).await
+    }
+
+    async fn patch_group(
+        &self,
+        group: &ScimId,
+        members: &[ScimId],
+        body: fn(&[ScimId]) -> serde_json::Value,
+    ) -> Result<(), ApiError> {
+        let path = self
+            .reader
+            .scim_path(&format!("Groups/{}", segment(group.as_str())));
+        for batch in members.chunks(MEMBERS_A_PATCH) {
+            self.reader
+                .scim
+                .send(Method::PATCH, &path, &[], Some(&body(batch)))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a group; its members keep their accounts. That it is gone already is as good.
+    pub async fn delete_group(&self, group: &ScimId) -> Result<(), ApiError> {
+        let path = self
+            .reader
+            .scim_path(&format!("Groups/{}", segment(group.as_str())));
+        match self
+            .reader
+            .scim
+            .send(Method::DELETE, &path, &[], None)
+            .await
+        {
+            Ok(_)
+            | Err(ApiError {
+                cause: Cause::NotFound(_),
+                ..
+            }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn without_id(path: &str, reply: Reply) -> ApiError {
+    ApiError {
+        request: format!("POST {path}"),
+        request_id: reply.request_id,
+        cause: Cause::Unintelligible("the new resource has no id".to_owned()),
     }
 }
 
