@@ -62,16 +62,21 @@ impl Place {
 }
 
 /// The line as it may be shown. Somebody may have written a secret where only its place
-/// belongs, so the value of such a key is left out; so is every value when only the key before
-/// it is wrong.
+/// belongs, so nothing is shown after the key of a line that speaks of one, nor a line that
+/// may go on from such a one; nor a value when only the key before it is wrong.
 fn shown(line: &str, marked_end: usize) -> String {
-    const SECRETS: [&str; 3] = ["scim_key", "admin_key", "password"];
+    const SECRETS: [&str; 4] = ["key", "password", "secret", "token"];
     let line = line.trim_end();
-    let Some((key, _)) = line.split_once('=') else {
+    if line.trim_start().starts_with('[') {
         return line.to_owned();
+    }
+    let Some(at) = line.find(['=', ':']) else {
+        return "…".to_owned();
     };
-    if SECRETS.contains(&key.trim()) || marked_end <= key.len() {
-        return format!("{key}= …");
+    let key = &line[..at];
+    let lower = line.to_lowercase();
+    if SECRETS.iter().any(|word| lower.contains(word)) || marked_end <= at {
+        return format!("{key}{} …", &line[at..=at]);
     }
     line.to_owned()
 }
@@ -180,13 +185,15 @@ mod tests {
             "scim_key = \"s3cret\"",
             "password = { file = \"x\", text = \"s3cret\" }",
             "value = \"s3cret\"",
+            "organization.scim_key = \"s3cret\"",
+            "\"scim_key\" = \"s3cret\"",
+            "organization = { id = \"a\", scim_key = \"s3cret\" }",
+            "scim_key: s3cret",
+            "   \"s3cret\"",
         ] {
             let error = Invalid::new(Path::new("c.toml"), line, Some(0..5), "no".into());
             let shown = error.to_string();
-            assert!(
-                !shown.contains("s3cret") && shown.contains("= …"),
-                "{shown}"
-            );
+            assert!(!shown.contains("s3cret") && shown.contains('…'), "{shown}");
         }
     }
 }

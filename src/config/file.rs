@@ -80,13 +80,21 @@ impl<'de> Visitor<'de> for SecretVisitor {
         ))
     }
 
+    fn visit_i64<E: de::Error>(self, _secret: i64) -> Result<SecretFile, E> {
+        self.visit_str("")
+    }
+
+    fn visit_f64<E: de::Error>(self, _secret: f64) -> Result<SecretFile, E> {
+        self.visit_str("")
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretFile, A::Error> {
         let mut secret = SecretFile::default();
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
-                "file" => secret.file = Some(map.next_value()?),
-                "env" => secret.env = Some(map.next_value()?),
-                "credential" => secret.credential = Some(map.next_value()?),
+                "file" => secret.file = Some(place(&mut map)?.into()),
+                "env" => secret.env = Some(place(&mut map)?),
+                "credential" => secret.credential = Some(place(&mut map)?),
                 other => {
                     return Err(de::Error::unknown_field(
                         other,
@@ -96,6 +104,17 @@ impl<'de> Visitor<'de> for SecretVisitor {
             }
         }
         Ok(secret)
+    }
+}
+
+/// The place of a secret; what else stands there is not shown.
+fn place<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Error> {
+    let value: toml::Value = map.next_value()?;
+    match value {
+        toml::Value::String(text) => Ok(text),
+        _ => Err(de::Error::custom(
+            "the place of a secret is a text in quotes",
+        )),
     }
 }
 
@@ -121,6 +140,7 @@ struct SourceFile {
     password: Option<Spanned<SecretFile>>,
     page_size: Option<Spanned<u32>>,
     timeout: Option<Spanned<String>>,
+    ignore_referrals: Option<Spanned<bool>>,
     base: Spanned<OneOrMany>,
     scope: Option<Scope>,
     filter: Option<Spanned<String>>,
@@ -394,10 +414,17 @@ impl Reader<'_> {
                 "the source has no `key`: give the attribute that never changes (entryUUID, objectGUID, nsUniqueId, ipaUniqueID), or a `preset`",
             );
         };
+        let filter = self.check(filter_span.clone(), Filter::parse(&filter_text))?;
+        if file.kind == KindFile::Ldif && !filter.is_local() {
+            return self.refuse(
+                filter_span,
+                "the filter has a matching rule that only a server can apply, and an LDIF file has none",
+            );
+        }
         let search = Search {
             bases: self.bases(&file.base)?,
             scope: file.scope.unwrap_or(Scope::Subtree),
-            filter: self.check(filter_span, Filter::parse(&filter_text))?,
+            filter,
             filter_text,
         };
         let without_mail = file.without_mail.unwrap_or(WithoutMail::Refuse);
@@ -491,6 +518,7 @@ impl Reader<'_> {
             password,
             page_size,
             timeout,
+            ignore_referrals,
             ..
         } = file;
         if kind == KindFile::Ldif {
@@ -502,6 +530,7 @@ impl Reader<'_> {
                 password.map(|v| v.span()),
                 page_size.map(|v| v.span()),
                 timeout.map(|v| v.span()),
+                ignore_referrals.map(|v| v.span()),
             ];
             if let Some(span) = stray.into_iter().flatten().next() {
                 return self.refuse(span, "this key has no meaning for a source of kind `ldif`");
@@ -554,6 +583,7 @@ impl Reader<'_> {
             bind,
             page_size,
             timeout: self.timeout(timeout, Duration::from_secs(30))?,
+            ignore_referrals: ignore_referrals.is_some_and(Spanned::into_inner),
         }))
     }
 
@@ -625,6 +655,12 @@ impl Reader<'_> {
                 } = file.into_inner();
                 if percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
                     return self.refuse(span, "`percent` is from 0 to 100");
+                }
+                if percent.is_none() && at_most.is_none() {
+                    return self.refuse(
+                        span,
+                        "give `percent`, `at_most` or both: `always` alone sets no limit (percent = 100 lets everything through)",
+                    );
                 }
                 Ok(Limit {
                     always,

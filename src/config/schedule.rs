@@ -26,8 +26,9 @@ pub struct ScheduleError {
 }
 
 impl Schedule {
-    /// Parses a cron expression of five fields (as crontab(5) has it) or six or seven (seconds
-    /// first, year last).
+    /// Parses a cron expression of five fields (minute to weekday) or six or seven (seconds
+    /// first, year last). Weekdays are counted as crontab(5) does; unlike there, a day of the
+    /// month and a weekday must both fit.
     pub fn parse(expression: &str, zone: Tz) -> Result<Self, ScheduleError> {
         let refuse = |why: String| ScheduleError {
             expression: expression.to_owned(),
@@ -38,6 +39,11 @@ impl Schedule {
             [minute, hour, day, month, weekday] => {
                 format!("0 {minute} {hour} {day} {month} {}", weekday_names(weekday))
             }
+            [second, minute, hour, day, month, weekday, year @ ..] => format!(
+                "{second} {minute} {hour} {day} {month} {} {}",
+                weekday_names(weekday),
+                year.join(" ")
+            ),
             fields => fields.join(" "),
         };
         let schedule = cron::Schedule::from_str(&normalized)
@@ -69,22 +75,35 @@ impl fmt::Display for Schedule {
 }
 
 /// crontab(5) counts weekdays from Sunday = 0 (and 7), the `cron` crate from Sunday = 1. Names
-/// mean the same in both.
+/// mean the same in both; a range is written out, as it may end with the second Sunday.
 fn weekday_names(field: &str) -> String {
     const NAMES: [&str; 8] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
-    let name = |text: &str| match text.parse::<usize>() {
-        Ok(number) if number < NAMES.len() => NAMES[number].to_owned(),
-        _ => text.to_owned(),
+    let number = |text: &str| -> Option<usize> {
+        let upper = text.to_ascii_uppercase();
+        let named = NAMES.iter().position(|name| *name == upper);
+        text.parse()
+            .ok()
+            .or(named)
+            .filter(|number| *number < NAMES.len())
     };
-    let item = |item: &str| {
-        let (range, step) = match item.split_once('/') {
-            Some((range, step)) => (range, Some(step)),
-            None => (item, None),
-        };
-        let range = range.split('-').map(name).collect::<Vec<_>>().join("-");
-        step.map_or_else(|| range.clone(), |step| format!("{range}/{step}"))
+    let item = |item: &str| -> Option<String> {
+        let (range, step) = item.split_once('/').unwrap_or((item, "1"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last, step) = (number(first)?, number(last)?, step.parse().ok()?);
+        if first > last || step == 0 || (step > 1 && !range.contains('-')) {
+            return None;
+        }
+        Some(
+            (first..=last)
+                .step_by(step)
+                .map(|day| NAMES[day])
+                .collect::<Vec<_>>()
+                .join(","),
+        )
     };
-    field.split(',').map(item).collect::<Vec<_>>().join(",")
+    // What is not understood here (`*`, `?`, nonsense) is left to the crate.
+    let names = |text: &str| item(text).unwrap_or_else(|| text.to_owned());
+    field.split(',').map(names).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -103,6 +122,12 @@ mod tests {
             ("0 3 * * 7", "2026-11-29T03:00:00Z"),
             ("0 3 * * 1-5", "2026-11-26T03:00:00Z"),
             ("0 3 * * sat", "2026-11-28T03:00:00Z"),
+            ("0 3 * * 5-7", "2026-11-27T03:00:00Z"),
+            ("0 3 * * 6-7", "2026-11-28T03:00:00Z"),
+            ("0 3 * * 1-7", "2026-11-26T03:00:00Z"),
+            ("0 3 * * 0-6/3", "2026-11-28T03:00:00Z"),
+            ("0 3 * * mon,THU", "2026-11-26T03:00:00Z"),
+            ("0 0 3 * * 1", "2026-11-30T03:00:00Z"),
             ("30 * * * * *", "2026-11-25T10:07:30Z"),
         ] {
             let schedule = Schedule::parse(expression, Tz::UTC).unwrap();

@@ -51,6 +51,8 @@ pub struct Ldap {
     pub page_size: u32,
     /// The longest wait for the connection and for each entry.
     pub timeout: Duration,
+    /// Whether parts of the tree that are on other servers are left out knowingly.
+    pub ignore_referrals: bool,
 }
 
 /// Which entries are people.

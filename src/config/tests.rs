@@ -76,6 +76,7 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "bind_dn",
         "password",
         "page_size",
+        "ignore_referrals",
         "base",
         "scope",
         "filter",
@@ -241,6 +242,11 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
             add("[guards]\ndeactivate = { percent = 101 }\n"),
             "14:14",
             "`percent` is from 0 to 100",
+        ),
+        (
+            add("[guards]\ndeactivate = { always = 5 }\n"),
+            "14:14",
+            "`always` alone sets no limit",
         ),
         (
             add("[schedule]\nsync = \"every day\"\n"),

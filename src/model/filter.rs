@@ -46,6 +46,8 @@ enum Test {
     Like(Like),
     AllBits(i128),
     AnyBits(i128),
+    /// A matching rule that only a server knows.
+    Server,
 }
 
 /// A text is not a search filter, or one that cannot be evaluated here.
@@ -77,6 +79,12 @@ impl Filter {
         }
     }
 
+    /// Whether the filter can be evaluated here. One with a matching rule other than AD's two
+    /// for bits is for a server.
+    pub fn is_local(&self) -> bool {
+        self.0.is_local()
+    }
+
     /// Whether the filter is true of an entry.
     pub fn matches(&self, entry: &Entry) -> bool {
         self.0.matches(entry)
@@ -84,6 +92,14 @@ impl Filter {
 }
 
 impl Node {
+    fn is_local(&self) -> bool {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) => nodes.iter().all(Self::is_local),
+            Self::Not(node) => node.is_local(),
+            Self::Item(_, test) => *test != Test::Server,
+        }
+    }
+
     fn matches(&self, entry: &Entry) -> bool {
         match self {
             Self::And(nodes) => nodes.iter().all(|node| node.matches(entry)),
@@ -108,6 +124,7 @@ impl Test {
             Self::Like(like) => like.holds(value),
             Self::AllBits(bits) => integer(value).is_some_and(|value| value & bits == *bits),
             Self::AnyBits(bits) => integer(value).is_some_and(|value| value & bits != 0),
+            Self::Server => false,
         }
     }
 }
@@ -346,16 +363,19 @@ impl<'t> Parser<'t> {
 
     /// A matching rule after `attribute:`, and its value.
     fn extensible(&mut self) -> Result<Test, FilterError> {
-        let start = self.at;
-        let rule = self.run(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
-        let test = match rule {
+        let test = match self.rule() {
             BIT_AND => Test::AllBits,
             BIT_OR => Test::AnyBits,
-            _ => {
-                self.at = start;
-                return Err(self.expected(
-                    "the matching rule 1.2.840.113556.1.4.803 or .804 (bits): no other, and no :dn:, is supported here",
-                ));
+            rule => {
+                if rule == "dn" && self.take(":") && !self.take("=") {
+                    self.rule();
+                    self.require(":=", "`:=` after the matching rule")?;
+                } else if rule.is_empty() {
+                    self.require("=", "a matching rule or `=` after `:`")?;
+                } else if rule != "dn" {
+                    self.require(":=", "`:=` after the matching rule")?;
+                }
+                return self.literal().map(|_| Test::Server);
             }
         };
         self.require(":=", "`:=` after the matching rule")?;
@@ -364,6 +384,10 @@ impl<'t> Parser<'t> {
             self.at = start;
             self.expected("a decimal number: its bits are compared")
         })
+    }
+
+    fn rule(&mut self) -> &'t str {
+        self.run(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
     }
 
     fn assertion(&mut self) -> Result<Assertion, FilterError> {
@@ -619,14 +643,7 @@ mod tests {
             (r"(uid=ü\zz)", 8, "two hex digits"),
             ("(uid=a\0)", 6, r"\00"),
             ("(uid>=a*)", 7, r"\2a"),
-            ("(uid:=x)", 5, "the matching rule"),
-            ("(uid:dn:=x)", 5, "the matching rule"),
-            ("(uid:caseExactMatch:=x)", 5, "the matching rule"),
-            (
-                "(memberOf:1.2.840.113556.1.4.1941:=cn=a)",
-                10,
-                "the matching rule",
-            ),
+            ("(uid:x)", 6, "`:=`"),
             ("(:1.2.3:=x)", 1, "an attribute: a matching rule"),
             ("(a:1.2.840.113556.1.4.803=2)", 25, "`:=`"),
             ("(a:1.2.840.113556.1.4.803:=0x2)", 27, "a decimal number"),
@@ -635,6 +652,27 @@ mod tests {
             assert_eq!(error.at, at, "{error}");
             assert!(error.expected.contains(expected), "{error}");
             assert!(error.to_string().contains(filter));
+        }
+    }
+
+    #[test]
+    fn rules_that_only_a_server_knows_are_told_apart() {
+        for (filter, is_local) in [
+            ("(uid:=x)", false),
+            ("(uid:dn:=x)", false),
+            ("(uid:dn:2.4.6:=x)", false),
+            ("(uid:caseExactMatch:=x)", false),
+            (
+                "(&(a=b)(!(memberOf:1.2.840.113556.1.4.1941:=cn=a,dc=b)))",
+                false,
+            ),
+            ("(|(a=b)(c:1.2.840.113556.1.4.803:=2))", true),
+        ] {
+            assert_eq!(
+                Filter::parse(filter).unwrap().is_local(),
+                is_local,
+                "{filter}"
+            );
         }
     }
 
