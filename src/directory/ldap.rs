@@ -1,5 +1,6 @@
 //! Searches on a directory server, page by page (RFC 4511, RFC 2696).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,17 +32,32 @@ pub(super) async fn pull(
     each: &mut dyn FnMut(Entry),
 ) -> Result<PullEnd, DirectoryError> {
     let mut session = Session::open(server).await?;
-    let mut entries = 0;
+    let mut pulled = Pulled::default();
     for (base, _) in &search.bases {
         session
-            .search(base, search, attributes, &mut entries, each)
+            .search(base, search, attributes, &mut pulled, each)
             .await?;
     }
     session.close().await;
+    let clean = match pulled.referrals.first() {
+        Some(first) if !server.ignore_referrals => Err(format!(
+            "{} parts of the tree are on other servers and were not read, the first at {first}; name a base below them, or set `ignore_referrals = true`",
+            pulled.referrals.len()
+        )),
+        _ => Ok(()),
+    };
     Ok(PullEnd {
-        entries,
-        clean: Ok(()),
+        entries: pulled.entries,
+        clean,
     })
+}
+
+/// What a pull has seen so far.
+#[derive(Default)]
+struct Pulled {
+    entries: u64,
+    /// The servers that were named instead of entries (RFC 4511 section 4.5.3).
+    referrals: Vec<String>,
 }
 
 /// Connects, binds and reads the root DSE.
@@ -133,32 +149,44 @@ impl<'a> Session<'a> {
         base: &str,
         search: &Search,
         attributes: &[String],
-        entries: &mut u64,
+        pulled: &mut Pulled,
         each: &mut dyn FnMut(Entry),
     ) -> Result<(), DirectoryError> {
         let mut cookie = Vec::new();
-        let mut previous: Option<PageMark> = None;
+        let mut firsts = HashSet::new();
+        let mut was_empty = false;
         loop {
             let page = self
-                .page(base, search, attributes, cookie, entries, each)
+                .page(base, search, attributes, &cookie, pulled, each)
                 .await?;
-            let Some(next) = page.next else { return Ok(()) };
-            let mark = PageMark {
-                cookie: next,
-                first: page.first,
+            // Whether the cookie stays the same tells nothing: 389 Directory Server gives the
+            // same one for every page. A page that begins like an earlier one does, and so do
+            // two pages with nothing on them and one cookie.
+            let is_repeated = match page.first {
+                Some(first) => !firsts.insert(first),
+                None => was_empty && page.next.as_ref() == Some(&cookie),
             };
-            // Some servers (389 Directory Server) give the same cookie for every page, and some
-            // give pages without entries; both at once, or a page that begins like the one
-            // before, lead nowhere.
-            if previous.as_ref() == Some(&mark) {
+            if is_repeated {
                 return Err(DirectoryError::PagingLoop {
                     url: self.url.clone(),
                     base: base.to_owned(),
-                    entries: *entries,
+                    entries: pulled.entries,
                 });
             }
-            cookie = mark.cookie.clone();
-            previous = Some(mark);
+            was_empty = page.is_empty;
+            match page.next {
+                Some(next) if !next.is_empty() => cookie = next,
+                Some(_) => return Ok(()),
+                // Also a server without paged results ends here, unless it has given a cookie.
+                None if cookie.is_empty() => return Ok(()),
+                None => {
+                    return Err(DirectoryError::Broken {
+                        url: self.url.clone(),
+                        entries: pulled.entries,
+                        why: "a page does not say whether it is the last one".to_owned(),
+                    });
+                }
+            }
         }
     }
 
@@ -167,13 +195,14 @@ impl<'a> Session<'a> {
         base: &str,
         search: &Search,
         attributes: &[String],
-        cookie: Vec<u8>,
-        entries: &mut u64,
+        cookie: &[u8],
+        pulled: &mut Pulled,
         each: &mut dyn FnMut(Entry),
     ) -> Result<Page, DirectoryError> {
         let wait = self.server.timeout;
+        let url = self.url.clone();
         let broken = |entries: u64, why: String| DirectoryError::Broken {
-            url: self.url.clone(),
+            url: url.clone(),
             entries,
             why,
         };
@@ -183,29 +212,37 @@ impl<'a> Session<'a> {
             Scope::One => ldap3::Scope::OneLevel,
             Scope::Subtree => ldap3::Scope::Subtree,
         };
-        let mut ldap = self.ldap.clone();
-        ldap.with_controls(RawControl::from(PagedResults { size, cookie }));
-        let start = ldap.streaming_search(base, scope, &search.filter_text, attributes.to_vec());
+        let control = PagedResults {
+            size,
+            cookie: cookie.to_vec(),
+        };
+        self.ldap.with_controls(RawControl::from(control));
+        let start =
+            self.ldap
+                .streaming_search(base, scope, &search.filter_text, attributes.to_vec());
         let mut stream = timeout(wait, start)
             .await
-            .map_err(|_| broken(*entries, waited(wait)))?
-            .map_err(|error| broken(*entries, error.to_string()))?;
+            .map_err(|_| broken(pulled.entries, waited(wait)))?
+            .map_err(|error| broken(pulled.entries, error.to_string()))?;
         let mut first = None;
         while let Some(item) = timeout(wait, stream.next())
             .await
-            .map_err(|_| broken(*entries, waited(wait)))?
-            .map_err(|error| broken(*entries, error.to_string()))?
+            .map_err(|_| broken(pulled.entries, waited(wait)))?
+            .map_err(|error| broken(pulled.entries, error.to_string()))?
         {
             if item.is_ref() {
-                tracing::debug!(base, "a referral to another server was not followed");
+                let urls = guarded(|| ldap3::parse_refs(item.0));
+                let urls = urls.map_err(|why| broken(pulled.entries, why))?;
+                pulled.referrals.extend(urls.into_iter().next());
                 continue;
             }
             if item.is_intermediate() {
                 continue;
             }
-            let entry = convert(SearchEntry::construct(item));
+            let entry = guarded(|| convert(SearchEntry::construct(item)))
+                .map_err(|why| broken(pulled.entries, why))?;
             first.get_or_insert_with(|| entry.dn().to_owned());
-            *entries += 1;
+            pulled.entries += 1;
             each(entry);
         }
         let result = stream.finish().await;
@@ -213,45 +250,48 @@ impl<'a> Session<'a> {
             return Err(DirectoryError::Search {
                 url: self.url.clone(),
                 base: base.to_owned(),
-                entries: *entries,
+                entries: pulled.entries,
                 why: describe(&result),
                 advice: advice(result.rc),
             });
         }
+        let next = guarded(|| next_cookie(&result)).map_err(|why| broken(pulled.entries, why))?;
         Ok(Page {
-            next: next_cookie(&result),
+            is_empty: first.is_none(),
+            next,
             first,
         })
     }
 
     async fn close(mut self) {
         // The answers are all in; a server that does not take the goodbye changes nothing.
-        if let Err(error) = self.ldap.unbind().await {
-            tracing::debug!(%error, "unbind failed");
+        let wait = self.server.timeout;
+        if timeout(wait, self.ldap.unbind()).await.is_err() {
+            tracing::debug!("the server does not take the unbind");
         }
     }
 }
 
 struct Page {
+    is_empty: bool,
+    /// The DN of its first entry.
+    first: Option<String>,
+    /// The cookie that its result has; an empty one ends the search (RFC 2696 section 3).
     next: Option<Vec<u8>>,
-    first: Option<String>,
 }
 
-#[derive(PartialEq)]
-struct PageMark {
-    cookie: Vec<u8>,
-    first: Option<String>,
-}
-
-/// The cookie of the next page; an empty one, or none, ends the search (RFC 2696 section 3).
 fn next_cookie(result: &LdapResult) -> Option<Vec<u8>> {
     result.ctrls.iter().find_map(|Control(kind, raw)| {
-        if !matches!(kind, Some(ControlType::PagedResults)) {
-            return None;
-        }
-        let page: PagedResults = raw.parse();
-        (!page.cookie.is_empty()).then_some(page.cookie)
+        let is_page = matches!(kind, Some(ControlType::PagedResults));
+        is_page.then(|| raw.parse::<PagedResults>().cookie)
     })
+}
+
+/// The `ldap3` crate panics where a server's answer is not what the protocol says. That must
+/// end the pull, not the program.
+fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode))
+        .map_err(|_| "the server sent something that is not LDAP".to_owned())
 }
 
 fn convert(found: SearchEntry) -> Entry {

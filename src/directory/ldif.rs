@@ -32,27 +32,46 @@ pub(super) fn pull(
         why,
     };
     let file = File::open(path).map_err(open)?;
+    // Reading a pipe or a device may never end.
+    if !file.metadata().map_err(open)?.is_file() {
+        return Err(open(io::Error::other("it is no regular file")));
+    }
     let mut reader = LdifReader::new(BufReader::new(file), path.display().to_string());
     let mut entries = 0;
-    for entry in &mut reader {
+    let mut odd_dn: Option<String> = None;
+    while let Some(entry) = reader.next() {
         let entry = entry?;
-        // What is no DN is below no base.
-        let is_below = Dn::parse(entry.dn()).is_ok_and(|dn| {
-            search
-                .bases
-                .iter()
-                .any(|(_, base)| dn.is_within(base, search.scope))
-        });
+        // Half a record is nobody's.
+        if reader.ending() == Ending::Open {
+            break;
+        }
+        let Ok(dn) = Dn::parse(entry.dn()) else {
+            odd_dn.get_or_insert_with(|| entry.dn().to_owned());
+            continue;
+        };
+        let is_below = search
+            .bases
+            .iter()
+            .any(|(_, base)| dn.is_within(base, search.scope));
         if is_below && search.filter.matches(&entry) {
             entries += 1;
             each(entry);
         }
     }
-    let clean = match reader.ending() {
-        Ending::Blank | Ending::Confirmed => Ok(()),
-        Ending::Empty => Err(format!("{} has no entry", path.display())),
-        Ending::Open => Err(format!(
-            "{} may be cut off: its last record is not closed by a blank line, as slapcat and ldapsearch write it",
+    let clean = match (reader.ending(), odd_dn) {
+        (_, Some(dn)) => Err(format!(
+            "{} has an entry whose DN cannot be read: {dn}",
+            path.display()
+        )),
+        _ if reader.referrals() > 0 => Err(format!(
+            "{} refers to {} parts of the tree that are not in it",
+            path.display(),
+            reader.referrals()
+        )),
+        (Ending::Blank | Ending::Confirmed, None) => Ok(()),
+        (Ending::Empty, None) => Err(format!("{} has no entry", path.display())),
+        (Ending::Open, None) => Err(format!(
+            "{} may be cut off: its last record, which was left out, is not closed by a blank line, as slapcat and ldapsearch write it",
             path.display()
         )),
     };

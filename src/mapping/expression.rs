@@ -165,10 +165,14 @@ fn unusable(target: MappingTarget, result: Result<Value, Failure>, wanted: &str)
     }
 }
 
-/// Whether a bit mask, written as a decimal number, has a bit; "" has none.
+/// Whether a bit mask, written as a decimal number, has a bit. A mask that is not there has no
+/// answer: that the bind DN may not read it must not pass for "not disabled".
 fn has_bit(mask: Arc<String>, bit: i64) -> Result<bool, ExecutionError> {
     if mask.is_empty() {
-        return Ok(false);
+        return Err(ExecutionError::function_error(
+            "has_bit",
+            "there is no value; check that the bind DN may read the attribute",
+        ));
     }
     mask.trim()
         .parse::<i64>()

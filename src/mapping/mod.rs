@@ -179,27 +179,59 @@ impl Mapping {
         })
     }
 
+    /// The values, and whether the person may log in. Of somebody who may not, what cannot be
+    /// mapped is left out: no faulty value must keep a login open.
     fn values(&self, entry: &Entry) -> Result<(Profile, bool), Problem> {
+        let active = match self.active() {
+            Some(rule) => rule.truth(entry)?,
+            None => true,
+        };
         let mut profile = Profile::default();
-        let mut active = true;
         for (target, rule) in &self.rules {
-            match target {
-                MappingTarget::Attribute(attribute) => {
-                    let value = rule.text(*target, entry)?;
-                    let value = value.trim();
-                    if value.is_empty() {
-                        if attribute.is_required() {
-                            return Err(self.missing(*attribute, rule));
-                        }
-                        continue;
-                    }
-                    acceptable(*attribute, value)?;
-                    profile.set(*attribute, value);
-                }
-                MappingTarget::Active => active = rule.truth(entry)?,
+            let MappingTarget::Attribute(attribute) = *target else {
+                continue;
+            };
+            match self.value(attribute, rule, entry) {
+                Ok(Some(value)) => profile.set(attribute, value),
+                Ok(None) => {}
+                Err(_) if !active => {}
+                Err(problem) => return Err(problem),
             }
         }
         Ok((profile, active))
+    }
+
+    fn active(&self) -> Option<&Compiled> {
+        let is_active = |(target, _): &&(MappingTarget, Compiled)| *target == MappingTarget::Active;
+        self.rules.iter().find(is_active).map(|(_, rule)| rule)
+    }
+
+    fn value(
+        &self,
+        attribute: Attribute,
+        rule: &Compiled,
+        entry: &Entry,
+    ) -> Result<Option<String>, Problem> {
+        let value = rule.text(MappingTarget::Attribute(attribute), entry)?;
+        let value = value.trim();
+        if value.is_empty() {
+            return if attribute.is_required() {
+                Err(self.missing(attribute, rule))
+            } else {
+                Ok(None)
+            };
+        }
+        acceptable(attribute, value)?;
+        Ok(Some(value.to_owned()))
+    }
+
+    /// The attributes of an account that this mapping gives a value to. Others are not
+    /// dirsyncd's business.
+    pub fn managed(&self) -> impl Iterator<Item = Attribute> {
+        self.rules.iter().filter_map(|(target, _)| match target {
+            MappingTarget::Attribute(attribute) => Some(*attribute),
+            MappingTarget::Active => None,
+        })
     }
 
     fn missing(&self, target: Attribute, rule: &Compiled) -> Problem {

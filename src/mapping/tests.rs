@@ -98,7 +98,6 @@ fn each_preset_knows_who_is_disabled() {
             "20261125101500Z",
             true,
         ),
-        ("active-directory", "objectGUID", "", "", true),
         (
             "active-directory",
             "objectGUID",
@@ -328,6 +327,7 @@ fn an_object_guid_is_shown_as_windows_does() {
     ];
     let mut entry = entry(&ZOE[1..]);
     entry.push("objectGUID", bytes);
+    entry.push("userAccountControl", b"512".to_vec());
     let account = mapping("preset = \"active-directory\"", "")
         .map(&entry)
         .unwrap();
@@ -350,4 +350,31 @@ fn active_takes_an_ldap_boolean_and_refuses_other_words() {
         problem.contains("\"perhaps\" is neither TRUE nor FALSE"),
         "{problem}"
     );
+}
+
+#[test]
+fn an_account_control_that_cannot_be_read_is_no_permission_to_log_in() {
+    let mut entry = entry(&ZOE);
+    entry.push("objectGUID", vec![7; 16]);
+    let mapping = mapping("preset = \"active-directory\"", "");
+    let problem = mapping.map(&entry).unwrap_err().problem.to_string();
+    assert!(
+        problem.contains("`active`") && problem.contains("bind DN may read"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn no_faulty_value_keeps_the_login_of_a_disabled_person_open() {
+    let mapping = mapping(
+        "preset = \"openldap\"",
+        "active = { expr = 'attr(\"employeeType\") != \"leaver\"' }",
+    );
+    for (name, value) in [("mail", ""), ("mail", "no address"), ("cn", "a\u{7}b")] {
+        let mut all = ZOE.to_vec();
+        all.retain(|(other, _)| *other != name);
+        all.extend([(name, value), ("employeeType", "leaver")]);
+        let account = mapping.map(&entry(&all)).unwrap();
+        assert!(!account.active, "{name} {value:?}");
+    }
 }
