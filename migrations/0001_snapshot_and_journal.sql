@@ -45,6 +45,8 @@ CREATE TABLE operations (
 ) STRICT;
 
 CREATE INDEX operations_by_run ON operations (run_id);
+CREATE INDEX operations_by_person ON operations (external_id);
+CREATE INDEX operations_doubtful ON operations (external_id) WHERE kind = 'delete' AND state = 'left';
 CREATE INDEX operations_unanswered ON operations (state) WHERE state IN ('intended', 'sent');
 
 CREATE TABLE pulls (

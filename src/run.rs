@@ -3,7 +3,7 @@
 //! Floor 3. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
 //! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::json;
 
@@ -12,13 +12,13 @@ use crate::config::{Config, Source};
 use crate::directory::{self, DirectoryError};
 use crate::mapping::{Mapping, MappingError};
 use crate::model::{
-    Attribute, Complete, DesiredAccount, ExistingAccount, ExternalId, Lifecycle, ManagedAccount,
-    RunId, SourceName, Timestamp, deletion_grace,
+    Attribute, Complete, DesiredAccount, ExistingAccount, ExternalId, Kind, Lifecycle,
+    ManagedAccount, RunId, SourceName, Timestamp, deletion_grace,
 };
-use crate::org::{ApiError, Reader};
+use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{Comparison, Desired, Known, Plan, Pulls, Stop, plan};
 use crate::report::summary;
-use crate::snapshot::{Journal, Outcome, Snapshot, SnapshotError};
+use crate::snapshot::{Journal, Outcome, Snapshot, SnapshotError, Unanswered};
 
 /// Above so many newcomers, the organization's accounts are listed instead of looked up one by
 /// one: two look-ups a person cost more than the pages.
@@ -41,6 +41,11 @@ pub enum RunError {
     /// The database.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The database failed while operations were being sent.
+    #[error(
+        "{0}; the run broke off while changes were being sent: some are made, and the next run reads back which"
+    )]
+    BrokeOff(SnapshotError),
     /// The plan as a whole was refused.
     #[error(transparent)]
     Refused(#[from] Stop),
@@ -70,6 +75,12 @@ impl Setup {
         Ok(Setup { config, mappings })
     }
 
+    /// The attributes that some mapping gives a value to. Others are not dirsyncd's business,
+    /// and stay in the organization as they are.
+    fn managed(&self) -> BTreeSet<Attribute> {
+        self.mappings.iter().flat_map(Mapping::managed).collect()
+    }
+
     /// The sources with their mappings, in order of precedence.
     pub fn sources(&self) -> impl Iterator<Item = (&Source, &Mapping)> {
         self.config.sources.iter().zip(&self.mappings)
@@ -92,8 +103,17 @@ pub async fn dry_run(setup: &Setup, control: &Control<'_>) -> Result<Plan, RunEr
     let reader = Reader::new(&setup.config.organization)?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let result = async {
-        let settlements = apply::settle(&reader, snapshot.unanswered().await?).await?;
-        make_plan(setup, &mut snapshot, &reader, &settlements, control).await
+        let unanswered = snapshot.unanswered().await?;
+        let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
+        make_plan(
+            setup,
+            &mut snapshot,
+            &reader,
+            capabilities,
+            &settlements,
+            control,
+        )
+        .await
     }
     .await;
     snapshot.close().await?;
@@ -143,18 +163,43 @@ async fn carry_out(
     reader: Reader,
     control: &Control<'_>,
 ) -> Result<(Plan, Applied), RunError> {
-    for settlement in apply::settle(&reader, journal.unanswered().await?).await? {
+    // Until something is sent there is only reading, which can be dropped at any point.
+    let unanswered = journal.unanswered().await?;
+    let managed = setup.managed();
+    let (capabilities, settlements) = tokio::select! {
+        learned = learn(&reader, unanswered, &managed) => learned?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
-    // Planning only reads, so it can be dropped at any point.
     let plan = tokio::select! {
-        plan = make_plan(setup, journal, &reader, &[], control) => plan?,
+        plan = make_plan(setup, journal, &reader, capabilities, &[], control) => plan?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     journal.record_pulls(run, &plan.pulls).await?;
     let approved = plan.approve();
-    let applied = apply::apply(&approved, run, reader, journal, control).await?;
+    let applied = apply::apply(&approved, run, reader, journal, control)
+        .await
+        .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))
+}
+
+/// Asks the API what it can do, which shows that it can be reached and takes the key, and reads
+/// back what an earlier run left without an answer.
+async fn learn(
+    reader: &Reader,
+    unanswered: Vec<Unanswered>,
+    managed: &BTreeSet<Attribute>,
+) -> Result<(Capabilities, Vec<Settlement>), RunError> {
+    let capabilities = reader.capabilities().await?;
+    if !capabilities.patch {
+        return Err(RunError::NoPatch);
+    }
+    Ok((
+        capabilities,
+        apply::settle(reader, unanswered, managed).await?,
+    ))
 }
 
 /// Makes the plan. `settlements` are those that are not in the database, as a dry run must not
@@ -163,14 +208,11 @@ async fn make_plan(
     setup: &Setup,
     snapshot: &mut Snapshot,
     reader: &Reader,
+    capabilities: Capabilities,
     settlements: &[Settlement],
     control: &Control<'_>,
 ) -> Result<Plan, RunError> {
     let now = (control.now)();
-    let capabilities = reader.capabilities().await?;
-    if !capabilities.patch {
-        return Err(RunError::NoPatch);
-    }
     let verified_domains = match &setup.config.organization.admin_key {
         Some(_) => Some(reader.verified_domains().await?),
         None => None,
@@ -189,22 +231,34 @@ async fn make_plan(
     })
     .await?;
     let desired = comparison.finish(pulls);
+    let mut concerned = desired.concerned();
+    concerned.extend(settled.iter().map(|account| account.key.clone()));
+    let mut doubtful_deletions = snapshot.doubtful_deletions().await?;
+    doubtful_deletions.extend(
+        settlements
+            .iter()
+            .filter(|settlement| settlement.operation.kind == Kind::Delete)
+            .map(|settlement| settlement.operation.key.clone()),
+    );
     let mut known = Known {
-        accounts: snapshot.accounts(&desired.concerned()).await?,
+        accounts: snapshot.accounts(&concerned).await?,
         existing: Vec::new(),
         verified_domains,
         population: snapshot.population().await?,
+        doubtful_deletions,
         last_run: snapshot.last_run().await?,
         api_time: capabilities.time,
     };
     for account in settled {
-        if !known.accounts.contains_key(&account.key) {
-            known.population.all += 1;
-            known.population.active += u64::from(account.lifecycle.is_active());
-        }
-        known.accounts.insert(account.key.clone(), account);
+        known.settle(account);
     }
     known.existing = existing_accounts(&desired, &known, snapshot, reader, now).await?;
+    let managed = setup.managed();
+    for account in &mut known.existing {
+        account
+            .profile
+            .retain(|attribute| managed.contains(&attribute));
+    }
     let Config { policy, guards, .. } = &setup.config;
     Ok(plan(&desired, &known, policy, guards, now)?)
 }
@@ -270,7 +324,11 @@ async fn existing_accounts(
         .collect();
     let mut accounts = Vec::new();
     let is_first_run = known.population.all == 0 && !desired.different.is_empty();
-    if newcomers.len() > LOOK_UPS || is_first_run {
+    // A look-up cannot find an account by its e-mail address. Where a creation failed before,
+    // that may have been the reason.
+    let keys: Vec<&ExternalId> = newcomers.iter().map(|person| &person.key).collect();
+    let has_failed = !snapshot.failed_creations(&keys).await?.is_empty();
+    if newcomers.len() > LOOK_UPS || is_first_run || has_failed {
         accounts = reader.all_accounts().await?;
     } else {
         let mut seen = HashSet::new();

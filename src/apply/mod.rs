@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use crate::model::{ExternalId, Kind, Operation, OperationId, RunId, Timestamp};
 use crate::org::{Reader, Writer};
-use crate::plan::ApprovedPlan;
-use crate::snapshot::{Answered, Journal, SnapshotError};
+use crate::plan::{Approved, ApprovedPlan};
+use crate::snapshot::{Answered, Failure, Journal, SnapshotError};
 
 pub use settle::{Settled, Settlement, settle};
 
@@ -124,7 +124,14 @@ pub async fn apply(
 ) -> Result<Applied, SnapshotError> {
     journal.note(plan.notes()).await?;
     let operations = plan.operations();
-    let ids = journal.intend(run, operations, (control.now)()).await?;
+    let ids = journal
+        .intend(
+            run,
+            operations.iter().map(|operation| &**operation),
+            (control.now)(),
+        )
+        .await?;
+    let doubtful = journal.doubtful_deletions().await?;
     control.watch.sending(operations.len());
     let writer = Writer::for_plan(reader, plan);
     let mut applied = Applied::default();
@@ -140,7 +147,7 @@ pub async fn apply(
             break;
         }
         let end = batch_end(operations, at);
-        let batch: Vec<(OperationId, &Operation)> = ids[at..end]
+        let batch: Vec<(OperationId, &Approved)> = ids[at..end]
             .iter()
             .copied()
             .zip(&operations[at..end])
@@ -159,7 +166,7 @@ pub async fn apply(
             applied.left += 1;
         }
         let failed_before = applied.failed.len();
-        send_batch(&batch, &writer, journal, control, &mut applied).await?;
+        send_batch(&batch, &writer, &doubtful, journal, control, &mut applied).await?;
         unsuccessful.extend(
             applied.failed[failed_before..]
                 .iter()
@@ -170,7 +177,7 @@ pub async fn apply(
 }
 
 /// The end of the batch that begins here: it stays within a wave.
-fn batch_end(operations: &[Operation], at: usize) -> usize {
+fn batch_end(operations: &[Approved], at: usize) -> usize {
     let wave = operations[at].wave;
     let same = operations[at..]
         .iter()
@@ -180,46 +187,33 @@ fn batch_end(operations: &[Operation], at: usize) -> usize {
 }
 
 async fn send_batch(
-    batch: &[(OperationId, &Operation)],
+    batch: &[(OperationId, &Approved)],
     writer: &Writer,
+    doubtful: &HashSet<ExternalId>,
     journal: &mut Journal,
     control: &Control<'_>,
     applied: &mut Applied,
 ) -> Result<(), SnapshotError> {
-    let mut sendable = Vec::with_capacity(batch.len());
-    for (id, operation) in batch {
-        let sent_before =
-            operation.kind == Kind::Delete && journal.deletion_was_sent(operation).await?;
-        sendable.push((*id, *operation, sent_before));
-    }
     let ids: Vec<OperationId> = batch.iter().map(|(id, _)| *id).collect();
     journal.mark_sent(&ids, (control.now)()).await?;
     let answers = join_all(
-        sendable
+        batch
             .iter()
-            .map(|(_, operation, sent_before)| writer.send(operation, *sent_before)),
+            .map(|(_, operation)| writer.send(operation, doubtful.contains(&operation.key))),
     )
     .await;
-    let mut answered = Vec::with_capacity(batch.len());
+    let mut answered: Vec<(Answered, &Operation)> = Vec::with_capacity(batch.len());
     let mut unsent = Vec::new();
     for ((id, operation), result) in batch.iter().zip(answers) {
-        match result {
-            Ok(answer) => answered.push((
-                Answered {
-                    id: *id,
-                    result: Ok(answer),
-                },
-                *operation,
-            )),
+        let operation: &Operation = operation;
+        let result = match result {
+            Ok(answer) => Ok(answer),
             // The journal keeps it as sent: the next run settles it by reading.
             Err(error) if error.may_have_taken_effect() => {
                 applied.in_a_row += 1;
-                fail(
-                    applied,
-                    control.watch,
-                    operation,
-                    format!("{error}; whether it took effect is read back by the next run"),
-                );
+                let error = format!("{error}; whether it took effect is read back by the next run");
+                fail(applied, control.watch, operation, error);
+                continue;
             }
             Err(error) if error.concerns_everybody() => {
                 unsent.push(*id);
@@ -227,17 +221,14 @@ async fn send_batch(
                     .ended_by
                     .get_or_insert_with(|| EndedBy::Error(error.to_string()));
                 applied.left += 1;
+                continue;
             }
-            Err(error) => {
-                answered.push((
-                    Answered {
-                        id: *id,
-                        result: Err(error.to_string()),
-                    },
-                    *operation,
-                ));
-            }
-        }
+            Err(error) => Err(Failure {
+                is_gone: error.is_gone(),
+                error: error.to_string(),
+            }),
+        };
+        answered.push((Answered { id: *id, result }, operation));
     }
     let recorded = journal.answer(&answered, (control.now)()).await?;
     for ((_, operation), result) in answered.iter().zip(recorded) {
@@ -257,7 +248,7 @@ async fn send_batch(
         );
         applied.ended_by.get_or_insert(EndedBy::Error(why));
     }
-    journal.leave(&unsent).await
+    journal.unsend(&unsent).await
 }
 
 fn fail(applied: &mut Applied, watch: &dyn Watch, operation: &Operation, error: String) {

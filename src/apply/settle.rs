@@ -1,5 +1,7 @@
 //! Finds out, by reading the organization, what became of operations whose answer was lost.
 
+use std::collections::BTreeSet;
+
 use crate::model::{
     Answer, Attribute, ExistingAccount, Kind, ManagedAccount, Operation, OperationId, Timestamp,
     fold,
@@ -27,27 +29,45 @@ pub enum Settled {
     NotDone,
 }
 
-/// Reads what became of these operations. Nothing is written.
+/// Reads what became of these operations. Nothing is written. `managed` are the attributes that
+/// the mapping gives values to.
 pub async fn settle(
     reader: &Reader,
     unanswered: Vec<Unanswered>,
+    managed: &BTreeSet<Attribute>,
 ) -> Result<Vec<Settlement>, ApiError> {
     let mut settlements = Vec::with_capacity(unanswered.len());
-    for Unanswered { id, operation } in unanswered {
+    for Unanswered { id, mut operation } in unanswered {
         let found = match (&operation.kind, &operation.target) {
             // Reading cannot tell a requested deletion from a deactivation. The next plan asks
-            // for it again, and then a conflict means that it is under way.
-            (Kind::Delete, _) => Vec::new(),
-            (Kind::Create, _) | (_, None) => reader.by_external_id(&operation.key).await?,
-            (_, Some(target)) => {
-                let found = reader.by_scim_id(&target.scim_id).await?;
-                found.into_iter().collect()
+            // for it again, or cancels it if the person is back; and to cancel once more does
+            // no harm.
+            (Kind::Delete, _) => None,
+            _ if operation.cancel_delete => None,
+            (Kind::Create, _) | (_, None) => {
+                let mut found = reader.by_external_id(&operation.key).await?;
+                found.pop().filter(|_| found.is_empty())
             }
+            (_, Some(target)) => reader.by_scim_id(&target.scim_id).await?,
         };
-        let settled = match found.as_slice() {
-            [account] if took_effect(&operation, account) => Settled::Done(Answer {
-                scim_id: account.scim_id.clone(),
-                account_id: account.account_id.clone(),
+        let settled = match found {
+            // An account with the person's key is what the creation made, whatever the API made
+            // of its values; the next plan updates what differs.
+            Some(account) if operation.kind == Kind::Create => {
+                operation.after = account.profile;
+                operation
+                    .after
+                    .retain(|attribute| managed.contains(&attribute));
+                operation.active.1 = account.active;
+                Settled::Done(Answer {
+                    scim_id: account.scim_id,
+                    account_id: account.account_id,
+                    request_id: None,
+                })
+            }
+            Some(account) if took_effect(&operation, &account) => Settled::Done(Answer {
+                scim_id: account.scim_id,
+                account_id: account.account_id,
                 request_id: None,
             }),
             _ => Settled::NotDone,

@@ -10,7 +10,7 @@ mod run;
 mod simulate;
 mod sync;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ Exit codes:
    0  done; a dry run was made, or nothing was to do
    1  failed; nothing was changed unless the message says so
    2  wrong usage or configuration
-   3  something was refused or is held by a guard; the safe rest was done
+   3  something was refused or is held by a guard; what is safe was done
    4  some operations failed; the next run tries them again
   10  changes are pending (only `plan --detailed-exitcode`)";
 
@@ -111,6 +111,7 @@ impl From<RunError> for Failure {
             RunError::Directory { .. }
             | RunError::Api(_)
             | RunError::Snapshot(_)
+            | RunError::BrokeOff(_)
             | RunError::NoPatch => Exit::Failed,
         };
         Failure {
@@ -176,6 +177,7 @@ fn start_log(level: &str, format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::new(level);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Fails only when a subscriber is there already, as in tests.
     let _ = match format {
@@ -209,7 +211,13 @@ fn shutdown_on_signals() -> Result<Shutdown, Failure> {
         }
         // The receiver is gone only when the program ends anyway.
         let _ = sender.send(true);
-        std::future::pending::<()>().await;
+        // Whoever asks twice does not want to wait for the operation in flight; the journal
+        // knows of it.
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(Exit::Failed as i32);
     });
     Ok(shutdown)
 }

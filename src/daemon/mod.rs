@@ -10,7 +10,7 @@ use crate::config::Schedule;
 use crate::model::Timestamp;
 use crate::report::summary_line;
 use crate::run::{Finished, RunError, Setup, sync};
-use crate::snapshot::{Journal, SnapshotError};
+use crate::snapshot::{Journal, Lock, SnapshotError};
 
 /// How often the wall clock is looked at while waiting, so that a suspended machine or a
 /// corrected clock does not move a run by more than this.
@@ -19,6 +19,7 @@ const LOOK: Duration = Duration::from_secs(20);
 /// Runs until `stop` is requested; the operation in flight is finished then. A run that fails
 /// is logged, and the next one is tried.
 pub async fn run(setup: &Setup, schedule: &Schedule, stop: Shutdown) -> Result<(), SnapshotError> {
+    let _lock = Lock::daemon(&setup.config.database)?;
     // A database that cannot be used is told at the start, not in the middle of the night.
     Journal::open(&setup.config.database).await?.close().await?;
     notify(&[sd_notify::NotifyState::Ready]);
@@ -79,7 +80,7 @@ fn log(result: Result<Finished, RunError>) {
                     %run,
                     source = suspension.source.as_str(),
                     absent = suspension.absent,
-                    "not believed to have left: {}",
+                    "absences are not believed: {}",
                     suspension.why
                 );
             }

@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Attribute, ExternalId, Profile, ScimId, SourceName};
+use super::{AccountId, ExternalId, Profile, ScimId, SourceName};
 
 /// A moment, in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -172,10 +172,5 @@ impl ManagedAccount {
                 self.lifecycle,
                 Lifecycle::Active | Lifecycle::Deactivated { .. }
             )
-    }
-
-    /// The e-mail address, for messages.
-    pub fn email(&self) -> &str {
-        self.profile.get(Attribute::Email).unwrap_or("(no e-mail)")
     }
 }

@@ -14,7 +14,7 @@ pub struct PullEnd {
 
 /// A pull that ended before everything was read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the pull is incomplete after {entries} entries: {why}")]
+#[error("the pull is incomplete (entries read: {entries}): {why}")]
 pub struct Incomplete {
     /// The entries that were read.
     pub entries: u64,

@@ -76,6 +76,11 @@ impl ApiError {
         }
     }
 
+    /// Whether the account that was to be changed is no longer in the provisioning directory.
+    pub fn is_gone(&self) -> bool {
+        self.request.starts_with("PATCH") && matches!(self.cause, Cause::NotFound(_))
+    }
+
     /// Whether a write may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self.cause {
@@ -108,6 +113,10 @@ impl fmt::Display for ApiError {
             Cause::Forbidden(message) => write!(
                 f,
                 "{request} was refused with 403: {message}; the key needs the right for it, or the ids in [organization] are another organization's"
+            )?,
+            Cause::NotFound(message) if self.is_gone() => write!(
+                f,
+                "{request} was answered with 404: {message}; the account is not in the provisioning directory any more: somebody took it away there, and the next run takes the person for one without an account"
             )?,
             Cause::NotFound(message) => write!(
                 f,

@@ -14,12 +14,25 @@ pub(super) const ENTERPRISE_USER: &str =
 const ATLASSIAN: &str = "urn:scim:schemas:extension:atlassian-external:1.0";
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
+/// RFC 7643 section 2.5: `null` and an absent attribute are the same.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A page of resources (RFC 7644 section 3.4.2).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", bound = "T: Deserialize<'de>")]
 pub(super) struct Page<T> {
     pub(super) total_results: u64,
-    #[serde(default = "Vec::new", rename = "Resources")]
+    #[serde(
+        default = "Vec::new",
+        deserialize_with = "or_default",
+        rename = "Resources"
+    )]
     pub(super) resources: Vec<T>,
 }
 
@@ -30,7 +43,7 @@ pub(super) struct Group {
     id: String,
     external_id: Option<String>,
     display_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     members: Vec<Member>,
 }
 
@@ -65,23 +78,28 @@ pub(super) struct User {
     external_id: Option<String>,
     user_name: Option<String>,
     display_name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     name: Name,
     nick_name: Option<String>,
     title: Option<String>,
     preferred_language: Option<String>,
     timezone: Option<String>,
     active: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     emails: Vec<Labelled>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     phone_numbers: Vec<Labelled>,
     #[serde(
         default,
+        deserialize_with = "or_default",
         rename = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
     )]
     enterprise: Enterprise,
-    #[serde(default, rename = "urn:scim:schemas:extension:atlassian-external:1.0")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        rename = "urn:scim:schemas:extension:atlassian-external:1.0"
+    )]
     atlassian: Atlassian,
 }
 
@@ -101,7 +119,7 @@ struct Labelled {
     value: Option<String>,
     #[serde(default, rename = "type")]
     kind: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     primary: bool,
 }
 
@@ -236,7 +254,8 @@ pub(super) fn create(operation: &Operation) -> Value {
 }
 
 /// The body that makes of the account what the operation wants (RFC 7644 section 3.5.2): only
-/// what differs, so that what dirsyncd does not manage stays as it is. `None` when nothing
+/// what differs, so that other attributes stay as they are. (Of e-mail addresses and phone
+/// numbers the list is replaced whole: the work one is its only member.) `None` when nothing
 /// differs.
 pub(super) fn patch(operation: &Operation) -> Option<Value> {
     let mut operations = Vec::new();

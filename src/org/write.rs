@@ -6,7 +6,7 @@ use super::http::Reply;
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
 use crate::model::{AccountId, Answer, ExternalId, Kind, Operation, ScimId, Target};
-use crate::plan::ApprovedPlan;
+use crate::plan::{Approved, ApprovedPlan};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
 const CREATE_ATTEMPTS: u32 = 3;
@@ -15,7 +15,7 @@ const CREATE_ATTEMPTS: u32 = 3;
 /// target takes 100.
 const MEMBERS_A_PATCH: usize = 100;
 
-/// The writing client. It is made for an approved plan, and sends only its operations.
+/// The writing client. It is made for an approved plan, and sends only approved operations.
 pub struct Writer {
     reader: Reader,
 }
@@ -28,7 +28,7 @@ impl Writer {
 
     /// Sends one operation. `sent_before` tells that the same deletion was sent by an earlier
     /// run that never saw the answer.
-    pub async fn send(&self, operation: &Operation, sent_before: bool) -> Result<Answer, ApiError> {
+    pub async fn send(&self, operation: &Approved, sent_before: bool) -> Result<Answer, ApiError> {
         let deadline = self.reader.operation_timeout;
         tokio::time::timeout(deadline, self.carry_out(operation, sent_before))
             .await
@@ -49,7 +49,7 @@ impl Writer {
     ) -> Result<Answer, ApiError> {
         match (&operation.kind, &operation.target) {
             (Kind::Create, _) => self.create(operation).await,
-            (Kind::Delete, Some(target)) => self.delete(target, sent_before).await,
+            (Kind::Delete, Some(target)) => self.delete(operation, target, sent_before).await,
             (Kind::Restore, Some(target)) => {
                 if operation.cancel_delete {
                     self.cancel_delete(target).await?;
@@ -131,8 +131,25 @@ impl Writer {
     }
 
     /// Deletes the account for good, by user management and only after its permission was read
-    /// (design, guarantee 8).
-    async fn delete(&self, target: &Target, sent_before: bool) -> Result<Answer, ApiError> {
+    /// (design, guarantee 8). An account that somebody has opened again or given to another
+    /// person is not what the plan was made for.
+    async fn delete(
+        &self,
+        operation: &Operation,
+        target: &Target,
+        sent_before: bool,
+    ) -> Result<Answer, ApiError> {
+        let found = self.reader.by_scim_id(&target.scim_id).await?;
+        let is_as_planned = found.as_ref().is_some_and(|account| {
+            account.external_id.as_ref() == Some(&operation.key)
+                && !account.active
+                && (target.account_id.is_none() || account.account_id == target.account_id)
+        });
+        if !is_as_planned {
+            return Err(refused(
+                "the account is not deleted: in the organization it is active again, another person's, or gone; look at it there".to_owned(),
+            ));
+        }
         let account = self.account_id(target).await?;
         if let Some(reason) = self.reader.deletion_barrier(&account).await? {
             return Err(refused(format!(

@@ -154,6 +154,7 @@ pub(crate) struct World {
     pub(crate) clean: Result<(), String>,
     pub(crate) now: Timestamp,
     pub(crate) verified_domains: Option<Vec<&'static str>>,
+    pub(crate) doubtful: Vec<&'static str>,
     pub(crate) last_run: Option<Timestamp>,
     pub(crate) api_time: Option<Timestamp>,
 }
@@ -170,6 +171,7 @@ impl World {
             clean: Ok(()),
             now: now(),
             verified_domains: None,
+            doubtful: Vec::new(),
             last_run: None,
             api_time: None,
         }
@@ -216,6 +218,7 @@ impl World {
                 .verified_domains
                 .as_ref()
                 .map(|domains| domains.iter().map(|domain| (*domain).to_owned()).collect()),
+            doubtful_deletions: self.doubtful.iter().map(|name| key(name)).collect(),
             last_run: self.last_run,
             api_time: self.api_time,
         }

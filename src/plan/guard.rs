@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 
 use chrono::TimeDelta;
 
@@ -64,7 +65,7 @@ pub enum HoldCause {
         /// How many accounts the share is taken of.
         population: u64,
     },
-    /// The clock cannot be trusted, and deletions depend on it.
+    /// The clock cannot be trusted, and deletions are counted by it.
     Clock {
         /// What does not fit.
         why: String,
@@ -76,7 +77,8 @@ impl HoldCause {
     pub fn concerns(&self, operation: &Operation) -> bool {
         match self {
             HoldCause::Limit { guard, .. } => guard.concerns(operation),
-            HoldCause::Clock { .. } => operation.kind == Kind::Delete,
+            // A deactivation writes the dates that deletions are counted from.
+            HoldCause::Clock { .. } => operation.is_departure(),
         }
     }
 }
@@ -105,13 +107,13 @@ impl fmt::Display for Hold {
             }
             HoldCause::Clock { why } => write!(
                 f,
-                "{why}: {planned} deletions depend on the clock and are held; set the clock right (NTP) and run again"
+                "{why}: {planned} deactivations and deletions are held, as deletions are counted by the clock; set it right (NTP) and run again"
             ),
         }
     }
 }
 
-/// How far two clocks may be apart before deletions wait.
+/// How far two clocks may be apart before departures wait.
 fn clock_tolerance() -> TimeDelta {
     TimeDelta::minutes(10)
 }
@@ -121,7 +123,7 @@ pub(super) fn holds(
     operations: &[Operation],
     known: &Known,
     guards: &Guards,
-    now: Timestamp,
+    clock_fault: Option<String>,
 ) -> Vec<Hold> {
     let Guards {
         deactivate,
@@ -150,7 +152,7 @@ pub(super) fn holds(
         .filter(|operation| operation.kind == Kind::Adopt && operation.active.0)
         .count() as u64;
     let active = known.population.active + adopted;
-    let clock = clock_fault(known, now).and_then(|why| {
+    let clock = clock_fault.and_then(|why| {
         let cause = HoldCause::Clock { why };
         let planned = count(&cause);
         (planned > 0).then_some(Hold { cause, planned })
@@ -191,7 +193,8 @@ pub(super) fn apply_holds(operations: Vec<Operation>, holds: &[Hold]) -> Vec<Pla
         .collect()
 }
 
-fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
+/// Why the clock cannot be trusted, if so.
+pub(super) fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
     let tolerance = clock_tolerance();
     if let Some(last) = known.last_run
         && now + tolerance < last
@@ -210,17 +213,29 @@ fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
     None
 }
 
-/// The operations that the guards let through. Only [`Plan::approve`] makes one, and the
-/// writing client takes nothing else.
+/// An operation that the guards have let through. Only [`Plan::approve`] makes one, and the
+/// writing client sends nothing else.
+#[derive(Clone, Debug)]
+pub struct Approved(Operation);
+
+impl Deref for Approved {
+    type Target = Operation;
+
+    fn deref(&self) -> &Operation {
+        &self.0
+    }
+}
+
+/// All that the guards let through.
 #[derive(Clone, Debug)]
 pub struct ApprovedPlan {
-    operations: Vec<Operation>,
+    operations: Vec<Approved>,
     notes: Vec<ManagedAccount>,
 }
 
 impl ApprovedPlan {
     /// The operations in the order in which they are sent.
-    pub fn operations(&self) -> &[Operation] {
+    pub fn operations(&self) -> &[Approved] {
         &self.operations
     }
 
@@ -239,7 +254,7 @@ impl Plan {
                 .operations
                 .iter()
                 .filter(free)
-                .map(|planned| planned.operation.clone())
+                .map(|planned| Approved(planned.operation.clone()))
                 .collect(),
             notes: self.notes.clone(),
         }

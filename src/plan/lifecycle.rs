@@ -38,13 +38,29 @@ pub(super) enum Step {
     Tombstone(Lifecycle),
 }
 
-/// The next step for an account in this state whose person is present so.
-pub(super) fn step(
-    account: Option<&ManagedAccount>,
-    presence: Presence,
-    policy: &Policy,
-    now: Timestamp,
-) -> Step {
+/// All that decides the next step.
+#[derive(Clone, Copy)]
+pub(super) struct Situation<'a> {
+    pub(super) account: Option<&'a ManagedAccount>,
+    pub(super) presence: Presence,
+    pub(super) policy: &'a Policy,
+    pub(super) now: Timestamp,
+    /// Whether `now` is to be believed.
+    pub(super) is_clock_trusted: bool,
+    /// A deletion was sent and never answered.
+    pub(super) may_be_deleted: bool,
+}
+
+/// The next step.
+pub(super) fn step(situation: Situation<'_>) -> Step {
+    let Situation {
+        account,
+        presence,
+        policy,
+        now,
+        is_clock_trusted,
+        may_be_deleted,
+    } = situation;
     let Some(account) = account else {
         // A disabled person may still have an account that can be adopted.
         return match presence {
@@ -68,21 +84,30 @@ pub(super) fn step(
             Departure::Keep => Step::Nothing,
         },
         (Lifecycle::Deactivated { .. }, Presence::Enabled) => Step::Restore {
-            cancel_delete: false,
+            cancel_delete: may_be_deleted,
             reason: back,
+        },
+        // Also for a person who is back but disabled: what is deleted cannot be had again.
+        (Lifecycle::Deactivated { .. }, Presence::Disabled) if may_be_deleted => Step::Restore {
+            cancel_delete: true,
+            reason: Reason::Returned,
         },
         // What changes while an account is deactivated is sent when it comes back.
         (Lifecycle::Deactivated { .. }, Presence::Disabled) => Step::Nothing,
         (Lifecycle::Deactivated { since }, Presence::Absent) => {
-            match (policy.delete_after, account.departed_at) {
+            match (policy.on_leave, policy.delete_after, account.departed_at) {
                 // Counted from when both hold: gone, and without login.
-                (Some(after), Some(departed)) if now - departed.max(since) >= after => {
+                (Departure::Deactivate, Some(after), Some(departed))
+                    if now - departed.max(since) >= after =>
+                {
                     Step::Delete(Reason::LeftLongAgo { since: departed })
                 }
                 _ => Step::Nothing,
             }
         }
-        (Lifecycle::DeletePending { since }, presence) if now - since >= deletion_grace() => {
+        (Lifecycle::DeletePending { since }, presence)
+            if is_clock_trusted && now - since >= deletion_grace() =>
+        {
             match presence {
                 Presence::Enabled => Step::Create(Reason::JoinedAgain),
                 Presence::Disabled | Presence::Absent => Step::Tombstone(Lifecycle::Deleted {
@@ -90,7 +115,6 @@ pub(super) fn step(
                 }),
             }
         }
-        // Also for a person who is back but disabled: what is deleted cannot be had again.
         (Lifecycle::DeletePending { .. }, Presence::Enabled | Presence::Disabled) => {
             Step::Restore {
                 cancel_delete: true,

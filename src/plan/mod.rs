@@ -15,7 +15,7 @@ mod guard;
 mod lifecycle;
 mod newcomer;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::config::{Guards, Policy};
 use crate::mapping::{Problem, Unmapped};
@@ -25,9 +25,9 @@ use crate::model::{
 };
 
 pub use compare::{Comparison, Contested, Desired, Index, Pulls};
-pub use guard::{ApprovedPlan, Guard, Hold, HoldCause};
+pub use guard::{Approved, ApprovedPlan, Guard, Hold, HoldCause};
 
-use lifecycle::{Presence, Step};
+use lifecycle::{Presence, Situation, Step};
 
 /// What the snapshot and the organization know, as far as the plan is concerned.
 #[derive(Clone, Debug, Default)]
@@ -41,10 +41,33 @@ pub struct Known {
     pub population: Population,
     /// The organization's verified domains, in lower case; `None` when they could not be read.
     pub verified_domains: Option<BTreeSet<String>>,
+    /// People whose deletion was sent and never answered: it may be under way.
+    pub doubtful_deletions: HashSet<ExternalId>,
     /// When the last run began, by this machine's clock.
     pub last_run: Option<Timestamp>,
     /// What the organization's API says that the time is.
     pub api_time: Option<Timestamp>,
+}
+
+impl Known {
+    /// Takes in what became of an operation that the snapshot does not know of yet.
+    pub fn settle(&mut self, account: ManagedAccount) {
+        let before = self.accounts.get(&account.key);
+        let count = |account: &ManagedAccount| match account.lifecycle {
+            Lifecycle::Active => (1, 1),
+            Lifecycle::Deactivated { .. } | Lifecycle::DeletePending { .. } => (0, 1),
+            Lifecycle::Deleted { .. } => (0, 0),
+        };
+        let (active, all) = before.map_or((0, 0), count);
+        let (now_active, now_all) = count(&account);
+        let Population {
+            active: total_active,
+            all: total,
+        } = &mut self.population;
+        *total_active = (*total_active + now_active).saturating_sub(active);
+        *total = (*total + now_all).saturating_sub(all);
+        self.accounts.insert(account.key.clone(), account);
+    }
 }
 
 /// How many accounts the snapshot holds.
@@ -155,6 +178,16 @@ pub enum RefusalReason {
         /// The accounts.
         candidates: String,
     },
+    /// Several people match one account of the organization.
+    #[error(
+        "the organization's account {account} matches several people ({people}): settle in the organization whose it is"
+    )]
+    Shared {
+        /// The account.
+        account: String,
+        /// The people.
+        people: String,
+    },
     /// The organization has the account, and adoption is off.
     #[error(
         "the organization has this account already ({candidate}), and `adopt = false` in [policy] forbids to take it over"
@@ -203,12 +236,13 @@ pub enum SkipReason {
     KeptOnDisabled,
 }
 
-/// A source whose absences are not believed in this run.
+/// A source because of which no absence is believed in this run: whoever is missing anywhere
+/// may be in what was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
     /// The source.
     pub source: SourceName,
-    /// How many of its people were not seen.
+    /// How many people were not seen in any source.
     pub absent: u64,
     /// Why that is no proof that they left.
     pub why: Disbelief,
@@ -221,7 +255,7 @@ pub enum Disbelief {
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
     /// Any of the missing people may be one of the entries without a key.
-    #[error("{0} entries have no usable key, and any of them may be one of those missing")]
+    #[error("entries without a usable key: {0}; any of them may be one of those missing")]
     Unidentified(u64),
 }
 
@@ -236,17 +270,20 @@ pub enum Stop {
 }
 
 impl Plan {
-    /// How many operations of a kind are planned, and how many of them are held.
-    pub fn count(&self, kind: Kind) -> (usize, usize) {
-        let of_kind = || {
-            self.operations
-                .iter()
-                .filter(move |p| p.operation.kind == kind)
-        };
-        (
-            of_kind().count(),
-            of_kind().filter(|planned| planned.hold.is_some()).count(),
-        )
+    /// How many operations of a kind are planned.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.operations
+            .iter()
+            .filter(|planned| planned.operation.kind == kind)
+            .count()
+    }
+
+    /// How many operations are held.
+    pub fn held(&self) -> usize {
+        self.operations
+            .iter()
+            .filter(|planned| planned.hold.is_some())
+            .count()
     }
 
     /// Whether something is to be sent now.
@@ -286,10 +323,18 @@ pub fn plan(
     if let Some((source, _)) = pulls.iter().find(|(_, entries)| **entries == 0) {
         return Err(Stop::EmptyPull(source.clone()));
     }
+    let clock_fault = guard::clock_fault(known, now);
     let mut draft = Draft {
         known,
         policy,
         now,
+        is_clock_trusted: clock_fault.is_none(),
+        people: desired
+            .different
+            .iter()
+            .map(|person| &person.key)
+            .chain(known.accounts.keys())
+            .collect(),
         operations: Vec::new(),
         plan: Plan::default(),
     };
@@ -309,9 +354,12 @@ pub fn plan(
     }
     let contested = addresses::contested(desired, known);
     for person in &desired.different {
+        // Whoever is disabled takes no address, and loses the login whoever has it. But which
+        // account a newcomer's address leads to is open as long as it is contested.
+        let takes_none = !person.active && known.accounts.contains_key(&person.key);
         match contested.get(&person.key) {
-            Some(why) => draft.refuse(person, why.clone()),
-            None => draft.present(person),
+            Some(why) if !takes_none => draft.refuse(person, why.clone()),
+            _ => draft.present(person),
         }
     }
     draft.absent(desired);
@@ -321,8 +369,10 @@ pub fn plan(
         ..
     } = draft;
     plan.refusals
+        .extend(newcomer::refuse_shared_accounts(&mut operations));
+    plan.refusals
         .extend(addresses::settle(&mut operations, known));
-    let holds = guard::holds(&operations, known, guards, now);
+    let holds = guard::holds(&operations, known, guards, clock_fault);
     plan.operations = guard::apply_holds(operations, &holds);
     plan.holds = holds;
     plan.refusals
@@ -338,6 +388,9 @@ struct Draft<'a> {
     known: &'a Known,
     policy: &'a Policy,
     now: Timestamp,
+    is_clock_trusted: bool,
+    /// Everybody whose key is at hand.
+    people: HashSet<&'a ExternalId>,
     operations: Vec<Operation>,
     plan: Plan,
 }
@@ -394,10 +447,7 @@ impl Draft<'_> {
         } else {
             Presence::Disabled
         };
-        match (
-            lifecycle::step(account, presence, self.policy, self.now),
-            account,
-        ) {
+        match (self.step(&person.key, presence), account) {
             (Step::Create(reason), _) => self.newcomer(person, reason),
             (Step::Update, Some(account)) => self.update(person, account, presence),
             (Step::Deactivate(reason), Some(account)) => {
@@ -443,6 +493,17 @@ impl Draft<'_> {
         }
     }
 
+    fn step(&self, key: &ExternalId, presence: Presence) -> Step {
+        lifecycle::step(Situation {
+            account: self.known.accounts.get(key),
+            presence,
+            policy: self.policy,
+            now: self.now,
+            is_clock_trusted: self.is_clock_trusted,
+            may_be_deleted: self.known.doubtful_deletions.contains(key),
+        })
+    }
+
     /// Whether the API would refuse the person's address, as it is on a domain that is not the
     /// organization's. An address that the account has already is not sent again, and whoever
     /// is disabled gets no address at all.
@@ -473,7 +534,9 @@ impl Draft<'_> {
 
     fn update(&mut self, person: &DesiredAccount, account: &ManagedAccount, presence: Presence) {
         if presence == Presence::Disabled {
+            // As everywhere, whoever is disabled gets no other change.
             self.skip(&person.key, &person.dn, SkipReason::KeptOnDisabled);
+            return self.note_presence(person, account.clone());
         }
         let changes = differences(&account.profile, &person.profile);
         if changes.is_empty() {
@@ -506,37 +569,46 @@ impl Draft<'_> {
         }
     }
 
-    /// The people whom no pull has seen.
+    /// The people whom no pull has seen. The proof that they have left is a complete pull of
+    /// their own source, while every other pull of the run is complete as well, as people move
+    /// between sources, and every entry has a key.
     fn absent(&mut self, desired: &Desired) {
-        let unidentified = desired.unidentified();
-        let mut suspended: BTreeMap<&SourceName, (u64, Disbelief)> = BTreeMap::new();
-        for key in &desired.absent {
-            let Some(account) = self.known.accounts.get(key) else {
-                continue;
-            };
-            // The proof that absence means departure: a complete pull of the person's own
-            // source, in which every entry had a key.
-            let disbelief = match desired.pulls.get(&account.source) {
-                None => continue,
-                Some(Err(incomplete)) => Disbelief::Incomplete(incomplete.clone()),
-                Some(Ok(complete)) => match unidentified.get(&account.source) {
-                    Some(entries) => Disbelief::Unidentified(*entries),
-                    None => {
-                        self.departed(account, complete);
-                        continue;
-                    }
-                },
-            };
-            suspended.entry(&account.source).or_insert((0, disbelief)).0 += 1;
-        }
-        self.plan.suspensions = suspended
-            .into_iter()
-            .map(|(source, (absent, why))| Suspension {
-                source: source.clone(),
-                absent,
-                why,
+        let absent: Vec<(&ManagedAccount, &Result<Complete, Incomplete>)> = desired
+            .absent
+            .iter()
+            .filter_map(|key| self.known.accounts.get(key))
+            .filter_map(|account| Some((account, desired.pulls.get(&account.source)?)))
+            .collect();
+        let count = absent.len() as u64;
+        let mut suspensions: Vec<Suspension> = desired
+            .pulls
+            .iter()
+            .filter_map(|(source, pull)| {
+                let why = pull.as_ref().err()?.clone().into();
+                Some(Suspension {
+                    source: source.clone(),
+                    absent: count,
+                    why,
+                })
             })
             .collect();
+        if count > 0 {
+            suspensions.extend(desired.unidentified().into_iter().map(|(source, entries)| {
+                Suspension {
+                    source,
+                    absent: count,
+                    why: Disbelief::Unidentified(entries),
+                }
+            }));
+        }
+        if suspensions.is_empty() {
+            for (account, pull) in absent {
+                if let Ok(proof) = pull {
+                    self.departed(account, proof);
+                }
+            }
+        }
+        self.plan.suspensions = suspensions;
     }
 
     /// A person who has left, which only a complete pull can show.
@@ -547,7 +619,7 @@ impl Draft<'_> {
             departed_at: Some(since),
             ..operation_on(account, kind, reason)
         };
-        match lifecycle::step(Some(account), Presence::Absent, self.policy, self.now) {
+        match self.step(&account.key, Presence::Absent) {
             Step::Deactivate(reason) => self.operations.push(Operation {
                 active: (true, false),
                 changes: active_change(true, false),
@@ -557,6 +629,10 @@ impl Draft<'_> {
             step => {
                 if account.lifecycle.is_active() {
                     self.skip(&account.key, &account.dn, SkipReason::KeptOnLeave);
+                }
+                // Deletions are counted from what is noted here.
+                if !self.is_clock_trusted {
+                    return;
                 }
                 let lifecycle = match step {
                     Step::Tombstone(lifecycle) => lifecycle,

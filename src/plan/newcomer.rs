@@ -1,10 +1,12 @@
 //! People without an account: created, or matched with an account that the organization has.
 
-use super::{Draft, RefusalReason, SkipReason, active_change, differences};
+use std::collections::HashMap;
+
+use super::{Draft, Refusal, RefusalReason, SkipReason, active_change, differences};
 use crate::config::Departure;
 use crate::model::{
-    Attribute, Change, DesiredAccount, ExistingAccount, Kind, Operation, Profile, Reason, Target,
-    fold,
+    Attribute, Change, DesiredAccount, ExistingAccount, ExternalId, Kind, Operation, Profile,
+    Reason, ScimId, Target, fold,
 };
 
 /// The accounts that match, with what matched.
@@ -39,6 +41,45 @@ fn matches<'a>(
         .collect()
 }
 
+/// Takes out the adoptions of an account that several people match: it can be one person's
+/// only.
+pub(super) fn refuse_shared_accounts(operations: &mut Vec<Operation>) -> Vec<Refusal> {
+    let mut adopted: HashMap<ScimId, Vec<String>> = HashMap::new();
+    for operation in operations
+        .iter()
+        .filter(|operation| operation.kind == Kind::Adopt)
+    {
+        if let Some(target) = &operation.target {
+            adopted
+                .entry(target.scim_id.clone())
+                .or_default()
+                .push(operation.dn.clone());
+        }
+    }
+    adopted.retain(|_, people| people.len() > 1);
+    let mut refusals = Vec::new();
+    operations.retain(|operation| {
+        let shared = operation
+            .target
+            .as_ref()
+            .filter(|_| operation.kind == Kind::Adopt);
+        let Some(people) = shared.and_then(|target| adopted.get(&target.scim_id)) else {
+            return true;
+        };
+        refusals.push(Refusal {
+            key: Some(operation.key.clone()),
+            source: operation.source.clone(),
+            dn: operation.dn.clone(),
+            why: RefusalReason::Shared {
+                account: operation.label().to_owned(),
+                people: people.join("; "),
+            },
+        });
+        false
+    });
+    refusals
+}
+
 fn describe(account: &ExistingAccount) -> String {
     format!(
         "{} <{}>, SCIM id {}, externalId {}",
@@ -66,6 +107,14 @@ impl Draft<'_> {
                     },
                 );
             }
+            [(account, by)] if self.is_somebody_elses(account, person) => self.refuse(
+                person,
+                RefusalReason::AddressTaken {
+                    attribute: (*by).to_owned(),
+                    value: account.profile.label().to_owned(),
+                    holder: format!("{}, whom the directory has too", describe(account)),
+                },
+            ),
             [(account, by)] => self.adopt(person, account, by),
             several => {
                 let candidates = several
@@ -76,6 +125,14 @@ impl Draft<'_> {
                 self.refuse(person, RefusalReason::Ambiguous { candidates });
             }
         }
+    }
+
+    /// Whether the account has the key of another person of the directory.
+    fn is_somebody_elses(&self, account: &ExistingAccount, person: &DesiredAccount) -> bool {
+        account.external_id.as_ref().is_some_and(|id| {
+            let id = ExternalId::new(fold(id.as_str()));
+            id != person.key && self.people.contains(&id)
+        })
     }
 
     fn create(&mut self, person: &DesiredAccount, reason: Reason) {

@@ -623,7 +623,7 @@ fn a_hold_lets_the_safe_rest_through_but_nothing_that_waits_for_what_it_holds() 
 }
 
 #[test]
-fn deletions_wait_while_the_clock_cannot_be_trusted() {
+fn departures_wait_while_the_clock_cannot_be_trusted() {
     let world = |last_run: &str, api_time: &str| {
         let mut world = World::new(
             vec![person("z")],
@@ -640,14 +640,149 @@ fn deletions_wait_while_the_clock_cannot_be_trusted() {
     };
     let (before, same) = ("2026-06-15T11:00:00Z", "2026-06-15T12:00:00Z");
     assert_eq!(world(before, same), ["deactivate b", "delete a"]);
-    assert_eq!(
-        world("2026-06-16T12:00:00Z", same),
-        ["deactivate b", "!delete a"]
+    // A deactivation too: it would write the date that its deletion is counted from.
+    let held = ["!deactivate b", "!delete a"];
+    assert_eq!(world("2026-06-16T12:00:00Z", same), held);
+    assert_eq!(world(before, "2026-06-14T12:00:00Z"), held);
+}
+
+#[test]
+fn no_date_is_noted_by_a_clock_that_cannot_be_trusted() {
+    let mut world = World::new(
+        vec![person("z")],
+        vec![
+            in_state("a", DEACTIVATED, None),
+            in_state(
+                "b",
+                pending("2026-01-01T00:00:00Z"),
+                Some("2026-01-01T00:00:00Z"),
+            ),
+            account("z"),
+        ],
     );
-    assert_eq!(
-        world(before, "2026-06-14T12:00:00Z"),
-        ["deactivate b", "!delete a"]
+    assert_eq!(world.planned().notes.len(), 2);
+    world.api_time = Some(at("2026-01-02T00:00:00Z"));
+    assert_eq!(world.planned().notes, []);
+}
+
+#[test]
+fn a_deletion_that_may_be_under_way_is_cancelled_when_the_person_is_back() {
+    for (people, active) in [(person("a"), true), (disabled("a"), false)] {
+        let left = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+        let mut world = World::new(vec![people], vec![left]);
+        world.doubtful = vec!["a"];
+        let plan = world.planned();
+        assert_eq!(brief(&plan), ["restore a"]);
+        assert!(plan.operations[0].operation.cancel_delete);
+        assert_eq!(plan.operations[0].operation.active, (false, active));
+    }
+}
+
+#[test]
+fn keeping_leavers_also_keeps_them_from_being_deleted() {
+    let left = in_state("a", DEACTIVATED, Some("2026-01-01T00:00:00Z"));
+    let mut world = World::new(vec![person("z")], vec![left, account("z")]);
+    world.policy.delete_after = Some(TimeDelta::days(30));
+    world.policy.on_leave = Departure::Keep;
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+}
+
+#[test]
+fn one_account_is_adopted_by_one_person() {
+    // The account has the key of one and the address of the other.
+    let mut world = World::new(
+        vec![
+            with_mail(person("a"), "x@example.org"),
+            with_mail(person("b"), "b@example.org"),
+        ],
+        vec![],
     );
+    world.existing = vec![ExistingAccount {
+        profile: profile("X", "x@example.org"),
+        ..existing("x", Some("KEY-B"))
+    }];
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["adopt b"]);
+    assert!(refusal(&plan, "a").contains("whom the directory has too"));
+    // Its user name is that of one and its address that of the other.
+    let mut world = World::new(
+        vec![
+            with(person("a"), Attribute::Email, "x@example.org"),
+            with(person("b"), Attribute::UserName, "y@example.org"),
+            person("c"),
+        ],
+        vec![],
+    );
+    let mut both = profile("X", "x@example.org");
+    both.set(Attribute::UserName, "y@example.org");
+    world.existing = vec![ExistingAccount {
+        profile: both,
+        ..existing("x", None)
+    }];
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["create c"]);
+    assert!(refusal(&plan, "a").contains("matches several people"));
+    assert!(refusal(&plan, "b").contains("matches several people"));
+}
+
+#[test]
+fn one_incomplete_pull_is_enough_to_believe_no_absence() {
+    let mut elsewhere = account("b");
+    elsewhere.source = SourceName::new("other");
+    let world = World::new(vec![person("a")], vec![account("a"), elsewhere]);
+    let desired = world.desired();
+    let known = world.known(&desired);
+    let plan_with = |other: Result<(), String>| {
+        let mut desired = desired.clone();
+        let end = crate::model::PullEnd {
+            entries: 5,
+            clean: other,
+        };
+        desired
+            .pulls
+            .insert(SourceName::new("other"), Complete::attest(end));
+        plan(&desired, &known, &world.policy, &world.guards, world.now).unwrap()
+    };
+    assert_eq!(brief(&plan_with(Ok(()))), ["deactivate b"]);
+    let mut moved = desired.clone();
+    moved.pulls.insert(
+        SourceName::new("third"),
+        Complete::attest(crate::model::PullEnd {
+            entries: 5,
+            clean: Err("cut off".into()),
+        }),
+    );
+    moved.pulls.insert(
+        SourceName::new("other"),
+        Complete::attest(crate::model::PullEnd {
+            entries: 5,
+            clean: Ok(()),
+        }),
+    );
+    let plan = plan(&moved, &known, &world.policy, &world.guards, world.now).unwrap();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert_eq!(plan.suspensions[0].source, SourceName::new("third"));
+}
+
+#[test]
+fn an_incomplete_pull_is_told_also_when_nobody_is_missing() {
+    let mut world = World::new(vec![person("a")], vec![account("a")]);
+    world.clean = Err("cut off".into());
+    assert!(world.planned().needs_attention());
+}
+
+#[test]
+fn a_disabled_person_loses_the_login_whoever_has_the_address() {
+    let twin = with_mail(disabled("b"), "a@example.org");
+    let plan = World::new(vec![person("a"), twin], vec![account("a"), account("b")]).planned();
+    assert_eq!(brief(&plan), ["deactivate b"]);
+    // But whose account the address leads to is open for a newcomer.
+    let mut world = World::new(
+        vec![person("a"), with_mail(disabled("b"), "a@example.org")],
+        vec![],
+    );
+    world.existing = vec![existing("a", None)];
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
 }
 
 /// People and accounts of a small world in which everything meets: few addresses, all states.
@@ -765,7 +900,7 @@ proptest! {
                 Lifecycle::DeletePending { since } => now() - since < crate::model::deletion_grace(),
                 Lifecycle::Deleted { .. } => false,
             })
-            .map(|account| (crate::model::fold(account.email()), account.key.clone()))
+            .map(|account| (crate::model::fold(account.profile.get(Attribute::Email).unwrap()), account.key.clone()))
             .collect();
         for operation in plan.approve().operations() {
             if let Some(old) = operation.before.get(Attribute::Email) {

@@ -69,20 +69,15 @@ fn operation(Planned { operation, hold }: &Planned) -> Value {
 pub fn summary(plan: &Plan, applied: Option<&Applied>) -> Value {
     let planned: Map<String, Value> = Kind::ALL
         .into_iter()
-        .map(|kind| (kind.name().to_owned(), json!(plan.count(kind).0)))
+        .map(|kind| (kind.name().to_owned(), json!(plan.count(kind))))
         .collect();
-    let held = plan
-        .operations
-        .iter()
-        .filter(|planned| planned.hold.is_some())
-        .count();
     let mut summary = json!({
         "planned": planned,
-        "held": held,
+        "held": plan.held(),
         "refused": plan.refusals.len(),
         "skipped": plan.skipped.len(),
         "unchanged": plan.unchanged,
-        "suspended": plan.suspensions.iter().map(|suspension| suspension.absent).sum::<u64>(),
+        "suspended": plan.suspensions.iter().map(|suspension| suspension.absent).max().unwrap_or_default(),
     });
     if let Some(applied) = applied {
         summary["applied"] = json!({

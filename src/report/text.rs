@@ -43,7 +43,7 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
     );
     group(
         &mut out,
-        "Not believed to have left",
+        "Absences that are not believed",
         plan.suspensions.len(),
         detail,
         |out, at| {
@@ -51,7 +51,7 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
             line(
                 out,
                 &format!(
-                    "  ! {} of `{}` were not seen, and none of them is touched: {}",
+                    "  ! {} not seen, and not touched: source `{}`: {}",
                     people(suspension.absent),
                     suspension.source,
                     suspension.why
@@ -89,17 +89,12 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
 pub fn summary_line(plan: &Plan) -> String {
     let mut parts: Vec<String> = Kind::ALL
         .into_iter()
-        .map(|kind| (kind, plan.count(kind).0))
+        .map(|kind| (kind, plan.count(kind)))
         .filter(|(kind, count)| *count > 0 || !matches!(kind, Kind::Adopt | Kind::Delete))
         .map(|(kind, count)| format!("{} to {kind}", number(count as u64)))
         .collect();
-    let held = plan
-        .operations
-        .iter()
-        .filter(|planned| planned.hold.is_some())
-        .count();
     for (count, word) in [
-        (held, "held"),
+        (plan.held(), "held"),
         (plan.refusals.len(), "refused"),
         (plan.skipped.len(), "skipped"),
     ] {

@@ -15,6 +15,16 @@ pub enum SnapshotError {
         /// The other process, as its lock file names it.
         holder: String,
     },
+    /// Another daemon syncs into it.
+    #[error(
+        "another dirsyncd daemon ({holder}) already serves the database {}: stop that one first, or give this one a database of its own", path.display()
+    )]
+    Served {
+        /// The database.
+        path: PathBuf,
+        /// The other process, as its lock file names it.
+        holder: String,
+    },
     /// Made by a newer version.
     #[error(
         "the database {} was made by a newer dirsyncd (schema {theirs}, this one knows {ours}): install that version, or restore the backup from before the upgrade", path.display()

@@ -24,8 +24,17 @@ pub struct Journal {
 pub struct Answered {
     /// Its number in the journal.
     pub id: OperationId,
-    /// What came of it: the answer, or the error in words.
-    pub result: Result<Answer, String>,
+    /// What came of it.
+    pub result: Result<Answer, Failure>,
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The error in words.
+    pub error: String,
+    /// Whether the account is no longer there at all, so that its row becomes a tombstone.
+    pub is_gone: bool,
 }
 
 /// How a run ended.
@@ -70,7 +79,7 @@ impl Journal {
     /// Opens the database for a run: takes the lock, makes the file if need be, and brings the
     /// schema up to date.
     pub async fn open(path: &Path) -> Result<Self, SnapshotError> {
-        let lock = Lock::take(path)?;
+        let lock = Lock::writer(path)?;
         Ok(Journal {
             snapshot: Snapshot::open_for_writing(path).await?,
             _lock: lock,
@@ -159,7 +168,7 @@ impl Journal {
     pub async fn intend(
         &mut self,
         run: RunId,
-        operations: &[Operation],
+        operations: impl ExactSizeIterator<Item = &Operation>,
         now: Timestamp,
     ) -> Result<Vec<OperationId>, SnapshotError> {
         let path = self.path.clone();
@@ -220,6 +229,9 @@ impl Journal {
                     .at(&path)?
                 {
                     None => {
+                        drop_tombstone(&mut transaction, answer, operation)
+                            .await
+                            .at(&path)?;
                         let account = operation.account_after(answer, now);
                         store(&mut transaction, &account).await.at(&path)?;
                         Ok(answer.request_id.as_deref())
@@ -229,7 +241,12 @@ impl Journal {
                         answer.scim_id
                     )),
                 },
-                Err(error) => Err(error.clone()),
+                Err(Failure { error, is_gone }) => {
+                    if *is_gone {
+                        entomb(&mut transaction, operation, now).await.at(&path)?;
+                    }
+                    Err(error.clone())
+                }
             };
             let (state, request_id, error) = match &stored {
                 Ok(request_id) => ("done", *request_id, None),
@@ -252,37 +269,36 @@ impl Journal {
         Ok(results)
     }
 
-    /// Records that these operations were not sent after all.
+    /// Gives these operations up: the next run plans anew. One that was sent keeps the time.
     pub async fn leave(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
+        self.give_up(ids, "UPDATE operations SET state = 'left' WHERE id = ?")
+            .await
+    }
+
+    /// Gives up operations that were about to be sent and have certainly not arrived.
+    pub async fn unsend(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
+        self.give_up(
+            ids,
+            "UPDATE operations SET state = 'left', sent_at = NULL WHERE id = ?",
+        )
+        .await
+    }
+
+    async fn give_up(
+        &mut self,
+        ids: &[OperationId],
+        statement: &'static str,
+    ) -> Result<(), SnapshotError> {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
         for id in ids {
-            sqlx::query("UPDATE operations SET state = 'left' WHERE id = ? AND state IN ('intended', 'sent')")
+            sqlx::query(statement)
                 .bind(id.0)
                 .execute(&mut *transaction)
                 .await
                 .at(&path)?;
         }
         transaction.commit().await.at(&path)
-    }
-
-    /// Whether a deletion of this person's account was sent before and never answered.
-    pub async fn deletion_was_sent(
-        &mut self,
-        operation: &Operation,
-    ) -> Result<bool, SnapshotError> {
-        let Some(target) = &operation.target else {
-            return Ok(false);
-        };
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM operations WHERE external_id = ? AND kind = 'delete' AND state = 'left'
-                AND sent_at IS NOT NULL AND detail ->> '$.target.scim_id' = ?)",
-        )
-        .bind(operation.key.as_str())
-        .bind(target.scim_id.as_str())
-        .fetch_one(&mut self.snapshot.connection)
-        .await
-        .at(&self.snapshot.path)
     }
 
     /// Brings rows up to date to which nothing is sent.
@@ -308,11 +324,43 @@ async fn foreign_owner(
     answer: &Answer,
     operation: &Operation,
 ) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar("SELECT dn FROM accounts WHERE scim_id = ? AND external_id <> ?")
-        .bind(answer.scim_id.as_str())
+    sqlx::query_scalar(
+        "SELECT dn FROM accounts WHERE scim_id = ? AND external_id <> ? AND lifecycle <> 'deleted'",
+    )
+    .bind(answer.scim_id.as_str())
+    .bind(operation.key.as_str())
+    .fetch_optional(&mut **transaction)
+    .await
+}
+
+/// Removes somebody else's tombstone that has the answered SCIM resource, which lives again.
+async fn drop_tombstone(
+    transaction: &mut Transaction<'_, Sqlite>,
+    answer: &Answer,
+    operation: &Operation,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM accounts WHERE scim_id = ? AND external_id <> ? AND lifecycle = 'deleted'",
+    )
+    .bind(answer.scim_id.as_str())
+    .bind(operation.key.as_str())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Makes the row of an account that the organization does not have any more a tombstone.
+async fn entomb(
+    transaction: &mut Transaction<'_, Sqlite>,
+    operation: &Operation,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE accounts SET lifecycle = 'deleted', since = ? WHERE external_id = ?")
+        .bind(now.timestamp_millis())
         .bind(operation.key.as_str())
-        .fetch_optional(&mut **transaction)
-        .await
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 async fn store(

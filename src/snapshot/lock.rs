@@ -11,13 +11,32 @@ use std::path::{Path, PathBuf};
 use super::SnapshotError;
 
 /// The lock; it is held as long as this lives.
-pub(super) struct Lock {
+pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    pub(super) fn take(database: &Path) -> Result<Self, SnapshotError> {
-        let path = lock_path(database);
+    /// The lock of the one run that writes.
+    pub(super) fn writer(database: &Path) -> Result<Self, SnapshotError> {
+        Self::take(database, ".lock", |path, holder| SnapshotError::Locked {
+            path,
+            holder,
+        })
+    }
+
+    /// The lock of the one daemon, held between its runs too, when `dirsyncd sync` may write.
+    pub fn daemon(database: &Path) -> Result<Self, SnapshotError> {
+        Self::take(database, ".daemon.lock", |path, holder| {
+            SnapshotError::Served { path, holder }
+        })
+    }
+
+    fn take(
+        database: &Path,
+        ending: &str,
+        held: fn(PathBuf, String) -> SnapshotError,
+    ) -> Result<Self, SnapshotError> {
+        let path = beside(database, ending);
         let failed = |error: std::io::Error| SnapshotError::ReadOnly {
             path: database.to_owned(),
             message: format!("{}: {error}", path.display()),
@@ -35,10 +54,10 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
-                return Err(SnapshotError::Locked {
-                    path: database.to_owned(),
-                    holder: holder.trim().to_owned(),
-                });
+                if holder.trim().is_empty() {
+                    holder = "a process that is just starting".to_owned();
+                }
+                return Err(held(database.to_owned(), holder.trim().to_owned()));
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
@@ -55,8 +74,8 @@ impl Lock {
     }
 }
 
-fn lock_path(database: &Path) -> PathBuf {
+fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(ending);
     PathBuf::from(name)
 }

@@ -12,14 +12,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
 
 use crate::model::{Digest, ExternalId, ManagedAccount, Operation, OperationId, ScimId, Timestamp};
 use crate::plan::{Index, Population};
 
 pub use error::SnapshotError;
-pub use journal::{Answered, Journal, Outcome};
+pub use journal::{Answered, Failure, Journal, Outcome};
+pub use lock::Lock;
 
 use error::Context;
 
@@ -47,18 +48,7 @@ impl Snapshot {
         if !path.exists() {
             return Self::empty(path).await;
         }
-        // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a
-        // read-only connection would leave behind. `query_only` forbids every change instead.
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(false)
-            .busy_timeout(Duration::from_secs(10))
-            .pragma("query_only", "ON");
-        let connection = SqliteConnection::connect_with(&options).await.at(path)?;
-        let mut snapshot = Snapshot {
-            connection,
-            path: path.to_owned(),
-        };
+        let mut snapshot = Self::look_into(path).await?;
         match snapshot.schema_version().await? {
             None => {
                 snapshot.close().await?;
@@ -69,6 +59,22 @@ impl Snapshot {
             }),
             Some(_) => Ok(snapshot),
         }
+    }
+
+    /// Opens a database that is there; this connection changes nothing.
+    async fn look_into(path: &Path) -> Result<Self, SnapshotError> {
+        // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a
+        // read-only connection would leave behind. `query_only` forbids every change instead.
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .busy_timeout(Duration::from_secs(10))
+            .pragma("query_only", "ON");
+        let connection = SqliteConnection::connect_with(&options).await.at(path)?;
+        Ok(Snapshot {
+            connection,
+            path: path.to_owned(),
+        })
     }
 
     async fn empty(path: &Path) -> Result<Self, SnapshotError> {
@@ -89,6 +95,11 @@ impl Snapshot {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
+        // Before the journal mode is set, which writes: a database of something else stays as
+        // it is.
+        let mut seen = Self::look_into(path).await?;
+        seen.schema_version().await?;
+        seen.close().await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -102,7 +113,6 @@ impl Snapshot {
             connection,
             path: path.to_owned(),
         };
-        snapshot.schema_version().await?;
         MIGRATIONS
             .run(&mut snapshot.connection)
             .await
@@ -174,65 +184,84 @@ impl Snapshot {
         &mut self,
         keys: &HashSet<ExternalId>,
     ) -> Result<HashMap<ExternalId, ManagedAccount>, SnapshotError> {
-        let mut accounts = HashMap::with_capacity(keys.len());
-        let keys: Vec<&ExternalId> = keys.iter().collect();
-        for chunk in keys.chunks(500) {
-            let mut query = QueryBuilder::new(rows::SELECT_ACCOUNTS);
-            query.push(" WHERE external_id IN (");
-            let mut list = query.separated(", ");
-            for key in chunk {
-                list.push_bind(key.as_str());
-            }
-            query.push(")");
-            let rows = query
-                .build()
-                .fetch_all(&mut self.connection)
-                .await
-                .at(&self.path)?;
-            for row in rows {
-                let account = rows::account(&row).map_err(|why| self.row_error(&row, &why))?;
-                accounts.insert(account.key.clone(), account);
-            }
+        let keys: Vec<&str> = keys.iter().map(ExternalId::as_str).collect();
+        let rows = self
+            .rows_in(
+                &format!("{} WHERE external_id", rows::SELECT_ACCOUNTS),
+                &keys,
+            )
+            .await?;
+        let mut accounts = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let account = rows::account(&row).map_err(|why| self.row_error(&row, &why))?;
+            accounts.insert(account.key.clone(), account);
         }
         Ok(accounts)
     }
 
-    /// All accounts, for reports and tests.
-    pub async fn all_accounts(&mut self) -> Result<Vec<ManagedAccount>, SnapshotError> {
-        let mut query = QueryBuilder::new(rows::SELECT_ACCOUNTS);
-        query.push(" ORDER BY external_id");
-        let rows = query
-            .build()
-            .fetch_all(&mut self.connection)
-            .await
-            .at(&self.path)?;
+    /// The SCIM ids of the managed accounts among these.
+    pub async fn managed(&mut self, ids: &[ScimId]) -> Result<HashSet<ScimId>, SnapshotError> {
+        let ids: Vec<&str> = ids.iter().map(ScimId::as_str).collect();
+        let query = "SELECT scim_id FROM accounts WHERE lifecycle <> 'deleted' AND scim_id";
+        let rows = self.rows_in(query, &ids).await?;
         rows.iter()
-            .map(|row| rows::account(row).map_err(|why| self.row_error(row, &why)))
+            .map(|row| Ok(ScimId::new(row.try_get::<String, _>(0).at(&self.path)?)))
             .collect()
     }
 
-    /// The SCIM ids of the managed accounts among these.
-    pub async fn managed(&mut self, ids: &[ScimId]) -> Result<HashSet<ScimId>, SnapshotError> {
-        let mut managed = HashSet::new();
-        for chunk in ids.chunks(500) {
-            let mut query = QueryBuilder::new(
-                "SELECT scim_id FROM accounts WHERE lifecycle <> 'deleted' AND scim_id IN (",
-            );
+    /// The people among these whose account could not be created by an earlier run.
+    pub async fn failed_creations(
+        &mut self,
+        keys: &[&ExternalId],
+    ) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let keys: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+        let query = "SELECT DISTINCT external_id FROM operations WHERE kind = 'create' AND state = 'failed' AND external_id";
+        let rows = self.rows_in(query, &keys).await?;
+        rows.iter()
+            .map(|row| Ok(ExternalId::new(row.try_get::<String, _>(0).at(&self.path)?)))
+            .collect()
+    }
+
+    /// The rows for which `query IN (values)`, asked for in portions that SQLite takes.
+    async fn rows_in(
+        &mut self,
+        query: &str,
+        values: &[&str],
+    ) -> Result<Vec<SqliteRow>, SnapshotError> {
+        let mut rows = Vec::new();
+        for chunk in values.chunks(500) {
+            let mut query = QueryBuilder::new(query);
+            query.push(" IN (");
             let mut list = query.separated(", ");
-            for id in chunk {
-                list.push_bind(id.as_str());
+            for value in chunk {
+                list.push_bind(*value);
             }
             query.push(")");
-            let rows = query
-                .build()
-                .fetch_all(&mut self.connection)
-                .await
-                .at(&self.path)?;
-            for row in rows {
-                managed.insert(ScimId::new(row.try_get::<String, _>(0).at(&self.path)?));
-            }
+            rows.extend(
+                query
+                    .build()
+                    .fetch_all(&mut self.connection)
+                    .await
+                    .at(&self.path)?,
+            );
         }
-        Ok(managed)
+        Ok(rows)
+    }
+
+    /// The people whose deletion was sent and never answered, so that it may be under way: no
+    /// later operation has brought certainty.
+    pub async fn doubtful_deletions(&mut self) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let keys: Vec<String> = sqlx::query_scalar(
+            "SELECT external_id FROM operations AS doubtful
+             WHERE kind = 'delete' AND state = 'left' AND sent_at IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM operations AS later
+                WHERE later.external_id = doubtful.external_id AND later.id > doubtful.id
+                AND later.state = 'done')",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        Ok(keys.into_iter().map(ExternalId::new).collect())
     }
 
     /// How many accounts there are.
@@ -282,7 +311,7 @@ impl Snapshot {
             .collect()
     }
 
-    fn row_error(&self, row: &sqlx::sqlite::SqliteRow, why: &str) -> SnapshotError {
+    fn row_error(&self, row: &SqliteRow, why: &str) -> SnapshotError {
         let key = row.try_get::<String, _>(0).unwrap_or_default();
         self.unreadable(&key, why)
     }

@@ -1,0 +1,150 @@
+//! The organization's API refuses or is away.
+
+use serde_json::json;
+
+use crate::refused;
+use crate::support::directory::free_port;
+use crate::support::{Person, World, replaced};
+
+fn synced() -> World {
+    let mut world = World::of(&Person::four());
+    world.dirsyncd.rest = "[policy]\ndelete_after = \"0s\"\n".to_owned();
+    world.dirsyncd.sync(0);
+    world.slapd.delete(&Person::four()[0].dn());
+    world
+}
+
+#[test]
+fn a_wrong_place_or_key_of_the_api_is_told_and_nothing_is_sent() {
+    let mut world = synced();
+    let wrong_key = world.dirsyncd.folder().join("wrong-key");
+    std::fs::write(&wrong_key, "not-the-key\n").unwrap();
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let cases = [
+        (
+            "scim_key",
+            "{ file = \"wrong-key\" }".to_owned(),
+            vec![
+                "was refused with 401",
+                "wrong-key is wrong, expired or of another API",
+                "make a new one",
+            ],
+        ),
+        (
+            "admin_key",
+            "{ file = \"wrong-key\" }".to_owned(),
+            vec![
+                "was refused with 401",
+                "wrong-key is wrong, expired or of another API",
+                "make a new one",
+            ],
+        ),
+        (
+            "scim_key",
+            "{ file = \"nowhere\" }".to_owned(),
+            vec!["cannot read the secret file", "nowhere"],
+        ),
+        (
+            "scim_key",
+            "{ env = \"DIRSYNCD_NO_SUCH_VARIABLE\" }".to_owned(),
+            vec!["DIRSYNCD_NO_SUCH_VARIABLE", "is not set"],
+        ),
+        (
+            "directory",
+            "\"another-directory\"".to_owned(),
+            vec![
+                "was answered with 404",
+                "check `id` and `directory` in [organization]",
+            ],
+        ),
+        (
+            "id",
+            "\"another-organization\"".to_owned(),
+            vec!["check `id` and `directory` in [organization]"],
+        ),
+        (
+            "api",
+            format!("{url:?}"),
+            vec![
+                "cannot reach the API at",
+                &url,
+                "check `api` in [organization]",
+            ],
+        ),
+    ];
+    let good = world.dirsyncd.organization.clone();
+    for (key, value, words) in cases {
+        println!("{key} = {value}");
+        world.dirsyncd.organization = replaced(&good, key, &value);
+        refused::by_plan_and_sync(&world, 1, &words);
+        refused::by_check(&world, &words);
+    }
+    world.dirsyncd.organization = good;
+    world.dirsyncd.sync(0);
+    assert_eq!(world.organization.active(), 3);
+}
+
+#[test]
+fn a_key_without_the_right_is_told() {
+    let world = synced();
+    world.organization.faults(&json!([
+        {"match": "^GET .*/ServiceProviderConfig$", "times": 1000, "status": 403,
+            "body": {"detail": "the key may not do this"}}
+    ]));
+    let words = [
+        "was refused with 403",
+        "the key may not do this",
+        "the key needs the right for it",
+    ];
+    refused::by_plan_and_sync(&world, 1, &words);
+    refused::by_check(&world, &words);
+}
+
+#[test]
+fn a_key_that_may_read_and_not_write_changes_nothing() {
+    let world = synced();
+    world.organization.faults(&json!([
+        {"match": "^(POST|PATCH|PUT|DELETE) ", "times": 1000, "status": 403, "body": {"detail": "read only"}}
+    ]));
+    world
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["Failed (1)", "read only", "Done: 0 applied, 1 failed."]);
+    assert_eq!(world.organization.active(), 4);
+    world.organization.heal();
+    world.dirsyncd.sync(0);
+    assert_eq!(world.organization.active(), 3);
+}
+
+#[test]
+fn an_api_that_is_no_api_is_told() {
+    let world = synced();
+    world.organization.faults(&json!([
+        {"match": "^GET .*/ServiceProviderConfig$", "times": 1000, "status": 502, "body": "<html>Bad gateway</html>"}
+    ]));
+    refused::by_plan_and_sync(
+        &world,
+        1,
+        &["ServiceProviderConfig failed with 502", "Bad gateway"],
+    );
+}
+
+#[test]
+fn an_api_that_goes_away_is_told_and_nothing_is_lost() {
+    let mut world = synced();
+    let url = world.organization.url.clone();
+    world.organization.kill();
+    for verb in ["plan", "sync"] {
+        let output = world.dirsyncd.run(&[verb]).expect_code(1).expect_words(&[
+            "cannot reach the API at",
+            &url,
+            "check `api` in [organization]",
+        ]);
+        refused::expect_one_error(&output);
+    }
+    world
+        .dirsyncd
+        .run(&["check"])
+        .expect_code(1)
+        .expect_words(&["FAIL  provisioning API: cannot reach the API at"]);
+}

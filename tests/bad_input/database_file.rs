@@ -1,0 +1,217 @@
+//! The database is not what it should be, or cannot be used.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::refused;
+use crate::support::{Person, World, database, file_reference, replaced};
+
+/// `plan` and `sync` refuse with these words and leave the file as it is; `check` tells it.
+#[track_caller]
+fn expect_refused(world: &World, words: &[&str]) {
+    std::fs::write(world.dirsyncd.config_file(), world.dirsyncd.config()).unwrap();
+    let content = std::fs::read(world.dirsyncd.database()).unwrap();
+    let path = world.dirsyncd.database().display().to_string();
+    let mark = world.organization.mark();
+    for verb in ["plan", "sync"] {
+        let output = world
+            .dirsyncd
+            .run(&[verb])
+            .expect_code(1)
+            .expect_words(words)
+            .expect_words(&[&path]);
+        refused::expect_one_error(&output);
+        let now = std::fs::read(world.dirsyncd.database()).unwrap();
+        assert!(now == content, "{verb} changed the database");
+    }
+    world
+        .dirsyncd
+        .run(&["check"])
+        .expect_code(1)
+        .expect_words(&["FAIL  database: "])
+        .expect_words(words);
+    assert!(world.organization.writes_since(mark).is_empty());
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    let world = World::synced(&Person::four());
+    database::execute(
+        &world.dirsyncd.database(),
+        "UPDATE _sqlx_migrations SET version = 99990101000000 WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
+    );
+    expect_refused(
+        &world,
+        &[
+            "was made by a newer dirsyncd",
+            "99990101000000",
+            "install that version, or restore the backup",
+        ],
+    );
+}
+
+#[test]
+fn a_database_of_something_else_is_refused() {
+    let world = World::of(&Person::four());
+    database::execute(
+        &world.dirsyncd.database(),
+        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance TEXT); INSERT INTO accounts VALUES (1, 'much')",
+    );
+    expect_refused(
+        &world,
+        &[
+            "not one of dirsyncd",
+            "correct `database` in the configuration",
+        ],
+    );
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let world = World::of(&Person::four());
+    std::fs::write(world.dirsyncd.database(), "My notes. ".repeat(1000)).unwrap();
+    expect_refused(
+        &world,
+        &[
+            "is damaged or no SQLite database",
+            "restore a backup, or move it away",
+        ],
+    );
+}
+
+#[test]
+fn a_database_whose_middle_is_overwritten_is_refused() {
+    let world = World::synced(&Person::several(60));
+    let mut content = std::fs::read(world.dirsyncd.database()).unwrap();
+    let length = content.len();
+    content[4096..length - 100].fill(0xa5);
+    std::fs::write(world.dirsyncd.database(), content).unwrap();
+    expect_refused(&world, &["is damaged", "restore a backup"]);
+}
+
+#[test]
+fn a_damaged_page_never_makes_a_wrong_plan() {
+    let world = World::synced(&Person::several(60));
+    world.slapd.delete(&Person::several(60)[0].dn());
+    let right = world.dirsyncd.plan();
+    assert_eq!(right.operations().len(), 1);
+    let good = std::fs::read(world.dirsyncd.database()).unwrap();
+    let pages = good.len() / 4096;
+    let mut refusals = 0;
+    for page in 0..pages {
+        let mut content = good.clone();
+        content[page * 4096 + 8..(page + 1) * 4096].fill(0xa5);
+        std::fs::write(world.dirsyncd.database(), content).unwrap();
+        let output = world.dirsyncd.run(&["plan", "--format", "json"]);
+        // A page that a plan does not need may be damaged; any other is told.
+        match output.code {
+            Some(0) => {
+                let plan: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+                assert_eq!(plan["operations"], right.json["operations"], "page {page}");
+            }
+            Some(1) => {
+                output.expect_words(&["restore a backup"]);
+                refusals += 1;
+            }
+            _ => panic!("page {page}: {output}"),
+        }
+    }
+    assert!(refusals > 1, "{refusals} of {pages}");
+}
+
+/// Lets everybody read the folder, and the keys be read by whoever runs the program there.
+fn open_to_all(world: &mut World) {
+    let folder = world.dirsyncd.folder().to_owned();
+    for key in ["scim_key", "admin_key"] {
+        let secret = match key {
+            "scim_key" => &world.organization.scim_key,
+            _ => &world.organization.admin_key,
+        };
+        let path = folder.join(key);
+        std::fs::write(&path, secret).unwrap();
+        let block = &world.dirsyncd.organization;
+        world.dirsyncd.organization = replaced(block, key, &file_reference(&path));
+    }
+    let ca = folder.join("ca.pem");
+    std::fs::copy(world.slapd.ca_file(), &ca).unwrap();
+    world
+        .dirsyncd
+        .set_source("ca_file", &format!("{:?}", ca.display().to_string()));
+    mode(&folder, 0o755);
+}
+
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// For root no permission counts, so as root the program runs as nobody.
+fn is_root() -> bool {
+    let output = std::process::Command::new("id").arg("-u").output().unwrap();
+    output.stdout == b"0\n"
+}
+
+#[test]
+fn a_database_that_may_not_be_written_is_refused() {
+    let mut world = World::synced(&Person::four());
+    open_to_all(&mut world);
+    world.dirsyncd.as_nobody = is_root();
+    mode(&world.dirsyncd.state(), 0o555);
+    for file in std::fs::read_dir(world.dirsyncd.state()).unwrap() {
+        mode(&file.unwrap().path(), 0o444);
+    }
+    let mark = world.organization.mark();
+
+    let words = [
+        "cannot be written",
+        "must belong to the user that runs dirsyncd",
+    ];
+    let output = world
+        .dirsyncd
+        .run(&["sync"])
+        .expect_code(1)
+        .expect_words(&words);
+    refused::expect_one_error(&output);
+    world
+        .dirsyncd
+        .run(&["check"])
+        .expect_code(1)
+        .expect_words(&["FAIL  database: "])
+        .expect_words(&words);
+
+    // A dry run either reads it or says the same, but never plans from nothing.
+    let plan = world.dirsyncd.run(&["plan"]);
+    match plan.code {
+        Some(0) => plan.expect_words(&["Nothing to do: "]),
+        _ => plan.expect_code(1).expect_words(&words),
+    };
+    assert!(world.organization.writes_since(mark).is_empty());
+    mode(&world.dirsyncd.state(), 0o755);
+}
+
+#[test]
+fn a_secret_file_that_may_not_be_read_is_told() {
+    let mut world = World::of(&Person::four());
+    open_to_all(&mut world);
+    world.dirsyncd.as_nobody = is_root();
+    mode(&world.dirsyncd.state(), 0o777);
+    for secret in ["scim_key", "ldap-password"] {
+        let path = world.dirsyncd.folder().join(secret);
+        mode(&path, 0o000);
+        let path_text = path.display().to_string();
+        for verb in ["plan", "sync"] {
+            let output = world.dirsyncd.run(&[verb]).expect_code(1).expect_words(&[
+                "cannot read the secret file",
+                &path_text,
+                "Permission denied",
+            ]);
+            refused::expect_one_error(&output);
+        }
+        world
+            .dirsyncd
+            .run(&["check"])
+            .expect_code(1)
+            .expect_words(&["FAIL  ", &path_text]);
+        mode(&path, 0o644);
+    }
+    assert!(world.organization.accounts().is_empty());
+}

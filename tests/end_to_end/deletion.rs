@@ -1,0 +1,148 @@
+//! Deleting accounts for good, and what a return within and after the grace leads to.
+
+use std::time::Duration;
+
+use crate::support::organization::Request;
+use crate::support::world::{ACTIVATED, DEACTIVATED};
+use crate::support::{Expected, Person, World, database};
+
+/// The organization's grace after a delete request.
+const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// A world that deletes whoever has left, at the next sync.
+fn deleting() -> World {
+    let mut world = World::of(&Person::four());
+    world.dirsyncd.rest = "[policy]\ndelete_after = \"0s\"\n".to_owned();
+    world.dirsyncd.sync(0);
+    world
+}
+
+/// The reason as the plan words it today.
+fn left_today() -> String {
+    format!(
+        "not in the directory since {}",
+        chrono::Utc::now().format("%Y-%m-%d")
+    )
+}
+
+fn deactivated_and_deleted(world: &World, person: &Person) {
+    world.slapd.delete(&person.dn());
+    world.expect_plan(&[Expected::new(
+        "deactivate",
+        person,
+        "no longer in the directory",
+        &[DEACTIVATED],
+    )]);
+    world.dirsyncd.sync(0);
+    world.expect_and_apply(&[Expected::new("delete", person, &left_today(), &[])]);
+}
+
+fn is_lifecycle(verb: &str) -> impl Fn(&&Request) -> bool {
+    move |request| request.path.ends_with(&format!("/manage/lifecycle/{verb}"))
+}
+
+#[test]
+fn who_has_left_is_deactivated_by_one_sync_and_deleted_by_the_next() {
+    let world = deleting();
+    let alan = &Person::four()[2];
+    let account = world.account(alan);
+    let mark = world.organization.mark();
+
+    deactivated_and_deleted(&world, alan);
+
+    let requests = world.organization.requests_since(mark);
+    let deletions: Vec<&Request> = requests.iter().filter(is_lifecycle("delete")).collect();
+    let [deletion] = deletions[..] else {
+        panic!("{deletions:?}")
+    };
+    assert_eq!(deletion.status, Some(200));
+    // Its permission was read first, and SCIM DELETE is never used.
+    let permission = requests
+        .iter()
+        .find(|request| request.method == "GET" && request.path.ends_with("/manage"))
+        .unwrap();
+    assert!(permission.seq < deletion.seq);
+    assert!(requests.iter().all(|request| request.method != "DELETE"));
+    let status = world.organization.account_status(&account.account_id);
+    assert_eq!(status.as_deref(), Some("inactive"));
+}
+
+#[test]
+fn a_deletion_waits_for_delete_after() {
+    let mut world = deleting();
+    world.dirsyncd.rest = "[policy]\ndelete_after = \"30days\"\n".to_owned();
+    let alan = &Person::four()[2];
+    world.slapd.delete(&alan.dn());
+    world.dirsyncd.sync(0);
+    world.dirsyncd.expect_nothing_to_do();
+
+    database::age(&world.dirsyncd.database(), 29);
+    world.dirsyncd.expect_nothing_to_do();
+    database::age(&world.dirsyncd.database(), 1);
+
+    assert_eq!(world.dirsyncd.plan().count("delete"), 1);
+}
+
+#[test]
+fn who_comes_back_within_the_grace_gets_the_account_back() {
+    let world = deleting();
+    let alan = &Person::four()[2];
+    let before = world.account(alan);
+    deactivated_and_deleted(&world, alan);
+    world
+        .organization
+        .advance(GRACE - Duration::from_secs(60 * 60));
+    world.slapd.add(alan);
+    let mark = world.organization.mark();
+
+    world.expect_and_apply(&[Expected::new(
+        "restore",
+        alan,
+        "back in the directory",
+        &[ACTIVATED],
+    )]);
+
+    let requests = world.organization.requests_since(mark);
+    assert_eq!(
+        requests
+            .iter()
+            .filter(is_lifecycle("cancel-delete"))
+            .count(),
+        1
+    );
+    assert_eq!(world.account(alan), before);
+    let status = world.organization.account_status(&before.account_id);
+    assert_eq!(status.as_deref(), Some("active"));
+    // The deletion is off, for good.
+    world.organization.advance(GRACE);
+    assert!(
+        world
+            .organization
+            .account_status(&before.account_id)
+            .is_some()
+    );
+}
+
+#[test]
+fn who_comes_back_after_the_grace_gets_a_new_account() {
+    let world = deleting();
+    let alan = &Person::four()[2];
+    let before = world.account(alan);
+    deactivated_and_deleted(&world, alan);
+    world.organization.advance(GRACE + Duration::from_secs(1));
+    database::age(&world.dirsyncd.database(), 15);
+    assert_eq!(world.organization.account_status(&before.account_id), None);
+    world.dirsyncd.sync(0);
+    world.dirsyncd.expect_nothing_to_do();
+
+    world.slapd.add(alan);
+    world.expect_and_apply(&[Expected::creation(
+        alan,
+        "back in the directory after the account was deleted",
+    )]);
+
+    let after = world.account(alan);
+    assert!(after.active);
+    assert_ne!(after.account_id, before.account_id);
+    assert_eq!(world.organization.accounts().len(), 4);
+}

@@ -1,0 +1,16 @@
+//! The whole program against a real slapd with TLS and the simulated organization: what it promises, one test a
+//! promise. The packages it needs: tests/install-packages.sh.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod addresses;
+mod adoption;
+mod daemon;
+mod deletion;
+mod guards;
+mod interruption;
+mod life;
+mod scale;

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Installs the Debian packages that the end-to-end tests use (a real slapd, its clients, openssl, setpriv); does
+# nothing when they are there. No service is started or left enabled: the tests start their own slapd.
+set -eu
+missing=
+for pair in slapd:slapd ldapmodify:ldap-utils openssl:openssl setpriv:util-linux update-ca-certificates:ca-certificates
+do
+  PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+[ -n "$missing" ] || exit 0
+as_root=
+[ "$(id -u)" = 0 ] || as_root=sudo
+# policy-rc.d (invoke-rc.d(8)) keeps the packages from starting their services; ours goes again afterwards.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+  $as_root chmod 755 $policy
+  trap '$as_root rm -f $policy' EXIT
+fi
+$as_root apt-get -qq update
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends --yes $missing

@@ -1,0 +1,41 @@
+//! What the end-to-end tests stand on: a real slapd, the simulator as the organization, and the program itself as
+//! its users run it. Nothing here knows the program's inside; only [`database`] looks into its SQLite file.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test crate uses a part"
+)]
+
+pub mod database;
+pub mod directory;
+pub mod organization;
+pub mod people;
+pub mod program;
+pub mod unchanged;
+pub mod world;
+
+pub use directory::Slapd;
+pub use organization::{Account, Organization, file_reference, replaced};
+pub use people::{Person, crowd};
+pub use program::{Dirsyncd, Output, Planned};
+pub use world::{Change, Expected, World};
+
+use std::time::{Duration, Instant};
+
+/// Waits for a condition; the only place where a test sleeps.
+#[track_caller]
+pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The longest wait for something that takes a moment.
+pub const SOON: Duration = Duration::from_secs(20);

@@ -1,0 +1,398 @@
+//! The program as its users run it: a configuration in a folder, a process, an exit code and what it says.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use base64::Engine;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::directory::{PASSWORD, Slapd, Transport};
+use super::organization::Organization;
+use super::people::BASE;
+use super::{eventually, file_reference};
+
+/// The program with its configuration.
+pub struct Dirsyncd {
+    folder: TempDir,
+    /// The `[organization]` table.
+    pub organization: String,
+    /// The keys of the `[[source]]`.
+    pub source: String,
+    /// The keys of its `[source.mapping]`.
+    pub mapping: String,
+    /// The tables after it.
+    pub rest: String,
+    /// Whether it runs as a user without any rights.
+    pub as_nobody: bool,
+    /// `DIRSYNCD_LOG`, if it is set.
+    pub log: Option<String>,
+    secrets: Vec<String>,
+}
+
+impl Dirsyncd {
+    /// The program between this directory and this organization.
+    pub fn between(slapd: &Slapd, transport: Transport, organization: &Organization) -> Self {
+        let dirsyncd = Self::with_source(organization, String::new());
+        let password = dirsyncd.folder().join("ldap-password");
+        std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
+        let source = format!(
+            "preset = \"openldap\"\nurl = {url:?}\nca_file = {ca:?}\nbind_dn = \"cn=sync,ou=services,{BASE}\"\npassword = {password}\nbase = \"ou=people,{BASE}\"\n",
+            url = slapd.url(transport),
+            ca = slapd.ca_file().display().to_string(),
+            password = file_reference(&password),
+        );
+        Dirsyncd { source, ..dirsyncd }
+    }
+
+    /// The program between an LDIF file and this organization.
+    pub fn from_ldif(organization: &Organization, ldif: &str) -> Self {
+        let dirsyncd = Self::with_source(
+            organization,
+            format!(
+                "kind = \"ldif\"\npreset = \"openldap\"\nfile = \"directory.ldif\"\nbase = \"ou=people,{BASE}\"\n"
+            ),
+        );
+        dirsyncd.write_ldif(ldif);
+        dirsyncd
+    }
+
+    fn with_source(organization: &Organization, source: String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        Dirsyncd {
+            folder,
+            organization: organization.block.clone(),
+            source,
+            mapping: "active = { expr = 'attr(\"employeeType\") != \"leaver\"' }\n".to_owned(),
+            rest: String::new(),
+            as_nobody: false,
+            log: None,
+            secrets: vec![
+                PASSWORD.to_owned(),
+                organization.scim_key.clone(),
+                organization.admin_key.clone(),
+            ],
+        }
+    }
+
+    /// Replaces the LDIF file of [`Dirsyncd::from_ldif`].
+    pub fn write_ldif(&self, ldif: &str) {
+        std::fs::write(self.folder().join("directory.ldif"), ldif).unwrap();
+    }
+
+    /// The folder with the configuration.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder with the database and the files beside it.
+    pub fn state(&self) -> PathBuf {
+        self.folder().join("state")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.state().join("dirsyncd.db")
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.folder().join("config.toml")
+    }
+
+    /// The text of the configuration.
+    pub fn config(&self) -> String {
+        let Dirsyncd {
+            organization,
+            source,
+            mapping,
+            rest,
+            ..
+        } = self;
+        format!(
+            "database = \"state/dirsyncd.db\"\n\n{organization}\n[[source]]\n{source}\n[source.mapping]\n{mapping}\n{rest}"
+        )
+    }
+
+    /// Replaces a key of the `[[source]]`, or adds it.
+    pub fn set_source(&mut self, key: &str, value: &str) {
+        let old = std::mem::take(&mut self.source);
+        for line in old
+            .lines()
+            .filter(|line| !line.starts_with(&format!("{key} =")))
+        {
+            self.source += line;
+            self.source.push('\n');
+        }
+        self.source += &format!("{key} = {value}\n");
+    }
+
+    /// Runs a verb to its end, with the configuration as it is now.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.start(arguments).wait()
+    }
+
+    /// Starts a verb, with the configuration as it is now.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    /// Starts a verb with these environment variables.
+    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Running {
+        std::fs::write(self.config_file(), self.config()).unwrap();
+        let mut words: Vec<OsString> = arguments.iter().map(Into::into).collect();
+        words.extend(["--config".into(), self.config_file().into()]);
+        self.execute(&words, environment)
+    }
+
+    /// Runs it with exactly these arguments, to its end.
+    pub fn run_bare(&self, arguments: &[&str]) -> Output {
+        let words: Vec<OsString> = arguments.iter().map(Into::into).collect();
+        self.execute(&words, &[]).wait()
+    }
+
+    fn execute(&self, words: &[OsString], environment: &[(&str, &Path)]) -> Running {
+        let program = env!("CARGO_BIN_EXE_dirsyncd");
+        let mut command = if self.as_nobody {
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                .arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        for variable in ["DIRSYNCD_LOG", "DIRSYNCD_CONFIG", "NOTIFY_SOCKET"] {
+            command.env_remove(variable);
+        }
+        for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
+            command.env_remove(proxy).env_remove(proxy.to_uppercase());
+        }
+        if let Some(log) = &self.log {
+            command.env("DIRSYNCD_LOG", log);
+        }
+        let said = tempfile::tempdir().unwrap();
+        let file = |name: &str| File::create(said.path().join(name)).unwrap();
+        let child = command
+            .args(words)
+            .envs(environment.iter().copied())
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .unwrap();
+        Running {
+            child,
+            said,
+            words: format!("{words:?}"),
+            secrets: self.secrets.clone(),
+        }
+    }
+
+    /// The plan as JSON, with the exit code.
+    pub fn plan(&self) -> Plan {
+        let output = self.run(&["plan", "--format", "json"]);
+        assert!(
+            matches!(output.code, Some(0 | 3)),
+            "no plan was made: {output}"
+        );
+        let json: Value = serde_json::from_str(&output.stdout).unwrap();
+        Plan {
+            code: output.code.unwrap(),
+            json,
+        }
+    }
+
+    /// Syncs, which must end with this code.
+    #[track_caller]
+    pub fn sync(&self, code: i32) -> Output {
+        self.run(&["sync"]).expect_code(code)
+    }
+
+    /// What is planned must be nothing, with exit code 0 also for those who ask for details.
+    #[track_caller]
+    pub fn expect_nothing_to_do(&self) {
+        let output = self.run(&["plan", "--detailed-exitcode"]).expect_code(0);
+        assert!(output.stdout.contains("Nothing to do: "), "{output}");
+    }
+}
+
+/// A running process of the program; it is killed when this goes.
+pub struct Running {
+    child: Child,
+    said: TempDir,
+    words: String,
+    secrets: Vec<String>,
+}
+
+impl Running {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        self.read("stderr")
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = std::fs::read(self.said.path().join(name)).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Sends it a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end, one minute at most.
+    pub fn wait(self) -> Output {
+        self.wait_within(Duration::from_secs(60))
+    }
+
+    /// Waits for its end. Here, and only here, every output is searched for secrets.
+    #[track_caller]
+    pub fn wait_within(mut self, time: Duration) -> Output {
+        let child = &mut self.child;
+        let status = eventually(&format!("the end of {}", self.words), time, || {
+            child.try_wait().unwrap()
+        });
+        let output = Output {
+            words: self.words.clone(),
+            code: status.code(),
+            stdout: self.read("stdout"),
+            stderr: self.read("stderr"),
+        };
+        for secret in &self.secrets {
+            // As it is, as bytes in a debugging output, and as HTTP or LDIF would encode it.
+            let bytes = format!("{:?}", secret.as_bytes());
+            let forms = [
+                secret.clone(),
+                bytes.trim_matches(['[', ']']).to_owned(),
+                base64::engine::general_purpose::STANDARD.encode(secret),
+            ];
+            let shown = forms
+                .iter()
+                .any(|form| output.stdout.contains(form) || output.stderr.contains(form));
+            assert!(!shown, "the secret {secret} is shown: {output}");
+        }
+        output
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How a run ended and what it said.
+#[derive(Clone, Debug)]
+pub struct Output {
+    words: String,
+    /// None after a signal.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Standard output or error must hold each of these.
+    #[track_caller]
+    pub fn expect_words(self, words: &[&str]) -> Self {
+        let both = format!("{}{}", self.stdout, self.stderr);
+        for word in words {
+            assert!(both.contains(word), "`{word}` is not in {self}");
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Output {
+            words,
+            code,
+            stdout,
+            stderr,
+        } = self;
+        write!(
+            f,
+            "{words} ended with {code:?}\n--- stdout ---\n{stdout}\n--- stderr ---\n{stderr}"
+        )
+    }
+}
+
+/// A plan as JSON.
+pub struct Plan {
+    pub code: i32,
+    pub json: Value,
+}
+
+/// An operation of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Planned {
+    pub kind: String,
+    pub account: String,
+    pub reason: String,
+    /// Attribute, old value, new value.
+    pub changes: Vec<(String, Option<String>, Option<String>)>,
+    pub held: bool,
+}
+
+impl Plan {
+    /// The operations, in the order in which they are sent.
+    pub fn operations(&self) -> Vec<Planned> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let certain = |value: &Value| text(value).unwrap_or_default();
+        let change = |change: &Value| {
+            (
+                certain(&change["attribute"]),
+                text(&change["old"]),
+                text(&change["new"]),
+            )
+        };
+        self.list("operations")
+            .iter()
+            .map(|operation| Planned {
+                kind: certain(&operation["kind"]),
+                account: certain(&operation["account"]),
+                reason: certain(&operation["message"]),
+                changes: operation["changes"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(change)
+                    .collect(),
+                held: !operation["hold"].is_null(),
+            })
+            .collect()
+    }
+
+    /// One of its lists: `refused`, `skipped`, `holds`, `suspended`.
+    pub fn list(&self, name: &str) -> &[Value] {
+        self.json[name].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// How many operations of a kind there are.
+    pub fn count(&self, kind: &str) -> usize {
+        let operations = self.operations();
+        operations
+            .iter()
+            .filter(|planned| planned.kind == kind)
+            .count()
+    }
+}

@@ -1,0 +1,74 @@
+#!/bin/bash
+# slapd.sh start DIR PORT TLS_PORT FILE.ldif | stop DIR
+#
+# A private slapd on loopback: ldap://127.0.0.1:PORT (StartTLS too) and ldaps://127.0.0.1:TLS_PORT.
+# The certificate of its own CA (DIR/ca.pem) is for localhost and 127.0.0.1; ldaps://127.0.0.2:TLS_PORT shows the
+# same one, so there it is for another name. Below dc=example,dc=org:
+#   cn=admin                  admin-secret    may change everything
+#   cn=sync,ou=services       (from the LDIF) reads all, paged without limit
+#   cn=limited,ou=services    (from the LDIF) reads all, but gets five entries of a search at most
+# Packages: tests/install-packages.sh.
+set -euo pipefail
+verb=$1 dir=$(mkdir -p "$2" && cd "$2" && pwd)
+
+certificates() {
+  cd "$dir"
+  openssl ecparam -name prime256v1 -genkey -noout -out ca.key
+  openssl req -x509 -new -key ca.key -days 3650 -subj "/CN=test CA" -out ca.pem
+  openssl ecparam -name prime256v1 -genkey -noout -out tls.key
+  openssl req -new -key tls.key -subj "/CN=localhost" -out tls.csr
+  openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
+    -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out tls.pem 2>openssl.log
+}
+
+case $verb in
+start)
+  port=$3 tls_port=$4 ldif=$5
+  mkdir -p "$dir/db" "$dir/run"
+  if [ ! -f "$dir/ca.pem" ]; then certificates; fi
+  cat > "$dir/slapd.conf" <<CONF
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/nis.schema
+include /etc/ldap/schema/inetorgperson.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+moduleload syncprov
+moduleload memberof
+moduleload refint
+pidfile $dir/run/slapd.pid
+argsfile $dir/run/slapd.args
+TLSCACertificateFile $dir/ca.pem
+TLSCertificateFile $dir/tls.pem
+TLSCertificateKeyFile $dir/tls.key
+sizelimit 500
+threads 4
+database mdb
+suffix "dc=example,dc=org"
+directory $dir/db
+maxsize 1073741824
+dbnosync
+rootdn "cn=admin,dc=example,dc=org"
+rootpw admin-secret
+index objectClass,entryUUID,entryCSN,uid,mail,member eq
+limits dn.exact="cn=sync,ou=services,dc=example,dc=org" size.soft=500 size.hard=unlimited size.prtotal=unlimited size.pr=1000
+limits dn.exact="cn=limited,ou=services,dc=example,dc=org" size.soft=5 size.hard=5 size.prtotal=5
+access to attrs=userPassword by anonymous auth by * none
+access to * by dn.children="ou=services,dc=example,dc=org" read by * none
+overlay syncprov
+syncprov-sessionlog 1000
+overlay memberof
+overlay refint
+CONF
+  if [ ! -f "$dir/db/data.mdb" ]; then slapadd -q -f "$dir/slapd.conf" -l "$ldif"; fi
+  slapd -f "$dir/slapd.conf" \
+    -h "ldap://127.0.0.1:$port/ ldaps://127.0.0.1:$tls_port/ ldaps://127.0.0.2:$tls_port/"
+  for _ in $(seq 200); do
+    ldapsearch -x -LLL -H "ldap://127.0.0.1:$port/" -b "" -s base namingContexts >/dev/null 2>&1 && exit 0
+    sleep 0.05
+  done
+  echo "slapd did not answer on port $port" >&2; exit 1 ;;
+stop)
+  # Its data go with the folder, so it need not end gently (which takes it more than a second).
+  [ ! -s "$dir/run/slapd.pid" ] || kill -9 "$(cat "$dir/run/slapd.pid")" 2>/dev/null || true ;;
+esac
