@@ -170,3 +170,26 @@ fn two_accounts_that_could_be_the_persons_are_a_refusal() {
     assert!(before.iter().all(|account| after.contains(account)));
     assert_eq!(after.len(), 5);
 }
+
+#[test]
+fn an_account_that_was_taken_away_in_the_organization_is_made_anew() {
+    let world = World::synced(&Person::four());
+    let alan = &Person::four()[2];
+    let before = world.account(alan);
+    world.organization.delete_by_hand(&before);
+    world
+        .slapd
+        .replace(&alan.dn(), &[("title", "Chief Engineer")]);
+
+    world.dirsyncd.sync(4).expect_words(&[
+        "the account is not in the provisioning directory any more",
+        "the next run takes the person for one without an account",
+    ]);
+    world.dirsyncd.sync(0);
+
+    world.dirsyncd.expect_nothing_to_do();
+    let after = world.account(alan);
+    assert!(after.active);
+    assert_eq!(after.title.as_deref(), Some("Chief Engineer"));
+    assert_eq!(world.organization.accounts().len(), 4);
+}

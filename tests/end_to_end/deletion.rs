@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::organization::Request;
 use crate::support::world::{ACTIVATED, DEACTIVATED};
 use crate::support::{Expected, Person, World, database};
@@ -145,4 +147,76 @@ fn who_comes_back_after_the_grace_gets_a_new_account() {
     assert!(after.active);
     assert_ne!(after.account_id, before.account_id);
     assert_eq!(world.organization.accounts().len(), 4);
+}
+
+#[test]
+fn a_deletion_that_may_be_under_way_is_cancelled_when_the_person_is_back() {
+    for returns_disabled in [false, true] {
+        let world = deleting();
+        let alan = &Person::four()[2];
+        let before = world.account(alan);
+        world.slapd.delete(&alan.dn());
+        world.dirsyncd.sync(0);
+        world.organization.faults(&json!([
+            {"match": "^POST .*/lifecycle/delete$", "times": 1, "cut": "after"}
+        ]));
+        world.dirsyncd.sync(4);
+        let back = if returns_disabled {
+            alan.clone().disabled()
+        } else {
+            alan.clone()
+        };
+        world.slapd.add(&back);
+
+        world.dirsyncd.sync(0);
+
+        world.dirsyncd.expect_nothing_to_do();
+        world.organization.advance(GRACE);
+        assert_eq!(world.account(alan).active, !returns_disabled);
+        let status = world.organization.account_status(&before.account_id);
+        assert!(status.is_some(), "the account was deleted after all");
+    }
+}
+
+#[test]
+fn a_cancelled_deletion_whose_answer_was_lost_is_cancelled_again() {
+    for cut in ["before", "after"] {
+        let world = deleting();
+        let alan = &Person::four()[2];
+        let before = world.account(alan);
+        deactivated_and_deleted(&world, alan);
+        world.slapd.add(&alan.clone().disabled());
+        world.organization.faults(&json!([
+            {"match": "^POST .*/lifecycle/cancel-delete$", "times": 1, "cut": cut}
+        ]));
+        world.dirsyncd.sync(4);
+
+        world.dirsyncd.sync(0);
+
+        world.dirsyncd.expect_nothing_to_do();
+        world.organization.advance(GRACE);
+        let status = world.organization.account_status(&before.account_id);
+        assert_eq!(status.as_deref(), Some("inactive"), "cut {cut}");
+    }
+}
+
+#[test]
+fn an_account_that_somebody_has_opened_again_is_not_deleted() {
+    let world = deleting();
+    let alan = &Person::four()[2];
+    world.slapd.delete(&alan.dn());
+    world.dirsyncd.sync(0);
+    let account = world.account(alan);
+    world
+        .organization
+        .patch_by_hand(&account, "active", &json!(true));
+    let mark = world.organization.mark();
+
+    world
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["the account is not deleted", "active again"]);
+
+    assert!(world.organization.writes_since(mark).is_empty());
+    assert!(world.account(alan).active);
 }

@@ -246,6 +246,20 @@ impl Organization {
         Account::read(&self.scim("POST", "Users", Some(&user)))
     }
 
+    /// Changes an account in the provisioning directory, as an administrator or another tool would.
+    pub fn patch_by_hand(&self, account: &Account, path: &str, value: &Value) {
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "replace", "path": path, "value": value}],
+        });
+        self.scim("PATCH", &format!("Users/{}", account.scim_id), Some(&body));
+    }
+
+    /// Takes an account out of the provisioning directory.
+    pub fn delete_by_hand(&self, account: &Account) {
+        self.scim("DELETE", &format!("Users/{}", account.scim_id), None);
+    }
+
     /// Makes a managed account that is not in the provisioning directory; returns its id.
     pub fn seed(&self, mail: &str, name: &str) -> String {
         let seeds = json!([{"email": mail, "name": name}]);
