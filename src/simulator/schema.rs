@@ -282,7 +282,7 @@ pub(super) static GROUP: Schema = Schema {
                 Attribute::text("type", "The kind of member.")
                     .one_of(&["User"])
                     .immutable(),
-                Attribute::text("display", "The user's name.").immutable(),
+                Attribute::text("display", "The user's name.").read_only(),
             ]),
             "The members of the group.",
         )
