@@ -63,7 +63,10 @@ impl Past {
             kept.as_mut().map(|(_, Snapshot(tx))| &mut **tx)
         }) {
             Ok(connection) => Ok(View::Past(connection)),
-            Err(_) => readers.acquire().await.map(View::Now),
+            Err(kept) => {
+                drop(kept);
+                readers.acquire().await.map(View::Now)
+            }
         }
     }
 
