@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Exit, Failure, print, shutdown_on_signals, start_log};
 use crate::config::LogFormat;
-use crate::simulator::{self, Simulator};
+use crate::simulator::{self, RateLimit, Simulator};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -20,6 +20,10 @@ pub(super) struct Arguments {
     /// A verified domain of the organization; give several by repeating it
     #[arg(long = "domain", value_name = "DOMAIN")]
     domains: Vec<String>,
+    /// How many requests an API (scim, users or orgs) takes in how many seconds, such as scim=600/60; one for each
+    /// API by repeating it. Without one there is no limit
+    #[arg(long = "limit", value_name = "API=REQUESTS/SECONDS")]
+    limits: Vec<RateLimit>,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -27,6 +31,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         listen,
         state,
         domains,
+        limits,
     } = arguments;
     start_log("warn", LogFormat::Text);
     let stop = shutdown_on_signals()?;
@@ -38,6 +43,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     })
     .await
     .map_err(Failure::failed)?;
+    for limit in limits {
+        simulator.limit(limit);
+    }
     print(&format!(
         "listening on {url}\nverified domains: {domains}\n\n# for the configuration:\n{block}",
         url = simulator.url(),

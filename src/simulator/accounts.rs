@@ -292,24 +292,47 @@ pub(super) async fn count(executor: impl sqlx::SqliteExecutor<'_>) -> sqlx::Resu
         .await
 }
 
-/// Closes for good the accounts whose grace is over: the SCIM resource and its memberships go, the address is free.
+/// A statement about the accounts whose grace is over.
+macro_rules! expired {
+    ($head:literal, $tail:literal) => {
+        concat!(
+            $head,
+            "delete_requested_at <= ?1 AND status <> 'closed'",
+            $tail
+        )
+    };
+}
+
+/// Closes for good the accounts whose grace is over: the SCIM resource and all memberships go, the address is free.
 /// Answers when the next grace ends.
 pub(super) async fn close_expired(
     db: &mut SqliteConnection,
     now: i64,
 ) -> sqlx::Result<Option<i64>> {
-    const EXPIRED: &str = "DELETE FROM users WHERE account IN \
-        (SELECT seq FROM accounts WHERE delete_requested_at <= ?1 AND status <> 'closed')";
-    sqlx::query(EXPIRED)
-        .bind(now - GRACE)
-        .execute(&mut *db)
-        .await?;
-    sqlx::query(
-        "UPDATE accounts SET status = 'closed', email_key = NULL WHERE delete_requested_at <= ?1 AND status <> 'closed'",
-    )
-    .bind(now - GRACE)
-    .execute(&mut *db)
-    .await?;
+    // Every statement names the same accounts; the last one closes them.
+    for statement in [
+        expired!(
+            "DELETE FROM users WHERE account IN (SELECT seq FROM accounts WHERE ",
+            ")"
+        ),
+        expired!(
+            "DELETE FROM access WHERE account IN (SELECT seq FROM accounts WHERE ",
+            ")"
+        ),
+        expired!(
+            "DELETE FROM org_members WHERE account IN (SELECT seq FROM accounts WHERE ",
+            ")"
+        ),
+        expired!(
+            "UPDATE accounts SET status = 'closed', email_key = NULL WHERE ",
+            ""
+        ),
+    ] {
+        sqlx::query(statement)
+            .bind(now - GRACE)
+            .execute(&mut *db)
+            .await?;
+    }
     let next: Option<i64> = sqlx::query_scalar(
         "SELECT min(delete_requested_at) FROM accounts WHERE delete_requested_at IS NOT NULL AND status <> 'closed'",
     )

@@ -53,6 +53,11 @@ impl ScimError {
         )
     }
 
+    /// The status and the words.
+    pub(super) fn reason(self) -> (StatusCode, String) {
+        (self.status, self.detail)
+    }
+
     /// 409 in the words of the published sample (contract section 5).
     pub(super) fn taken(kind: &str, attribute: &str, value: &str) -> Self {
         let detail = format!("Resource [{kind}]: with {attribute}[{value}] already exists.");
@@ -268,10 +273,10 @@ impl<S: Sync> FromRequest<S> for ManagementBody {
     }
 }
 
-/// Any JSON body of a control request.
-pub(super) struct ControlBody(pub(super) Value);
+/// Any JSON body of a request to the organizations API or the control routes.
+pub(super) struct ListedBody(pub(super) Value);
 
-impl<S: Sync> FromRequest<S> for ControlBody {
+impl<S: Sync> FromRequest<S> for ListedBody {
     type Rejection = ListedError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ListedError> {

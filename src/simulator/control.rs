@@ -1,4 +1,4 @@
-//! The simulator's own routes below `/_simulator`: clock, log, seeding, faults. Without a key: the simulator is for
+//! The simulator's own routes below `/_simulator`: clock, log, seeding, loading, faults, limits. Without a key: the simulator is for
 //! loopback, and nothing here tells one.
 
 use axum::extract::State;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::accounts::{self, Account, Profile};
 use super::addresses::domain_of;
-use super::answers::{ControlBody, ListedError};
+use super::answers::{ListedBody, ListedError};
 use super::query::Params;
 use super::store::rfc3339;
-use super::{App, Shared};
+use super::{App, Shared, load};
 
 type Answer = Result<Json<Value>, ListedError>;
 
@@ -23,6 +23,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/clock", get(clock).post(advance))
         .route("/requests", get(requests).delete(forget))
         .route("/accounts", post(seed))
+        .route("/load", post(load::load))
+        .route("/limits", get(limits).put(set_limits))
         .route("/faults", get(faults).post(add_faults).delete(clear_faults))
 }
 
@@ -48,7 +50,7 @@ struct Advance {
     advance_seconds: i64,
 }
 
-async fn advance(State(app): State<App>, ControlBody(body): ControlBody) -> Answer {
+async fn advance(State(app): State<App>, ListedBody(body): ListedBody) -> Answer {
     let Advance { advance_seconds } = read(body)?;
     if !app.store.advance(advance_seconds).await? {
         return Err(bad(format!(
@@ -82,7 +84,7 @@ struct Seed {
 /// Managed accounts that no SCIM resource is linked to: all of them, or none when one is refused.
 async fn seed(
     State(app): State<App>,
-    ControlBody(body): ControlBody,
+    ListedBody(body): ListedBody,
 ) -> Result<(StatusCode, Json<Value>), ListedError> {
     let seeds: Vec<Seed> = read(body)?;
     let mut made = Vec::with_capacity(seeds.len());
@@ -117,7 +119,7 @@ async fn faults(State(app): State<App>) -> Json<Value> {
     Json(app.faults.left())
 }
 
-async fn add_faults(State(app): State<App>, ControlBody(body): ControlBody) -> Answer {
+async fn add_faults(State(app): State<App>, ListedBody(body): ListedBody) -> Answer {
     app.faults.add(body).map_err(bad)?;
     Ok(Json(app.faults.left()))
 }
@@ -125,4 +127,14 @@ async fn add_faults(State(app): State<App>, ControlBody(body): ControlBody) -> A
 async fn clear_faults(State(app): State<App>) -> StatusCode {
     app.faults.clear();
     StatusCode::NO_CONTENT
+}
+
+async fn limits(State(app): State<App>) -> Json<Value> {
+    Json(app.limits.show())
+}
+
+/// `{"scim": {"requests": 600, "seconds": 60}, "directory": {"users": 70000}}`; what is left out has its default.
+async fn set_limits(State(app): State<App>, ListedBody(body): ListedBody) -> Answer {
+    app.limits.set(body).map_err(bad)?;
+    Ok(Json(app.limits.show()))
 }

@@ -30,13 +30,21 @@ struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     delay_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    cut: Option<Cut>,
+    cut: Option<When>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    html: Option<When>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    truncate: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drip_ms_per_byte: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stale_ms: Option<u64>,
 }
 
-/// When a connection is dropped: without the write having taken effect, or with it.
+/// When the answer is lost: without the request having taken effect, or with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Cut {
+pub(super) enum When {
     Before,
     After,
 }
@@ -44,9 +52,20 @@ pub(super) enum Cut {
 /// What a rule does to one request.
 #[derive(Debug)]
 pub(super) enum Fault {
+    /// `status`: this answer, and nothing is done.
     Answer(Response),
+    /// `delay_ms`: done, but later.
     Delay(Duration),
-    Cut(Cut),
+    /// `cut`: the connection is dropped without an answer.
+    Cut(When),
+    /// `html`: an HTML page with status 200 in place of the answer.
+    Html(When),
+    /// `truncate`: done; the connection is closed after half of the answer's body.
+    Truncate,
+    /// `drip_ms_per_byte`: done; the answer's body comes byte by byte.
+    Drip(Duration),
+    /// `stale_ms`, for writes: done; for so long reads of SCIM users answer as before.
+    Stale(Duration),
 }
 
 impl Fault {
@@ -55,8 +74,13 @@ impl Fault {
         match self {
             Self::Answer(_) => "status",
             Self::Delay(_) => "delay",
-            Self::Cut(Cut::Before) => "cut before",
-            Self::Cut(Cut::After) => "cut after",
+            Self::Cut(When::Before) => "cut before",
+            Self::Cut(When::After) => "cut after",
+            Self::Html(When::Before) => "html before",
+            Self::Html(When::After) => "html after",
+            Self::Truncate => "truncate",
+            Self::Drip(_) => "drip",
+            Self::Stale(_) => "stale",
         }
     }
 }
@@ -77,11 +101,24 @@ impl Armed {
             body,
             delay_ms,
             cut,
+            html,
+            truncate,
+            drip_ms_per_byte,
+            stale_ms,
         } = &rule;
-        let effects = [status.is_some(), delay_ms.is_some(), cut.is_some()];
+        let effects = [
+            status.is_some(),
+            delay_ms.is_some(),
+            cut.is_some(),
+            html.is_some(),
+            *truncate,
+            drip_ms_per_byte.is_some(),
+            stale_ms.is_some(),
+        ];
         if effects.iter().filter(|given| **given).count() != 1 {
             return Err(format!(
-                "the rule for `{pattern}` needs exactly one of status, delay_ms and cut"
+                "the rule for `{pattern}` needs exactly one of status, delay_ms, cut, html, truncate, \
+                 drip_ms_per_byte and stale_ms"
             ));
         }
         if let Some(status) = status.filter(|status| !STATUSES.contains(status)) {
@@ -110,12 +147,21 @@ impl Armed {
             body,
             delay_ms,
             cut,
+            html,
+            truncate,
+            drip_ms_per_byte,
+            stale_ms,
         } = &self.rule;
-        if let Some(cut) = cut {
-            return Fault::Cut(*cut);
-        }
-        if let Some(delay) = delay_ms {
-            return Fault::Delay(Duration::from_millis(*delay));
+        let time = |milliseconds: &u64| Duration::from_millis(*milliseconds);
+        let effect = cut
+            .map(Fault::Cut)
+            .or_else(|| html.map(Fault::Html))
+            .or_else(|| truncate.then_some(Fault::Truncate))
+            .or_else(|| delay_ms.as_ref().map(time).map(Fault::Delay))
+            .or_else(|| drip_ms_per_byte.as_ref().map(time).map(Fault::Drip))
+            .or_else(|| stale_ms.as_ref().map(time).map(Fault::Stale));
+        if let Some(effect) = effect {
+            return effect;
         }
         let status = status
             .and_then(|status| StatusCode::from_u16(status).ok())

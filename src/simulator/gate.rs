@@ -1,4 +1,4 @@
-//! What every request passes on its way: its id, the log, the rules of faults, the key.
+//! What every request passes on its way: its id, the limit of its API, the log, the rules of faults, the key.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::answers::{BODY_LIMIT, ListedError, ManagementError, ScimError, no_route};
-use super::faults::{Cut, Fault};
+use super::faults::{Fault, When};
 use super::journal::Entry;
 use super::line::Line;
-use super::{App, Shared, control, management, organization, scim};
+use super::past::Snapshot;
+use super::{App, Shared, control, directory, management, organization, scim, spoil};
 
 /// Which API a path belongs to: decides on the key and on the shape of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Area {
         }
     }
 
-    /// 401, or 500, in this API's shape.
+    /// What is refused before a route is reached, in this API's shape. No document shows a body for 429.
     fn refusal(self, status: StatusCode, detail: &str) -> Response {
         match self {
             Self::Scim => ScimError::other(status, detail).into_response(),
@@ -57,7 +58,12 @@ impl Area {
                 ManagementError::plain(status, "unauthorized").into_response()
             }
             Self::Management => {
-                ManagementError::plain(status, "internalServerError").into_response()
+                let key = match status {
+                    StatusCode::TOO_MANY_REQUESTS => "tooManyRequests",
+                    StatusCode::PAYLOAD_TOO_LARGE => "bodyParseFailure",
+                    _ => "internalServerError",
+                };
+                ManagementError::plain(status, key).into_response()
             }
             Self::Organization | Self::Control | Self::Nowhere => {
                 ListedError(status, detail.to_owned()).into_response()
@@ -75,7 +81,11 @@ pub(super) fn router(app: App) -> Router {
             scim::routes(),
         )
         .nest("/users/{account}/manage", management::routes())
-        .nest("/admin", organization::routes(&app.organization))
+        .nest(
+            "/admin",
+            organization::routes(&app.organization)
+                .merge(directory::routes(&app.organization, &app.directory)),
+        )
         .nest("/_simulator", control::routes())
         .fallback(|request: Request| no_route(request, StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(|request: Request| {
@@ -118,49 +128,103 @@ async fn outside(
     request: Request,
     next: Next,
 ) -> Response {
+    let standing = app.limits.take(area);
+    let wait = standing.and_then(|standing| standing.wait);
+    let mut response = logged(&app, area, line, id, wait, request, next).await;
+    if let Some(standing) = standing {
+        standing.mark(response.headers_mut());
+    }
+    response
+}
+
+/// Notes the request, lets the rules of faults do what they say, and answers. A request over the limit (`wait`) is
+/// refused before any rule sees it.
+async fn logged(
+    app: &App,
+    area: Area,
+    line: Line,
+    id: String,
+    wait: Option<i64>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
         return area.refusal(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.");
     };
     let path = parts.uri.path();
-    let fault = app.faults.strike(parts.method.as_str(), path);
+    let fault = match wait {
+        None => app.faults.strike(parts.method.as_str(), path),
+        Some(_) => None,
+    };
     let seq = app.journal.note(Entry {
         method: parts.method.to_string(),
         path: app.without_keys(path),
         query: parts.uri.query().map(|query| app.without_keys(query)),
         request_id: id,
         body: is_write(&parts.method).then(|| app.without_keys(&String::from_utf8_lossy(&body))),
-        fault: fault.as_ref().map(Fault::name),
+        fault: wait
+            .map(|_| "limit")
+            .or_else(|| fault.as_ref().map(Fault::name)),
     });
-    let cut = match fault {
-        Some(Fault::Cut(Cut::Before)) => {
+    let request = Request::from_parts(parts, Body::from(body));
+    let response = match (wait, fault) {
+        (Some(wait), _) => {
+            let detail = format!("Too many requests. Try again in {wait} seconds.");
+            area.refusal(StatusCode::TOO_MANY_REQUESTS, &detail)
+        }
+        (None, Some(Fault::Cut(when))) => {
+            if when == When::After {
+                answer(app, area, request, next).await;
+            }
             line.cut();
             return StatusCode::NO_CONTENT.into_response();
         }
-        Some(Fault::Answer(response)) => {
-            app.journal.answered(seq, response.status().as_u16());
-            return response;
+        (None, fault) => faulty(app, area, line, fault, request, next).await,
+    };
+    app.journal.answered(seq, response.status().as_u16());
+    response
+}
+
+/// The answer under a fault that leaves one.
+async fn faulty(
+    app: &App,
+    area: Area,
+    line: Line,
+    fault: Option<Fault>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match fault {
+        Some(Fault::Answer(response)) => response,
+        Some(Fault::Html(When::Before)) => spoil::html(),
+        Some(Fault::Html(When::After)) => {
+            answer(app, area, request, next).await;
+            spoil::html()
         }
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
-            false
+            answer(app, area, request, next).await
         }
-        Some(Fault::Cut(Cut::After)) => true,
-        None => false,
-    };
-    let response = answer(
-        &app,
-        area,
-        Request::from_parts(parts, Body::from(body)),
-        next,
-    )
-    .await;
-    if cut {
-        line.cut();
-    } else {
-        app.journal.answered(seq, response.status().as_u16());
+        Some(Fault::Truncate) => {
+            spoil::truncate(answer(app, area, request, next).await, line).await
+        }
+        Some(Fault::Drip(pause)) => {
+            spoil::drip(answer(app, area, request, next).await, pause).await
+        }
+        Some(Fault::Stale(time)) => {
+            let before = Snapshot::take(app.store.readers()).await;
+            let response = answer(app, area, request, next).await;
+            match before {
+                Ok(before) => app.store.past().keep(before, time).await,
+                Err(error) => {
+                    tracing::error!(%error, "no stale reads: the simulator's database failed")
+                }
+            }
+            response
+        }
+        Some(Fault::Cut(_)) | None => answer(app, area, request, next).await,
     }
-    response
 }
 
 async fn answer(app: &App, area: Area, request: Request, next: Next) -> Response {

@@ -95,6 +95,11 @@ impl Group {
         })
     }
 
+    /// How many members are shown.
+    pub(super) fn size(&self) -> usize {
+        self.members.as_array().map_or(0, Vec::len)
+    }
+
     /// The resource as answers show it.
     pub(super) fn shown(mut self, directory: &str) -> Value {
         for member in self.members.as_array_mut().into_iter().flatten() {
@@ -340,7 +345,7 @@ pub(super) async fn create(
     now: i64,
 ) -> Result<Group, ScimError> {
     let id = Uuid::new_v4().to_string();
-    let inserted = sqlx::query("INSERT INTO groups VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?5)")
+    let inserted = sqlx::query("INSERT INTO groups (id, name, name_key, external_id, created, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?5)")
         .bind(&id)
         .bind(&wanted.name)
         .bind(fold(&wanted.name))
@@ -365,7 +370,7 @@ pub(super) async fn find(
     executor: impl sqlx::SqliteExecutor<'_>,
     id: &str,
 ) -> Result<Group, ScimError> {
-    let row = sqlx::query(select!("WHERE g.id = ?1"))
+    let row = sqlx::query(select!("WHERE g.id = ?1 AND g.synced"))
         .bind(id)
         .fetch_optional(executor)
         .await?;
@@ -380,12 +385,14 @@ pub(super) async fn list(
     page: &Page,
 ) -> sqlx::Result<(i64, Vec<Group>)> {
     let name = filter.map(|filter| fold(&filter.value));
-    let total = sqlx::query_scalar("SELECT count(*) FROM groups WHERE ?1 IS NULL OR name_key = ?1")
-        .bind(&name)
-        .fetch_one(&mut *db)
-        .await?;
+    let total = sqlx::query_scalar(
+        "SELECT count(*) FROM groups WHERE synced AND (?1 IS NULL OR name_key = ?1)",
+    )
+    .bind(&name)
+    .fetch_one(&mut *db)
+    .await?;
     let rows = sqlx::query(select!(
-        "WHERE ?1 IS NULL OR g.name_key = ?1 ORDER BY g.seq LIMIT ?2 OFFSET ?3"
+        "WHERE g.synced AND (?1 IS NULL OR g.name_key = ?1) ORDER BY g.seq LIMIT ?2 OFFSET ?3"
     ))
     .bind(&name)
     .bind(page.count)

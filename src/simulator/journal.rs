@@ -5,8 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
-/// How many requests are remembered.
+/// How many requests are remembered, at most.
 const KEPT: usize = 100_000;
+
+/// How many bytes of their texts are remembered, at most; older requests are forgotten earlier then.
+const BYTES: usize = 128 << 20;
+
+/// How much of one body is remembered. A longer one is cut there, and so is shown as a text, not as JSON.
+const BODY: usize = 1 << 20;
 
 /// One request as it came in.
 pub(super) struct Entry {
@@ -17,6 +23,18 @@ pub(super) struct Entry {
     /// Of a write.
     pub(super) body: Option<String>,
     pub(super) fault: Option<&'static str>,
+}
+
+impl Entry {
+    /// The bytes of its texts.
+    fn size(&self) -> usize {
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.method.len()
+            + self.path.len()
+            + self.request_id.len()
+            + optional(&self.query)
+            + optional(&self.body)
+    }
 }
 
 struct Line {
@@ -33,6 +51,7 @@ pub(super) struct Journal(Mutex<Lines>);
 #[derive(Default)]
 struct Lines {
     last: u64,
+    bytes: usize,
     lines: VecDeque<Line>,
 }
 
@@ -42,12 +61,20 @@ impl Journal {
     }
 
     /// Notes a request at its arrival and answers its number.
-    pub(super) fn note(&self, entry: Entry) -> u64 {
+    pub(super) fn note(&self, mut entry: Entry) -> u64 {
+        if let Some(body) = entry.body.as_mut().filter(|body| body.len() > BODY) {
+            body.truncate(body.floor_char_boundary(BODY));
+            body.shrink_to_fit();
+        }
         let mut lines = self.lines();
         lines.last += 1;
         let seq = lines.last;
-        if lines.lines.len() == KEPT {
-            lines.lines.pop_front();
+        lines.bytes += entry.size();
+        while lines.lines.len() >= KEPT || lines.bytes > BYTES {
+            let Some(oldest) = lines.lines.pop_front() else {
+                break;
+            };
+            lines.bytes -= oldest.entry.size();
         }
         lines.lines.push_back(Line {
             seq,
@@ -81,7 +108,9 @@ impl Journal {
     }
 
     pub(super) fn clear(&self) {
-        self.lines().lines.clear();
+        let mut lines = self.lines();
+        lines.lines.clear();
+        lines.bytes = 0;
     }
 }
 

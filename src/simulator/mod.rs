@@ -4,28 +4,38 @@
 //! It is written from the API's contract alone and shares no type with the client in `org/`: an error in our client
 //! must not be able to hide in our server. Nothing from the rest of the crate may be imported here.
 //!
-//! Map: [`folder`] lock and keys; [`store`] database and clock; [`accounts`], [`users`], [`groups`] the model and its
-//! rules; [`schema`], [`patch`], [`query`] what SCIM says about attributes, changes and lists; [`scim`],
-//! [`management`], [`organization`], [`control`] the routes; [`gate`] what every request passes; [`faults`],
-//! [`journal`], [`line`] the means of a rehearsal; [`answers`] the shapes of errors.
+//! Map: [`folder`] lock and keys; [`store`] database and clock, [`tables`] its format; [`accounts`], [`users`],
+//! [`enrolment`], [`groups`], [`people`], [`org_groups`] the model and its rules; [`schema`], [`patch`], [`query`] what SCIM says about
+//! attributes, changes and lists; [`scim`], [`management`], [`organization`], [`directory`], [`control`], [`load`] the
+//! routes; [`gate`] what every request passes; [`limits`], [`faults`], [`spoil`], [`past`], [`journal`], [`line`] the
+//! means of a rehearsal; [`answers`] the shapes of errors.
 
 mod accounts;
 mod addresses;
 mod answers;
 mod control;
+mod directory;
+mod enrolment;
 mod faults;
 mod folder;
 mod gate;
 mod groups;
 mod journal;
+mod limits;
 mod line;
+mod load;
 mod management;
+mod org_groups;
 mod organization;
+mod past;
 mod patch;
+mod people;
 mod query;
 mod schema;
 mod scim;
+mod spoil;
 mod store;
+mod tables;
 mod users;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -41,6 +51,8 @@ use addresses::Domains;
 use faults::Faults;
 use folder::Folder;
 use journal::Journal;
+use limits::Limits;
+pub use limits::RateLimit;
 use line::{Line, Lines};
 use store::Store;
 
@@ -131,6 +143,7 @@ struct Shared {
     url: String,
     store: Store,
     faults: Faults,
+    limits: Limits,
     journal: Journal,
 }
 
@@ -174,6 +187,7 @@ pub async fn start(options: Options) -> Result<Simulator, SimulatorError> {
         url: format!("http://{}", reachable(address)),
         store,
         faults: Faults::default(),
+        limits: Limits::default(),
         journal: Journal::default(),
     });
     let service = gate::router(Arc::clone(&shared)).into_make_service_with_connect_info::<Line>();
@@ -249,6 +263,11 @@ impl Simulator {
     #[must_use]
     pub fn domains(&self) -> Vec<String> {
         self.shared.domains.names().map(str::to_owned).collect()
+    }
+
+    /// Limits the requests of one API, till the end of the process or another limit of it.
+    pub fn limit(&self, limit: RateLimit) {
+        self.shared.limits.limit(limit);
     }
 
     /// Finishes the requests under way (for a few seconds), writes the database out and releases the folder.

@@ -58,7 +58,7 @@ fn single_page(params: &Params, url: &str, data: Vec<Value>) -> Answer {
     ))
 }
 
-fn unknown_cursor() -> ListedError {
+pub(super) fn unknown_cursor() -> ListedError {
     ListedError(
         StatusCode::BAD_REQUEST,
         "The cursor is not valid.".to_owned(),
@@ -79,7 +79,9 @@ async fn organization_itself(State(app): State<App>, Base(base): Base) -> Json<V
 
 async fn users(State(app): State<App>, Base(base): Base, params: Params) -> Answer {
     let cursor = params.get("cursor");
-    let after = cursor.map_or(Some(0), after).ok_or_else(unknown_cursor)?;
+    let after = cursor
+        .map_or(Some(0), Cursor::read)
+        .ok_or_else(unknown_cursor)?;
     let mut tx = app.store.readers().begin().await?;
     let total = accounts::count(&mut *tx).await?;
     // One more than a page tells whether there is a next one.
@@ -91,7 +93,7 @@ async fn users(State(app): State<App>, Base(base): Base, params: Params) -> Answ
     let at = |cursor: &str| format!("{url}?cursor={cursor}");
     let mut links = json!({"self": cursor.map_or_else(|| url.clone(), at)});
     if let Some((place, _)) = accounts.last().filter(|_| more) {
-        links["next"] = at(&URL_SAFE_NO_PAD.encode(format!("after:{}", place))).into();
+        links["next"] = at(&Cursor::write(*place)).into();
     }
     let data: Vec<Value> = accounts
         .iter()
@@ -102,10 +104,18 @@ async fn users(State(app): State<App>, Base(base): Base, params: Params) -> Answ
     ))
 }
 
-/// The number of the last account seen, from a cursor. It is encoded so that no client is tempted to make one.
-fn after(cursor: &str) -> Option<i64> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    text.strip_prefix("after:")?.parse().ok()
+/// The place of the last item seen. It is encoded so that no client is tempted to make one.
+pub(super) struct Cursor;
+
+impl Cursor {
+    pub(super) fn write(place: i64) -> String {
+        URL_SAFE_NO_PAD.encode(format!("after:{place}"))
+    }
+
+    pub(super) fn read(cursor: &str) -> Option<i64> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        text.strip_prefix("after:")?.parse().ok()
+    }
 }
 
 fn domain(domain: &Domain, url: &str) -> Value {

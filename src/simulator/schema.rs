@@ -152,10 +152,11 @@ impl Schema {
     }
 }
 
-/// The published schemas.
-pub(super) const PUBLISHED: [&Schema; 3] = [&USER, &GROUP, &ENTERPRISE];
+/// The published schemas. The documents name three; the fourth is that of an extension which every User carries, and
+/// a client that goes by the published schemas could not read a User without it.
+pub(super) const PUBLISHED: [&Schema; 4] = [&USER, &GROUP, &ENTERPRISE, &EXTERNAL];
 
-/// The extension that carries the account's id in answers; read-only and not published.
+/// The extension that carries the account's id in answers.
 pub(super) const ATLASSIAN: &str = "urn:scim:schemas:extension:atlassian-external:1.0";
 
 /// The body of a PATCH.
@@ -253,6 +254,14 @@ pub(super) static ENTERPRISE: Schema = Schema {
     ],
 };
 
+/// Atlassian's extension of User (contract sections 5 and 7, samples).
+pub(super) static EXTERNAL: Schema = Schema {
+    urn: ATLASSIAN,
+    name: "AtlassianExternal",
+    about: "The Atlassian account behind the user",
+    attributes: &[Attribute::text("atlassianAccountId", "The account's id.").read_only()],
+};
+
 /// The core Group schema. A group cannot be renamed (contract section 6).
 pub(super) static GROUP: Schema = Schema {
     urn: "urn:ietf:params:scim:schemas:core:2.0:Group",
@@ -273,7 +282,7 @@ pub(super) static GROUP: Schema = Schema {
                 Attribute::text("type", "The kind of member.")
                     .one_of(&["User"])
                     .immutable(),
-                Attribute::text("display", "The user's name.").immutable(),
+                Attribute::text("display", "The user's name.").read_only(),
             ]),
             "The members of the group.",
         )

@@ -9,13 +9,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use super::answers::{ScimBody, ScimError, scim};
 use super::gate::Base;
 use super::query::{Filter, Page, Params, Projection};
-use super::schema::{self, ATLASSIAN, ENTERPRISE, GROUP, Schema, USER};
+use super::schema::{self, ATLASSIAN, ENTERPRISE, EXTERNAL, GROUP, Schema, USER};
 use super::users::Person;
-use super::{App, groups, patch, users};
+use super::{App, enrolment, groups, patch, users};
 
 type Answer = Result<Response, ScimError>;
 
@@ -80,7 +81,8 @@ async fn list_users(State(app): State<App>, Directory(url): Directory, params: P
     let (projection, page) = (projection(&params)?, Page::of(&params)?);
     let filter = Filter::of(&params, USER.urn, &["userName", "externalId"])?;
     // One transaction, so that the total and the page are of the same moment.
-    let mut tx = app.store.readers().begin().await?;
+    let mut view = app.store.view().await?;
+    let mut tx = view.db().begin().await?;
     let (total, users) = users::list(&mut tx, filter.as_ref(), &page).await?;
     let users = users
         .iter()
@@ -98,7 +100,7 @@ async fn create_user(
     let projection = projection(&params)?;
     schema::declared(&body, USER.urn)?;
     let person = Person::accept(&body, &app.domains)?;
-    let user = users::create(&app.store, person, app.store.now())
+    let user = enrolment::create(&app.store, person, app.store.now(), app.limits.directory())
         .await?
         .shown(&url);
     Ok(created(&user, &projection.apply(user.clone())))
@@ -111,7 +113,7 @@ async fn read_user(
     params: Params,
 ) -> Answer {
     let projection = projection(&params)?;
-    let user = users::find(app.store.readers(), &id).await?;
+    let user = users::find(app.store.view().await?.db(), &id).await?;
     Ok(scim(StatusCode::OK, &projection.apply(user.shown(&url))))
 }
 
@@ -187,10 +189,10 @@ async fn create_group(
     schema::declared(&body, GROUP.urn)?;
     let wanted = groups::Wanted::accept(&body)?;
     let mut tx = app.store.write().await?;
-    let group = groups::create(&mut tx, wanted, app.store.now())
-        .await?
-        .shown(&url);
+    let group = groups::create(&mut tx, wanted, app.store.now()).await?;
+    app.limits.directory().members_fit(group.size())?;
     tx.commit().await?;
+    let group = group.shown(&url);
     Ok(created(&group, &group))
 }
 
@@ -217,6 +219,7 @@ async fn replace_group(
     group
         .replace(&mut tx, groups::Wanted::accept(&body)?, app.store.now())
         .await?;
+    app.limits.directory().members_fit(group.size())?;
     tx.commit().await?;
     Ok(scim(StatusCode::OK, &group.shown(&url)))
 }
@@ -232,6 +235,7 @@ async fn patch_group(
     group
         .patch(&mut tx, &patch::operations(&body)?, app.store.now())
         .await?;
+    app.limits.directory().members_fit(group.size())?;
     tx.commit().await?;
     Ok(scim(StatusCode::OK, &group.shown(&url)))
 }
@@ -277,7 +281,7 @@ async fn one_schema(Directory(url): Directory, Path(urn): Path<String>) -> Answe
 
 fn resource_type(schema: &Schema, directory: &str) -> Value {
     let extensions: &[&Schema] = if schema.urn == USER.urn {
-        &[&ENTERPRISE]
+        &[&ENTERPRISE, &EXTERNAL]
     } else {
         &[]
     };

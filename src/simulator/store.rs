@@ -10,59 +10,8 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::addresses::{Domain, Domains, domain_names};
-use super::{DEFAULT_DOMAINS, SimulatorError, accounts};
-
-/// The format of the database that this version writes (`PRAGMA user_version`).
-const FORMAT: i64 = 1;
-
-/// Rows have a `seq`: the order in which lists give them, which no later change moves. Folded copies (`*_key`) carry
-/// the uniqueness rules. A closed account has no `email_key`, so its address is free again. An insert into the view
-/// `enrolments` makes an account and its user resource at once, both or none.
-const TABLES: &str = "
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE domains (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE accounts (
-    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-    email TEXT NOT NULL, email_key TEXT UNIQUE,
-    name TEXT NOT NULL, nickname TEXT, zoneinfo TEXT, locale TEXT, extended_profile TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('active', 'inactive', 'closed')),
-    deactivated_at INTEGER, delete_requested_at INTEGER
-) STRICT;
-CREATE INDEX accounts_managed ON accounts (seq) WHERE status <> 'closed';
-CREATE INDEX accounts_pending ON accounts (delete_requested_at)
-    WHERE delete_requested_at IS NOT NULL AND status <> 'closed';
-CREATE TABLE users (
-    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-    account INTEGER NOT NULL UNIQUE REFERENCES accounts,
-    user_name_key TEXT NOT NULL UNIQUE, external_id TEXT, attributes TEXT NOT NULL,
-    deleted INTEGER NOT NULL, created INTEGER NOT NULL, modified INTEGER NOT NULL
-) STRICT;
-CREATE INDEX users_live ON users (seq) WHERE deleted = 0;
-CREATE INDEX users_external ON users (external_id) WHERE external_id IS NOT NULL;
-CREATE TABLE groups (
-    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL, name_key TEXT NOT NULL UNIQUE, external_id TEXT,
-    created INTEGER NOT NULL, modified INTEGER NOT NULL
-) STRICT;
-CREATE TABLE members (
-    seq INTEGER PRIMARY KEY,
-    group_seq INTEGER NOT NULL REFERENCES groups ON DELETE CASCADE,
-    user_seq INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,
-    UNIQUE (group_seq, user_seq)
-) STRICT;
-CREATE INDEX members_user ON members (user_seq);
-CREATE VIEW enrolments AS
-    SELECT a.id AS account_id, a.email, a.email_key, a.name, a.nickname, a.zoneinfo, a.locale, a.extended_profile,
-        a.status, a.deactivated_at, a.delete_requested_at,
-        u.id AS user_id, u.user_name_key, u.external_id, u.attributes, u.created
-    FROM users u JOIN accounts a ON a.seq = u.account;
-CREATE TRIGGER enrol INSTEAD OF INSERT ON enrolments BEGIN
-    INSERT INTO accounts VALUES (NULL, new.account_id, new.email, new.email_key, new.name, new.nickname, new.zoneinfo,
-        new.locale, new.extended_profile, new.status, new.deactivated_at, new.delete_requested_at);
-    INSERT INTO users VALUES (NULL, new.user_id, last_insert_rowid(), new.user_name_key, new.external_id,
-        new.attributes, 0, new.created, new.created);
-END;
-";
+use super::past::{Past, View};
+use super::{DEFAULT_DOMAINS, SimulatorError, accounts, tables};
 
 /// Who the simulated organization is: kept for the life of the folder.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +26,7 @@ pub(super) struct Store {
     /// A pool of one connection: its queue is the lock that puts writes one after the other.
     writer: SqlitePool,
     readers: SqlitePool,
+    past: Past,
     identity: Identity,
     /// How far the simulator's clock is ahead of the machine's, in milliseconds.
     ahead: AtomicI64,
@@ -117,16 +67,14 @@ impl Store {
             .fetch_one(&writer)
             .await
             .map_err(unusable)?;
-        if found > FORMAT {
+        if found > tables::NEWEST {
             return Err(SimulatorError::NewerDatabase {
                 path: path.to_owned(),
                 found,
-                known: FORMAT,
+                known: tables::NEWEST,
             });
         }
-        let identity = prepare(&writer, found == 0, domains)
-            .await
-            .map_err(unusable)?;
+        let identity = prepare(&writer, found, domains).await.map_err(unusable)?;
         let readers = pool(4)
             .connect_with(options.read_only(true))
             .await
@@ -137,6 +85,7 @@ impl Store {
         Ok(Self {
             writer,
             readers,
+            past: Past::default(),
             identity,
             ahead: AtomicI64::new(ahead),
             grace_ends: AtomicI64::new(0),
@@ -150,6 +99,15 @@ impl Store {
     /// Where to read outside of a write.
     pub(super) fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// Where the reads of SCIM users are done, which a fault can make stale.
+    pub(super) async fn view(&self) -> sqlx::Result<View> {
+        self.past.view(&self.readers).await
+    }
+
+    pub(super) fn past(&self) -> &Past {
+        &self.past
     }
 
     /// Where to write what is one statement, and so a transaction of its own.
@@ -212,6 +170,7 @@ impl Store {
 
     /// Closes all connections; the last one brings the log into the database file.
     pub(super) async fn close(&self) {
+        self.past.forget().await;
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -226,20 +185,17 @@ pub(super) fn rfc3339(milliseconds: i64) -> String {
 
 async fn prepare(
     writer: &SqlitePool,
-    new: bool,
+    found: i64,
     mut domains: Vec<String>,
 ) -> sqlx::Result<Identity> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
-    if new {
-        sqlx::raw_sql(TABLES).execute(&mut *tx).await?;
+    if found < tables::NEWEST {
+        tables::upgrade(&mut tx, found).await?;
+    }
+    if found == 0 {
         for name in ["organization", "directory"] {
             set_fact(&mut tx, name, &Uuid::new_v4().to_string()).await?;
         }
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-            "PRAGMA user_version = {FORMAT}"
-        )))
-        .execute(&mut *tx)
-        .await?;
         if domains.is_empty() {
             domains = DEFAULT_DOMAINS.map(str::to_owned).to_vec();
         }

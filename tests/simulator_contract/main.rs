@@ -3,7 +3,10 @@
 
 mod faults;
 mod lifecycle;
+mod limits;
+mod load;
 mod resources;
+mod spoiled;
 mod start;
 mod table;
 mod world;

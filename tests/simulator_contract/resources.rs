@@ -50,6 +50,27 @@ async fn paging_of_250_users() {
             .map(|url| url.strip_prefix(&world.simulator.url()).unwrap().to_owned());
     }
     assert_eq!((accounts.len(), pages), (250, 5));
+    // The users of the directory: `next` is a bare cursor (c3, [AX-241]).
+    let (mut next, mut seen, mut pages) = (Some(String::new()), Vec::new(), 0);
+    while let Some(cursor) = next {
+        let page = world
+            .get(&format!("D/users?limit=100{cursor}&status=active"))
+            .await;
+        let items = page["data"].as_array().unwrap();
+        seen.extend(items.iter().map(|item| {
+            let account = item["accountId"].as_str().unwrap();
+            account.to_owned()
+        }));
+        pages += 1;
+        next = page["links"]["next"]
+            .as_str()
+            .map(|cursor| format!("&cursor={cursor}"));
+    }
+    assert_eq!((seen.len(), pages), (250, 3));
+    assert_eq!(
+        accounts,
+        seen.into_iter().collect::<std::collections::HashSet<_>>()
+    );
     let directories = world
         .get(&format!(
             "/admin/v2/orgs/{}/directories",

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::world::*;
 
 /// One row: method, path, body, the status expected, and JSON pointers into the answer with what they must hold.
-/// In paths and bodies `{u}` is a SCIM user, `{a}` its account, `{g}` a group, `{f}` an account outside of SCIM.
+/// In paths and bodies `{u}` is a SCIM user, `{a}` its account, `{g}` and `{s}` groups, `{f}` an account outside
+/// of SCIM, `{o}` a group outside of it.
 type Row = (
     &'static str,
     &'static str,
@@ -125,9 +126,9 @@ fn rows() -> Vec<Row> {
         ("POST", "S/Groups", group("", json!([])), 400, scim_error("invalidValue")),
         ("POST", "S/Groups", group("others", json!([])), 201, vec![("/members", json!([]))]),
         // c6: no rename; c7: PUT with unknown users is 400
-        ("PUT", "S/Groups/{g}", group("crew", json!([])), 400, scim_error("mutability")),
+        ("PUT", "S/Groups/{g}", group("others", json!([])), 400, scim_error("mutability")),
         ("PUT", "S/Groups/{g}", group("staff", json!([{"value": "nobody"}])), 400, scim_error("invalidValue")),
-        ("PATCH", "S/Groups/{g}", replace("displayName", json!("crew")), 400, scim_error("mutability")),
+        ("PATCH", "S/Groups/{g}", replace("displayName", json!("other")), 400, scim_error("mutability")),
         ("PATCH", "S/Groups/{g}", patch(json!({"op": "remove", "path": "members[value eq \"{u}\"]"})), 200,
             vec![("/members", json!([]))]),
         ("PATCH", "S/Groups/{g}", patch(json!({"op": "Add", "path": "members", "value": [{"value": "{u}"}, {"value": "{u}"}]})), 200,
@@ -143,12 +144,16 @@ fn rows() -> Vec<Row> {
             vec![("/patch/supported", json!(true)), ("/bulk/supported", json!(false)),
                 ("/filter/maxResults", json!(10_000)), ("/sort/supported", json!(false)),
                 ("/etag/supported", json!(false)), ("/changePassword/supported", json!(false))]),
-        ("GET", "S/Schemas", none(), 200, vec![("/totalResults", json!(3)), ("/Resources/0/id", json!(USER))]),
+        ("GET", "S/Schemas", none(), 200, vec![("/totalResults", json!(4)), ("/Resources/0/id", json!(USER))]),
         ("GET", "S/Schemas/urn:ietf:params:scim:schemas:extension:enterprise:2.0:User", none(), 200,
             vec![("/attributes/0/name", json!("organization")), ("/attributes/1/name", json!("department")),
                 ("/attributes/2", none())]),
+        // c5, c7 "samples": the extension of every User; that it is published is a choice
+        ("GET", "S/Schemas/urn:scim:schemas:extension:atlassian-external:1.0", none(), 200,
+            vec![("/attributes/0/name", json!("atlassianAccountId")), ("/attributes/0/mutability", json!("readOnly"))]),
         ("GET", "S/Schemas/urn:x", none(), 404, vec![("/status", json!("404"))]),
-        ("GET", "S/ResourceTypes/User", none(), 200, vec![("/endpoint", json!("/Users")), ("/schema", json!(USER))]),
+        ("GET", "S/ResourceTypes/User", none(), 200, vec![("/endpoint", json!("/Users")), ("/schema", json!(USER)),
+                ("/schemaExtensions/0/schema", json!(ENTERPRISE)), ("/schemaExtensions/1/schema", json!(ATLASSIAN))]),
         ("GET", "S/ResourceTypes", none(), 200, vec![("/totalResults", json!(2))]),
         ("POST", "S/Schemas", json!({}), 405, vec![("/status", json!("405"))]),
         ("GET", "S/Nothing", none(), 404, vec![("/status", json!("404"))]),
@@ -215,6 +220,124 @@ fn rows() -> Vec<Row> {
         ("GET", "O/domains/nothing", none(), 404, vec![("/errors/0/status", json!("404"))]),
         ("GET", "/admin/v1/orgs/other/users", none(), 404, vec![("/errors/0/status", json!("404"))]),
         ("GET", "/elsewhere", none(), 404, vec![]),
+        // c3, c7: users of the directory; the names of fields are jira.js's (c3 [JJS])
+        ("GET", "D/users", none(), 200,
+            vec![("/data/0/accountId", json!("{a}")), ("/data/0/managementSource", json!("synced")),
+                ("/data/0/claimStatus", json!("managed")), ("/data/0/jobTitle", json!("Boss")),
+                ("/data/1/accountId", json!("{f}")), ("/data/1/managementSource", json!("invited")),
+                ("/data/1/accountStatus", json!("active")), ("/data/1/membershipStatus", json!("active")),
+                ("/links/next", none())]),
+        // c3: `-` is all directories
+        ("GET", "V/directories/-/users?limit=1", none(), 200, vec![("/data/0/accountId", json!("{a}")), ("/data/1", none())]),
+        ("GET", "V/directories/other/users", none(), 404, vec![("/errors/0/status", json!("404"))]),
+        ("GET", "D/users?accountIds={f},{a}&searchTerm=FREE", none(), 200,
+            vec![("/data/0/accountId", json!("{f}")), ("/data/1", none())]),
+        ("GET", "D/users?accountStatus=inactive", none(), 200, vec![("/data", json!([]))]),
+        ("GET", "D/users?emailDomains=example.org&status=active", none(), 200,
+            vec![("/data/0/email", json!("free2@example.org")), ("/data/1", none())]),
+        ("GET", "D/users?groupIds={s}", none(), 200, vec![("/data/0/accountId", json!("{a}")), ("/data/1", none())]),
+        ("GET", "D/users?claimStatus=unmanaged", none(), 200, vec![("/data", json!([]))]),
+        ("GET", "D/users?directoryIds=other", none(), 200, vec![("/data", json!([]))]),
+        ("GET", "D/users?cursor=nonsense", none(), 400, vec![("/errors/0/status", json!("400"))]),
+        ("GET", "D/users?limit=0", none(), 400, vec![]),
+        ("GET", "D/users?limit=101", none(), 400, vec![]),
+        // not modelled, so not answered as if it were
+        ("GET", "D/users?mfaEnabled=true", none(), 400, vec![]),
+        ("GET", "D/users/{f}", none(), 200, vec![("/data/name", json!("Free")), ("/data/status", json!("active"))]),
+        ("GET", "D/users/557058:nobody", none(), 404, vec![]),
+        ("GET", "D/users/count", none(), 200, vec![("", json!({"count": 3}))]),
+        ("GET", "V/directories/-/users/count?accountIds={f}", none(), 200, vec![("/count", json!(1))]),
+        // c3, c7: groups; one namespace with SCIM's (c7 "POST group 409 on same name in the organization")
+        ("POST", "D/groups", json!({"name": "guild", "description": "A guild"}), 201, vec![("", none())]),
+        ("POST", "D/groups", json!({"name": "GUILD"}), 409, vec![("/errors/0/code", json!("CONFLICT"))]),
+        ("POST", "D/groups", json!({"name": "Synced"}), 409, vec![]),
+        ("POST", "S/Groups", group("Guild", json!([])), 409, scim_error("uniqueness")),
+        ("POST", "D/groups", json!({"description": "x"}), 400, vec![]),
+        ("POST", "D/groups", json!({"name": " "}), 400, vec![]),
+        ("GET", "D/groups?searchTerm=GUI", none(), 200,
+            vec![("/data/0/name", json!("guild")), ("/data/0/description", json!("A guild")), ("/data/1", none())]),
+        ("GET", "D/groups?groupIds={o},{s}", none(), 200,
+            vec![("/data/0/name", json!("synced")), ("/data/0/externalSynced", json!(true)),
+                ("/data/0/counts/users", json!(1)), ("/data/1/externalSynced", json!(false)), ("/data/2", none())]),
+        ("GET", "V/directories/-/groups/{o}", none(), 200,
+            vec![("/data/name", json!("crew")), ("/data/managementAccess/modifiable", json!(true))]),
+        ("GET", "S/Groups/{o}", none(), 404, vec![]),
+        ("GET", "S/Groups?filter=displayName%20eq%20%22crew%22", none(), 200, vec![("/totalResults", json!(0))]),
+        // c3, c7: memberships; c6: not of groups that an identity provider owns
+        ("POST", "D/groups/{o}/memberships", json!({"accountId": "{f}"}), 204, vec![]),
+        ("POST", "D/groups/{o}/memberships", json!({"accountId": "{f}"}), 409, vec![]),
+        ("POST", "D/groups/{o}/memberships", json!({"accountId": "{a}"}), 204, vec![]),
+        ("POST", "D/groups/{o}/memberships", json!({"accountId": "557058:nobody"}), 404, vec![]),
+        ("POST", "D/groups/{o}/memberships", json!({}), 400, vec![]),
+        ("POST", "D/groups/nothing/memberships", json!({"accountId": "{f}"}), 404, vec![]),
+        ("POST", "D/groups/{s}/memberships", json!({"accountId": "{f}"}), 403, vec![("/errors/0/status", json!("403"))]),
+        ("DELETE", "D/groups/{s}/memberships/{a}", none(), 403, vec![]),
+        ("DELETE", "D/groups/{s}", none(), 403, vec![]),
+        ("GET", "D/groups?accountIds={f}", none(), 200, vec![("/data/0/counts/users", json!(2)), ("/data/1", none())]),
+        ("DELETE", "D/groups/{o}/memberships/{a}", none(), 204, vec![]),
+        ("DELETE", "D/groups/{o}/memberships/{a}", none(), 404, vec![]),
+        // c3: suspended, the account is active and the groups stay; an account of SCIM is not for this API
+        ("POST", "D/users/{f}/suspend", none(), 204, vec![]),
+        ("GET", "D/users/{f}", none(), 200,
+            vec![("/data/status", json!("suspended")), ("/data/membershipStatus", json!("suspended")),
+                ("/data/accountStatus", json!("active"))]),
+        ("GET", "D/users?membershipStatus=suspended", none(), 200, vec![("/data/0/accountId", json!("{f}")), ("/data/1", none())]),
+        ("POST", "D/users/{f}/restore", none(), 204, vec![]),
+        ("GET", "D/users?groupIds={o}&status=active", none(), 200, vec![("/data/0/accountId", json!("{f}"))]),
+        ("POST", "D/users/{a}/suspend", none(), 403, vec![]),
+        ("DELETE", "D/users/{a}", none(), 403, vec![]),
+        ("POST", "D/users/557058:nobody/restore", none(), 404, vec![]),
+        ("POST", "V/directories/-/users/{f}/suspend", none(), 404, vec![]),
+        // c3: removed from the directory and its groups, and still a managed account ("stay visible")
+        ("DELETE", "D/users/{f}", none(), 204, vec![]),
+        ("DELETE", "D/users/{f}", none(), 404, vec![]),
+        ("GET", "D/users/{f}", none(), 404, vec![]),
+        ("GET", "D/groups/{o}", none(), 200, vec![("/data/counts/users", json!(0))]),
+        ("POST", "D/groups/{o}/memberships", json!({"accountId": "{f}"}), 400, vec![]),
+        ("GET", "O/users", none(), 200, vec![("/meta/total", json!(3)), ("/data/1/account_status", json!("active"))]),
+        ("GET", "D/users?claimStatus=managed&accountIds={f}", none(), 200,
+            vec![("/data/0/membershipStatus", json!("no_membership")), ("/data/0/status", json!("not_invited"))]),
+        // c3, c7: invited back; new ones on verified domains; 206 when some could not be
+        ("POST", "V/users/invite", json!({"emails": ["FREE2@example.org"], "additionalGroups": ["{o}"]}), 200,
+            vec![("/data/0/accountId", json!("{f}"))]),
+        ("GET", "D/users/{f}", none(), 200, vec![("/data/status", json!("active"))]),
+        ("GET", "D/groups/{o}", none(), 200, vec![("/data/counts/users", json!(1))]),
+        ("POST", "V/users/invite", json!({"emails": ["guest@example.com", "x@foreign.test"]}), 206,
+            vec![("/data/0/error", none()), ("/data/1/accountId", none())]),
+        ("GET", "O/users", none(), 200, vec![("/meta/total", json!(4)), ("/data/3/email", json!("guest@example.com")),
+            ("/data/3/account_status", json!("active"))]),
+        ("POST", "V/users/invite", json!({"emails": ["x@foreign.test", "no address"]}), 400, vec![]),
+        ("POST", "V/users/invite", json!({"emails": []}), 400, vec![]),
+        ("POST", "V/users/invite", json!({"emails": "a@example.com"}), 400, vec![]),
+        ("POST", "V/users/invite", json!({"emails": ["y@example.com"], "additionalGroups": ["nothing"]}), 404, vec![]),
+        ("DELETE", "D/groups/{o}", none(), 204, vec![]),
+        ("DELETE", "D/groups/{o}", none(), 404, vec![]),
+        // c3 [GOA]
+        ("GET", "O/directory/users/{f}/last-active-dates", none(), 200, vec![("/data/product_access", json!([]))]),
+        ("GET", "O/directory/users/557058:nobody/last-active-dates", none(), 404, vec![]),
+        // c4, c7: an account that waits for its deletion is neither active nor to be invited
+        ("POST", "/users/{f}/manage/lifecycle/delete", none(), 200, vec![]),
+        ("GET", "D/users/{f}", none(), 200,
+            vec![("/data/status", json!("for_deletion")), ("/data/forDeletion", json!(true)),
+                ("/data/accountStatus", json!("inactive"))]),
+        ("POST", "V/users/invite", json!({"emails": ["free2@example.org"]}), 400, vec![]),
+        // c2, c7: limits
+        ("GET", "/_simulator/limits", none(), 200,
+            vec![("", json!({"scim": null, "users": null, "orgs": null, "directory": {"users": null, "members": 20_000}}))]),
+        ("PUT", "/_simulator/limits", json!({"scim": {"requests": 9, "seconds": 0}}), 400, vec![]),
+        ("PUT", "/_simulator/limits", json!({"jira": {"requests": 9, "seconds": 1}}), 400, vec![]),
+        ("PUT", "/_simulator/limits", json!({"directory": {"users": 2, "members": 1}}), 200, vec![]),
+        ("POST", "S/Users", user("third"), 400,
+            vec![("/scimType", json!("invalidValue")),
+                ("/detail", json!("The limit of 2 users of the directory is exceeded."))]),
+        ("GET", "S/Users", none(), 200, vec![("/totalResults", json!(2))]),
+        ("PUT", "/_simulator/limits", json!({"directory": {"members": 0}}), 200, vec![]),
+        ("PUT", "S/Groups/{s}", group("synced", json!([{"value": "{u}"}])), 400, scim_error("invalidValue")),
+        ("PATCH", "S/Groups/{s}", patch(json!({"op": "add", "path": "members", "value": [{"value": "{u}"}]})), 400,
+            scim_error("invalidValue")),
+        ("POST", "S/Groups", group("large", json!([{"value": "{u}"}])), 400, scim_error("invalidValue")),
+        ("PUT", "/_simulator/limits", json!({}), 200, vec![("/directory/members", json!(20_000))]),
+        ("POST", "S/Groups", group("large", json!([{"value": "{u}"}])), 201, vec![]),
     ]
 }
 
@@ -228,11 +351,21 @@ async fn contract_table() {
     let seeds = json!([{"email": "free@example.com", "name": "Free"}]);
     let free = world.ask("POST", "/_simulator/accounts", seeds, 201).await;
     let free = free[0]["account_id"].as_str().unwrap().to_owned();
+    let synced =
+        json!({"schemas": [GROUP], "displayName": "synced", "members": [{"value": id(&anna)}]});
+    let synced = id(&world.ask("POST", "S/Groups", synced, 201).await);
+    world
+        .ask("POST", "D/groups", json!({"name": "crew"}), 201)
+        .await;
+    let crew = id(&world.get("D/groups?searchTerm=crew").await["data"][0]);
     let fill = |text: &str| {
         let text = text
             .replace("{u}", &id(&anna))
             .replace("{a}", &account(&anna));
-        text.replace("{g}", &id(&group)).replace("{f}", &free)
+        text.replace("{g}", &id(&group))
+            .replace("{f}", &free)
+            .replace("{s}", &synced)
+            .replace("{o}", &crew)
     };
     for (method, path, body, expected, checks) in rows() {
         let body: Value = serde_json::from_str(&fill(&body.to_string())).unwrap();

@@ -13,7 +13,8 @@ pub(crate) const ATLASSIAN: &str = "urn:scim:schemas:extension:atlassian-externa
 pub(crate) const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 pub(crate) const DAY: i64 = 24 * 60 * 60;
 
-/// A simulator and a client of it. Paths begin with `S` for the SCIM directory, `O` for the organization.
+/// A simulator and a client of it. Paths begin with `S` for the SCIM directory, `O` for the
+/// organization, `V` for its second version, `D` for the directory in that.
 pub(crate) struct World {
     pub(crate) simulator: Simulator,
     pub(crate) client: Client,
@@ -59,6 +60,18 @@ impl World {
             ),
             "O" => (
                 format!("/admin/v1/orgs/{}", self.simulator.organization()),
+                self.simulator.admin_key(),
+            ),
+            "V" => (
+                format!("/admin/v2/orgs/{}", self.simulator.organization()),
+                self.simulator.admin_key(),
+            ),
+            "D" => (
+                format!(
+                    "/admin/v2/orgs/{}/directories/{}",
+                    self.simulator.organization(),
+                    self.simulator.directory()
+                ),
                 self.simulator.admin_key(),
             ),
             _ => ("/".to_owned(), self.simulator.admin_key()),
