@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that the end-to-end tests use (a real slapd, its clients, openssl, setpriv); does
+# Installs the Debian packages that the end-to-end tests use (a real slapd, its clients, openssl, setpriv, python3); does
 # nothing when they are there. No service is started or left enabled: the tests start their own slapd.
 set -eu
 missing=
@@ -7,6 +7,8 @@ for pair in slapd:slapd ldapmodify:ldap-utils openssl:openssl setpriv:util-linux
 do
   PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
+# The third-party SCIM software goes into a virtual environment.
+python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3 python3-venv"
 [ -n "$missing" ] || exit 0
 as_root=
 [ "$(id -u)" = 0 ] || as_root=sudo
