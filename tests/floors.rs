@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 9] = [
     &["apply", "demo"],
     &["report"],
     &["run"],
-    &["daemon"],
+    &["daemon", "rehearsal"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod plan;
 mod progress;
+mod rehearse;
 mod run;
 mod simulate;
 mod sync;
@@ -51,6 +52,9 @@ enum Verb {
     /// Check configuration, directory, API keys and database, and tell about each
     #[command(after_help = EXIT_CODES)]
     Check(check::Arguments),
+    /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
+    #[command(after_help = EXIT_CODES)]
+    Rehearse(rehearse::Arguments),
     /// Serve a simulator of the organization's admin API
     Simulate(simulate::Arguments),
     /// Show dirsyncd at work on a made-up company; needs no server, account or network
@@ -146,6 +150,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Sync(arguments) => Box::pin(sync::run(arguments)).await,
         Verb::Run(arguments) => Box::pin(run::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
+        Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,
     }

@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(exit(&finished))
 }
 
-fn exit(Finished { plan, applied, .. }: &Finished) -> Exit {
+pub(super) fn exit(Finished { plan, applied, .. }: &Finished) -> Exit {
     let broke_off = matches!(applied.ended_by, Some(EndedBy::Error(_)));
     if !applied.failed.is_empty() || broke_off {
         Exit::SomeFailed

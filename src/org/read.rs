@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::http::{Http, Reply};
-use super::scim::{self, Group, Page, User};
+use super::scim::{self, Group, Page, RawUser, User};
 use super::{ApiError, Cause};
 use crate::config::Organization;
 use crate::model::{AccountId, ExistingAccount, ExistingGroup, ExternalId, ScimId, Timestamp};
@@ -149,6 +149,14 @@ impl Reader {
     pub async fn all_accounts(&self) -> Result<Vec<ExistingAccount>, ApiError> {
         self.all::<User, _>("Users", |account: &ExistingAccount| &account.scim_id)
             .await
+    }
+
+    /// Reads all accounts of the provisioning directory as the API shows them, for a copy.
+    pub async fn export_users(&self) -> Result<Vec<Value>, ApiError> {
+        let users = self
+            .all::<RawUser, _>("Users", |user: &RawUser| &user.id)
+            .await?;
+        Ok(users.into_iter().map(|user| user.json).collect())
     }
 
     /// Reads all groups of the provisioning directory, page by page.

@@ -36,6 +36,23 @@ pub(super) struct Page<T> {
     pub(super) resources: Vec<T>,
 }
 
+/// A user with all that the API shows.
+#[derive(Deserialize)]
+#[serde(from = "Value")]
+pub(super) struct RawUser {
+    pub(super) id: ScimId,
+    pub(super) json: Value,
+}
+
+impl From<Value> for RawUser {
+    fn from(json: Value) -> Self {
+        RawUser {
+            id: ScimId::new(json["id"].as_str().unwrap_or_default()),
+            json,
+        }
+    }
+}
+
 /// A group as the API shows it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

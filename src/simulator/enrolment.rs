@@ -135,7 +135,13 @@ impl From<sqlx::Error> for EnrolError {
 fn newcomer(person: &Person, now: i64) -> Result<User, EnrolError> {
     let mut account = Account::new(person.email.clone(), Profile::default());
     person.shape(&mut account, now).map_err(EnrolError::Scim)?;
-    Ok(User::new(account, person.attributes.clone(), now))
+    let kept_account = person.kept.as_ref().and_then(|kept| kept.account.clone());
+    account.id = kept_account.unwrap_or(account.id);
+    let mut user = User::new(account, person.attributes.clone(), now);
+    if let Some(kept) = &person.kept {
+        user.id.clone_from(&kept.user);
+    }
+    Ok(user)
 }
 
 /// Makes an account and its resource in one statement (see the view `enrolments`): one trip to SQLite's thread

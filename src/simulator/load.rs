@@ -1,5 +1,5 @@
 //! `POST /_simulator/load`: SCIM users by the hundred thousand, one JSON object a line, as a `POST` of each would make
-//! them; all or none. The organization is closed to other writes while the body comes in.
+//! them, but that a line with ids, such as one copied from another organization, keeps them; all or none. The organization is closed to other writes while the body comes in.
 
 use axum::Json;
 use axum::body::Body;
@@ -11,7 +11,7 @@ use sqlx::SqliteConnection;
 
 use super::answers::{BODY_LIMIT, ListedError, ScimError};
 use super::schema::{self, USER};
-use super::users::Person;
+use super::users::{KeptIds, Person};
 use super::{App, Shared, enrolment};
 
 /// How many are made by one statement.
@@ -39,9 +39,10 @@ impl Loader<'_> {
                 ScimError::bad("invalidSyntax", error.to_string()),
             )
         })?;
-        let person = schema::declared(&body, USER.urn)
+        let mut person = schema::declared(&body, USER.urn)
             .and_then(|()| Person::accept(&body, &self.app.domains))
             .map_err(|error| at(self.lines, error))?;
+        person.kept = KeptIds::of(&body);
         self.batch.push((self.lines, person));
         if self.batch.len() < BATCH {
             return Ok(());

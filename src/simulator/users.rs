@@ -20,6 +20,31 @@ pub(super) struct Person {
     active: bool,
     pub(super) user_name: String,
     pub(super) email: String,
+    /// The ids that a copy of another organization's account keeps.
+    pub(super) kept: Option<KeptIds>,
+}
+
+/// The ids of an account that was made elsewhere.
+#[derive(Clone)]
+pub(super) struct KeptIds {
+    /// Of the SCIM resource.
+    pub(super) user: String,
+    /// Of the account.
+    pub(super) account: Option<String>,
+}
+
+impl KeptIds {
+    /// The ids that a resource, as another organization shows it, has.
+    pub(super) fn of(body: &Map<String, Value>) -> Option<Self> {
+        let user = body.get("id")?.as_str()?.to_owned();
+        let account = body
+            .get(ATLASSIAN)
+            .and_then(|extension| extension["atlassianAccountId"].as_str());
+        Some(Self {
+            user,
+            account: account.map(str::to_owned),
+        })
+    }
 }
 
 impl Person {
@@ -59,6 +84,7 @@ impl Person {
             user_name,
             email,
             attributes,
+            kept: None,
         })
     }
 

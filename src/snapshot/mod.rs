@@ -61,6 +61,23 @@ impl Snapshot {
         }
     }
 
+    /// Copies the database, as it is at one moment, to a file that is not there yet. Where there
+    /// is no database there is nothing to copy.
+    pub async fn copy(from: &Path, to: &Path) -> Result<(), SnapshotError> {
+        let mut snapshot = Self::open_for_reading(from).await?;
+        // To SQLite the copy is a write like any other.
+        sqlx::query("PRAGMA query_only = OFF")
+            .execute(&mut snapshot.connection)
+            .await
+            .at(from)?;
+        sqlx::query("VACUUM INTO ?")
+            .bind(to.display().to_string())
+            .execute(&mut snapshot.connection)
+            .await
+            .at(to)?;
+        snapshot.close().await
+    }
+
     /// Opens a database that is there; this connection changes nothing.
     async fn look_into(path: &Path) -> Result<Self, SnapshotError> {
         // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a

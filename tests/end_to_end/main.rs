@@ -13,4 +13,5 @@ mod deletion;
 mod guards;
 mod interruption;
 mod life;
+mod rehearsal;
 mod scale;
