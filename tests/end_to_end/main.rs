@@ -15,3 +15,4 @@ mod interruption;
 mod life;
 mod rehearsal;
 mod scale;
+mod sources;

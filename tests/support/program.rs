@@ -37,7 +37,7 @@ impl Dirsyncd {
     /// The program between this directory and this organization.
     pub fn between(slapd: &Slapd, transport: Transport, organization: &Organization) -> Self {
         let dirsyncd = Self::with_source(organization, String::new());
-        let password = dirsyncd.folder().join("ldap-password");
+        let password = dirsyncd.password_file();
         std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
         let source = format!(
             "preset = \"openldap\"\nurl = {url:?}\nca_file = {ca:?}\nbind_dn = \"cn=sync,ou=services,{BASE}\"\npassword = {password}\nbase = \"ou=people,{BASE}\"\n",
@@ -81,7 +81,16 @@ impl Dirsyncd {
 
     /// Replaces the LDIF file of [`Dirsyncd::from_ldif`].
     pub fn write_ldif(&self, ldif: &str) {
-        std::fs::write(self.folder().join("directory.ldif"), ldif).unwrap();
+        std::fs::write(self.ldif_file(), ldif).unwrap();
+    }
+
+    pub fn ldif_file(&self) -> PathBuf {
+        self.folder().join("directory.ldif")
+    }
+
+    /// The file with the LDAP password.
+    pub fn password_file(&self) -> PathBuf {
+        self.folder().join("ldap-password")
     }
 
     /// The folder with the configuration.
