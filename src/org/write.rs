@@ -1,5 +1,7 @@
 //! The writing half of the client.
 
+use std::time::Duration;
+
 use reqwest::Method;
 
 use super::http::Reply;
@@ -10,6 +12,16 @@ use crate::plan::{Approved, ApprovedPlan};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
 const CREATE_ATTEMPTS: u32 = 3;
+
+/// How long to wait before each look for an account that is known to be there: reads lag
+/// behind writes (contract section 6, "eventual consistency").
+const PATIENCE: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(250),
+    Duration::from_millis(750),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 
 /// How many members one PATCH names. The contract has no figure; a well-known peer of the
 /// target takes 100.
@@ -68,29 +80,42 @@ impl Writer {
     async fn create(&self, operation: &Operation) -> Result<Answer, ApiError> {
         let mut attempt = 1;
         loop {
-            let error = match self.post_user(operation).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let is_lost = error.may_have_taken_effect();
-            // A read may still show the time before the lost write; the second attempt then
-            // meets what the first one made.
-            let is_own_conflict = attempt > 1 && matches!(error.cause, Cause::Conflict(_));
-            if !is_lost && !is_own_conflict {
-                return Err(error);
-            }
-            match self.reader.by_external_id(&operation.key).await.as_deref() {
-                Ok([account]) => {
-                    return Ok(Answer {
-                        scim_id: account.scim_id.clone(),
-                        account_id: account.account_id.clone(),
-                        request_id: error.request_id,
-                    });
+            let (lost, waits) = match self.post_user(operation).await {
+                Err(error) if error.may_have_taken_effect() => (error, &PATIENCE[..1]),
+                // The first attempt did arrive, and reading showed the time before it.
+                Err(error) if attempt > 1 && matches!(error.cause, Cause::Conflict(_)) => {
+                    let cause = Cause::NoAnswer(format!("an earlier attempt arrived: {error}"));
+                    (ApiError { cause, ..error }, &PATIENCE[..])
                 }
-                Ok([]) if is_lost && attempt < CREATE_ATTEMPTS => attempt += 1,
-                Ok(_) | Err(_) => return Err(error),
+                result => return result,
+            };
+            match self.find_created(operation, waits).await {
+                Ok(Some(answer)) => return Ok(answer),
+                // Only what reading shows not to be there is sent again.
+                Ok(None) if waits.len() == 1 && attempt < CREATE_ATTEMPTS => attempt += 1,
+                Ok(None) | Err(_) => return Err(lost),
             }
         }
+    }
+
+    /// Looks for the account that a lost request made, after each of these waits.
+    async fn find_created(
+        &self,
+        operation: &Operation,
+        waits: &[Duration],
+    ) -> Result<Option<Answer>, ApiError> {
+        for wait in waits {
+            tokio::time::sleep(*wait).await;
+            let found = self.reader.by_external_id(&operation.key).await?;
+            if let [account] = found.as_slice() {
+                return Ok(Some(Answer {
+                    scim_id: account.scim_id.clone(),
+                    account_id: account.account_id.clone(),
+                    request_id: None,
+                }));
+            }
+        }
+        Ok(None)
     }
 
     async fn post_user(&self, operation: &Operation) -> Result<Answer, ApiError> {

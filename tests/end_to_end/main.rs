@@ -10,6 +10,7 @@ mod addresses;
 mod adoption;
 mod daemon;
 mod deletion;
+mod faults;
 mod guards;
 mod interruption;
 mod life;

@@ -279,6 +279,11 @@ impl Organization {
         ]));
     }
 
+    /// Sets the rate limits of the APIs.
+    pub fn limits(&self, limits: &Value) {
+        self.ok("PUT", "/_simulator/limits", None, Some(limits));
+    }
+
     /// All goes well again.
     pub fn heal(&self) {
         self.ok("DELETE", "/_simulator/faults", None, None);
