@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::apply::Control;
-use crate::config::{Organization, SecretRef};
+use crate::config::{Organization, Provisioning, SecretRef};
 use crate::model::Attribute;
 use crate::org::{ApiError, Reader};
 use crate::plan::Plan;
@@ -51,6 +51,11 @@ pub enum RehearsalError {
         "cannot make a temporary folder for the rehearsal: {0}; set TMPDIR to a folder with room"
     )]
     Folder(#[from] std::io::Error),
+    /// Only a provisioning directory can be copied with its ids.
+    #[error(
+        "a rehearsal needs provisioning = \"scim\": the managed accounts of the admin way cannot be copied with their ids; `dirsyncd plan` shows what a sync would do"
+    )]
+    AdminWay,
     /// The copy of the organization could not be loaded.
     #[error("the copy of the organization cannot be loaded into the simulator: {0}")]
     Load(String),
@@ -61,6 +66,9 @@ pub enum RehearsalError {
 
 /// Rehearses a sync. Nothing is written to the organization, nor to the database.
 pub async fn rehearse(setup: &Setup, control: &Control<'_>) -> Result<Rehearsal, RehearsalError> {
+    if setup.config.organization.provisioning == Provisioning::Admin {
+        return Err(RehearsalError::AdminWay);
+    }
     let reader = Reader::new(&setup.config.organization)?;
     let users = reader.export_users().await?;
     let domains = match &setup.config.organization.admin_key {
@@ -171,9 +179,11 @@ fn organization_of(
         url::Url::parse(&copy.url()).map_err(|error| RehearsalError::Load(error.to_string()))?;
     Ok(Organization {
         id: copy.organization().to_owned(),
-        directory: copy.directory().to_owned(),
         api: root,
-        scim_key: SecretRef::File(state.join("scim-key")),
+        provisioning: Provisioning::Scim {
+            directory: copy.directory().to_owned(),
+            key: SecretRef::File(state.join("scim-key")),
+        },
         admin_key: real
             .admin_key
             .as_ref()

@@ -13,7 +13,7 @@ use crate::directory::{self, DirectoryError};
 use crate::mapping::{Mapping, MappingError};
 use crate::model::{
     Attribute, Complete, DesiredAccount, ExistingAccount, ExternalId, Kind, Lifecycle,
-    ManagedAccount, RunId, SourceName, Timestamp, deletion_grace,
+    ManagedAccount, RunId, SourceName, Timestamp, deletion_grace, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{Comparison, Desired, Known, Plan, Pulls, Stop, plan};
@@ -67,10 +67,11 @@ pub struct Setup {
 impl Setup {
     /// Compiles the mappings of a configuration.
     pub fn new(config: Config) -> Result<Self, MappingError> {
+        let way = &config.organization.provisioning;
         let mappings = config
             .sources
             .iter()
-            .map(Mapping::compile)
+            .map(|source| Mapping::compile(source, way))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Setup { config, mappings })
     }
@@ -243,6 +244,7 @@ async fn make_plan(
     let mut known = Known {
         accounts: snapshot.accounts(&concerned).await?,
         existing: Vec::new(),
+        keeps_keys: reader.keeps_keys(),
         verified_domains,
         population: snapshot.population().await?,
         doubtful_deletions,
@@ -328,8 +330,14 @@ async fn existing_accounts(
     // that may have been the reason.
     let keys: Vec<&ExternalId> = newcomers.iter().map(|person| &person.key).collect();
     let has_failed = !snapshot.failed_creations(&keys).await?.is_empty();
-    if newcomers.len() > LOOK_UPS || is_first_run || has_failed {
-        accounts = reader.all_accounts().await?;
+    let is_listed = newcomers.len() > LOOK_UPS || is_first_run || has_failed;
+    if is_listed || (!reader.keeps_keys() && !newcomers.is_empty()) {
+        let addresses: HashSet<String> = desired
+            .different
+            .iter()
+            .filter_map(|person| person.profile.get(Attribute::Email).map(fold))
+            .collect();
+        accounts = reader.all_accounts(&addresses).await?;
     } else {
         let mut seen = HashSet::new();
         for person in newcomers {

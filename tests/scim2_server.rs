@@ -249,7 +249,7 @@ async fn groups_are_created_filled_emptied_and_deleted() {
     world.sync().await;
     let reader = Reader::new(&world.setup().config.organization).unwrap();
     let members: Vec<ScimId> = reader
-        .all_accounts()
+        .all_accounts(&Default::default())
         .await
         .unwrap()
         .into_iter()

@@ -65,7 +65,7 @@ pub async fn settle(
                     request_id: None,
                 })
             }
-            Some(account) if took_effect(&operation, &account) => Settled::Done(Answer {
+            Some(account) if took_effect(reader, &operation, &account) => Settled::Done(Answer {
                 scim_id: account.scim_id,
                 account_id: account.account_id,
                 request_id: None,
@@ -83,8 +83,8 @@ pub async fn settle(
 
 /// Whether the account is as the operation wanted it. The API may write an address in lower
 /// case.
-fn took_effect(operation: &Operation, account: &ExistingAccount) -> bool {
-    let is_ours = account.external_id.as_ref() == Some(&operation.key);
+fn took_effect(reader: &Reader, operation: &Operation, account: &ExistingAccount) -> bool {
+    let is_ours = !reader.keeps_keys() || account.external_id.as_ref() == Some(&operation.key);
     is_ours
         && account.active == operation.active.1
         && Attribute::ALL.into_iter().all(|attribute| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
-use crate::config::{Config, LogFormat, Source, SourceKind};
+use crate::config::{Config, LogFormat, MappingTarget, Provisioning, Source, SourceKind};
 use crate::directory;
 use crate::mapping::Mapping;
 use crate::model::Complete;
@@ -56,6 +56,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Err(error) => report.tell("API keys", Err::<String, _>(error)),
         Ok(reader) => {
             report.tell("provisioning API", provisioning(&reader).await);
+            if let Some(limits) = limits_of_the_way(config) {
+                print(&format!("note  provisioning: {limits}\n"));
+            }
             if config.organization.admin_key.is_some() {
                 report.tell("organization API", organization(&reader).await);
             }
@@ -161,6 +164,35 @@ async fn provisioning(reader: &Reader) -> Result<String, ApiError> {
         ", but it does not support PATCH"
     };
     Ok(format!("the key is accepted{patch}"))
+}
+
+/// What the way of provisioning cannot do of what is configured.
+fn limits_of_the_way(config: &Config) -> Option<String> {
+    let way = &config.organization.provisioning;
+    if *way != Provisioning::Admin {
+        return None;
+    }
+    let mut unsupported: Vec<&str> = config
+        .sources
+        .iter()
+        .flat_map(|source| source.mapping.keys())
+        .filter_map(|target| match target {
+            MappingTarget::Attribute(attribute) if !way.supports(*attribute) => {
+                Some(attribute.name())
+            }
+            _ => None,
+        })
+        .collect();
+    unsupported.sort_unstable();
+    unsupported.dedup();
+    Some(format!(
+        "the admin way finds accounts by their e-mail address only, cannot be rehearsed, cannot change accounts that a SCIM directory owns, and does not send {}",
+        if unsupported.is_empty() {
+            "groups".to_owned()
+        } else {
+            unsupported.join(", ")
+        }
+    ))
 }
 
 async fn organization(reader: &Reader) -> Result<String, ApiError> {

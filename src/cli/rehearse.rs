@@ -33,6 +33,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     progress.finish();
     let rehearsal = rehearsal.map_err(|error| match error {
         RehearsalError::Run(error) => Failure::from(error),
+        error @ RehearsalError::AdminWay => Failure::usage(error),
         error => Failure::failed(error),
     })?;
     let detail = Detail {

@@ -14,8 +14,8 @@ use toml::Spanned;
 use super::error::{Invalid, explain, nearest};
 use super::{
     Config, ConfigError, Departure, Guards, Ldap, Limit, Log, LogFormat, MappingTarget,
-    Organization, PlacedRule, Policy, Preset, Rule, Schedule, Search, SecretRef, Source,
-    SourceKind, WithoutMail,
+    Organization, PlacedRule, Policy, Preset, Provisioning, Rule, Schedule, Search, SecretRef,
+    Source, SourceKind, WithoutMail,
 };
 use crate::model::{Attribute, Dn, Filter, Scope, SourceName};
 
@@ -39,9 +39,11 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct OrganizationFile {
     id: Spanned<String>,
-    directory: Spanned<String>,
+    #[serde(default)]
+    provisioning: ProvisioningFile,
+    directory: Option<Spanned<String>>,
     api: Option<Spanned<String>>,
-    scim_key: Spanned<SecretFile>,
+    scim_key: Option<Spanned<SecretFile>>,
     admin_key: Option<Spanned<SecretFile>>,
     ca_file: Option<PathBuf>,
     timeout: Option<Spanned<String>>,
@@ -105,6 +107,14 @@ impl<'de> Visitor<'de> for SecretVisitor {
         }
         Ok(secret)
     }
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ProvisioningFile {
+    #[default]
+    Scim,
+    Admin,
 }
 
 /// The place of a secret; what else stands there is not shown.
@@ -288,6 +298,7 @@ impl Reader<'_> {
     fn organization(&self, file: OrganizationFile) -> Checked<Organization> {
         let OrganizationFile {
             id,
+            provisioning,
             directory,
             api,
             scim_key,
@@ -312,16 +323,47 @@ impl Reader<'_> {
             }
         };
         Ok(Organization {
+            provisioning: self.provisioning(&id, provisioning, directory, scim_key, &admin_key)?,
             id: self.identifier(id)?,
-            directory: self.identifier(directory)?,
             api,
-            scim_key: self.secret(scim_key)?,
             admin_key: admin_key.map(|key| self.secret(key)).transpose()?,
             ca_file: ca_file.map(|path| self.resolve(path)),
             timeout: self.timeout(timeout, Duration::from_secs(30))?,
             operation_timeout: self.timeout(operation_timeout, Duration::from_secs(300))?,
             requests_per_second,
         })
+    }
+
+    fn provisioning(
+        &self,
+        organization: &Spanned<String>,
+        way: ProvisioningFile,
+        directory: Option<Spanned<String>>,
+        key: Option<Spanned<SecretFile>>,
+        admin_key: &Option<Spanned<SecretFile>>,
+    ) -> Checked<Provisioning> {
+        match (way, directory, key) {
+            (ProvisioningFile::Scim, Some(directory), Some(key)) => Ok(Provisioning::Scim {
+                directory: self.identifier(directory)?,
+                key: self.secret(key)?,
+            }),
+            (ProvisioningFile::Scim, ..) => self.refuse(
+                organization.span(),
+                "[organization] needs `directory` and `scim_key`, or provisioning = \"admin\" and `admin_key`",
+            ),
+            (ProvisioningFile::Admin, None, None) if admin_key.is_some() => Ok(Provisioning::Admin),
+            (ProvisioningFile::Admin, None, None) => self.refuse(
+                organization.span(),
+                "provisioning = \"admin\" needs `admin_key` in [organization]",
+            ),
+            (ProvisioningFile::Admin, directory, key) => {
+                let stray = directory.map(|id| id.span()).or(key.map(|key| key.span()));
+                self.refuse(
+                    stray.unwrap_or_default(),
+                    "this key belongs to provisioning = \"scim\"",
+                )
+            }
+        }
     }
 
     /// An id that becomes a part of a URL's path.

@@ -48,13 +48,11 @@ pub struct Config {
 pub struct Organization {
     /// The organization's id.
     pub id: String,
-    /// The id of the provisioning (SCIM) directory.
-    pub directory: String,
     /// The root of the API, `https://api.atlassian.com` unless told otherwise.
     pub api: url::Url,
-    /// The key of the provisioning directory.
-    pub scim_key: SecretRef,
-    /// The organization's admin key; needed for deletions.
+    /// How accounts are made and changed.
+    pub provisioning: Provisioning,
+    /// The organization's admin key; needed for deletions, and for everything in the admin way.
     pub admin_key: Option<SecretRef>,
     /// A CA bundle in PEM to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
@@ -64,6 +62,42 @@ pub struct Organization {
     pub operation_timeout: std::time::Duration,
     /// The most requests a second to each of the APIs; as many as they let, when not set.
     pub requests_per_second: Option<std::num::NonZeroU32>,
+}
+
+/// How accounts are made and changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provisioning {
+    /// By SCIM 2.0 into a provisioning directory, which needs the subscription that has it.
+    Scim {
+        /// The id of the provisioning directory.
+        directory: String,
+        /// Its key.
+        key: SecretRef,
+    },
+    /// By invitation and user management, without that subscription. Accounts carry no key of
+    /// the person, so they are found again by their e-mail address only.
+    Admin,
+}
+
+impl Provisioning {
+    /// Whether this way can give the attribute a value (contract sections 4, 5 and 7).
+    pub fn supports(&self, attribute: crate::model::Attribute) -> bool {
+        use crate::model::Attribute;
+        match self {
+            Provisioning::Scim { .. } => true,
+            Provisioning::Admin => matches!(
+                attribute,
+                Attribute::Email
+                    | Attribute::DisplayName
+                    | Attribute::NickName
+                    | Attribute::Title
+                    | Attribute::PreferredLanguage
+                    | Attribute::Timezone
+                    | Attribute::Organization
+                    | Attribute::Department
+            ),
+        }
+    }
 }
 
 /// What happens to the accounts of people who leave or are disabled.

@@ -33,8 +33,11 @@ fn a_minimal_configuration_has_safe_defaults() {
         "https://api.atlassian.com/"
     );
     assert_eq!(
-        config.organization.scim_key,
-        SecretRef::File("/etc/dirsyncd/scim-key".into())
+        config.organization.provisioning,
+        Provisioning::Scim {
+            directory: "d-1".into(),
+            key: SecretRef::File("/etc/dirsyncd/scim-key".into()),
+        }
     );
     assert_eq!(config.policy, Policy::default());
     assert!(!config.deletes());
@@ -59,6 +62,7 @@ fn the_example_configuration_is_one_and_names_every_key() {
     let known = [
         "database",
         "id",
+        "provisioning",
         "directory",
         "api",
         "scim_key",
@@ -276,6 +280,32 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
         let start = format!("/etc/dirsyncd/config.toml:{place}");
         assert!(error.starts_with(&start), "expected {start}, got: {error}");
         assert!(error.contains(words), "expected {words:?}, got: {error}");
+    }
+}
+
+#[test]
+fn each_way_of_provisioning_has_its_own_keys() {
+    let with = |lines: &str| {
+        let organization = MINIMAL.find("[[source]]").unwrap();
+        parse(&format!(
+            "[organization]\nid = \"o\"\n{lines}\n{}",
+            &MINIMAL[organization..]
+        ))
+    };
+    let admin = with("provisioning = \"admin\"\nadmin_key = { env = \"K\" }").unwrap();
+    assert_eq!(admin.organization.provisioning, Provisioning::Admin);
+    for (lines, words) in [
+        ("", "needs `directory` and `scim_key`"),
+        ("directory = \"d\"", "needs `directory` and `scim_key`"),
+        ("provisioning = \"admin\"", "needs `admin_key`"),
+        (
+            "provisioning = \"admin\"\nadmin_key = { env = \"K\" }\ndirectory = \"d\"",
+            "belongs to provisioning = \"scim\"",
+        ),
+        ("provisioning = \"both\"", "unknown value `both`"),
+    ] {
+        let error = with(lines).unwrap_err();
+        assert!(error.contains(words), "{lines}: {error}");
     }
 }
 

@@ -8,7 +8,7 @@ mod key;
 
 use std::collections::BTreeSet;
 
-use crate::config::{MappingTarget, Rule, Source, WithoutMail};
+use crate::config::{MappingTarget, Provisioning, Rule, Source, WithoutMail};
 use crate::model::{Attribute, DesiredAccount, Entry, ExternalId, NotText, Profile, SourceName};
 
 use expression::Expression;
@@ -108,10 +108,13 @@ pub enum Problem {
 }
 
 impl Mapping {
-    /// Compiles the rules of a source.
-    pub fn compile(source: &Source) -> Result<Self, MappingError> {
+    /// Compiles the rules of a source, as far as the way of provisioning has a use for them.
+    pub fn compile(source: &Source, way: &Provisioning) -> Result<Self, MappingError> {
         let mut rules = Vec::new();
         for (target, placed) in &source.mapping {
+            if matches!(target, MappingTarget::Attribute(attribute) if !way.supports(*attribute)) {
+                continue;
+            }
             let compiled =
                 match &placed.rule {
                     Rule::FirstOf(names) => Compiled::FirstOf(names.clone()),

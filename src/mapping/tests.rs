@@ -13,7 +13,8 @@ fn mapping(source: &str, rules: &str) -> Mapping {
          [[source]]\nkind = \"ldif\"\nfile = \"f\"\nbase = \"dc=example\"\n{source}\n[source.mapping]\n{rules}\n"
     );
     let config = Config::parse(Path::new("config.toml"), &text).unwrap_or_else(|e| panic!("{e}"));
-    Mapping::compile(&config.sources[0]).unwrap_or_else(|e| panic!("{e}"))
+    Mapping::compile(&config.sources[0], &config.organization.provisioning)
+        .unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn refused(rules: &str) -> String {
@@ -22,7 +23,7 @@ fn refused(rules: &str) -> String {
          [[source]]\nkind = \"ldif\"\nfile = \"f\"\nbase = \"dc=example\"\npreset = \"openldap\"\n[source.mapping]\n{rules}\n"
     );
     let config = Config::parse(Path::new("config.toml"), &text).unwrap_or_else(|e| panic!("{e}"));
-    match Mapping::compile(&config.sources[0]) {
+    match Mapping::compile(&config.sources[0], &config.organization.provisioning) {
         Ok(_) => panic!("{rules} compiles"),
         Err(error) => config
             .invalid(error.span.clone(), error.to_string())

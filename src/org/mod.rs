@@ -4,6 +4,7 @@
 //! Floor 2. A [`Reader`] cannot write: it has no method for it. A [`Writer`] can only be had for
 //! an [`ApprovedPlan`](crate::plan::ApprovedPlan), and only `apply/` asks for one.
 
+mod admin;
 mod error;
 mod http;
 mod pace;

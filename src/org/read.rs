@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::http::{Http, Reply};
 use super::scim::{self, Group, Page, RawUser, User};
 use super::{ApiError, Cause};
-use crate::config::Organization;
+use crate::config::{Organization, Provisioning};
 use crate::model::{AccountId, ExistingAccount, ExistingGroup, ExternalId, ScimId, Timestamp};
 
 /// RFC 3986 section 2.3: what a path segment may hold as it is. Account ids have `:` and `|`,
@@ -33,11 +33,17 @@ pub(super) fn segment(text: &str) -> String {
 /// The reading client.
 #[derive(Clone)]
 pub struct Reader {
-    pub(super) scim: Arc<Http>,
-    pub(super) admin: Option<Arc<Http>>,
+    pub(super) way: Way,
+    admin: Option<Arc<Http>>,
     pub(super) operation_timeout: Duration,
-    organization: String,
-    directory: String,
+    pub(super) organization: String,
+}
+
+/// How accounts are made and changed.
+#[derive(Clone)]
+pub(super) enum Way {
+    Scim { http: Arc<Http>, directory: String },
+    Admin,
 }
 
 /// What the provisioning API says that it can do.
@@ -52,8 +58,15 @@ pub struct Capabilities {
 impl Reader {
     /// Sets the client up: reads the keys and the CA file; sends nothing.
     pub fn new(config: &Organization) -> Result<Self, ApiError> {
+        let way = match &config.provisioning {
+            Provisioning::Scim { directory, key } => Way::Scim {
+                http: Arc::new(Http::new(config, key)?),
+                directory: directory.clone(),
+            },
+            Provisioning::Admin => Way::Admin,
+        };
         Ok(Reader {
-            scim: Arc::new(Http::new(config, &config.scim_key)?),
+            way,
             admin: config
                 .admin_key
                 .as_ref()
@@ -61,13 +74,35 @@ impl Reader {
                 .transpose()?,
             operation_timeout: config.operation_timeout,
             organization: config.id.clone(),
-            directory: config.directory.clone(),
         })
     }
 
-    /// The path of a SCIM resource in the provisioning directory.
+    /// Whether accounts carry the person's key. Where they do not, there is no look-up either.
+    pub fn keeps_keys(&self) -> bool {
+        matches!(self.way, Way::Scim { .. })
+    }
+
+    /// The path of a SCIM resource in the provisioning directory. In the admin way there is
+    /// none, and [`scim`](Self::scim) refuses before it is used.
     pub(super) fn scim_path(&self, rest: &str) -> String {
-        format!("/scim/directory/{}/{rest}", segment(&self.directory))
+        match &self.way {
+            Way::Scim { directory, .. } => {
+                format!("/scim/directory/{}/{rest}", segment(directory))
+            }
+            Way::Admin => String::new(),
+        }
+    }
+
+    /// The client for the provisioning directory.
+    pub(super) fn scim(&self) -> Result<&Http, ApiError> {
+        match &self.way {
+            Way::Scim { http, .. } => Ok(http),
+            Way::Admin => Err(ApiError {
+                request: "SCIM".to_owned(),
+                request_id: None,
+                cause: Cause::Setup("provisioning = \"admin\" has no SCIM directory".to_owned()),
+            }),
+        }
     }
 
     /// The client for user management and the organization, which has a key of its own.
@@ -82,8 +117,11 @@ impl Reader {
     /// Reads the service provider's configuration (RFC 7643 section 5). It is the first request
     /// of a run: it shows that the API can be reached and takes the key.
     pub async fn capabilities(&self) -> Result<Capabilities, ApiError> {
+        if !self.keeps_keys() {
+            return self.admin_capabilities().await;
+        }
         let path = self.scim_path("ServiceProviderConfig");
-        let reply = self.scim.send(Method::GET, &path, &[], None).await?;
+        let reply = self.scim()?.send(Method::GET, &path, &[], None).await?;
         Ok(Capabilities {
             patch: reply.body["patch"]["supported"]
                 .as_bool()
@@ -118,7 +156,11 @@ impl Reader {
 
     /// Reads a list of the organizations API, page by page by its cursor (contract section 3).
     /// A cursor that comes twice is an error.
-    async fn each_item(&self, path: &str, mut each: impl FnMut(&Value)) -> Result<(), ApiError> {
+    pub(super) async fn each_item(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&Value),
+    ) -> Result<(), ApiError> {
         let mut cursor: Option<String> = None;
         let mut seen = HashSet::new();
         loop {
@@ -145,8 +187,16 @@ impl Reader {
         }
     }
 
-    /// Reads all accounts of the provisioning directory, page by page.
-    pub async fn all_accounts(&self) -> Result<Vec<ExistingAccount>, ApiError> {
+    /// Reads all accounts, page by page: those of the provisioning directory, or in the admin
+    /// way the managed accounts. Of these a list shows little, so those with one of `addresses`
+    /// (in lower case) are read in full.
+    pub async fn all_accounts(
+        &self,
+        addresses: &HashSet<String>,
+    ) -> Result<Vec<ExistingAccount>, ApiError> {
+        if !self.keeps_keys() {
+            return self.managed_accounts(addresses).await;
+        }
         self.all::<User, _>("Users", |account: &ExistingAccount| &account.scim_id)
             .await
     }
@@ -183,7 +233,7 @@ impl Reader {
             let start = (all.len() + 1).to_string();
             let count = PAGE.to_string();
             let query = [("startIndex", start.as_str()), ("count", count.as_str())];
-            let reply = self.scim.send(Method::GET, &path, &query, None).await?;
+            let reply = self.scim()?.send(Method::GET, &path, &query, None).await?;
             let page: Page<Json> = read(&path, reply)?;
             let fault = if page.total_results < total {
                 Some(format!(
@@ -222,6 +272,9 @@ impl Reader {
 
     /// The accounts with this external id: the API does not promise that there is only one.
     pub async fn by_external_id(&self, id: &ExternalId) -> Result<Vec<ExistingAccount>, ApiError> {
+        if !self.keeps_keys() {
+            return Ok(Vec::new());
+        }
         self.by_filter::<User, _>("Users", "externalId", id.as_str())
             .await
     }
@@ -249,7 +302,7 @@ impl Reader {
         let path = self.scim_path(kind);
         let filter = scim::equals(attribute, value);
         let query = [("filter", filter.as_str())];
-        let reply = self.scim.send(Method::GET, &path, &query, None).await?;
+        let reply = self.scim()?.send(Method::GET, &path, &query, None).await?;
         let page: Page<Json> = read(&path, reply)?;
         Ok(page.resources.into_iter().map(Into::into).collect())
     }
@@ -261,6 +314,9 @@ impl Reader {
 
     /// The account of this SCIM id; `None` when there is none (any more).
     pub async fn by_scim_id(&self, id: &ScimId) -> Result<Option<ExistingAccount>, ApiError> {
+        if !self.keeps_keys() {
+            return self.profile(&AccountId::new(id.as_str())).await;
+        }
         self.by_id::<User, _>("Users", id).await
     }
 
@@ -273,7 +329,7 @@ impl Reader {
         Json: DeserializeOwned + Into<Resource>,
     {
         let path = self.scim_path(&format!("{kind}/{}", segment(id.as_str())));
-        match self.scim.send(Method::GET, &path, &[], None).await {
+        match self.scim()?.send(Method::GET, &path, &[], None).await {
             Ok(reply) => Ok(Some(read::<Json>(&path, reply)?.into())),
             Err(ApiError {
                 cause: Cause::NotFound(_),
@@ -323,7 +379,7 @@ fn read<T: DeserializeOwned>(path: &str, reply: Reply) -> Result<T, ApiError> {
     serde_json::from_value::<T>(reply.body).map_err(|error| unintelligible(path, error.to_string()))
 }
 
-fn unintelligible(path: &str, why: String) -> ApiError {
+pub(super) fn unintelligible(path: &str, why: String) -> ApiError {
     ApiError {
         request: format!("GET {path}"),
         request_id: None,

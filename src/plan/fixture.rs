@@ -210,6 +210,7 @@ impl World {
                 .map(|account| (account.key.clone(), account.clone()))
                 .collect(),
             existing: self.existing.clone(),
+            keeps_keys: true,
             population: Population {
                 active: count(|lifecycle| lifecycle.is_active()),
                 all: count(|lifecycle| !matches!(lifecycle, Lifecycle::Deleted { .. })),

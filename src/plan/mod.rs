@@ -37,6 +37,8 @@ pub struct Known {
     /// Accounts of the provisioning directory that are not managed yet and that newcomers may
     /// already have.
     pub existing: Vec<ExistingAccount>,
+    /// Whether accounts carry the person's key, so that taking one over writes it.
+    pub keeps_keys: bool,
     /// How many accounts there are, for the guards.
     pub population: Population,
     /// The organization's verified domains, in lower case; `None` when they could not be read.

@@ -165,7 +165,7 @@ impl Draft<'_> {
             &account.profile
         };
         let mut changes = Vec::new();
-        if account.external_id.as_ref() != Some(&person.key) {
+        if self.known.keeps_keys && account.external_id.as_ref() != Some(&person.key) {
             changes.push(Change {
                 attribute: Change::EXTERNAL_ID.to_owned(),
                 old: account.external_id.as_ref().map(ToString::to_string),

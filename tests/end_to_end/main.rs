@@ -7,6 +7,7 @@
 mod support;
 
 mod addresses;
+mod admin_way;
 mod adoption;
 mod daemon;
 mod deletion;

@@ -178,6 +178,36 @@ impl Organization {
         self.ok(method, &path, Some(&self.scim_key), body)
     }
 
+    /// The `[organization]` table of the admin way.
+    pub fn admin_block(&self) -> String {
+        let kept = |line: &&str| !line.starts_with("directory") && !line.starts_with("scim_key");
+        let lines: Vec<&str> = self.block.lines().filter(kept).collect();
+        format!("{}\nprovisioning = \"admin\"\n", lines.join("\n"))
+    }
+
+    /// A managed account by its address, as user management shows it.
+    pub fn managed(&self, mail: &str) -> Option<Value> {
+        let table: toml::Table = self.block.parse().unwrap();
+        let id = table["organization"]["id"].as_str().unwrap().to_owned();
+        let mut path = format!("/admin/v1/orgs/{id}/users");
+        loop {
+            let page = self.ok("GET", &path, Some(&self.admin_key), None);
+            let found = page["data"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|account| account["email"] == mail);
+            if let Some(account) = found {
+                let id = account["account_id"].as_str().unwrap();
+                let path = format!("/users/{id}/manage/profile");
+                let profile = self.ok("GET", &path, Some(&self.admin_key), None);
+                return Some(profile["account"].clone());
+            }
+            let next = page["links"]["next"].as_str()?;
+            path = next.trim_start_matches(&self.url).to_owned();
+        }
+    }
+
     /// All accounts of the provisioning directory, sorted by user name.
     pub fn accounts(&self) -> Vec<Account> {
         let mut accounts = Vec::new();
