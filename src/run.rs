@@ -50,8 +50,15 @@ pub enum RunError {
     #[error(transparent)]
     Refused(#[from] Stop),
     /// The provisioning API lacks something that dirsyncd needs.
-    #[error("the provisioning API does not support PATCH, by which dirsyncd changes accounts")]
-    NoPatch,
+    #[error(
+        "the provisioning API does not support {0}, which dirsyncd needs to change and find accounts"
+    )]
+    Lacking(&'static str),
+    /// The provisioning API does not know attributes that are mapped.
+    #[error(
+        "the schemas of the provisioning API do not have {0}: map them to `false` in [source.mapping]"
+    )]
+    UnknownAttributes(String),
     /// The run was asked to stop before anything was sent.
     #[error("the run was asked to stop before anything was sent")]
     Stopped,
@@ -194,8 +201,21 @@ async fn learn(
     managed: &BTreeSet<Attribute>,
 ) -> Result<(Capabilities, Vec<Settlement>), RunError> {
     let capabilities = reader.capabilities().await?;
-    if !capabilities.patch {
-        return Err(RunError::NoPatch);
+    for (is_there, feature) in [
+        (capabilities.patch, "PATCH"),
+        (capabilities.filter, "filters"),
+    ] {
+        if !is_there {
+            return Err(RunError::Lacking(feature));
+        }
+    }
+    let unknown: Vec<&str> = capabilities
+        .unknown
+        .intersection(managed)
+        .map(|attribute| attribute.name())
+        .collect();
+    if !unknown.is_empty() {
+        return Err(RunError::UnknownAttributes(unknown.join(", ")));
     }
     Ok((
         capabilities,

@@ -158,12 +158,24 @@ async fn search(source: &Source, mapping: &Mapping) -> Result<String, String> {
 
 async fn provisioning(reader: &Reader) -> Result<String, ApiError> {
     let capabilities = reader.capabilities().await?;
-    let patch = if capabilities.patch {
-        ""
-    } else {
-        ", but it does not support PATCH"
-    };
-    Ok(format!("the key is accepted{patch}"))
+    let mut text = "the key is accepted".to_owned();
+    for (is_there, feature) in [
+        (capabilities.patch, "PATCH"),
+        (capabilities.filter, "filters"),
+    ] {
+        if !is_there {
+            text += &format!(", but it does not support {feature}");
+        }
+    }
+    let unknown: Vec<&str> = capabilities
+        .unknown
+        .iter()
+        .map(|attribute| attribute.name())
+        .collect();
+    if !unknown.is_empty() {
+        text += &format!(", but its schemas do not have {}", unknown.join(", "));
+    }
+    Ok(text)
 }
 
 /// What the way of provisioning cannot do of what is configured.

@@ -116,7 +116,8 @@ impl From<RunError> for Failure {
             | RunError::Api(_)
             | RunError::Snapshot(_)
             | RunError::BrokeOff(_)
-            | RunError::NoPatch => Exit::Failed,
+            | RunError::Lacking(_)
+            | RunError::UnknownAttributes(_) => Exit::Failed,
         };
         Failure {
             exit,

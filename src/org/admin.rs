@@ -3,7 +3,7 @@
 //! There is no resource of ours in it: an account's own id stands for the SCIM id, and nothing
 //! carries the person's key.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures_util::future::try_join_all;
 use reqwest::Method;
@@ -73,6 +73,8 @@ impl Reader {
         let reply = self.admin()?.send(Method::GET, &path, &[], None).await?;
         Ok(Capabilities {
             patch: true,
+            filter: true,
+            unknown: BTreeSet::new(),
             time: reply.date,
         })
     }

@@ -52,13 +52,49 @@ pub enum Cause {
         /// The API's words.
         message: String,
     },
+    /// What reading showed keeps dirsyncd itself from sending it.
+    Declined(String),
     /// The answer is not what the contract says.
     Unintelligible(String),
     /// The client could not be set up.
     Setup(String),
 }
 
+/// What can be done about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Try again later: the next run does.
+    Retry,
+    /// Correct the person's entry, or the account that is in its way.
+    FixPerson,
+    /// Correct the configuration, the key or its rights.
+    FixConfiguration,
+    /// The API or the client has a fault that only their makers can mend.
+    Report,
+}
+
 impl ApiError {
+    /// What can be done about it.
+    pub fn remedy(&self) -> Remedy {
+        match &self.cause {
+            Cause::Unreachable { .. }
+            | Cause::NoAnswer(_)
+            | Cause::Throttled
+            | Cause::Server { .. } => Remedy::Retry,
+            Cause::Conflict(_) | Cause::Declined(_) => Remedy::FixPerson,
+            Cause::Refused {
+                status: 400 | 403 | 422,
+                ..
+            } => Remedy::FixPerson,
+            Cause::NotFound(_) if self.is_gone() => Remedy::Retry,
+            Cause::Unauthorized { .. }
+            | Cause::Forbidden(_)
+            | Cause::NotFound(_)
+            | Cause::Setup(_) => Remedy::FixConfiguration,
+            Cause::Refused { .. } | Cause::Unintelligible(_) => Remedy::Report,
+        }
+    }
+
     /// Whether every other request would fail as well, so that the run ends here.
     pub fn concerns_everybody(&self) -> bool {
         match self.cause {
@@ -72,6 +108,7 @@ impl ApiError {
             | Cause::Conflict(_)
             | Cause::Server { .. }
             | Cause::Refused { .. }
+            | Cause::Declined(_)
             | Cause::Unintelligible(_) => false,
         }
     }
@@ -92,6 +129,7 @@ impl ApiError {
             | Cause::Conflict(_)
             | Cause::Throttled
             | Cause::Refused { .. }
+            | Cause::Declined(_)
             | Cause::Setup(_) => false,
         }
     }
@@ -122,7 +160,10 @@ impl fmt::Display for ApiError {
                 f,
                 "{request} was answered with 404: {message}; check `id` and `directory` in [organization]"
             )?,
-            Cause::Conflict(message) => write!(f, "{request} was refused with 409: {message}")?,
+            Cause::Conflict(message) => write!(
+                f,
+                "{request} was refused with 409: {message}; another account is in the way: free what it holds, or correct the person's entry"
+            )?,
             Cause::Throttled => write!(
                 f,
                 "{request} was throttled (429) and waiting did not help; the next run goes on from here"
@@ -132,7 +173,11 @@ impl fmt::Display for ApiError {
             }
             Cause::Refused { status, message } => {
                 write!(f, "{request} was refused with {status}: {message}")?;
+                if self.remedy() == Remedy::FixPerson {
+                    write!(f, "; correct the person's entry, or the account")?;
+                }
             }
+            Cause::Declined(why) => write!(f, "{why}")?,
             Cause::Unintelligible(why) => {
                 write!(
                     f,

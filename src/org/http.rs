@@ -231,6 +231,11 @@ impl Http {
             401 => Cause::Unauthorized {
                 secret: self.secret.to_string(),
             },
+            // What user management says of one account, not of the key (contract section 7).
+            403 if message.starts_with("forbidden.") => Cause::Refused {
+                status: 403,
+                message,
+            },
             403 => Cause::Forbidden(message),
             404 => Cause::NotFound(message),
             409 => Cause::Conflict(message),
@@ -277,21 +282,22 @@ fn message_of(body: &[u8]) -> String {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let message = json.as_ref().and_then(|json| {
-        let known = ["detail", "error", "message", "key"]
+        let words = ["detail", "error", "message"]
             .iter()
             .find_map(|name| text(&json[*name]));
-        let context = match &json["context"] {
-            Value::Null => None,
-            context => Some(context.to_string()),
-        };
-        let listed = json["errors"][0]["title"]
-            .as_str()
-            .or_else(|| json["errors"][0]["detail"].as_str())
-            .map(str::to_owned);
-        match (known.or(listed), context) {
-            (Some(message), Some(context)) => Some(format!("{message} {context}")),
-            (message, context) => message.or(context),
-        }
+        let listed = ["title", "detail"]
+            .iter()
+            .find_map(|name| text(&json["errors"][0][*name]));
+        let context = Some(&json["context"]).filter(|context| !context.is_null());
+        // The API's own code: `scimType` (RFC 7644 section 3.12), `key`, or `code`.
+        let code = text(&json["scimType"])
+            .or_else(|| text(&json["key"]))
+            .or_else(|| text(&json["errors"][0]["code"]));
+        let parts: Vec<String> = [code, words.or(listed), context.map(Value::to_string)]
+            .into_iter()
+            .flatten()
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(": "))
     });
     let message = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -12,6 +12,6 @@ mod read;
 mod scim;
 mod write;
 
-pub use error::{ApiError, Cause};
+pub use error::{ApiError, Cause, Remedy};
 pub use read::{Capabilities, Reader};
 pub use write::Writer;

@@ -13,7 +13,9 @@ use super::http::{Http, Reply};
 use super::scim::{self, Group, Page, RawUser, User};
 use super::{ApiError, Cause};
 use crate::config::{Organization, Provisioning};
-use crate::model::{AccountId, ExistingAccount, ExistingGroup, ExternalId, ScimId, Timestamp};
+use crate::model::{
+    AccountId, Attribute, ExistingAccount, ExistingGroup, ExternalId, ScimId, Timestamp,
+};
 
 /// RFC 3986 section 2.3: what a path segment may hold as it is. Account ids have `:` and `|`,
 /// which are escaped.
@@ -51,6 +53,10 @@ pub(super) enum Way {
 pub struct Capabilities {
     /// Whether it takes PATCH (RFC 7644 section 3.5.2).
     pub patch: bool,
+    /// Whether it takes filters (RFC 7644 section 3.4.2.2).
+    pub filter: bool,
+    /// The attributes that its schemas do not have (RFC 7643 section 7).
+    pub unknown: BTreeSet<Attribute>,
     /// What the API says that the time is.
     pub time: Option<Timestamp>,
 }
@@ -122,10 +128,13 @@ impl Reader {
         }
         let path = self.scim_path("ServiceProviderConfig");
         let reply = self.scim()?.send(Method::GET, &path, &[], None).await?;
+        let supports = |feature: &str| reply.body[feature]["supported"] == true;
+        let schemas = self.scim_path("Schemas");
+        let schemas = self.scim()?.send(Method::GET, &schemas, &[], None).await?;
         Ok(Capabilities {
-            patch: reply.body["patch"]["supported"]
-                .as_bool()
-                .unwrap_or_default(),
+            patch: supports("patch"),
+            filter: supports("filter"),
+            unknown: scim::missing_from(&schemas.body),
             time: reply.date,
         })
     }

@@ -1,5 +1,7 @@
 //! SCIM 2.0 resources as JSON (RFC 7643, RFC 7644; contract section 5).
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -341,6 +343,42 @@ pub(super) fn account_id(body: &Value) -> Option<AccountId> {
     body[ATLASSIAN]["atlassianAccountId"]
         .as_str()
         .map(AccountId::new)
+}
+
+/// The attributes that a list of schemas (RFC 7643 section 7, RFC 7644 section 4) does not have.
+pub(super) fn missing_from(schemas: &Value) -> BTreeSet<Attribute> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let schemas = list(&schemas["Resources"]);
+    // Names are compared without case (RFC 7643 section 2.1).
+    let named = |attributes: &[Value], name: &str| {
+        let is_meant = |attribute: &&Value| {
+            attribute["name"]
+                .as_str()
+                .is_some_and(|theirs| theirs.eq_ignore_ascii_case(name))
+        };
+        attributes.iter().find(is_meant).cloned()
+    };
+    let attributes = |urn: &str| {
+        let schema = schemas.iter().find(|schema| schema["id"] == urn);
+        schema.map_or_else(Vec::new, |schema| list(&schema["attributes"]))
+    };
+    let (core, enterprise) = (attributes(CORE_USER), attributes(ENTERPRISE_USER));
+    // A list without the schema that every server has says nothing.
+    if core.is_empty() {
+        return BTreeSet::new();
+    }
+    let name = named(&core, "name").map_or_else(Vec::new, |name| list(&name["subAttributes"]));
+    Attribute::ALL
+        .into_iter()
+        .filter(|attribute| {
+            let found = match place(*attribute) {
+                Place::Top(key) | Place::Work(key) => named(&core, key),
+                Place::Name(key) => named(&name, key),
+                Place::Enterprise(key) => named(&enterprise, key),
+            };
+            found.is_none()
+        })
+        .collect()
 }
 
 /// A filter that compares one attribute (RFC 7644 section 3.4.2.2): the only kind that the

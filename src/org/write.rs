@@ -338,6 +338,6 @@ pub(super) fn refused(message: String) -> ApiError {
     ApiError {
         request: "the operation".to_owned(),
         request_id: None,
-        cause: Cause::Refused { status: 0, message },
+        cause: Cause::Declined(message),
     }
 }
