@@ -1,0 +1,293 @@
+//! The API client before servers that misbehave: a scripted one for each fault.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use dirsyncd::config::Config;
+use dirsyncd::org::{Cause, Reader, Remedy};
+
+/// What the scripted server was asked, as `METHOD path?query` and the `Authorization` header.
+type Log = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
+/// A server that answers the n-th request (from 0) as the script says.
+async fn server(
+    script: impl Fn(usize, &str) -> Response<Body> + Clone + Send + Sync + 'static,
+) -> (String, Log) {
+    let log = Log::default();
+    let seen = Arc::clone(&log);
+    let app = Router::new().fallback(move |request: Request| {
+        let (script, seen) = (script.clone(), Arc::clone(&seen));
+        async move {
+            let asked = format!("{} {}", request.method(), request.uri());
+            let key = request.headers().get(header::AUTHORIZATION);
+            let key = key.map(|key| key.to_str().unwrap().to_owned());
+            let number = {
+                let mut seen = seen.lock().unwrap();
+                seen.push((asked.clone(), key));
+                seen.len() - 1
+            };
+            script(number, &asked)
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (url, log)
+}
+
+fn ok(body: &Value) -> Response<Body> {
+    Response::new(Body::from(body.to_string()))
+}
+
+fn with_status(status: u16, body: &Value) -> Response<Body> {
+    let mut response = ok(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
+
+fn reader_in(folder: &Path, url: &str) -> Reader {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let text = format!(
+        "[organization]\nid = \"o\"\ndirectory = \"d\"\napi = \"{url}\"\nscim_key = {{ file = \"key\" }}\n\
+         admin_key = {{ file = \"key\" }}\ntimeout = \"5s\"\n\
+         [[source]]\nkind = \"ldif\"\npreset = \"openldap\"\nfile = \"f\"\nbase = \"dc=x\"\n"
+    );
+    let config = Config::parse(&folder.join("config.toml"), &text).unwrap();
+    Reader::new(&config.organization).unwrap()
+}
+
+fn reader(url: &str) -> (tempfile::TempDir, Reader) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key"), "the-key").unwrap();
+    let reader = reader_in(folder.path(), url);
+    (folder, reader)
+}
+
+fn page(total: usize, ids: &[usize]) -> Value {
+    let users: Vec<Value> = ids.iter().map(|id| json!({"id": id.to_string()})).collect();
+    json!({"totalResults": total, "Resources": users})
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_read_again_once() {
+    let (url, log) = server(|_, _| with_status(401, &json!({"error": "unauthorized"}))).await;
+    let (folder, reader) = reader(&url);
+    // The same key again is not tried again.
+    let error = reader.capabilities().await.unwrap_err();
+    assert!(matches!(error.cause, Cause::Unauthorized { .. }));
+    assert_eq!(error.remedy(), Remedy::FixConfiguration);
+    assert_eq!(log.lock().unwrap().len(), 1);
+    assert!(!error.to_string().contains("the-key"), "{error}");
+
+    std::fs::write(folder.path().join("key"), "another-key\n").unwrap();
+    reader.capabilities().await.unwrap_err();
+    let keys: Vec<_> = log
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, key)| key.clone().unwrap())
+        .collect();
+    assert_eq!(
+        keys,
+        ["Bearer the-key", "Bearer the-key", "Bearer another-key"]
+    );
+}
+
+#[tokio::test]
+async fn pages_that_loop_shrink_or_end_early_are_an_error() {
+    type Script = fn(usize) -> Value;
+    let cases: [(&str, Script); 4] = [
+        ("the pages repeat 1", |_| page(4, &[1, 2])),
+        ("the list shrank from 4 to 3", |n| {
+            page(4 - n, &[2 * n, 2 * n + 1])
+        }),
+        ("the pages end after 2 of 4", |n| {
+            if n == 0 {
+                page(4, &[1, 2])
+            } else {
+                page(4, &[])
+            }
+        }),
+        ("missing field `totalResults`", |_| json!({"Resources": []})),
+    ];
+    for (words, script) in cases {
+        let (url, _) = server(move |n, _| ok(&script(n))).await;
+        let (_folder, reader) = reader(&url);
+        let error = reader.all_accounts(&HashSet::new()).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Unintelligible(_)), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    // A list that grows while it is read is read to its new end.
+    let (url, _) = server(|n, _| ok(&page(if n == 0 { 2 } else { 3 }, &[n]))).await;
+    let (_folder, grown) = reader(&url);
+    let accounts = grown.all_accounts(&HashSet::new()).await.unwrap();
+    assert_eq!(accounts.len(), 3);
+}
+
+#[tokio::test]
+async fn a_cursor_that_comes_twice_is_an_error() {
+    let (url, log) = server(|_, _| ok(&json!({"data": [], "links": {"next": "again"}}))).await;
+    let (_folder, reader) = reader(&url);
+    let error = reader.verified_domains().await.unwrap_err();
+    assert!(
+        error.to_string().contains("the cursor again comes twice"),
+        "{error}"
+    );
+    assert_eq!(log.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn both_kinds_of_cursor_are_followed() {
+    let domain = |name: &str, status: &str| json!({"attributes": {"name": name, "claim": {"status": status}}});
+    let (url, log) = server(move |n, _| {
+        ok(&match n {
+            0 => json!({"data": [domain("A.org", "verified")], "links": {"next": "https://h/p?cursor=one%2Btwo"}}),
+            1 => json!({"data": [domain("b.org", "unverified")], "links": {"next": "bare+token"}}),
+            _ => json!({"data": [domain("c.org", "verified")], "links": {}}),
+        })
+    })
+    .await;
+    let (_folder, reader) = reader(&url);
+    let domains = reader.verified_domains().await.unwrap();
+    assert_eq!(domains.into_iter().collect::<Vec<_>>(), ["a.org", "c.org"]);
+    let asked: Vec<String> = log
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(asked, _)| asked.clone())
+        .collect();
+    assert!(asked[1].ends_with("?cursor=one%2Btwo"), "{asked:?}");
+    assert!(asked[2].ends_with("?cursor=bare%2Btoken"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_does_not_take_the_key_elsewhere() {
+    let (elsewhere, theirs) = server(|_, _| ok(&json!({}))).await;
+    let (url, _) = server(move |_, _| {
+        let mut response = with_status(307, &json!({}));
+        let target = format!("{elsewhere}/x").parse().unwrap();
+        response.headers_mut().insert(header::LOCATION, target);
+        response
+    })
+    .await;
+    let (_folder, reader) = reader(&url);
+    let error = reader.capabilities().await.unwrap_err();
+    assert!(error.to_string().contains("307"), "{error}");
+    assert!(theirs.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_is_bounded_and_has_to_be_json() {
+    for (body, words) in [
+        ("x".repeat((16 << 20) + 1), "larger than 16 MiB"),
+        ("<html>".to_owned(), "it is no JSON"),
+    ] {
+        let (url, _) = server(move |_, _| Response::new(Body::from(body.clone()))).await;
+        let (_folder, reader) = reader(&url);
+        let error = reader.capabilities().await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_long_ends_the_run_and_a_short_one_is_kept() {
+    let throttled = |wait: &'static str| {
+        let mut response = with_status(429, &json!({}));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, wait.parse().unwrap());
+        response
+    };
+    let (url, log) = server(move |_, _| throttled("3600")).await;
+    let (_folder, long) = reader(&url);
+    let error = long.capabilities().await.unwrap_err();
+    assert_eq!(error.cause, Cause::Throttled);
+    assert!(error.concerns_everybody());
+    assert_eq!(error.remedy(), Remedy::Retry);
+    assert_eq!(log.lock().unwrap().len(), 1);
+
+    let (url, log) = server(move |n, _| {
+        if n == 0 {
+            throttled("0")
+        } else {
+            ok(&json!({}))
+        }
+    })
+    .await;
+    let (_folder, short) = reader(&url);
+    short.capabilities().await.unwrap();
+    assert!(log.lock().unwrap().len() >= 2);
+}
+
+#[tokio::test]
+async fn an_error_carries_the_api_s_own_code_message_and_request_id() {
+    let cases = [
+        (
+            409,
+            json!({"scimType": "uniqueness", "detail": "taken"}),
+            "uniqueness: taken",
+            Remedy::FixPerson,
+        ),
+        (
+            400,
+            json!({"key": "bodyParseFailure"}),
+            "bodyParseFailure",
+            Remedy::FixPerson,
+        ),
+        (
+            403,
+            json!({"key": "forbidden.action", "context": {"reason": {"key": "externalDirectory.scim"}}}),
+            "externalDirectory.scim",
+            Remedy::FixPerson,
+        ),
+        (
+            403,
+            json!({"error": "no right"}),
+            "no right",
+            Remedy::FixConfiguration,
+        ),
+        (
+            400,
+            json!({"errors": [{"code": "X-1", "title": "Bad"}]}),
+            "X-1: Bad",
+            Remedy::FixPerson,
+        ),
+        (405, json!({}), "405", Remedy::Report),
+    ];
+    for (status, body, words, remedy) in cases {
+        let (url, _) = server(move |_, _| {
+            let mut response = with_status(status, &body);
+            response
+                .headers_mut()
+                .insert("x-request-id", "request-7".parse().unwrap());
+            response
+        })
+        .await;
+        let (_folder, reader) = reader(&url);
+        let error = reader.capabilities().await.unwrap_err();
+        assert_eq!(error.remedy(), remedy, "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(words) && text.contains("(request id request-7)"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_null_is_the_same_as_nothing() {
+    let user = json!({"id": "1", "emails": null, "phoneNumbers": null, "name": null, "active": null, "externalId": ""});
+    let (url, _) = server(move |_, _| ok(&json!({"totalResults": 1, "Resources": [user]}))).await;
+    let (_folder, reader) = reader(&url);
+    let accounts = reader.all_accounts(&HashSet::new()).await.unwrap();
+    assert_eq!(accounts[0].external_id, None);
+    assert!(accounts[0].active);
+}
