@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Draft, Refusal, RefusalReason, SkipReason, active_change, differences};
+use super::draft::{Draft, active_change, differences};
+use super::{Refusal, RefusalReason, SkipReason};
 use crate::config::Departure;
 use crate::model::{
     Attribute, Change, DesiredAccount, ExistingAccount, ExternalId, Kind, Operation, Profile,

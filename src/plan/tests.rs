@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::fixture::*;
 use super::*;
 use crate::config::{Departure, Limit};
-use crate::model::{Attribute, Lifecycle};
+use crate::model::{Attribute, Change, DesiredAccount, Lifecycle, Reason};
 use chrono::TimeDelta;
 
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {

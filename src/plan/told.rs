@@ -1,0 +1,165 @@
+//! What a plan tells beside its operations: who is refused, skipped, not believed to be gone, and
+//! why. Every reason is a sentence with the way out.
+
+use crate::mapping::Problem;
+use crate::model::{ExternalId, Incomplete, SourceName};
+
+/// A person for whom nothing is done because something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The person's key, where it is known.
+    pub key: Option<ExternalId>,
+    /// The source of the entry.
+    pub source: SourceName,
+    /// The entry.
+    pub dn: String,
+    /// What is wrong, and the way out.
+    pub why: RefusalReason,
+}
+
+/// Why nothing is done for a person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefusalReason {
+    /// The entry cannot be mapped.
+    #[error(transparent)]
+    Unmapped(#[from] Problem),
+    /// Several entries have one key.
+    #[error(
+        "another entry has the same key {key}: {other}; a key belongs to one entry, so nothing is done for either"
+    )]
+    RepeatedKey {
+        /// The key.
+        key: ExternalId,
+        /// The other entry.
+        other: String,
+    },
+    /// Several people have one address.
+    #[error(
+        "{attribute} {value} is also that of {others}: an address belongs to one account; correct it in the directory"
+    )]
+    Contested {
+        /// `userName` or `email`.
+        attribute: String,
+        /// The value.
+        value: String,
+        /// The other people.
+        others: String,
+    },
+    /// Another account holds the address.
+    #[error(
+        "{attribute} {value} belongs to another account: {holder}; free it there, or correct the entry"
+    )]
+    AddressTaken {
+        /// `userName` or `email`.
+        attribute: String,
+        /// The value.
+        value: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// Several people exchange their addresses.
+    #[error(
+        "the new address is freed only by a change that waits for this one ({others}): let one of them have another address for one run"
+    )]
+    AddressCycle {
+        /// The others in the cycle.
+        others: String,
+    },
+    /// Several accounts of the organization could be the person's.
+    #[error(
+        "several accounts of the organization match: {candidates}; settle in the organization which of them is the person's"
+    )]
+    Ambiguous {
+        /// The accounts.
+        candidates: String,
+    },
+    /// Several people match one account of the organization.
+    #[error(
+        "the organization's account {account} matches several people ({people}): settle in the organization whose it is"
+    )]
+    Shared {
+        /// The account.
+        account: String,
+        /// The people.
+        people: String,
+    },
+    /// The organization has the account, and adoption is off.
+    #[error(
+        "the organization has this account already ({candidate}), and `adopt = false` in [policy] forbids to take it over"
+    )]
+    AdoptionOff {
+        /// The account.
+        candidate: String,
+    },
+}
+
+/// A person for whom nothing is done, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The person's key, where it is known.
+    pub key: Option<ExternalId>,
+    /// The entry.
+    pub dn: String,
+    /// Why.
+    pub why: SkipReason,
+}
+
+/// Why a person is skipped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SkipReason {
+    /// Disabled before there was an account.
+    #[error("disabled in the directory, and without an account")]
+    DisabledNewcomer,
+    /// No address, and the configuration says that such people are skipped.
+    #[error("{0}")]
+    WithoutMail(Problem),
+    /// The address is on a domain that is not the organization's.
+    #[error(
+        "the domain of {email} is not among the organization's verified domains ({verified}): verify it there, or correct the address"
+    )]
+    UnverifiedDomain {
+        /// The address.
+        email: String,
+        /// The verified domains.
+        verified: String,
+    },
+    /// Left, and the account is kept by policy.
+    #[error("left the directory; the account is kept (`on_leave = \"keep\"`)")]
+    KeptOnLeave,
+    /// Disabled, and the account is kept by policy.
+    #[error("disabled in the directory; the account is kept (`on_disabled = \"keep\"`)")]
+    KeptOnDisabled,
+}
+
+/// A source because of which no absence is believed in this run: whoever is missing anywhere
+/// may be in what was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// The source.
+    pub source: SourceName,
+    /// How many people were not seen in any source.
+    pub absent: u64,
+    /// Why that is no proof that they left.
+    pub why: Disbelief,
+}
+
+/// Why an absence is no proof of a departure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Disbelief {
+    /// The pull did not see all there is.
+    #[error(transparent)]
+    Incomplete(#[from] Incomplete),
+    /// Any of the missing people may be one of the entries without a key.
+    #[error("entries without a usable key: {0}; any of them may be one of those missing")]
+    Unidentified(u64),
+}
+
+/// Why a whole plan is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// The source has nobody.
+    #[error(
+        "the source `{0}` returned no entry at all: that is taken for a fault, not for everybody's departure; check its base, scope and filter, and what the bind DN may read (dirsyncd check)"
+    )]
+    EmptyPull(SourceName),
+}
