@@ -51,6 +51,9 @@ pub enum RehearsalError {
         "cannot make a temporary folder for the rehearsal: {0}; set TMPDIR to a folder with room"
     )]
     Folder(#[from] std::io::Error),
+    /// It was asked to stop.
+    #[error("the rehearsal was stopped before its end")]
+    Stopped,
     /// Only a provisioning directory can be copied with its ids.
     #[error(
         "a rehearsal needs provisioning = \"scim\": the managed accounts of the admin way cannot be copied with their ids; `dirsyncd plan` shows what a sync would do"
@@ -66,6 +69,13 @@ pub enum RehearsalError {
 
 /// Rehearses a sync. Nothing is written to the organization, nor to the database.
 pub async fn rehearse(setup: &Setup, control: &Control<'_>) -> Result<Rehearsal, RehearsalError> {
+    tokio::select! {
+        rehearsal = play(setup, control) => rehearsal,
+        () = control.stop.wait() => Err(RehearsalError::Stopped),
+    }
+}
+
+async fn play(setup: &Setup, control: &Control<'_>) -> Result<Rehearsal, RehearsalError> {
     if setup.config.organization.provisioning == Provisioning::Admin {
         return Err(RehearsalError::AdminWay);
     }

@@ -1,6 +1,6 @@
 //! One run from pull to report: the only place that knows the whole order.
 //!
-//! Floor 3. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
+//! Floor 7. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
 //! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
 
 use std::collections::{BTreeSet, HashSet};
@@ -234,10 +234,7 @@ async fn make_plan(
     control: &Control<'_>,
 ) -> Result<Plan, RunError> {
     let now = (control.now)();
-    let verified_domains = match &setup.config.organization.admin_key {
-        Some(_) => Some(reader.verified_domains().await?),
-        None => None,
-    };
+    let verified_domains = verified_domains(setup, reader).await?;
     let settled: Vec<ManagedAccount> = settlements
         .iter()
         .filter_map(|settlement| settlement.account(now))
@@ -283,6 +280,28 @@ async fn make_plan(
     }
     let Config { policy, guards, .. } = &setup.config;
     Ok(plan(&desired, &known, policy, guards, now)?)
+}
+
+/// The verified domains, where the admin key is there to read them. They save requests that
+/// would be refused; only a run that needs the admin key anyway fails without them.
+async fn verified_domains(
+    setup: &Setup,
+    reader: &Reader,
+) -> Result<Option<BTreeSet<String>>, RunError> {
+    if setup.config.organization.admin_key.is_none() {
+        return Ok(None);
+    }
+    let needs_admin = setup.config.deletes() || !reader.keeps_keys();
+    match reader.verified_domains().await {
+        Ok(domains) => Ok(Some(domains)),
+        Err(error) if needs_admin => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(
+                "the verified domains cannot be read, so nobody is skipped for theirs: {error}"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// What the mapping makes of an entry.

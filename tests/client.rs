@@ -291,3 +291,20 @@ async fn a_null_is_the_same_as_nothing() {
     assert_eq!(accounts[0].external_id, None);
     assert!(accounts[0].active);
 }
+
+#[tokio::test]
+async fn a_rotated_key_is_good_for_all_requests_that_are_under_way() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let answer = |_: usize, _: &str| with_status(401, &json!({}));
+    let (url, log) = server(answer).await;
+    let (folder, reader) = reader(&url);
+    std::fs::write(folder.path().join("key"), "another-key").unwrap();
+    let ask = || reader.by_user_name("a");
+    let _ = futures_util::future::join_all((0..4).map(|_| ask())).await;
+    // Each of them was tried with the new key too.
+    let asked = log.lock().unwrap();
+    let with_new = asked
+        .iter()
+        .filter(|(_, key)| key.as_deref() == Some("Bearer another-key"));
+    assert_eq!(with_new.count(), 4, "{asked:?}");
+}

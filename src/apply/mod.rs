@@ -1,6 +1,6 @@
 //! Carries out an approved plan: journal, send, record the answer.
 //!
-//! Floor 2, above `org/` and `snapshot/`, and the only module that asks for the writing client.
+//! Floor 5, above `org/` and `snapshot/`, and the only module that asks for the writing client.
 //! Operations go out wave by wave, some at a time. Each is recorded as sent before it goes out,
 //! and its answer in the transaction that changes the account's row; so whatever ends the
 //! process, the journal tells what may have happened, and [`settle`] finds out by reading.

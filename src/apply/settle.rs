@@ -43,7 +43,7 @@ pub async fn settle(
             // for it again, or cancels it if the person is back; and to cancel once more does
             // no harm.
             (Kind::Delete, _) => None,
-            _ if operation.cancel_delete => None,
+            _ if operation.cancel_delete && !operation.active.1 => None,
             (Kind::Create, _) | (_, None) => {
                 let mut found = reader.by_external_id(&operation.key).await?;
                 found.pop().filter(|_| found.is_empty())

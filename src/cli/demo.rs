@@ -92,8 +92,9 @@ const NEXT: &str = "With a real directory:
      keys of your organization (or those that `dirsyncd simulate --state DIR` prints)
   2. dirsyncd check -c config.toml    tries everything that a run needs
   3. dirsyncd plan -c config.toml     shows what a sync would do, and changes nothing
-  4. dirsyncd sync -c config.toml     does it
-  5. dirsyncd run -c config.toml      does it on a schedule
+  4. dirsyncd rehearse -c config.toml does it against a copy of the organization
+  5. dirsyncd sync -c config.toml     does it
+  6. dirsyncd run -c config.toml      does it on a schedule
 ";
 
 struct Demo<'a> {

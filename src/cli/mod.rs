@@ -1,6 +1,6 @@
 //! The command line: arguments, exit codes, one file a verb; no logic.
 //!
-//! Floor 5.
+//! Floor 9.
 
 mod check;
 mod demo;
@@ -23,7 +23,8 @@ use crate::run::{RunError, Setup};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-   0  done; a dry run was made, or nothing was to do
+   0  done; a dry run was made, nothing was to do, or a sync was stopped by a signal after the
+      operation in flight
    1  failed; nothing was changed unless the message says so
    2  wrong usage or configuration
    3  something was refused or is held by a guard; what is safe was done

@@ -1,6 +1,6 @@
 //! The typed configuration: what `config.toml` may say, checked as it is read.
 //!
-//! Floor 0. Every error names file, line and column, what was wrong and what to do. Relative
+//! Floor 1. Every error names file, line and column, what was wrong and what to do. Relative
 //! paths are relative to the folder of the configuration file.
 
 mod error;

@@ -1,6 +1,6 @@
 //! The daemon: syncs on a cron schedule until it is asked to stop.
 //!
-//! Floor 4. There is one loop, so no two runs are ever under way at once; that another process
+//! Floor 8. There is one loop, so no two runs are ever under way at once; that another process
 //! is not at work either, the journal's lock sees to.
 
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::apply::{Control, EndedBy, Shutdown, Unwatched};
 use crate::config::Schedule;
 use crate::model::Timestamp;
+use crate::plan::SkipReason;
 use crate::report::summary_line;
 use crate::run::{Finished, RunError, Setup, sync};
 use crate::snapshot::{Journal, Lock, SnapshotError};
@@ -86,6 +87,12 @@ fn log(result: Result<Finished, RunError>) {
             }
             for refusal in &plan.refusals {
                 tracing::warn!(%run, dn = refusal.dn, "refused: {}", refusal.why);
+            }
+            for skipped in &plan.skipped {
+                // The others are skipped for good, and the summary counts them.
+                if matches!(skipped.why, SkipReason::UnverifiedDomain { .. }) {
+                    tracing::warn!(%run, dn = skipped.dn, "skipped: {}", skipped.why);
+                }
             }
             if let Some(EndedBy::Error(error)) = &applied.ended_by {
                 tracing::error!(%run, "the run ended early: {error}");

@@ -1,6 +1,6 @@
 //! Where people come from: an LDAP server or an LDIF file, read entry by entry to a proven end.
 //!
-//! Floor 2. Both kinds give the same stream of [`Entry`]s; nothing is held but the entry in
+//! Floor 4. Both kinds give the same stream of [`Entry`]s; nothing is held but the entry in
 //! hand.
 
 mod ldap;

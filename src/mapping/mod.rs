@@ -1,6 +1,6 @@
 //! From entries to desired accounts, by the rules of the configuration.
 //!
-//! Floor 1: pure. A [`Mapping`] is compiled once from a source's configuration; it knows which
+//! Floor 2: pure. A [`Mapping`] is compiled once from a source's configuration; it knows which
 //! LDAP attributes to ask for, and makes an account of an entry, or says why it cannot.
 
 mod expression;

@@ -14,7 +14,7 @@ use super::read::{segment, unintelligible};
 use super::write::{lifecycle_path, refused};
 use super::{ApiError, Capabilities, Cause, Reader, Writer};
 use crate::model::{
-    AccountId, Answer, Attribute, ExistingAccount, Kind, Operation, Profile, ScimId, fold,
+    AccountId, Answer, Attribute, ExistingAccount, Kind, Operation, Profile, ScimId, Target, fold,
 };
 
 /// How many profiles are asked for at once; the pace of the API decides how many go out.
@@ -151,6 +151,17 @@ impl Writer {
             }
             (_, Some(target)) => target,
         };
+        match self.carry_out_on(operation, target).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.gone_or(error, target).await?),
+        }
+    }
+
+    async fn carry_out_on(
+        &self,
+        operation: &Operation,
+        target: &Target,
+    ) -> Result<Answer, ApiError> {
         let account = AccountId::new(target.scim_id.as_str());
         if operation.cancel_delete {
             self.cancel_delete(target).await?;

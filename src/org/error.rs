@@ -34,6 +34,8 @@ pub enum Cause {
     Forbidden(String),
     /// 404.
     NotFound(String),
+    /// 404 for an account, and reading does not find it either.
+    Gone(String),
     /// 409.
     Conflict(String),
     /// 429, and waiting did not help.
@@ -86,7 +88,7 @@ impl ApiError {
                 status: 400 | 403 | 422,
                 ..
             } => Remedy::FixPerson,
-            Cause::NotFound(_) if self.is_gone() => Remedy::Retry,
+            Cause::Gone(_) => Remedy::Retry,
             Cause::Unauthorized { .. }
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
@@ -105,6 +107,7 @@ impl ApiError {
             Cause::NoAnswer(_)
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
+            | Cause::Gone(_)
             | Cause::Conflict(_)
             | Cause::Server { .. }
             | Cause::Refused { .. }
@@ -115,7 +118,7 @@ impl ApiError {
 
     /// Whether the account that was to be changed is no longer in the provisioning directory.
     pub fn is_gone(&self) -> bool {
-        self.request.starts_with("PATCH") && matches!(self.cause, Cause::NotFound(_))
+        matches!(self.cause, Cause::Gone(_))
     }
 
     /// Whether a write may have taken effect although it failed.
@@ -126,6 +129,7 @@ impl ApiError {
             | Cause::Unauthorized { .. }
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
+            | Cause::Gone(_)
             | Cause::Conflict(_)
             | Cause::Throttled
             | Cause::Refused { .. }
@@ -152,7 +156,7 @@ impl fmt::Display for ApiError {
                 f,
                 "{request} was refused with 403: {message}; the key needs the right for it, or the ids in [organization] are another organization's"
             )?,
-            Cause::NotFound(message) if self.is_gone() => write!(
+            Cause::Gone(message) => write!(
                 f,
                 "{request} was answered with 404: {message}; the account is not in the provisioning directory any more: somebody took it away there, and the next run takes the person for one without an account"
             )?,

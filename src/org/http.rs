@@ -88,7 +88,12 @@ impl Http {
         let mut attempt = 1;
         let mut has_fresh_key = false;
         loop {
-            let result = self.once(&method, path, query, body).await;
+            let key = self
+                .key
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let result = self.once(&method, path, query, body, &key).await;
             let (cause, request_id, wait) = match result {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => (failure.cause, failure.request_id, failure.wait),
@@ -101,14 +106,11 @@ impl Http {
             // A key that was rotated is in its place already: no restart is needed for it.
             if matches!(error.cause, Cause::Unauthorized { .. }) && !has_fresh_key {
                 has_fresh_key = true;
-                if self.renew_key() {
+                if self.renew_key(&key) {
                     continue;
                 }
             }
-            // Half of the wait is left to chance, so that clients do not come back as one.
-            let backoff = 200 << attempt;
-            let backoff = Duration::from_millis(backoff / 2 + fastrand::u64(0..=backoff / 2));
-            let wait = wait.unwrap_or(backoff);
+            let wait = wait.unwrap_or_else(|| backoff(attempt));
             let attempts = match error.cause {
                 Cause::Unreachable { .. } => CONNECT_ATTEMPTS,
                 _ => ATTEMPTS,
@@ -122,13 +124,13 @@ impl Http {
         }
     }
 
-    /// Reads the key again; whether it is another one now.
-    fn renew_key(&self) -> bool {
+    /// Reads the key again; whether it is another one than the request had.
+    fn renew_key(&self, used: &SecretString) -> bool {
         let Ok(fresh) = self.secret.read() else {
             return false;
         };
         let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
-        let is_new = key.expose_secret() != fresh.expose_secret();
+        let is_new = used.expose_secret() != fresh.expose_secret();
         *key = fresh;
         is_new
     }
@@ -139,14 +141,10 @@ impl Http {
         path: &str,
         query: &[(&str, &str)],
         body: Option<&Value>,
+        key: &SecretString,
     ) -> Result<Reply, Failure> {
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path().trim_end_matches('/')));
-        let key = self
-            .key
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
         let mut request = self
             .client
             .request(method.clone(), url)
@@ -158,7 +156,11 @@ impl Http {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let _leave = self.pace.admit().await;
+        let _leave = self.pace.admit(MAX_WAIT).await.map_err(|wait| Failure {
+            cause: Cause::Throttled,
+            request_id: None,
+            wait: Some(wait),
+        })?;
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 let url = self.root.to_string();
@@ -183,8 +185,10 @@ impl Http {
             .and_then(|date| chrono::DateTime::parse_from_rfc2822(&date).ok())
             .map(|date| date.with_timezone(&chrono::Utc));
         let limits = Limits::read(text_header, date);
-        self.pace
-            .learn(status == StatusCode::TOO_MANY_REQUESTS, &limits);
+        // A server that is overloaded and says until when is as good as a limit.
+        let is_throttled = status == StatusCode::TOO_MANY_REQUESTS
+            || (status == StatusCode::SERVICE_UNAVAILABLE && limits.retry_after.is_some());
+        self.pace.learn(is_throttled, &limits);
         let wait = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => limits.wait(),
             _ => None,
@@ -244,6 +248,13 @@ impl Http {
             status => Cause::Refused { status, message },
         }
     }
+}
+
+/// How long to wait before the attempt after this one: twice as long each time, and half of it
+/// left to chance, so that clients do not come back as one.
+pub(super) fn backoff(attempt: u32) -> Duration {
+    let most = 200 << attempt;
+    Duration::from_millis(most / 2 + fastrand::u64(0..=most / 2))
 }
 
 struct Failure {

@@ -1,7 +1,7 @@
 //! The organization's admin API, as a client sees it: SCIM 2.0 user provisioning, user
 //! management, organizations.
 //!
-//! Floor 2. A [`Reader`] cannot write: it has no method for it. A [`Writer`] can only be had for
+//! Floor 4. A [`Reader`] cannot write: it has no method for it. A [`Writer`] can only be had for
 //! an [`ApprovedPlan`](crate::plan::ApprovedPlan), and only `apply/` asks for one.
 
 mod admin;

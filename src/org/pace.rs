@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -125,15 +126,14 @@ impl Pace {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request may go out.
-    pub(super) async fn admit(&self) -> Leave<'_> {
-        if let Some(quota) = &self.quota {
-            quota.until_ready().await;
-        }
+    /// Waits until a request may go out; how long it is until then, if longer than `most`.
+    pub(super) async fn admit(&self, most: Duration) -> Result<Leave<'_>, Duration> {
         loop {
             let changed = self.changed.notified();
-            let until = match self.state().try_admit(Instant::now()) {
-                Admission::Granted => return Leave { pace: self },
+            let now = Instant::now();
+            let until = match self.state().try_admit(now, self.quota.as_ref()) {
+                Admission::Granted => return Ok(Leave { pace: self }),
+                Admission::Closed(until) if until - now > most => return Err(until - now),
                 Admission::Closed(until) => Some(until),
                 Admission::Full => None,
             };
@@ -164,7 +164,7 @@ enum Admission {
 }
 
 impl State {
-    fn try_admit(&mut self, now: Instant) -> Admission {
+    fn try_admit(&mut self, now: Instant, quota: Option<&DefaultDirectRateLimiter>) -> Admission {
         if let Some(until) = self.closed_until {
             if now < until {
                 return Admission::Closed(until);
@@ -180,6 +180,10 @@ impl State {
         }
         if self.under_way >= self.allowed {
             return Admission::Full;
+        }
+        // Last, so that nobody saves up a place while the way is closed.
+        if let Some(Err(early)) = quota.map(|quota| quota.check()) {
+            return Admission::Closed(now + early.wait_time_from(DefaultClock::default().now()));
         }
         if let Some(window) = &mut self.window {
             window.remaining -= 1;
@@ -254,7 +258,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_429_closes_the_way_for_everybody_until_the_time_that_it_names() {
         let pace = Pace::new(None);
-        let leave = pace.admit().await;
+        let leave = pace.admit(Duration::from_secs(99)).await.unwrap();
         let asked = Limits {
             retry_after: Some(Duration::from_secs(5)),
             ..Limits::default()
@@ -262,32 +266,35 @@ mod tests {
         pace.learn(true, &asked);
         drop(leave);
         let began = Instant::now();
-        drop(pace.admit().await);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
         assert_eq!(began.elapsed().as_secs(), 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_goes_out_that_the_period_has_no_room_for() {
         let pace = Pace::new(None);
-        drop(pace.admit().await);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
         pace.learn(false, &limits(3, 60));
         let began = Instant::now();
         for _ in 0..3 {
-            drop(pace.admit().await);
+            drop(pace.admit(Duration::from_secs(99)).await.unwrap());
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
-        drop(pace.admit().await);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
         assert_eq!(began.elapsed().as_secs(), 60);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_counts_against_the_period() {
         let pace = Pace::new(None);
-        let (first, _second) = (pace.admit().await, pace.admit().await);
+        let (first, _second) = (
+            pace.admit(Duration::from_secs(99)).await.unwrap(),
+            pace.admit(Duration::from_secs(99)).await.unwrap(),
+        );
         pace.learn(false, &limits(1, 60));
         drop(first);
         let began = Instant::now();
-        drop(pace.admit().await);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
         assert_eq!(
             began.elapsed().as_secs(),
             60,
@@ -315,7 +322,7 @@ mod tests {
         let pace = Pace::new(NonZeroU32::new(200));
         let began = std::time::Instant::now();
         for _ in 0..11 {
-            drop(pace.admit().await);
+            drop(pace.admit(Duration::from_secs(99)).await.unwrap());
         }
         // Ten intervals of 5 ms; the upper end is the machine's.
         assert!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use super::http::Reply;
+use super::http::{Reply, backoff};
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
 use crate::model::{AccountId, Answer, ExternalId, Kind, Operation, ScimId, Target};
@@ -95,7 +95,10 @@ impl Writer {
             match self.find_created(operation, waits).await {
                 Ok(Some(answer)) => return Ok(answer),
                 // Only what reading shows not to be there is sent again.
-                Ok(None) if waits.len() == 1 && attempt < CREATE_ATTEMPTS => attempt += 1,
+                Ok(None) if waits.len() == 1 && attempt < CREATE_ATTEMPTS => {
+                    tokio::time::sleep(backoff(attempt)).await;
+                    attempt += 1;
+                }
                 Ok(None) | Err(_) => return Err(lost),
             }
         }
@@ -150,12 +153,35 @@ impl Writer {
         let path = self
             .reader
             .scim_path(&format!("Users/{}", segment(target.scim_id.as_str())));
-        let reply = self
+        let result = self
             .reader
             .scim()?
             .send(Method::PATCH, &path, &[], Some(&body))
-            .await?;
-        Ok(answer(target.scim_id.clone(), reply))
+            .await;
+        match result {
+            Ok(reply) => Ok(answer(target.scim_id.clone(), reply)),
+            Err(error) => Err(self.gone_or(error, target).await?),
+        }
+    }
+
+    /// Makes of a 404 that the account is gone, if reading does not find it either: a gateway
+    /// may have lost its way once.
+    pub(super) async fn gone_or(
+        &self,
+        error: ApiError,
+        target: &Target,
+    ) -> Result<ApiError, ApiError> {
+        let Cause::NotFound(message) = &error.cause else {
+            return Ok(error);
+        };
+        if self.reader.by_scim_id(&target.scim_id).await?.is_some() {
+            return Ok(refused(format!(
+                "{} was answered with 404, though the account is there",
+                error.request
+            )));
+        }
+        let cause = Cause::Gone(message.clone());
+        Ok(ApiError { cause, ..error })
     }
 
     /// Deletes the account for good, by user management and only after its permission was read
@@ -168,14 +194,25 @@ impl Writer {
         sent_before: bool,
     ) -> Result<Answer, ApiError> {
         let found = self.reader.by_scim_id(&target.scim_id).await?;
-        let is_as_planned = found.as_ref().is_some_and(|account| {
-            (account.external_id.as_ref() == Some(&operation.key) || !self.reader.keeps_keys())
-                && !account.active
-                && (target.account_id.is_none() || account.account_id == target.account_id)
-        });
-        if !is_as_planned {
+        let Some(found) = found else {
+            return Err(ApiError {
+                request: "the deletion".to_owned(),
+                request_id: None,
+                cause: Cause::Gone("there is nothing to delete".to_owned()),
+            });
+        };
+        if found.active {
             return Err(refused(
-                "the account is not deleted: in the organization it is active again, another person's, or gone; look at it there".to_owned(),
+                "the account is not deleted, as it is active again in the organization: somebody opened it; deactivate it there, or let the person be found in the directory".to_owned(),
+            ));
+        }
+        let is_ours =
+            !self.reader.keeps_keys() || found.external_id.as_ref() == Some(&operation.key);
+        let is_same = target.account_id.is_none() || found.account_id == target.account_id;
+        if !is_ours || !is_same {
+            return Err(refused(
+                "the account is not deleted, as in the organization it is another person's by now"
+                    .to_owned(),
             ));
         }
         let account = self.account_id(target).await?;

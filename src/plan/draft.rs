@@ -69,15 +69,28 @@ impl Draft<'_> {
     /// A person who is in the directory and differs from the snapshot.
     pub(super) fn present(&mut self, person: &DesiredAccount) {
         let account = self.known.accounts.get(&person.key);
-        if let Some(why) = self.unverified(person, account) {
-            return self.skip(&person.key, &person.dn, why);
-        }
         let presence = if person.active {
             Presence::Enabled
         } else {
             Presence::Disabled
         };
-        match (self.step(&person.key, presence), account) {
+        let step = self.step(&person.key, presence);
+        let unverified = self.unverified(person, account);
+        let takes_address = person.active && unverified.is_none();
+        if let Some(why) = unverified {
+            self.skip(&person.key, &person.dn, why);
+            // What is deleted cannot be had again: the account is kept, with its old address.
+            if !matches!(
+                step,
+                Step::Restore {
+                    cancel_delete: true,
+                    ..
+                }
+            ) {
+                return;
+            }
+        }
+        match (step, account) {
             (Step::Create(reason), _) => self.newcomer(person, reason),
             (Step::Update, Some(account)) => self.update(person, account, presence),
             (Step::Deactivate(reason), Some(account)) => {
@@ -96,7 +109,7 @@ impl Draft<'_> {
                 Some(account),
             ) => {
                 // A person who is back but disabled gets the account kept, not opened.
-                let after = if person.active {
+                let after = if takes_address {
                     &person.profile
                 } else {
                     &account.profile
@@ -154,11 +167,15 @@ impl Draft<'_> {
         }
         Some(SkipReason::UnverifiedDomain {
             email: email.to_owned(),
-            verified: verified
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(", "),
+            verified: if verified.is_empty() {
+                "there is none".to_owned()
+            } else {
+                verified
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            },
         })
     }
 

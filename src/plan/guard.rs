@@ -107,7 +107,7 @@ impl fmt::Display for Hold {
             }
             HoldCause::Clock { why } => write!(
                 f,
-                "{why}: {planned} deactivations and deletions are held, as deletions are counted by the clock; set it right (NTP) and run again"
+                "{why}; departures held, as deletions are counted by the clock: {planned}; set the clock right (NTP) and run again"
             ),
         }
     }
@@ -193,6 +193,10 @@ pub(super) fn apply_holds(operations: Vec<Operation>, holds: &[Hold]) -> Vec<Pla
         .collect()
 }
 
+fn second(moment: Timestamp) -> impl fmt::Display {
+    moment.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
 /// Why the clock cannot be trusted, if so.
 pub(super) fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
     let tolerance = clock_tolerance();
@@ -200,14 +204,18 @@ pub(super) fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
         && now + tolerance < last
     {
         return Some(format!(
-            "the last run began at {last}, and now it is {now}: the clock went back"
+            "the last run began at {}, and now it is {}, so the clock went back",
+            second(last),
+            second(now)
         ));
     }
     if let Some(theirs) = known.api_time
         && (now - theirs).abs() > tolerance
     {
         return Some(format!(
-            "this machine says that it is {now}, and the API says {theirs}"
+            "this machine says that it is {}, and the API says {}",
+            second(now),
+            second(theirs)
         ));
     }
     None

@@ -1,6 +1,6 @@
 //! The decision core: from what the directory wants and what the snapshot knows to a plan.
 //!
-//! Floor 1: pure. No I/O, no clock, no randomness, no async: `plan(desired, known, policy,
+//! Floor 3: pure. No I/O, no clock, no randomness, no async: `plan(desired, known, policy,
 //! guards, now)` gives the same operations for the same inputs, so that what a dry run shows is
 //! what a real run does.
 //!
@@ -181,6 +181,13 @@ pub fn plan(
             .iter()
             .map(|person| &person.key)
             .chain(known.accounts.keys())
+            .chain(
+                desired
+                    .unmapped
+                    .iter()
+                    .filter_map(|unmapped| unmapped.key.as_ref()),
+            )
+            .chain(desired.repeated.iter().map(|(person, _)| &person.key))
             .collect(),
         operations: Vec::new(),
         plan: Plan::default(),

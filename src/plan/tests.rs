@@ -350,6 +350,34 @@ fn an_address_outside_the_verified_domains_is_skipped_and_not_sent() {
 }
 
 #[test]
+fn a_pending_deletion_is_cancelled_whatever_the_new_address_is() {
+    let back = with_mail(person("a"), "a@elsewhere.org");
+    let pending = in_state(
+        "a",
+        pending("2026-06-10T00:00:00Z"),
+        Some("2026-06-01T00:00:00Z"),
+    );
+    let mut world = World::new(vec![back], vec![pending]);
+    world.verified_domains = Some(vec!["example.org"]);
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["restore a"]);
+    let operation = &plan.operations[0].operation;
+    assert!(operation.cancel_delete);
+    assert_eq!(operation.after, account("a").profile);
+    assert_eq!(plan.skipped.len(), 1);
+}
+
+#[test]
+fn the_account_of_somebody_who_cannot_be_mapped_is_not_another_s_to_adopt() {
+    let mut world = World::new(vec![with_mail(person("b"), "a@example.org")], vec![]);
+    world.unmapped = vec![unmapped("a", true)];
+    world.existing = vec![existing("a", Some("key-a"))];
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert!(refusal(&plan, "b").contains("whom the directory has too"));
+}
+
+#[test]
 fn two_newcomers_with_one_address_are_both_refused() {
     let twin = with_mail(person("b"), "A@example.org");
     let plan = World::new(vec![person("a"), twin, person("c")], vec![]).planned();

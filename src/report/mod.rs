@@ -1,6 +1,6 @@
 //! What people and programs read of a plan and of a run: one model, several forms.
 //!
-//! Floor 2, without I/O: a form is text made from a [`Plan`](crate::plan::Plan).
+//! Floor 6, without I/O: a form is text made from a [`Plan`](crate::plan::Plan).
 
 mod json;
 mod text;

@@ -1,6 +1,6 @@
 //! The SQLite database: what the managed accounts looked like, and what was done to them.
 //!
-//! Floor 2. [`Snapshot`] only reads (a dry run has nothing else); [`Journal`] is the one
+//! Floor 4. [`Snapshot`] only reads (a dry run has nothing else); [`Journal`] is the one
 //! writer, and holds the lock that makes it so.
 
 mod error;
@@ -298,9 +298,9 @@ impl Snapshot {
     /// When the last run began that got as far as a plan.
     pub async fn last_run(&mut self) -> Result<Option<Timestamp>, SnapshotError> {
         let last: Option<i64> = sqlx::query_scalar(
-            "SELECT max(started_at) FROM runs WHERE outcome IN ('done', 'incomplete')",
+            "SELECT started_at FROM runs WHERE outcome IN ('done', 'incomplete') ORDER BY id DESC LIMIT 1",
         )
-        .fetch_one(&mut self.connection)
+        .fetch_optional(&mut self.connection)
         .await
         .at(&self.path)?;
         Ok(last.and_then(Timestamp::from_timestamp_millis))

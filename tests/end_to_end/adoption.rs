@@ -1,5 +1,7 @@
 //! Accounts that the organization already has are taken over, not doubled.
 
+use serde_json::json;
+
 use crate::support::{Person, World};
 
 #[test]
@@ -192,4 +194,23 @@ fn an_account_that_was_taken_away_in_the_organization_is_made_anew() {
     assert!(after.active);
     assert_eq!(after.title.as_deref(), Some("Chief Engineer"));
     assert_eq!(world.organization.accounts().len(), 4);
+}
+
+#[test]
+fn a_single_404_of_an_account_that_is_there_changes_nothing_in_what_is_known() {
+    let world = World::synced(&Person::four());
+    let alan = &Person::four()[2];
+    world.slapd.delete(&alan.dn());
+    world
+        .organization
+        .faults(&json!([{"match": "^PATCH ", "times": 1, "status": 404}]));
+
+    world
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["was answered with 404, though the account is there"]);
+    assert!(world.account(alan).active);
+    world.dirsyncd.sync(0).expect_words(&["1 to deactivate"]);
+
+    assert!(!world.account(alan).active);
 }

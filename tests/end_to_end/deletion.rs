@@ -212,11 +212,30 @@ fn an_account_that_somebody_has_opened_again_is_not_deleted() {
         .patch_by_hand(&account, "active", &json!(true));
     let mark = world.organization.mark();
 
-    world
-        .dirsyncd
-        .sync(4)
-        .expect_words(&["the account is not deleted", "active again"]);
+    world.dirsyncd.sync(4).expect_words(&[
+        "the account is not deleted",
+        "active again in the organization",
+    ]);
 
     assert!(world.organization.writes_since(mark).is_empty());
     assert!(world.account(alan).active);
+}
+
+#[test]
+fn a_restore_that_arrived_and_whose_answer_was_lost_is_known_to_have_arrived() {
+    let world = deleting();
+    let alan = &Person::four()[2];
+    deactivated_and_deleted(&world, alan);
+    world.slapd.add(alan);
+    world.organization.faults(&json!([
+        {"match": "^PATCH ", "times": 100, "cut": "after"}
+    ]));
+    world.dirsyncd.sync(4);
+    world.organization.heal();
+    // Gone again before anybody has looked.
+    world.slapd.delete(&alan.dn());
+
+    world.dirsyncd.sync(0).expect_words(&["1 to deactivate"]);
+
+    assert!(!world.account(alan).active);
 }
