@@ -50,10 +50,8 @@ pub enum RunError {
     #[error(transparent)]
     Refused(#[from] Stop),
     /// The provisioning API lacks something that dirsyncd needs.
-    #[error(
-        "the provisioning API does not support {0}, which dirsyncd needs to change and find accounts"
-    )]
-    Lacking(&'static str),
+    #[error("the provisioning API does not support filters, by which dirsyncd finds accounts")]
+    NoFilters,
     /// The provisioning API does not know attributes that are mapped.
     #[error(
         "the schemas of the provisioning API do not have {0}: map them to `false` in [source.mapping]"
@@ -201,13 +199,8 @@ async fn learn(
     managed: &BTreeSet<Attribute>,
 ) -> Result<(Capabilities, Vec<Settlement>), RunError> {
     let capabilities = reader.capabilities().await?;
-    for (is_there, feature) in [
-        (capabilities.patch, "PATCH"),
-        (capabilities.filter, "filters"),
-    ] {
-        if !is_there {
-            return Err(RunError::Lacking(feature));
-        }
+    if !capabilities.filter {
+        return Err(RunError::NoFilters);
     }
     let unknown: Vec<&str> = capabilities
         .unknown
@@ -370,7 +363,7 @@ async fn existing_accounts(
     let keys: Vec<&ExternalId> = newcomers.iter().map(|person| &person.key).collect();
     let has_failed = !snapshot.failed_creations(&keys).await?.is_empty();
     let is_listed = newcomers.len() > LOOK_UPS || is_first_run || has_failed;
-    if is_listed || (!reader.keeps_keys() && !newcomers.is_empty()) {
+    if is_listed {
         let addresses: HashSet<String> = desired
             .different
             .iter()
@@ -380,7 +373,10 @@ async fn existing_accounts(
     } else {
         let mut seen = HashSet::new();
         for person in newcomers {
-            let mut found = reader.by_external_id(&person.key).await?;
+            let mut found = match person.profile.get(Attribute::Email) {
+                Some(email) if !reader.keeps_keys() => reader.by_address(email).await?,
+                _ => reader.by_external_id(&person.key).await?,
+            };
             if let Some(name) = person.profile.get(Attribute::UserName) {
                 found.extend(reader.by_user_name(name).await?);
             }

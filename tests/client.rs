@@ -308,3 +308,41 @@ async fn a_rotated_key_is_good_for_all_requests_that_are_under_way() {
         .filter(|(_, key)| key.as_deref() == Some("Bearer another-key"));
     assert_eq!(with_new.count(), 4, "{asked:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_and_people_are_read_from_the_organization_s_directories_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = dirsyncd::simulator::start(dirsyncd::simulator::Options {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        state: folder.path().join("state"),
+        domains: vec!["example.org".to_owned()],
+    })
+    .await
+    .unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let state = folder.path().join("state");
+    let text = format!(
+        "[organization]\nid = {:?}\ndirectory = {:?}\napi = {:?}\nscim_key = {{ file = {:?} }}\nadmin_key = {{ file = {:?} }}\n\
+         [[source]]\nkind = \"ldif\"\npreset = \"openldap\"\nfile = \"f\"\nbase = \"dc=x\"\n",
+        simulator.organization(),
+        simulator.directory(),
+        simulator.url(),
+        state.join("scim-key"),
+        state.join("admin-key"),
+    );
+    let config = Config::parse(Path::new("config.toml"), &text).unwrap();
+    let reader = Reader::new(&config.organization).unwrap();
+    let writer =
+        dirsyncd::org::Writer::for_plan(reader.clone(), &dirsyncd::plan::Plan::default().approve());
+    for n in 0..60 {
+        writer
+            .create_group(&format!("group {n:02}"), None)
+            .await
+            .unwrap();
+    }
+    let groups = reader.directory_groups().await.unwrap();
+    assert_eq!(groups.len(), 60, "more than a page");
+    assert_eq!(groups[59].1, "group 59");
+    assert_eq!(reader.by_address("nobody@example.org").await.unwrap(), []);
+    simulator.stop().await;
+}

@@ -45,6 +45,10 @@ struct Person {
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(options: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let scripts = Path::new(ROOT).join("tests/scim");
         let venv = Path::new(ROOT).join("target/scim-venv");
@@ -68,6 +72,7 @@ impl World {
             .args(["/scim/directory/dir-1", "--hostname", "127.0.0.1", "--port"])
             .arg(port.to_string())
             .args(["--bearer-token", KEY])
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -183,6 +188,32 @@ fn people(count: usize) -> Vec<Person> {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_are_created_changed_deactivated_restored_and_adopted() {
     let world = World::start().await;
+    expect_a_life(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_patch_gets_whole_resources_in_pages_of_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let announced = folder.path().join("config.json");
+    let config = serde_json::json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
+        "patch": {"supported": false},
+        "bulk": {"supported": false, "maxOperations": 0, "maxPayloadSize": 0},
+        "filter": {"supported": true, "maxResults": 40},
+        "changePassword": {"supported": false},
+        "sort": {"supported": false},
+        "etag": {"supported": false},
+        "authenticationSchemes": [],
+    });
+    std::fs::write(&announced, config.to_string()).unwrap();
+    let announced = announced.display().to_string();
+    let world = World::start_with(&["--service-provider-config", &announced]).await;
+    let told = world.get("ServiceProviderConfig").await.unwrap();
+    assert_eq!(told["patch"]["supported"], false);
+    expect_a_life(&world).await;
+}
+
+async fn expect_a_life(world: &World) {
     // More than two pages of the client's 100.
     let mut people = people(230);
     world.write(&people);

@@ -159,13 +159,11 @@ async fn search(source: &Source, mapping: &Mapping) -> Result<String, String> {
 async fn provisioning(reader: &Reader) -> Result<String, ApiError> {
     let capabilities = reader.capabilities().await?;
     let mut text = "the key is accepted".to_owned();
-    for (is_there, feature) in [
-        (capabilities.patch, "PATCH"),
-        (capabilities.filter, "filters"),
-    ] {
-        if !is_there {
-            text += &format!(", but it does not support {feature}");
-        }
+    if !capabilities.patch {
+        text += ", it does not support PATCH, so accounts are replaced whole";
+    }
+    if !capabilities.filter {
+        text += ", but it does not support filters, which dirsyncd needs";
     }
     let unknown: Vec<&str> = capabilities
         .unknown

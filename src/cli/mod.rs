@@ -117,7 +117,7 @@ impl From<RunError> for Failure {
             | RunError::Api(_)
             | RunError::Snapshot(_)
             | RunError::BrokeOff(_)
-            | RunError::Lacking(_)
+            | RunError::NoFilters
             | RunError::UnknownAttributes(_) => Exit::Failed,
         };
         Failure {

@@ -88,7 +88,7 @@ impl Reader {
         let path = format!("/admin/v1/orgs/{}/users", segment(&self.organization));
         let mut accounts = Vec::new();
         let mut odd = None;
-        self.each_item(&path, |item| {
+        self.each_item(&path, None, |item| {
             // Apps and customers are no people; a closed account is gone.
             if item["account_type"] != "atlassian" || item["account_status"] == "closed" {
                 return;
@@ -106,15 +106,53 @@ impl Reader {
             let address = account.profile.get(Attribute::Email).map(fold);
             address.is_some_and(|address| addresses.contains(&address))
         });
-        let mut whole = Vec::with_capacity(accounts.len());
-        for portion in accounts.chunks(AT_ONCE) {
-            let profiles = portion
-                .iter()
-                .filter_map(|account| account.account_id.as_ref())
-                .map(|id| self.profile(id));
-            whole.extend(try_join_all(profiles).await?.into_iter().flatten());
+        let ids = accounts
+            .into_iter()
+            .filter_map(|account| account.account_id)
+            .collect();
+        self.profiles(ids).await
+    }
+
+    /// Looks for the accounts of an address among the users of all directories.
+    pub async fn by_address(&self, email: &str) -> Result<Vec<ExistingAccount>, ApiError> {
+        let path = format!(
+            "/admin/v2/orgs/{}/directories/-/users",
+            segment(&self.organization)
+        );
+        let mut ids = Vec::new();
+        self.each_item(&path, Some(("searchTerm", email)), |user| {
+            let theirs = user["email"].as_str().map(fold);
+            if let (true, Some(id)) = (theirs == Some(fold(email)), user["accountId"].as_str()) {
+                ids.push(AccountId::new(id));
+            }
+        })
+        .await?;
+        self.profiles(ids).await
+    }
+
+    /// Reads the groups of all directories of the organization, as id and name.
+    pub async fn directory_groups(&self) -> Result<Vec<(String, String)>, ApiError> {
+        let path = format!(
+            "/admin/v2/orgs/{}/directories/-/groups",
+            segment(&self.organization)
+        );
+        let mut groups = Vec::new();
+        self.each_item(&path, None, |group| {
+            if let (Some(id), Some(name)) = (group["id"].as_str(), group["name"].as_str()) {
+                groups.push((id.to_owned(), name.to_owned()));
+            }
+        })
+        .await?;
+        Ok(groups)
+    }
+
+    async fn profiles(&self, ids: Vec<AccountId>) -> Result<Vec<ExistingAccount>, ApiError> {
+        let mut accounts = Vec::with_capacity(ids.len());
+        for portion in ids.chunks(AT_ONCE) {
+            let profiles = portion.iter().map(|id| self.profile(id));
+            accounts.extend(try_join_all(profiles).await?.into_iter().flatten());
         }
-        Ok(whole)
+        Ok(accounts)
     }
 
     /// The account of this id; `None` when there is none (any more).
@@ -194,10 +232,7 @@ impl Writer {
             .await?;
         let found = match invited(&reply.body, email) {
             Some(id) => self.reader.profile(&id).await?.into_iter().collect(),
-            None => {
-                let addresses = HashSet::from([fold(email)]);
-                self.reader.managed_accounts(&addresses).await?
-            }
+            None => self.reader.by_address(email).await?,
         };
         let [account] = found.as_slice() else {
             // The next run finds it by its address and takes it over.

@@ -1,7 +1,7 @@
 //! The reading half of the client.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -39,6 +39,14 @@ pub struct Reader {
     admin: Option<Arc<Http>>,
     pub(super) operation_timeout: Duration,
     pub(super) organization: String,
+    /// What [`capabilities`](Self::capabilities) has learned of the server.
+    learned: Arc<OnceLock<Learned>>,
+}
+
+#[derive(Clone, Copy)]
+struct Learned {
+    patch: bool,
+    page: u64,
 }
 
 /// How accounts are made and changed.
@@ -51,7 +59,7 @@ pub(super) enum Way {
 /// What the provisioning API says that it can do.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
-    /// Whether it takes PATCH (RFC 7644 section 3.5.2).
+    /// Whether it takes PATCH (RFC 7644 section 3.5.2). Without it resources are replaced whole.
     pub patch: bool,
     /// Whether it takes filters (RFC 7644 section 3.4.2.2).
     pub filter: bool,
@@ -80,6 +88,7 @@ impl Reader {
                 .transpose()?,
             operation_timeout: config.operation_timeout,
             organization: config.id.clone(),
+            learned: Arc::default(),
         })
     }
 
@@ -131,12 +140,24 @@ impl Reader {
         let supports = |feature: &str| reply.body[feature]["supported"] == true;
         let schemas = self.scim_path("Schemas");
         let schemas = self.scim()?.send(Method::GET, &schemas, &[], None).await?;
-        Ok(Capabilities {
+        let max_results = reply.body["filter"]["maxResults"].as_u64();
+        let learned = Learned {
             patch: supports("patch"),
+            page: PAGE.min(max_results.unwrap_or(PAGE)).max(1),
+        };
+        // What was learned first stays: a server does not change within a run.
+        let learned = self.learned.get_or_init(|| learned);
+        Ok(Capabilities {
+            patch: learned.patch,
             filter: supports("filter"),
             unknown: scim::missing_from(&schemas.body),
             time: reply.date,
         })
+    }
+
+    /// Whether the server is known to take no PATCH.
+    pub(super) fn replaces_whole(&self) -> bool {
+        self.learned.get().is_some_and(|learned| !learned.patch)
     }
 
     /// Reads the organization's name: shows that the admin key works.
@@ -151,7 +172,7 @@ impl Reader {
     pub async fn verified_domains(&self) -> Result<BTreeSet<String>, ApiError> {
         let path = format!("/admin/v1/orgs/{}/domains", segment(&self.organization));
         let mut domains = BTreeSet::new();
-        self.each_item(&path, |domain| {
+        self.each_item(&path, None, |domain| {
             let attributes = &domain["attributes"];
             if attributes["claim"]["status"] == "verified"
                 && let Some(name) = attributes["name"].as_str()
@@ -164,20 +185,18 @@ impl Reader {
     }
 
     /// Reads a list of the organizations API, page by page by its cursor (contract section 3).
-    /// A cursor that comes twice is an error.
+    /// A cursor that comes twice is an error. `narrowed` is a parameter that every page gets.
     pub(super) async fn each_item(
         &self,
         path: &str,
+        narrowed: Option<(&str, &str)>,
         mut each: impl FnMut(&Value),
     ) -> Result<(), ApiError> {
         let mut cursor: Option<String> = None;
         let mut seen = HashSet::new();
         loop {
-            let query: Vec<(&str, &str)> = cursor
-                .as_deref()
-                .map(|cursor| ("cursor", cursor))
-                .into_iter()
-                .collect();
+            let cursor_given = cursor.as_deref().map(|cursor| ("cursor", cursor));
+            let query: Vec<(&str, &str)> = narrowed.into_iter().chain(cursor_given).collect();
             let reply = self.admin()?.send(Method::GET, path, &query, None).await?;
             let Some(items) = reply.body["data"].as_array() else {
                 return Err(unintelligible(path, "it has no list `data`".to_owned()));
@@ -218,6 +237,12 @@ impl Reader {
         Ok(users.into_iter().map(|user| user.json).collect())
     }
 
+    /// A user with all that the API shows; `None` when there is none (any more).
+    pub(super) async fn raw_user(&self, id: &ScimId) -> Result<Option<Value>, ApiError> {
+        let user = self.by_id::<RawUser, RawUser>("Users", id).await?;
+        Ok(user.map(|user| user.json))
+    }
+
     /// Reads all groups of the provisioning directory, page by page.
     pub async fn all_groups(&self) -> Result<Vec<ExistingGroup>, ApiError> {
         self.all::<Group, _>("Groups", |group: &ExistingGroup| &group.scim_id)
@@ -240,7 +265,11 @@ impl Reader {
         let mut total = 0;
         loop {
             let start = (all.len() + 1).to_string();
-            let count = PAGE.to_string();
+            let count = self
+                .learned
+                .get()
+                .map_or(PAGE, |learned| learned.page)
+                .to_string();
             let query = [("startIndex", start.as_str()), ("count", count.as_str())];
             let reply = self.scim()?.send(Method::GET, &path, &query, None).await?;
             let page: Page<Json> = read(&path, reply)?;

@@ -314,6 +314,64 @@ pub(super) fn patch(operation: &Operation) -> Option<Value> {
     Some(json!({ "schemas": [PATCH_OP], "Operations": operations }))
 }
 
+/// The resource with what the operation changes, for a server that takes no PATCH.
+pub(super) fn replacement(mut user: Value, operation: &Operation) -> Value {
+    fn set(within: &mut Value, key: &str, value: Option<Value>) {
+        if !within.is_object() {
+            *within = json!({});
+        }
+        if let Some(object) = within.as_object_mut() {
+            match value {
+                Some(value) => object.insert(key.to_owned(), value),
+                None => object.remove(key),
+            };
+        }
+    }
+    if operation.takes_over() {
+        set(&mut user, "externalId", Some(json!(operation.key)));
+    }
+    set(&mut user, "active", Some(json!(operation.active.1)));
+    for attribute in Attribute::ALL
+        .into_iter()
+        .filter(|attribute| operation.changes(*attribute))
+    {
+        let value = operation.after.get(attribute);
+        match place(attribute) {
+            Place::Top(key) => set(&mut user, key, value.map(|value| json!(value))),
+            Place::Name(key) => set(&mut user["name"], key, value.map(|value| json!(value))),
+            Place::Enterprise(key) => {
+                set(
+                    &mut user[ENTERPRISE_USER],
+                    key,
+                    value.map(|value| json!(value)),
+                );
+            }
+            Place::Work(key) => {
+                set(
+                    &mut user,
+                    key,
+                    value.map(|value| work_value(attribute, value)),
+                );
+            }
+        }
+    }
+    // The server's own, which a client does not send (RFC 7643 section 3.1 and 4.1.2).
+    for key in ["meta", "groups", ATLASSIAN] {
+        set(&mut user, key, None);
+    }
+    let mut schemas = vec![CORE_USER];
+    if user[ENTERPRISE_USER]
+        .as_object()
+        .is_some_and(|extension| !extension.is_empty())
+    {
+        schemas.push(ENTERPRISE_USER);
+    } else {
+        set(&mut user, ENTERPRISE_USER, None);
+    }
+    set(&mut user, "schemas", Some(json!(schemas)));
+    user
+}
+
 /// The body that creates a group (RFC 7643 section 4.2).
 pub(super) fn create_group(name: &str, external_id: Option<&ExternalId>) -> Value {
     json!({ "schemas": [CORE_GROUP], "displayName": name, "externalId": external_id })

@@ -69,10 +69,10 @@ impl Writer {
                 if operation.cancel_delete {
                     self.cancel_delete(target).await?;
                 }
-                self.patch(target, scim::patch(operation)).await
+                self.patch(target, operation).await
             }
             (Kind::Adopt | Kind::Update | Kind::Deactivate, Some(target)) => {
-                self.patch(target, scim::patch(operation)).await
+                self.patch(target, operation).await
             }
             (_, None) => Err(refused("the operation has no account".to_owned())),
         }
@@ -138,12 +138,8 @@ impl Writer {
         }
     }
 
-    async fn patch(
-        &self,
-        target: &Target,
-        body: Option<serde_json::Value>,
-    ) -> Result<Answer, ApiError> {
-        let Some(body) = body else {
+    async fn patch(&self, target: &Target, operation: &Operation) -> Result<Answer, ApiError> {
+        let Some(body) = scim::patch(operation) else {
             return Ok(Answer {
                 scim_id: target.scim_id.clone(),
                 account_id: target.account_id.clone(),
@@ -153,15 +149,36 @@ impl Writer {
         let path = self
             .reader
             .scim_path(&format!("Users/{}", segment(target.scim_id.as_str())));
-        let result = self
-            .reader
-            .scim()?
-            .send(Method::PATCH, &path, &[], Some(&body))
-            .await;
+        let result = if self.reader.replaces_whole() {
+            self.replace(&path, target, operation).await
+        } else {
+            let scim = self.reader.scim()?;
+            scim.send(Method::PATCH, &path, &[], Some(&body)).await
+        };
         match result {
             Ok(reply) => Ok(answer(target.scim_id.clone(), reply)),
             Err(error) => Err(self.gone_or(error, target).await?),
         }
+    }
+
+    /// Replaces the resource whole (RFC 7644 section 3.5.1), for a server that takes no PATCH:
+    /// as it is now, with what the operation changes.
+    async fn replace(
+        &self,
+        path: &str,
+        target: &Target,
+        operation: &Operation,
+    ) -> Result<Reply, ApiError> {
+        let Some(now) = self.reader.raw_user(&target.scim_id).await? else {
+            return Err(ApiError {
+                request: format!("GET {path}"),
+                request_id: None,
+                cause: Cause::NotFound("there is no such user".to_owned()),
+            });
+        };
+        let body = scim::replacement(now, operation);
+        let scim = self.reader.scim()?;
+        scim.send(Method::PUT, path, &[], Some(&body)).await
     }
 
     /// Makes of a 404 that the account is gone, if reading does not find it either: a gateway

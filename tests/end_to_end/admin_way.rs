@@ -107,6 +107,31 @@ fn managed_accounts_are_adopted_by_their_address_and_doubled_by_nothing() {
 }
 
 #[test]
+fn a_few_newcomers_are_looked_for_by_their_address() {
+    let people = Person::four();
+    let world = world(&people[..3]);
+    world.dirsyncd.sync(0);
+    let newcomer = &people[3];
+    let seeded = world
+        .organization
+        .seed(newcomer.mail.as_ref().unwrap(), "Old name");
+    world.slapd.add(newcomer);
+    let mark = world.organization.mark();
+
+    world.dirsyncd.sync(0).expect_words(&["1 to adopt"]);
+
+    let requests = world.organization.requests_since(mark);
+    assert!(
+        requests
+            .iter()
+            .all(|request| !request.path.ends_with("/users")
+                || request.path.contains("/directories/"))
+    );
+    let account = managed(&world, newcomer.mail.as_ref().unwrap());
+    assert_eq!(account["account_id"], json!(seeded));
+}
+
+#[test]
 fn an_invitation_whose_answer_was_lost_makes_nobody_twice() {
     for cut in ["before", "after"] {
         let people = Person::four();
