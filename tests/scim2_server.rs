@@ -309,7 +309,15 @@ async fn groups_are_created_filled_emptied_and_deleted() {
         reader.groups_by_name("Engineering").await.unwrap(),
         std::slice::from_ref(&group)
     );
-    assert_eq!(reader.all_groups().await.unwrap(), [group]);
+    assert_eq!(
+        reader.all_groups().await.unwrap(),
+        std::slice::from_ref(&group)
+    );
+
+    writer.replace_members(&group, &members[..5]).await.unwrap();
+    let replaced = reader.group(&id).await.unwrap().unwrap();
+    assert_eq!(replaced.members, members[..5]);
+    assert_eq!(replaced.external_id, group.external_id);
 
     writer.delete_group(&id).await.unwrap();
     assert_eq!(reader.group(&id).await.unwrap(), None);

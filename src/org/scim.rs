@@ -377,6 +377,14 @@ pub(super) fn create_group(name: &str, external_id: Option<&ExternalId>) -> Valu
     json!({ "schemas": [CORE_GROUP], "displayName": name, "externalId": external_id })
 }
 
+/// The body that replaces a group whole.
+pub(super) fn whole_group(group: &ExistingGroup, members: &[ScimId]) -> Value {
+    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+    let mut body = create_group(&group.name, group.external_id.as_ref());
+    body["members"] = json!(members);
+    body
+}
+
 /// The body that adds members to a group (contract section 5: `add` with the SCIM ids).
 pub(super) fn add_members(members: &[ScimId]) -> Value {
     let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();

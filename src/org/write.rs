@@ -7,7 +7,7 @@ use reqwest::Method;
 use super::http::{Reply, backoff};
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
-use crate::model::{AccountId, Answer, ExternalId, Kind, Operation, ScimId, Target};
+use crate::model::{AccountId, Answer, ExistingGroup, ExternalId, Kind, Operation, ScimId, Target};
 use crate::plan::{Approved, ApprovedPlan};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
@@ -341,6 +341,22 @@ impl Writer {
                 .send(Method::PATCH, &path, &[], Some(&body(batch)))
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Gives a group exactly these members (RFC 7644 section 3.5.1). Its name goes with them
+    /// unchanged: a group is never renamed (contract section 6).
+    pub async fn replace_members(
+        &self,
+        group: &ExistingGroup,
+        members: &[ScimId],
+    ) -> Result<(), ApiError> {
+        let path = self
+            .reader
+            .scim_path(&format!("Groups/{}", segment(group.scim_id.as_str())));
+        let body = scim::whole_group(group, members);
+        let scim = self.reader.scim()?;
+        scim.send(Method::PUT, &path, &[], Some(&body)).await?;
         Ok(())
     }
 
