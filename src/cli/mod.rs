@@ -55,7 +55,7 @@ enum Verb {
     Check(check::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
-    Rehearse(rehearse::Arguments),
+    Rehearse(sync::Arguments),
     /// Serve a simulator of the organization's admin API
     Simulate(simulate::Arguments),
     /// Show dirsyncd at work on a made-up company; needs no server, account or network

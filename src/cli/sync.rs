@@ -12,7 +12,7 @@ use crate::run::{Finished, sync};
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    config: ConfigArgument,
+    pub(super) config: ConfigArgument,
     /// Show at most N people a group
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -31,12 +31,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let finished = sync(&setup, "sync", &control).await;
     progress.finish();
     let finished = finished?;
+    print(&outcome(&finished, &arguments));
+    Ok(exit(&finished))
+}
+
+/// What was planned, and what became of it.
+pub(super) fn outcome(finished: &Finished, arguments: &Arguments) -> String {
     let detail = Detail {
         limit: arguments.limit,
     };
-    print(&report::text(&finished.plan, detail));
-    print(&report::applied(&finished.applied, detail));
-    Ok(exit(&finished))
+    report::text(&finished.plan, detail) + &report::applied(&finished.applied, detail)
 }
 
 pub(super) fn exit(Finished { plan, applied, .. }: &Finished) -> Exit {

@@ -92,7 +92,8 @@ impl Reader {
         })
     }
 
-    /// Whether accounts carry the person's key. Where they do not, there is no look-up either.
+    /// Whether accounts carry the person's key. Where they do not, they are found by their
+    /// address only.
     pub fn keeps_keys(&self) -> bool {
         matches!(self.way, Way::Scim { .. })
     }
@@ -106,6 +107,11 @@ impl Reader {
             }
             Way::Admin => String::new(),
         }
+    }
+
+    /// The path of one SCIM resource, of the kind `Users` or `Groups`.
+    pub(super) fn resource_path(&self, kind: &str, id: &ScimId) -> String {
+        self.scim_path(&format!("{kind}/{}", segment(id.as_str())))
     }
 
     /// The client for the provisioning directory.
@@ -366,7 +372,7 @@ impl Reader {
     where
         Json: DeserializeOwned + Into<Resource>,
     {
-        let path = self.scim_path(&format!("{kind}/{}", segment(id.as_str())));
+        let path = self.resource_path(kind, id);
         match self.scim()?.send(Method::GET, &path, &[], None).await {
             Ok(reply) => Ok(Some(read::<Json>(&path, reply)?.into())),
             Err(ApiError {

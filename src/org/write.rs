@@ -81,16 +81,17 @@ impl Writer {
     /// Creates the account. When the answer is lost, the account is looked for before anything
     /// is sent again: by its external id, which is the person's own key.
     async fn create(&self, operation: &Operation) -> Result<Answer, ApiError> {
+        let body = scim::create(operation);
         let mut attempt = 1;
         loop {
-            let (lost, waits) = match self.post_user(operation).await {
+            let (lost, waits) = match self.post("Users", &body).await {
                 Err(error) if error.may_have_taken_effect() => (error, &PATIENCE[..1]),
                 // The first attempt did arrive, and reading showed the time before it.
                 Err(error) if attempt > 1 && matches!(error.cause, Cause::Conflict(_)) => {
                     let cause = Cause::NoAnswer(format!("an earlier attempt arrived: {error}"));
                     (ApiError { cause, ..error }, &PATIENCE[..])
                 }
-                result => return result,
+                result => return result.map(|(id, reply)| answer(id, reply)),
             };
             match self.find_created(operation, waits).await {
                 Ok(Some(answer)) => return Ok(answer),
@@ -124,17 +125,22 @@ impl Writer {
         Ok(None)
     }
 
-    async fn post_user(&self, operation: &Operation) -> Result<Answer, ApiError> {
-        let path = self.reader.scim_path("Users");
-        let body = scim::create(operation);
-        let reply = self
-            .reader
-            .scim()?
-            .send(Method::POST, &path, &[], Some(&body))
-            .await?;
+    /// Makes a resource of the kind `Users` or `Groups`; its id, and the whole answer.
+    async fn post(
+        &self,
+        kind: &str,
+        body: &serde_json::Value,
+    ) -> Result<(ScimId, Reply), ApiError> {
+        let path = self.reader.scim_path(kind);
+        let scim = self.reader.scim()?;
+        let reply = scim.send(Method::POST, &path, &[], Some(body)).await?;
         match reply.body["id"].as_str() {
-            Some(id) => Ok(answer(ScimId::new(id), reply)),
-            None => Err(without_id(&path, reply)),
+            Some(id) => Ok((ScimId::new(id), reply)),
+            None => Err(ApiError {
+                request: format!("POST {path}"),
+                request_id: reply.request_id,
+                cause: Cause::Unintelligible("the new resource has no id".to_owned()),
+            }),
         }
     }
 
@@ -146,9 +152,7 @@ impl Writer {
                 request_id: None,
             });
         };
-        let path = self
-            .reader
-            .scim_path(&format!("Users/{}", segment(target.scim_id.as_str())));
+        let path = self.reader.resource_path("Users", &target.scim_id);
         let result = if self.reader.replaces_whole() {
             self.replace(&path, target, operation).await
         } else {
@@ -303,17 +307,8 @@ impl Writer {
         name: &str,
         external_id: Option<&ExternalId>,
     ) -> Result<ScimId, ApiError> {
-        let path = self.reader.scim_path("Groups");
         let body = scim::create_group(name, external_id);
-        let reply = self
-            .reader
-            .scim()?
-            .send(Method::POST, &path, &[], Some(&body))
-            .await?;
-        match reply.body["id"].as_str() {
-            Some(id) => Ok(ScimId::new(id)),
-            None => Err(without_id(&path, reply)),
-        }
+        self.post("Groups", &body).await.map(|(id, _)| id)
     }
 
     /// Adds members by their SCIM ids.
@@ -332,9 +327,7 @@ impl Writer {
         members: &[ScimId],
         body: fn(&[ScimId]) -> serde_json::Value,
     ) -> Result<(), ApiError> {
-        let path = self
-            .reader
-            .scim_path(&format!("Groups/{}", segment(group.as_str())));
+        let path = self.reader.resource_path("Groups", group);
         for batch in members.chunks(MEMBERS_A_PATCH) {
             self.reader
                 .scim()?
@@ -351,9 +344,7 @@ impl Writer {
         group: &ExistingGroup,
         members: &[ScimId],
     ) -> Result<(), ApiError> {
-        let path = self
-            .reader
-            .scim_path(&format!("Groups/{}", segment(group.scim_id.as_str())));
+        let path = self.reader.resource_path("Groups", &group.scim_id);
         let body = scim::whole_group(group, members);
         let scim = self.reader.scim()?;
         scim.send(Method::PUT, &path, &[], Some(&body)).await?;
@@ -362,9 +353,7 @@ impl Writer {
 
     /// Deletes a group; its members keep their accounts. That it is gone already is as good.
     pub async fn delete_group(&self, group: &ScimId) -> Result<(), ApiError> {
-        let path = self
-            .reader
-            .scim_path(&format!("Groups/{}", segment(group.as_str())));
+        let path = self.reader.resource_path("Groups", group);
         match self
             .reader
             .scim()?
@@ -378,14 +367,6 @@ impl Writer {
             }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-}
-
-fn without_id(path: &str, reply: Reply) -> ApiError {
-    ApiError {
-        request: format!("POST {path}"),
-        request_id: reply.request_id,
-        cause: Cause::Unintelligible("the new resource has no id".to_owned()),
     }
 }
 
