@@ -75,7 +75,11 @@ pub(super) fn pull(
             path.display()
         )),
     };
-    Ok(PullEnd { entries, clean })
+    Ok(PullEnd {
+        entries,
+        changed: None,
+        clean,
+    })
 }
 
 /// A place in an LDIF file.

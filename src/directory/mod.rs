@@ -3,15 +3,19 @@
 //! Floor 4. Both kinds give the same stream of [`Entry`]s; nothing is held but the entry in
 //! hand.
 
+mod follow;
 mod ldap;
 mod ldif;
+mod search;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::config::{SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
-pub use ldap::ServerInfo;
+pub use follow::way;
+pub use ldap::{ServerInfo, ServerKind};
 pub use ldif::{LdifError, LdifReader, write_entry};
 
 /// Why a source could not be read. Each says where, what and the way out.
@@ -113,15 +117,88 @@ pub enum DirectoryError {
     Ldif(#[from] LdifError),
 }
 
+/// What is to be read of a source.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The source.
+    pub source: &'a Source,
+    /// The attributes that are wanted of each entry.
+    pub attributes: &'a [String],
+    /// Whether later pulls are to ask only for what changed.
+    pub is_followed: bool,
+}
+
+/// How a full pull ended.
+#[derive(Clone, Debug)]
+pub struct Full {
+    /// Whether it saw everything.
+    pub end: PullEnd,
+    /// Where a pull of what changes from now on begins; `None` where the source cannot be
+    /// followed. Only this module understands it.
+    pub cookie: Option<String>,
+}
+
+/// What a pull of what changed tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The entry is new or has changed.
+    Changed(Entry),
+    /// The entry with this id of the server's is not, or no longer, one of those searched for.
+    Gone([u8; 16]),
+    /// The entry with this id is still there and has not changed.
+    Present([u8; 16]),
+}
+
+/// How a pull of what changed ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// It was read to its end.
+    Read {
+        /// Where the next one begins.
+        cookie: String,
+        /// Whether every entry that is there was named, as changed or as present, so that the
+        /// others are gone.
+        names_all: bool,
+        /// Whether entries that are gone were told. Otherwise only a full pull shows them.
+        shows_departures: bool,
+    },
+    /// It cannot be had: the source is to be read in full.
+    FullNeeded {
+        /// Why.
+        why: String,
+        /// Whether the server shows an older state than before: an absence there is no proof.
+        is_behind: bool,
+    },
+}
+
 /// Reads all entries of a source that are people, one after the other.
 pub async fn pull(
-    source: &Source,
-    attributes: &[String],
+    request: Request<'_>,
     each: &mut dyn FnMut(Entry),
-) -> Result<PullEnd, DirectoryError> {
-    match &source.kind {
-        SourceKind::Ldap(server) => ldap::pull(server, &source.search, attributes, each).await,
-        SourceKind::Ldif(path) => ldif::pull(path, &source.search, each),
+) -> Result<Full, DirectoryError> {
+    let search = &request.source.search;
+    match &request.source.kind {
+        SourceKind::Ldap(server) => ldap::pull(server, request, each).await,
+        SourceKind::Ldif(path) => Ok(Full {
+            end: ldif::pull(path, search, each)?,
+            cookie: None,
+        }),
+    }
+}
+
+/// Reads what changed since an earlier pull, which gave the cookie. `each` may break it off,
+/// when there is too much.
+pub async fn changes(
+    request: Request<'_>,
+    cookie: &str,
+    each: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<Changes, DirectoryError> {
+    match &request.source.kind {
+        SourceKind::Ldap(server) => follow::changes(server, request, cookie, each).await,
+        SourceKind::Ldif(_) => Ok(Changes::FullNeeded {
+            why: "the source is a file".to_owned(),
+            is_behind: false,
+        }),
     }
 }
 

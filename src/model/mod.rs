@@ -21,4 +21,4 @@ pub use entry::{Entry, NotText};
 pub use filter::{Filter, FilterError};
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
 pub use operation::{Answer, Change, Kind, Operation, Reason, Target};
-pub use pull::{Complete, Incomplete, PullEnd};
+pub use pull::{Complete, Cursor, Incomplete, PullEnd};
