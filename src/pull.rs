@@ -542,9 +542,14 @@ impl Round<'_> {
             else {
                 continue;
             };
+            // Whoever is gone from one source is looked for in the later ones by reading them.
+            let is_elsewhere = checked
+                .iter()
+                .any(|(other, (_, followed))| **other != **name && followed.gone.contains(key));
             let is_departure = found.is_some_and(|deviation| deviation.said == Said::Gone);
             if expected.map(|one| &one.said) == found.map(|one| &one.said)
                 || recent.contains(key)
+                || is_elsewhere
                 || (is_departure && !followed.shows_departures)
             {
                 continue;

@@ -155,14 +155,18 @@ impl World {
     }
 
     async fn sync(&self) -> Finished {
-        let finished = sync(&self.setup(), Depth::Changes, "test", &control()).await.unwrap();
+        let finished = sync(&self.setup(), Depth::Changes, "test", &control())
+            .await
+            .unwrap();
         assert!(
             finished.applied.failed.is_empty(),
             "{:?}",
             finished.applied.failed
         );
         assert_eq!(finished.applied.ended_by, None);
-        let plan = dry_run(&self.setup(), Depth::Changes, &control()).await.unwrap();
+        let plan = dry_run(&self.setup(), Depth::Changes, &control())
+            .await
+            .unwrap();
         assert!(plan.operations.is_empty(), "{:?}", plan.operations);
         finished
     }

@@ -266,7 +266,7 @@ impl Reading<'_, '_> {
         let mut next = Vec::new();
         let mut names_all = false;
         for (cookie, (base, _)) in cookies.iter().zip(&search.bases) {
-            let Ok(cookie) = BASE64.decode(cookie) else {
+            let Ok(octets) = BASE64.decode(cookie) else {
                 return Ok(full("the cookie is damaged"));
             };
             let filter = &search.filter_text;
@@ -275,17 +275,18 @@ impl Reading<'_, '_> {
                 self.request,
                 base,
                 filter,
-                Some(cookie),
+                Some(octets),
                 self.each,
             );
             match synced.await? {
                 Err(refusal) => return Ok(refusal),
                 Ok(synced) => {
                     names_all |= synced.names_all;
-                    match synced.cookie {
-                        Some(cookie) => next.push(BASE64.encode(cookie)),
-                        None => return Ok(full("the server gives no cookie")),
-                    }
+                    // Without a new one the old one stays good (RFC 4533 section 3.3).
+                    next.push(match synced.cookie {
+                        Some(octets) => BASE64.encode(octets),
+                        None => cookie.clone(),
+                    });
                 }
             }
         }

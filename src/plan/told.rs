@@ -174,8 +174,9 @@ pub enum Noticed {
     },
     /// The pulls of what changed had missed something.
     #[error(
-        "the pulls of what changed had missed {} until this full one mended it: {}; tell the developers, and set `incremental = false` if it goes on",
-        count(people.len()), people.first().map_or("", String::as_str)
+        "the pulls of what changed had missed {} ({}{}), which this full one mends; tell the developers, and set `incremental = false` if it goes on",
+        count(people.len()), if people.len() > 1 { "the first: " } else { "" },
+        people.first().map_or("", String::as_str)
     )]
     Missed {
         /// Who, and what had been missed.
@@ -186,7 +187,7 @@ pub enum Noticed {
 fn count(people: usize) -> String {
     match people {
         1 => "one person".to_owned(),
-        people => format!("{people} people, the first"),
+        people => format!("{people} people"),
     }
 }
 

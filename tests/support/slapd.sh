@@ -7,6 +7,7 @@
 #   cn=admin                  admin-secret    may change everything
 #   cn=sync,ou=services       (from the LDIF) reads all, paged without limit
 #   cn=limited,ou=services    (from the LDIF) reads all, but gets five entries of a search at most
+# SLAPD_EDIT may hold a sed script that changes its configuration.
 # Packages: tests/install-packages.sh.
 set -euo pipefail
 verb=$1 dir=$(mkdir -p "$2" && cd "$2" && pwd)
@@ -60,6 +61,7 @@ syncprov-sessionlog 1000
 overlay memberof
 overlay refint
 CONF
+  sed -i "${SLAPD_EDIT:-}" "$dir/slapd.conf"
   if [ ! -f "$dir/db/data.mdb" ]; then slapadd -q -f "$dir/slapd.conf" -l "$ldif"; fi
   slapd -f "$dir/slapd.conf" \
     -h "ldap://127.0.0.1:$port/ ldaps://127.0.0.1:$tls_port/ ldaps://127.0.0.2:$tls_port/"
