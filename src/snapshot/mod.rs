@@ -208,11 +208,26 @@ impl Snapshot {
 
     /// Puts every account's key and digest into the index.
     pub async fn index(&mut self, index: &mut Index) -> Result<(), SnapshotError> {
-        let rows = sqlx::query(rows::SELECT_INDEX)
-            .fetch_all(&mut self.connection)
-            .await
-            .at(&self.path)?;
-        self.insert(&rows, index)
+        let mut after = String::new();
+        loop {
+            let rows = sqlx::query(rows::SELECT_INDEX_PAGE)
+                .bind(&after)
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+            let mut last: Option<String> = None;
+            for row in &rows {
+                let page = rows::index_page(row).map_err(|why| self.row_error(row, &why))?;
+                for (key, digest, is_settled) in page.accounts {
+                    index.insert(&key, &page.source, digest, is_settled);
+                }
+                last = last.max(Some(page.last));
+            }
+            match last {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Puts the key and digest of these people's accounts into the index.
@@ -223,12 +238,7 @@ impl Snapshot {
     ) -> Result<(), SnapshotError> {
         let keys: Vec<&str> = keys.iter().map(ExternalId::as_str).collect();
         let query = format!("{} WHERE external_id", rows::SELECT_INDEX);
-        let rows = self.rows_in(&query, &keys).await?;
-        self.insert(&rows, index)
-    }
-
-    fn insert(&self, rows: &[SqliteRow], index: &mut Index) -> Result<(), SnapshotError> {
-        for row in rows {
+        for row in &self.rows_in(&query, &keys).await? {
             let (key, source, digest, is_settled) =
                 rows::indexed(row).map_err(|why| self.row_error(row, &why))?;
             index.insert(&key, &source, digest, is_settled);

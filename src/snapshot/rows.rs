@@ -48,6 +48,43 @@ pub(super) fn indexed(row: &SqliteRow) -> Result<(ExternalId, SourceName, Digest
     ))
 }
 
+/// A page of the index after a key, in one row for each source: to hand over row by row takes
+/// four times as long. A line is the digest in hexadecimal digits, whether it is settled, and
+/// the key.
+pub(super) const SELECT_INDEX_PAGE: &str = "SELECT max(external_id), source, group_concat(hex(digest) || is_settled || external_id, char(10))
+    FROM (SELECT external_id, source, digest, departed_at IS NULL AND lifecycle IN ('active', 'deactivated') AS is_settled
+        FROM accounts WHERE external_id > ? ORDER BY external_id LIMIT 2000)
+    GROUP BY source";
+
+/// The accounts of one source in a page of the index.
+pub(super) struct IndexPage {
+    pub(super) last: String,
+    pub(super) source: SourceName,
+    pub(super) accounts: Vec<(ExternalId, Digest, bool)>,
+}
+
+/// The page of a row of [`SELECT_INDEX_PAGE`].
+pub(super) fn index_page(row: &SqliteRow) -> Result<IndexPage, String> {
+    let get = |at: usize| {
+        row.try_get::<&str, _>(at)
+            .map_err(|error| error.to_string())
+    };
+    let account = |line: &str| {
+        let (digits, rest) = line.split_at_checked(32)?;
+        let (is_settled, key) = rest.split_at_checked(1)?;
+        let digest = u128::from_str_radix(digits, 16).ok()?.to_be_bytes();
+        Some((ExternalId::new(key), Digest(digest), is_settled == "1"))
+    };
+    let accounts = get(2)?
+        .lines()
+        .map(|line| account(line).ok_or_else(|| format!("the line {line:?} of the index")));
+    Ok(IndexPage {
+        last: get(0)?.to_owned(),
+        source: SourceName::new(get(1)?),
+        accounts: accounts.collect::<Result<_, _>>()?,
+    })
+}
+
 fn digest(row: &SqliteRow, at: usize) -> Result<Digest, String> {
     let bytes: &[u8] = row.try_get(at).map_err(|error| error.to_string())?;
     let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| "the digest has not 16 bytes")?;
