@@ -13,6 +13,7 @@ pub mod directory;
 pub mod organization;
 pub mod people;
 pub mod program;
+pub mod scripted;
 pub mod unchanged;
 pub mod world;
 

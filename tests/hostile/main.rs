@@ -1,0 +1,13 @@
+//! Directory servers that break off, lie, loop, stall or send what is no LDAP: the built program against a server
+//! that follows a script. Whatever it does, the program ends in time, says what was wrong, writes nothing to the
+//! organization and takes nobody for a leaver; when the server is well again, nothing is to do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod entries;
+mod host;
+mod paging;
+mod wire;
