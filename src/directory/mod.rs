@@ -3,6 +3,7 @@
 //! Floor 4. Both kinds give the same stream of [`Entry`]s; nothing is held but the entry in
 //! hand.
 
+mod careful;
 mod ldap;
 mod ldif;
 
@@ -120,7 +121,10 @@ pub async fn pull(
     each: &mut dyn FnMut(Entry),
 ) -> Result<PullEnd, DirectoryError> {
     match &source.kind {
-        SourceKind::Ldap(server) => ldap::pull(server, &source.search, attributes, each).await,
+        SourceKind::Ldap(server) => {
+            let work = ldap::pull(server, &source.search, attributes, each);
+            careful::careful(server.url.as_str(), work).await
+        }
         SourceKind::Ldif(path) => ldif::pull(path, &source.search, each),
     }
 }
@@ -128,7 +132,10 @@ pub async fn pull(
 /// Connects and binds without reading people, for `check`.
 pub async fn probe(source: &Source) -> Result<Option<ServerInfo>, DirectoryError> {
     match &source.kind {
-        SourceKind::Ldap(server) => Ok(Some(ldap::probe(server).await?)),
+        SourceKind::Ldap(server) => {
+            let work = ldap::probe(server);
+            Ok(Some(careful::careful(server.url.as_str(), work).await?))
+        }
         SourceKind::Ldif(_) => Ok(None),
     }
 }
