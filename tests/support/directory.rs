@@ -96,6 +96,18 @@ impl Slapd {
         self.launch().unwrap();
     }
 
+    /// Gives it a certificate that is valid between these times (YYYYMMDDHHMMSSZ), and starts it again with it.
+    pub fn certify(&self, not_before: &str, not_after: &str) {
+        let certify = Command::new(SCRIPT)
+            .arg("certify")
+            .arg(self.folder.path())
+            .args([not_before, not_after])
+            .status();
+        assert!(certify.unwrap().success());
+        self.stop();
+        self.start_again();
+    }
+
     /// The certificate of the CA that signed the server's.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
