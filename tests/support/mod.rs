@@ -13,6 +13,7 @@ pub mod directory;
 pub mod organization;
 pub mod people;
 pub mod program;
+pub mod samba;
 pub mod scripted;
 pub mod unchanged;
 pub mod world;
@@ -21,6 +22,7 @@ pub use directory::Slapd;
 pub use organization::{Account, Organization, file_reference, replaced};
 pub use people::{Person, crowd};
 pub use program::{Dirsyncd, Output, Planned};
+pub use samba::SambaAd;
 pub use world::{Change, Expected, World};
 
 use std::time::{Duration, Instant};

@@ -12,21 +12,13 @@
 set -euo pipefail
 verb=$1 dir=$(mkdir -p "$2" && cd "$2" && pwd)
 
-certificates() {
-  cd "$dir"
-  openssl ecparam -name prime256v1 -genkey -noout -out ca.key
-  openssl req -x509 -new -key ca.key -days 3650 -subj "/CN=test CA" -out ca.pem
-  openssl ecparam -name prime256v1 -genkey -noout -out tls.key
-  openssl req -new -key tls.key -subj "/CN=localhost" -out tls.csr
-  openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
-    -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out tls.pem 2>openssl.log
-}
+. "$(dirname "$0")/certificates.sh"
 
 case $verb in
 start)
   port=$3 tls_port=$4 ldif=$5
   mkdir -p "$dir/db" "$dir/run"
-  if [ ! -f "$dir/ca.pem" ]; then certificates; fi
+  if [ ! -f "$dir/ca.pem" ]; then (cd "$dir" && certificates 127.0.0.1); fi
   cat > "$dir/slapd.conf" <<CONF
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
