@@ -5,7 +5,7 @@
 set -eu
 missing=
 for pair in slapd:slapd ldapmodify:ldap-utils openssl:openssl setpriv:util-linux update-ca-certificates:ca-certificates \
-  ldbadd:ldb-tools ns-slapd:389-ds-base
+  ldbadd:ldb-tools ns-slapd:389-ds-base certutil:libnss3-tools
 do
   PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done

@@ -7,3 +7,4 @@
 mod support;
 
 mod active_directory;
+mod ds389;

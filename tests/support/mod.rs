@@ -10,6 +10,7 @@
 
 pub mod database;
 pub mod directory;
+pub mod ds389;
 pub mod organization;
 pub mod people;
 pub mod program;
@@ -19,6 +20,7 @@ pub mod unchanged;
 pub mod world;
 
 pub use directory::Slapd;
+pub use ds389::Ds389;
 pub use organization::{Account, Organization, file_reference, replaced};
 pub use people::{Person, crowd};
 pub use program::{Dirsyncd, Output, Planned};
