@@ -25,7 +25,8 @@ pub(super) async fn careful<T>(
     work: impl Future<Output = Result<T, DirectoryError>>,
 ) -> Result<T, DirectoryError> {
     silence();
-    match AssertUnwindSafe(work).catch_unwind().await {
+    // On the heap, as it is large and callers hold it.
+    match AssertUnwindSafe(Box::pin(work)).catch_unwind().await {
         Ok(result) => result,
         Err(_) if IS_THEIRS.take() => Err(DirectoryError::Broken {
             url: url.trim_end_matches('/').to_owned(),
