@@ -86,27 +86,26 @@ fn a_huge_value_of_a_mapped_attribute_refuses_that_person_alone() {
 
 #[test]
 fn huge_values_that_nobody_asked_for_are_passed_over_and_not_kept() {
-    let host = Host::synced();
-    let mut page: Vec<Step> = host
-        .people
-        .iter()
-        .map(|person| {
-            let photo = owned("jpegPhoto", &vec![0xff; TEN_MIB]);
-            entry(&person.dn(), &[attributes(person), vec![photo]].concat())
+    let mut host = Host::synced();
+    host.dirsyncd.set_source("page_size", "1");
+    let photo = owned("jpegPhoto", &vec![0xff; TEN_MIB]);
+    let whole: Vec<Vec<Step>> = (0_u8..)
+        .zip(&host.people)
+        .map(|(number, person)| {
+            let attributes = [attributes(person), vec![photo.clone()]].concat();
+            vec![entry(&person.dn(), &attributes), page_end(&[number])]
         })
         .collect();
-    page.push(page_end(b"1"));
-    let whole = vec![page, vec![page_end(b"")]];
-    host.server.answers(pages(whole.clone()));
+    let last = |step: Step| [whole.clone(), vec![vec![step]]].concat();
+    host.server.answers(pages(last(page_end(b""))));
     host.agrees();
-    // The second page does not come: the program waits and has had all entries.
-    host.server
-        .answers(pages(vec![whole[0].clone(), vec![Step::Silence]]));
+    // When the last page does not come, the program waits for it and has had all entries.
+    host.server.answers(pages(last(Step::Silence)));
     let running = host.dirsyncd.start(&["plan"]);
     eventually(
-        "the request for the second page",
+        "the request for the last page",
         Duration::from_secs(20),
-        || (host.server.requests().len() == 2).then_some(()),
+        || (host.server.requests().len() == 13).then_some(()),
     );
     let status = fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
     let peak = status
@@ -116,7 +115,8 @@ fn huge_values_that_nobody_asked_for_are_passed_over_and_not_kept() {
         .unwrap();
     println!("at most {peak} KiB in memory");
     running.wait().expect_code(1);
-    assert!(peak < 128 << 10, "{peak} KiB for 120 MiB of photos");
+    assert!(peak < 128 << 10, "{peak} KiB for twelve photos of 10 MiB");
+    host.dirsyncd.set_source("page_size", "5");
     host.recovers();
 }
 
