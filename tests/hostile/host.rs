@@ -9,7 +9,7 @@ use crate::support::unchanged::Before;
 use crate::support::{Dirsyncd, Organization, Output, Person, database, file_reference};
 
 /// The program's `timeout` for the server.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// So long may a run take in all, whatever the server does.
 const END: Duration = Duration::from_secs(20);
