@@ -1,11 +1,18 @@
 #!/bin/sh
-# Installs the Debian packages that the end-to-end tests use (a real slapd, its clients, openssl, setpriv, python3); does
-# nothing when they are there. No service is started or left enabled: the tests start their own slapd.
+# Installs the Debian packages that the end-to-end tests use (a real slapd, its clients, Samba as a domain controller,
+# 389 Directory Server, openssl, setpriv, python3); does nothing when they are there. No service is started: the tests
+# start servers of their own.
 set -eu
 missing=
-for pair in slapd:slapd ldapmodify:ldap-utils openssl:openssl setpriv:util-linux update-ca-certificates:ca-certificates
+for pair in slapd:slapd ldapmodify:ldap-utils openssl:openssl setpriv:util-linux update-ca-certificates:ca-certificates \
+  ldbadd:ldb-tools ns-slapd:389-ds-base certutil:libnss3-tools
 do
   PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+# What makes of Samba a domain controller are modules without a command of their own.
+for package in samba samba-ad-dc samba-ad-provision samba-dsdb-modules samba-vfs-modules winbind
+do
+  dpkg-query -W -f '${db:Status-Status}' $package 2>/dev/null | grep -qx installed || missing="$missing $package"
 done
 # The third-party SCIM software goes into a virtual environment.
 python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3 python3-venv"

@@ -285,11 +285,14 @@ pub(super) fn describe(result: &LdapResult) -> String {
         53 => "unwillingToPerform",
         _ => "error",
     };
-    let text = result.text.trim();
-    if text.is_empty() {
+    // A referral says where to, mostly without a text (RFC 4511 section 4.1.10).
+    let mut texts: Vec<&str> = vec![result.text.trim()];
+    texts.extend(result.refs.iter().map(String::as_str));
+    texts.retain(|text| !text.is_empty());
+    if texts.is_empty() {
         format!("{name} ({})", result.rc)
     } else {
-        format!("{name} ({}): {text}", result.rc)
+        format!("{name} ({}): {}", result.rc, texts.join(", "))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Floor 4. Both kinds give the same stream of [`Entry`]s; nothing is held but the entry in
 //! hand.
 
+mod careful;
 mod follow;
 mod ldap;
 mod ldif;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use crate::config::{SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
+use careful::careful;
 pub use follow::way;
 pub use ldap::{ServerInfo, ServerKind};
 pub use ldif::{LdifError, LdifReader, write_entry};
@@ -178,7 +180,10 @@ pub async fn pull(
 ) -> Result<Full, DirectoryError> {
     let search = &request.source.search;
     match &request.source.kind {
-        SourceKind::Ldap(server) => ldap::pull(server, request, each).await,
+        SourceKind::Ldap(server) => {
+            let work = ldap::pull(server, request, each);
+            careful(server.url.as_str(), work).await
+        }
         SourceKind::Ldif(path) => Ok(Full {
             end: ldif::pull(path, search, each)?,
             cookie: None,
@@ -194,7 +199,10 @@ pub async fn changes(
     each: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Changes, DirectoryError> {
     match &request.source.kind {
-        SourceKind::Ldap(server) => follow::changes(server, request, cookie, each).await,
+        SourceKind::Ldap(server) => {
+            let work = follow::changes(server, request, cookie, each);
+            careful(server.url.as_str(), work).await
+        }
         SourceKind::Ldif(_) => Ok(Changes::FullNeeded {
             why: "the source is a file".to_owned(),
             is_behind: false,
@@ -205,7 +213,10 @@ pub async fn changes(
 /// Connects and binds without reading people, for `check`.
 pub async fn probe(source: &Source) -> Result<Option<ServerInfo>, DirectoryError> {
     match &source.kind {
-        SourceKind::Ldap(server) => Ok(Some(ldap::probe(server).await?)),
+        SourceKind::Ldap(server) => {
+            let work = ldap::probe(server);
+            Ok(Some(careful(server.url.as_str(), work).await?))
+        }
         SourceKind::Ldif(_) => Ok(None),
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -163,6 +163,18 @@ impl Slapd {
         self.launch().unwrap();
     }
 
+    /// Gives it a certificate that is valid between these times (YYYYMMDDHHMMSSZ), and starts it again with it.
+    pub fn certify(&self, not_before: &str, not_after: &str) {
+        let certify = Command::new(SCRIPT)
+            .arg("certify")
+            .arg(self.folder.path())
+            .args([not_before, not_after])
+            .status();
+        assert!(certify.unwrap().success());
+        self.stop();
+        self.start_again();
+    }
+
     /// The certificate of the CA that signed the server's.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
@@ -246,32 +258,45 @@ impl Slapd {
 
     /// Runs one of the LDAP clients over StartTLS.
     fn client(&self, program: &str, arguments: &[&str], input: Option<&str>) -> String {
-        let mut child = Command::new(program)
-            .args(["-x", "-ZZ", "-H", &self.url(Transport::StartTls)])
-            .args(["-D", &format!("cn=admin,{BASE}"), "-w", "admin-secret"])
-            .args(arguments)
-            .env("LDAPTLS_CACERT", self.ca_file())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Dropped at once, so that the client sees the end of its input.
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.unwrap_or_default().as_bytes())
-            .unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "{program} {arguments:?}: {}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            input.unwrap_or_default()
-        );
-        String::from_utf8(output.stdout).unwrap()
+        let url = self.url(Transport::StartTls);
+        let name = format!("cn=admin,{BASE}");
+        let bind = ["-x", "-ZZ", "-H", &url, "-D", &name, "-w", "admin-secret"];
+        client(program, &self.ca_file(), &bind, arguments, input)
     }
+}
+
+/// Runs one of the LDAP clients, which must succeed; what it writes.
+pub(super) fn client(
+    program: &str,
+    ca_file: &Path,
+    bind: &[&str],
+    arguments: &[&str],
+    input: Option<&str>,
+) -> String {
+    let mut child = Command::new(program)
+        .args(bind)
+        .args(arguments)
+        .env("LDAPTLS_CACERT", ca_file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Dropped at once, so that the client sees the end of its input.
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.unwrap_or_default().as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}\n{}",
+        String::from_utf8_lossy(&output.stderr),
+        input.unwrap_or_default()
+    );
+    String::from_utf8(output.stdout).unwrap()
 }
 
 impl Drop for Slapd {
@@ -291,7 +316,7 @@ pub fn free_port() -> u16 {
 }
 
 /// The search path with the system programs, which Debian keeps from ordinary users.
-fn path() -> String {
+pub(super) fn path() -> String {
     format!(
         "{}:/usr/sbin:/sbin",
         std::env::var("PATH").unwrap_or_default()

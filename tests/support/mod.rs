@@ -10,16 +10,21 @@
 
 pub mod database;
 pub mod directory;
+pub mod ds389;
 pub mod organization;
 pub mod people;
 pub mod program;
+pub mod samba;
+pub mod scripted;
 pub mod unchanged;
 pub mod world;
 
 pub use directory::Slapd;
+pub use ds389::Ds389;
 pub use organization::{Account, Organization, file_reference, replaced};
 pub use people::{Person, crowd};
 pub use program::{Dirsyncd, Output, Planned};
+pub use samba::SambaAd;
 pub use world::{Change, Expected, World};
 
 use std::time::{Duration, Instant};

@@ -60,7 +60,8 @@ impl Dirsyncd {
         dirsyncd
     }
 
-    fn with_source(organization: &Organization, source: String) -> Self {
+    /// The program with these keys of its source.
+    pub fn with_source(organization: &Organization, source: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         Dirsyncd {

@@ -1,9 +1,10 @@
 #!/bin/bash
-# slapd.sh start DIR PORT TLS_PORT FILE.ldif | stop DIR
+# slapd.sh start DIR PORT TLS_PORT FILE.ldif | stop DIR | certify DIR NOT_BEFORE NOT_AFTER
 #
 # A private slapd on loopback: ldap://127.0.0.1:PORT (StartTLS too) and ldaps://127.0.0.1:TLS_PORT.
 # The certificate of its own CA (DIR/ca.pem) is for localhost and 127.0.0.1; ldaps://127.0.0.2:TLS_PORT shows the
-# same one, so there it is for another name. Below dc=example,dc=org:
+# same one, so there it is for another name. After `certify`, the next start shows one that is valid between the two
+# times (YYYYMMDDHHMMSSZ). Below dc=example,dc=org:
 #   cn=admin                  admin-secret    may change everything
 #   cn=sync,ou=services       (from the LDIF) reads all, paged without limit
 #   cn=limited,ou=services    (from the LDIF) reads all, but gets five entries of a search at most
@@ -12,21 +13,13 @@
 set -euo pipefail
 verb=$1 dir=$(mkdir -p "$2" && cd "$2" && pwd)
 
-certificates() {
-  cd "$dir"
-  openssl ecparam -name prime256v1 -genkey -noout -out ca.key
-  openssl req -x509 -new -key ca.key -days 3650 -subj "/CN=test CA" -out ca.pem
-  openssl ecparam -name prime256v1 -genkey -noout -out tls.key
-  openssl req -new -key tls.key -subj "/CN=localhost" -out tls.csr
-  openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
-    -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out tls.pem 2>openssl.log
-}
+. "$(dirname "$0")/certificates.sh"
 
 case $verb in
 start)
   port=$3 tls_port=$4 ldif=$5
   mkdir -p "$dir/db" "$dir/run"
-  if [ ! -f "$dir/ca.pem" ]; then certificates; fi
+  if [ ! -f "$dir/ca.pem" ]; then (cd "$dir" && certificates 127.0.0.1); fi
   cat > "$dir/slapd.conf" <<CONF
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -70,6 +63,27 @@ CONF
     sleep 0.05
   done
   echo "slapd did not answer on port $port" >&2; exit 1 ;;
+certify)
+  cd "$dir"
+  : > index.txt
+  rm -f serial
+  cat > ca.conf <<CONF
+[ca]
+default_ca = own
+[own]
+database = index.txt
+serial = serial
+new_certs_dir = .
+default_md = sha256
+policy = any
+x509_extensions = names
+[any]
+commonName = supplied
+[names]
+subjectAltName = DNS:localhost, IP:127.0.0.1
+CONF
+  openssl ca -batch -config ca.conf -create_serial -cert ca.pem -keyfile ca.key -in tls.csr -out tls.pem -notext \
+    -startdate "$3" -enddate "$4" 2>openssl.log ;;
 stop)
   # Its data go with the folder, so it need not end gently (which takes it more than a second).
   [ ! -s "$dir/run/slapd.pid" ] || kill -9 "$(cat "$dir/run/slapd.pid")" 2>/dev/null || true ;;
