@@ -314,12 +314,15 @@ pub async fn pull(
             watch.entries_read(entries);
             observe(mapping.map(&entry));
         };
-        let end = directory::pull(source, &mapping.attributes(), &mut each)
-            .await
-            .map_err(|error| RunError::Directory {
-                source_name: source.name.clone(),
-                error: Box::new(error),
-            })?;
+        let end = async {
+            let selection = directory::select(source).await?;
+            directory::pull(source, selection.as_ref(), &mapping.attributes(), &mut each).await
+        }
+        .await
+        .map_err(|error| RunError::Directory {
+            source_name: source.name.clone(),
+            error: Box::new(error),
+        })?;
         pulls.insert(source.name.clone(), Complete::attest(end));
     }
     Ok(pulls)

@@ -84,6 +84,7 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "base",
         "scope",
         "filter",
+        "members_of",
         "key",
         "without_mail",
         "on_leave",

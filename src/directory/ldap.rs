@@ -93,14 +93,14 @@ pub(super) async fn probe(server: &Server) -> Result<ServerInfo, DirectoryError>
     Ok(info)
 }
 
-struct Session<'a> {
-    server: &'a Server,
-    url: String,
-    ldap: Ldap,
+pub(super) struct Session<'a> {
+    pub(super) server: &'a Server,
+    pub(super) url: String,
+    pub(super) ldap: Ldap,
 }
 
 impl<'a> Session<'a> {
-    async fn open(server: &'a Server) -> Result<Self, DirectoryError> {
+    pub(super) async fn open(server: &'a Server) -> Result<Self, DirectoryError> {
         let url = server.url.to_string().trim_end_matches('/').to_owned();
         // The password is read before anything is sent, so that its absence is the first error.
         let bind = match &server.bind {
@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         // The answers are all in; a server that does not take the goodbye changes nothing.
         let wait = self.server.timeout;
         if timeout(wait, self.ldap.unbind()).await.is_err() {
@@ -289,12 +289,12 @@ fn next_cookie(result: &LdapResult) -> Option<Vec<u8>> {
 
 /// The `ldap3` crate panics where a server's answer is not what the protocol says. That must
 /// end the pull, not the program.
-fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode))
         .map_err(|_| "the server sent something that is not LDAP".to_owned())
 }
 
-fn convert(found: SearchEntry) -> Entry {
+pub(super) fn convert(found: SearchEntry) -> Entry {
     let SearchEntry {
         dn,
         attrs,
@@ -314,12 +314,12 @@ fn convert(found: SearchEntry) -> Entry {
     entry
 }
 
-fn waited(time: Duration) -> String {
+pub(super) fn waited(time: Duration) -> String {
     format!("no answer within {}", humantime::format_duration(time))
 }
 
 /// The result in words: RFC 4511 section 4.1.9 and appendix A.
-fn describe(result: &LdapResult) -> String {
+pub(super) fn describe(result: &LdapResult) -> String {
     let name = match result.rc {
         1 => "operationsError",
         3 => "timeLimitExceeded",
@@ -346,7 +346,7 @@ fn describe(result: &LdapResult) -> String {
     }
 }
 
-fn advice(code: u32) -> &'static str {
+pub(super) fn advice(code: u32) -> &'static str {
     match code {
         3 | 4 | 11 => {
             "the server's limit for the bind DN is smaller than the directory: let the bind DN read without a limit, or set a smaller `page_size`"

@@ -3,16 +3,20 @@
 //! Floor 4. Both kinds give the same stream of [`Entry`]s; nothing is held but the entry in
 //! hand.
 
+mod groups;
 mod ldap;
 mod ldif;
+mod membership;
 
 use std::path::PathBuf;
 
 use crate::config::{SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
+pub use groups::select;
 pub use ldap::ServerInfo;
 pub use ldif::{LdifError, LdifReader, write_entry};
+pub use membership::{GroupProblem, Membership, Selection};
 
 /// Why a source could not be read. Each says where, what and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -111,18 +115,47 @@ pub enum DirectoryError {
     /// The file is not what it should be.
     #[error(transparent)]
     Ldif(#[from] LdifError),
+    /// It cannot be said who is in a group of `members_of`.
+    #[error("it is not known who is in the group `{group}`: {problem}; nothing was changed")]
+    Group {
+        /// The group with the problem: one of `members_of`, or one in it.
+        group: String,
+        /// What is wrong.
+        problem: GroupProblem,
+    },
 }
 
-/// Reads all entries of a source that are people, one after the other.
+/// Reads all entries of a source that are people, one after the other. With a selection (see [`select`]) the others
+/// are left out, as if the filter did not match them.
 pub async fn pull(
     source: &Source,
+    selection: Option<&Selection>,
     attributes: &[String],
     each: &mut dyn FnMut(Entry),
 ) -> Result<PullEnd, DirectoryError> {
-    match &source.kind {
-        SourceKind::Ldap(server) => ldap::pull(server, &source.search, attributes, each).await,
-        SourceKind::Ldif(path) => ldif::pull(path, &source.search, each),
+    let mut attributes = attributes.to_vec();
+    for name in selection.map(Selection::attributes).unwrap_or_default() {
+        if !attributes
+            .iter()
+            .any(|other| other.eq_ignore_ascii_case(name))
+        {
+            attributes.push(name.to_owned());
+        }
     }
+    let mut entries = 0;
+    let mut each = |entry| {
+        if selection.is_none_or(|selection| selection.has(&entry)) {
+            entries += 1;
+            each(entry);
+        }
+    };
+    let end = match &source.kind {
+        SourceKind::Ldap(server) => {
+            ldap::pull(server, &source.search, &attributes, &mut each).await?
+        }
+        SourceKind::Ldif(path) => ldif::pull(path, &source.search, &mut each)?,
+    };
+    Ok(PullEnd { entries, ..end })
 }
 
 /// Connects and binds without reading people, for `check`.

@@ -50,7 +50,7 @@ impl GroupKind {
         };
         Self::ALL
             .into_iter()
-            .filter(|kind| kind.classes().iter().any(|class| has(class)))
+            .filter(|kind| kind.classes().iter().any(has))
             .collect()
     }
 }

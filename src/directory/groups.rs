@@ -1,0 +1,321 @@
+//! The groups by which people are selected, read from where the people are.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use ldap3::{SearchEntry, SearchResult};
+use tokio::time::timeout;
+
+use super::DirectoryError;
+use super::ldap::{Session, advice, convert, describe, guarded, waited};
+use super::ldif;
+use super::membership::{Graph, GroupProblem, Selection};
+use crate::config::{Ldap as Server, Source, SourceKind};
+use crate::model::{Entry, Group, MemberKey};
+
+/// How many members are looked up at a time: the server has always something to do, and never much.
+const AT_A_TIME: usize = 32;
+
+/// Resolves `members_of` of a source; none when it has none.
+///
+/// # Errors
+/// When a group, or a member that may be a group, cannot be read: then it is not known who is selected, and nobody
+/// may be taken for a leaver.
+pub async fn select(source: &Source) -> Result<Option<Selection>, DirectoryError> {
+    let groups: Vec<&str> = source
+        .search
+        .members_of
+        .iter()
+        .map(|(text, _)| text.as_str())
+        .collect();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let graph = match &source.kind {
+        SourceKind::Ldap(server) => from_server(server, &groups).await?,
+        SourceKind::Ldif(path) => from_file(path)?,
+    };
+    match graph.select(&groups) {
+        Ok(selection) => Ok(Some(selection)),
+        Err((group, problem)) => Err(DirectoryError::Group { group, problem }),
+    }
+}
+
+/// All groups of the file, with the names of all other entries.
+fn from_file(path: &Path) -> Result<Graph, DirectoryError> {
+    let mut graph = Graph::default();
+    ldif::each_entry(path, &mut |entry| {
+        graph.insert(&entry);
+    })?;
+    Ok(graph)
+}
+
+/// The groups and what is in them, looked up one by one from the top.
+async fn from_server(server: &Server, groups: &[&str]) -> Result<Graph, DirectoryError> {
+    let session = Session::open(server).await?;
+    let graph = explore(&session, groups).await;
+    session.close().await;
+    graph
+}
+
+async fn explore(session: &Session<'_>, groups: &[&str]) -> Result<Graph, DirectoryError> {
+    let mut graph = Graph::default();
+    let mut asked = HashSet::new();
+    let roots = groups.iter().map(|name| ((*name).to_owned(), None));
+    let mut level: Vec<(String, Option<Arc<str>>)> = roots
+        .filter(|(name, _)| asked.insert(MemberKey::dn(name)))
+        .collect();
+    while !level.is_empty() {
+        let mut answers = stream::iter(std::mem::take(&mut level))
+            .map(|(name, group)| async move { (look_up(session, &name).await, name, group) })
+            .buffer_unordered(AT_A_TIME);
+        while let Some((found, name, group)) = answers.next().await {
+            let refuse = |problem| {
+                // One of `members_of` itself is in no group that could be named.
+                let group = group.as_deref().unwrap_or(&name).to_owned();
+                Err(DirectoryError::Group { group, problem })
+            };
+            match found? {
+                Found::Entry(entry) => {
+                    let Some(group) = graph.insert_as(MemberKey::dn(&name), &entry) else {
+                        continue;
+                    };
+                    let by: Arc<str> = group.dn.into();
+                    let members = group.members.into_iter();
+                    level.extend(
+                        members
+                            .filter(|member| asked.insert(MemberKey::dn(member)))
+                            .map(|member| (member, Some(by.clone()))),
+                    );
+                }
+                Found::Nothing => {}
+                Found::Hidden(why) => {
+                    return refuse(GroupProblem::Hidden {
+                        member: name.clone(),
+                        why,
+                    });
+                }
+                Found::Elsewhere(_) if session.server.ignore_referrals => {}
+                Found::Elsewhere(server) => {
+                    return refuse(GroupProblem::Elsewhere {
+                        member: name.clone(),
+                        server,
+                    });
+                }
+                Found::CutOff(why) => {
+                    return Err(DirectoryError::Group {
+                        group: name,
+                        problem: GroupProblem::CutOff(why),
+                    });
+                }
+            }
+        }
+    }
+    Ok(graph)
+}
+
+/// What a name stands for.
+enum Found {
+    Entry(Entry),
+    /// noSuchObject (32).
+    Nothing,
+    /// The server says that it is there, and does not show it.
+    Hidden(String),
+    /// A referral, to this URL.
+    Elsewhere(String),
+    /// A range retrieval that does not go on.
+    CutOff(String),
+}
+
+/// Reads an entry as far as it is a group, with all its members.
+async fn look_up(session: &Session<'_>, name: &str) -> Result<Found, DirectoryError> {
+    let mut found = match read(session, name, &Group::ATTRIBUTES).await? {
+        Answer::Entry(found) => found,
+        Answer::Other(other) => return Ok(other),
+    };
+    let mut members = Vec::new();
+    let mut portion = take_portion(&mut found, &mut members);
+    loop {
+        match portion {
+            Ok(Portion::Absent | Portion::Last) => break,
+            Ok(Portion::More) => {
+                let next = members.len();
+                let rest = format!("member;range={next}-*");
+                portion = match read(session, name, &[&rest]).await? {
+                    Answer::Entry(mut more) => take_portion(&mut more, &mut members),
+                    Answer::Other(_) => Ok(Portion::Absent),
+                };
+                if portion == Ok(Portion::Absent) {
+                    portion = Err(format!("the server does not answer with `{rest}`"));
+                }
+            }
+            Err(why) => return Ok(Found::CutOff(why)),
+        }
+    }
+    let mut entry = convert(found);
+    for member in members {
+        entry.push("member", member.into_bytes());
+    }
+    Ok(Found::Entry(entry))
+}
+
+/// A part of the members of a large group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Portion {
+    /// The answer has none: all members are there at once.
+    Absent,
+    /// More are to be asked for.
+    More,
+    Last,
+}
+
+/// Takes the portion of `member` out of an answer of Active Directory, which gives at most 1500 values of an attribute
+/// at once, as `member;range=0-1499`, and the last of them as `member;range=1500-*` (MS-ADTS section 3.1.1.3.1.3.3).
+fn take_portion(found: &mut SearchEntry, members: &mut Vec<String>) -> Result<Portion, String> {
+    let range = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        lower.strip_prefix("member;range=").map(str::to_owned)
+    };
+    let mut names = found.attrs.keys();
+    let Some((name, range)) = names.find_map(|name| Some((name.clone(), range(name)?))) else {
+        return Ok(Portion::Absent);
+    };
+    let values = found.attrs.remove(&name).unwrap_or_default();
+    let end = members.len() + values.len();
+    let (first, last) = range.split_once('-').unwrap_or_default();
+    let is_last = last == "*";
+    // A portion that is not as long as it says would let the next one leave somebody out.
+    let is_whole = is_last || (!values.is_empty() && last.parse() == Ok(end.saturating_sub(1)));
+    if first.parse() != Ok(members.len()) || !is_whole {
+        return Err(format!(
+            "`{name}` does not follow {} members",
+            members.len()
+        ));
+    }
+    members.extend(values);
+    Ok(if is_last {
+        Portion::Last
+    } else {
+        Portion::More
+    })
+}
+
+enum Answer {
+    Entry(SearchEntry),
+    Other(Found),
+}
+
+/// Reads one entry.
+async fn read(
+    session: &Session<'_>,
+    name: &str,
+    attributes: &[&str],
+) -> Result<Answer, DirectoryError> {
+    let wait = session.server.timeout;
+    let broken = |why: String| DirectoryError::Broken {
+        url: session.url.clone(),
+        entries: 0,
+        why,
+    };
+    let mut ldap = session.ldap.clone();
+    let search = ldap.search(name, ldap3::Scope::Base, "(objectClass=*)", attributes);
+    let SearchResult(items, result) = timeout(wait, search)
+        .await
+        .map_err(|_| broken(waited(wait)))?
+        .map_err(|error| broken(error.to_string()))?;
+    match result.rc {
+        0 => {}
+        10 => {
+            let server = result.refs.into_iter().next().unwrap_or_default();
+            return Ok(Answer::Other(Found::Elsewhere(server)));
+        }
+        32 => return Ok(Answer::Other(Found::Nothing)),
+        50 => return Ok(Answer::Other(Found::Hidden(describe(&result)))),
+        code => {
+            return Err(DirectoryError::Search {
+                url: session.url.clone(),
+                base: name.to_owned(),
+                entries: 0,
+                why: describe(&result),
+                advice: advice(code),
+            });
+        }
+    }
+    for item in items {
+        if item.is_ref() {
+            let urls = guarded(|| ldap3::parse_refs(item.0)).map_err(broken)?;
+            let server = urls.into_iter().next().unwrap_or_default();
+            return Ok(Answer::Other(Found::Elsewhere(server)));
+        }
+        if !item.is_intermediate() {
+            let entry = guarded(|| SearchEntry::construct(item)).map_err(broken)?;
+            return Ok(Answer::Entry(entry));
+        }
+    }
+    // The search succeeds, so the entry is there.
+    Ok(Answer::Other(Found::Hidden(
+        "the server returns nothing of it".to_owned(),
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// An answer with this attribute, as Active Directory has it beside an empty `member`.
+    fn answer(name: &str, from: usize, to: usize) -> SearchEntry {
+        let values = (from..to).map(|n| format!("CN={n},DC=x")).collect();
+        SearchEntry {
+            dn: "CN=g,DC=x".to_owned(),
+            attrs: HashMap::from([(name.to_owned(), values), ("member".to_owned(), Vec::new())]),
+            bin_attrs: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn portions_are_put_together() {
+        let mut members = Vec::new();
+        for (name, from, to, next) in [
+            ("member;range=0-1499", 0, 1500, Portion::More),
+            ("member;Range=1500-2999", 1500, 3000, Portion::More),
+            ("member;range=3000-*", 3000, 3007, Portion::Last),
+        ] {
+            let mut answer = answer(name, from, to);
+            assert_eq!(take_portion(&mut answer, &mut members), Ok(next), "{name}");
+            assert_eq!(members.len(), to);
+            assert!(answer.attrs.keys().eq(["member"]));
+        }
+        assert_eq!(members.last().unwrap(), "CN=3006,DC=x");
+        let mut whole = answer("member", 0, 3);
+        assert_eq!(
+            take_portion(&mut whole, &mut Vec::new()),
+            Ok(Portion::Absent)
+        );
+    }
+
+    #[test]
+    fn a_portion_that_does_not_fit_is_refused() {
+        for (name, from, to) in [
+            ("member;range=1499-2999", 1500, 3000),
+            ("member;range=1500-2998", 1500, 3000),
+            ("member;range=1500-1499", 1500, 1500),
+            ("member;range=1500", 1500, 3000),
+            ("member;range=", 1500, 3000),
+            ("member;range=0-*", 0, 10),
+        ] {
+            let mut members = vec![String::new(); 1500];
+            let refused = take_portion(&mut answer(name, from, to), &mut members).unwrap_err();
+            assert!(
+                refused.contains("does not follow 1500 members"),
+                "{refused}"
+            );
+            assert_eq!(members.len(), 1500);
+        }
+    }
+}
