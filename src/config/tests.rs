@@ -199,6 +199,17 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
         ),
         (add("filter = \"(mail=*\"\n"), "13:10", "filter"),
         (
+            add("members_of = [\"cn=a,dc=x\", \"staff\"]\n"),
+            "13:14",
+            "`staff` is no DN",
+        ),
+        (add("members_of = []\n"), "13:14", "at least one DN"),
+        (
+            add("member_of = \"cn=a\"\n"),
+            "13:1",
+            "did you mean `members_of`?",
+        ),
+        (
             add("scope = \"tree\"\n"),
             "13:9",
             "unknown value `tree` (known here: base, one, subtree)",
