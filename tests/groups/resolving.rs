@@ -245,13 +245,6 @@ fn a_group_that_cannot_be_resolved_is_an_error_and_nobody_departs() {
         "groupOfNames",
         &format!("member: {ada}\n"),
     );
-    let dynamic = format!("cn=dynamic,ou=elsewhere,{BASE}");
-    add_entry(
-        &world.slapd,
-        &dynamic,
-        "groupOfURLs",
-        &format!("memberURL: ldap:///ou=people,{BASE}??sub?(uid=*)\n"),
-    );
     let referral = format!("cn=far,ou=elsewhere,{BASE}");
     add_entry(
         &world.slapd,
@@ -261,7 +254,6 @@ fn a_group_that_cannot_be_resolved_is_an_error_and_nobody_departs() {
     );
     add(&world.slapd, "all", &dns(&people));
     add(&world.slapd, "with-hidden", &[ada, &hidden]);
-    add(&world.slapd, "with-dynamic", &[ada, &dynamic]);
     add(&world.slapd, "with-far", &[ada, &referral]);
     add(&world.slapd, "around", &[&group("with-far")]);
     select(&mut world.dirsyncd, &[&group("all")]);
@@ -293,14 +285,6 @@ fn a_group_that_cannot_be_resolved_is_an_error_and_nobody_departs() {
             ],
         ),
         (
-            dynamic.clone(),
-            vec![dynamic.clone(), "let the server expand it".to_owned()],
-        ),
-        (
-            group("with-dynamic"),
-            vec![dynamic.clone(), "it is dynamic (`memberURL`)".to_owned()],
-        ),
-        (
             group("around"),
             vec![
                 format!("who is in the group `{}`", group("with-far")),
@@ -325,6 +309,30 @@ fn a_group_that_cannot_be_resolved_is_an_error_and_nobody_departs() {
         "around",
         "groupOfNames, direct members: 1, members in all: 1, nested groups: 1, cycles: 0, dangling members: 1",
     );
+}
+
+#[test]
+fn a_dynamic_group_that_the_server_does_not_expand_is_an_error_and_nobody_departs() {
+    let mut world = world(&Person::four());
+    add_entry(
+        &world.slapd,
+        &group("dynamic"),
+        "groupOfURLs",
+        &format!("memberURL: ldap:///ou=people,{BASE}??sub?(uid=*)\n"),
+    );
+    add(&world.slapd, "around", &[group("dynamic")]);
+    select(&mut world.dirsyncd, &[&group("around")]);
+    world.dirsyncd.sync(0);
+    assert_eq!(world.organization.active(), 4);
+
+    world.slapd.start_without_dynlist();
+    let about = format!("who is in the group `{}`: it is dynamic", group("dynamic"));
+    for name in ["around", "dynamic"] {
+        select(&mut world.dirsyncd, &[&group(name)]);
+        refused::by_check(&world, &[&about, "let the server expand it"]);
+        refused::by_plan_and_sync(&world, 1, &[&about, "source `directory`"]);
+    }
+    assert_eq!(world.organization.active(), 4);
 }
 
 #[test]

@@ -96,6 +96,13 @@ impl Slapd {
         self.launch().unwrap();
     }
 
+    /// Starts it again without the overlay that expands dynamic groups.
+    pub fn start_without_dynlist(&self) {
+        std::fs::write(self.folder.path().join("no-dynlist"), "").unwrap();
+        self.stop();
+        self.launch().unwrap();
+    }
+
     /// The certificate of the CA that signed the server's.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")

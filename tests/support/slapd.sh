@@ -7,7 +7,8 @@
 #   cn=admin                  admin-secret    may change everything
 #   cn=sync,ou=services       (from the LDIF) reads all, paged without limit
 #   cn=limited,ou=services    (from the LDIF) reads all, but gets five entries of a search at most
-# What is below ou=hidden is there for nobody to read. Dynamic groups are expanded below ou=groups only.
+# What is below ou=hidden is there for nobody to read. Dynamic groups (groupOfURLs) are expanded, unless there is a file
+# DIR/no-dynlist.
 # Packages: tests/install-packages.sh.
 set -euo pipefail
 verb=$1 dir=$(mkdir -p "$2" && cd "$2" && pwd)
@@ -63,9 +64,10 @@ overlay syncprov
 syncprov-sessionlog 1000
 overlay memberof
 overlay refint
-overlay dynlist
-dynlist-attrset groupOfURLs ldap:///ou=groups,dc=example,dc=org??sub? memberURL member
 CONF
+  if [ ! -e "$dir/no-dynlist" ]; then
+    printf '%s\n' "overlay dynlist" "dynlist-attrset groupOfURLs memberURL member" >> "$dir/slapd.conf"
+  fi
   if [ ! -f "$dir/db/data.mdb" ]; then slapadd -q -f "$dir/slapd.conf" -l "$ldif"; fi
   slapd -f "$dir/slapd.conf" \
     -h "ldap://127.0.0.1:$port/ ldaps://127.0.0.1:$tls_port/ ldaps://127.0.0.2:$tls_port/"
