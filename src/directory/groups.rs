@@ -13,11 +13,15 @@ use super::DirectoryError;
 use super::ldap::{Session, advice, convert, describe, guarded, waited};
 use super::ldif;
 use super::membership::{Graph, GroupProblem, Selection};
-use crate::config::{Ldap as Server, Source, SourceKind};
-use crate::model::{Entry, Group, MemberKey};
+use crate::config::{Ldap as Server, Search, Source, SourceKind};
+use crate::model::{Entry, Group, GroupKind, MemberKey};
 
 /// How many members are looked up at a time: the server has always something to do, and never much.
 const AT_A_TIME: usize = 32;
+
+/// Above so many members the names of all people are read first: a look-up costs ten times as much as a name in a list,
+/// and of a small group there are few.
+const LOOK_UPS: usize = 2000;
 
 /// Resolves `members_of` of a source; none when it has none.
 ///
@@ -35,7 +39,7 @@ pub async fn select(source: &Source) -> Result<Option<Selection>, DirectoryError
         return Ok(None);
     }
     let graph = match &source.kind {
-        SourceKind::Ldap(server) => from_server(server, &groups).await?,
+        SourceKind::Ldap(server) => from_server(server, &source.search, &groups).await?,
         SourceKind::Ldif(path) => from_file(path)?,
     };
     match graph.select(&groups) {
@@ -48,73 +52,123 @@ pub async fn select(source: &Source) -> Result<Option<Selection>, DirectoryError
 fn from_file(path: &Path) -> Result<Graph, DirectoryError> {
     let mut graph = Graph::default();
     ldif::each_entry(path, &mut |entry| {
-        graph.insert(&entry);
+        graph.insert(entry);
     })?;
     Ok(graph)
 }
 
-/// The groups and what is in them, looked up one by one from the top.
-async fn from_server(server: &Server, groups: &[&str]) -> Result<Graph, DirectoryError> {
+/// The groups and what is in them, read from the top.
+async fn from_server(
+    server: &Server,
+    search: &Search,
+    groups: &[&str],
+) -> Result<Graph, DirectoryError> {
     let session = Session::open(server).await?;
-    let graph = explore(&session, groups).await;
+    let graph = explore(&session, search, groups).await;
     session.close().await;
     graph
 }
 
-async fn explore(session: &Session<'_>, groups: &[&str]) -> Result<Graph, DirectoryError> {
+/// A name to look up.
+struct Name {
+    text: String,
+    key: MemberKey,
+    /// The group that it is a member of; none for one of `members_of`.
+    group: Option<Arc<str>>,
+}
+
+async fn explore(
+    session: &Session<'_>,
+    search: &Search,
+    groups: &[&str],
+) -> Result<Graph, DirectoryError> {
     let mut graph = Graph::default();
     let mut asked = HashSet::new();
-    let roots = groups.iter().map(|name| ((*name).to_owned(), None));
-    let mut level: Vec<(String, Option<Arc<str>>)> = roots
-        .filter(|(name, _)| asked.insert(MemberKey::dn(name)))
-        .collect();
+    let mut is_listed = false;
+    let mut level = Vec::new();
+    for text in groups {
+        let key = MemberKey::dn(text);
+        if asked.insert(key) {
+            level.push(Name {
+                text: (*text).to_owned(),
+                key,
+                group: None,
+            });
+        }
+    }
     while !level.is_empty() {
+        if level.len() > LOOK_UPS && !is_listed {
+            is_listed = true;
+            list(session.server, search, &asked, &mut graph).await?;
+            level.retain(|name| !graph.has_other(name.key));
+        }
         let mut answers = stream::iter(std::mem::take(&mut level))
-            .map(|(name, group)| async move { (look_up(session, &name).await, name, group) })
+            .map(|name| async { (look_up(session, &name.text).await, name) })
             .buffer_unordered(AT_A_TIME);
-        while let Some((found, name, group)) = answers.next().await {
-            let refuse = |problem| {
-                // One of `members_of` itself is in no group that could be named.
-                let group = group.as_deref().unwrap_or(&name).to_owned();
-                Err(DirectoryError::Group { group, problem })
-            };
-            match found? {
-                Found::Entry(entry) => {
-                    let Some(group) = graph.insert_as(MemberKey::dn(&name), &entry) else {
-                        continue;
-                    };
-                    let by: Arc<str> = group.dn.into();
-                    let members = group.members.into_iter();
-                    level.extend(
-                        members
-                            .filter(|member| asked.insert(MemberKey::dn(member)))
-                            .map(|member| (member, Some(by.clone()))),
-                    );
-                }
-                Found::Nothing => {}
-                Found::Hidden(why) => {
-                    return refuse(GroupProblem::Hidden {
-                        member: name.clone(),
-                        why,
-                    });
-                }
-                Found::Elsewhere(_) if session.server.ignore_referrals => {}
-                Found::Elsewhere(server) => {
-                    return refuse(GroupProblem::Elsewhere {
-                        member: name.clone(),
-                        server,
-                    });
-                }
-                Found::CutOff(why) => {
-                    return Err(DirectoryError::Group {
-                        group: name,
-                        problem: GroupProblem::CutOff(why),
-                    });
+        while let Some((found, name)) = answers.next().await {
+            if let Some(group) = take_in(found?, &name, session.server, &mut graph)? {
+                let by: Arc<str> = group.dn.into();
+                for text in group.members {
+                    let key = MemberKey::dn(&text);
+                    if asked.insert(key) {
+                        level.push(Name {
+                            text,
+                            key,
+                            group: Some(by.clone()),
+                        });
+                    }
                 }
             }
         }
     }
     Ok(graph)
+}
+
+/// Reads the names of all people of the source, so that of a large group only those members are left to look up that
+/// are something else. What is missing here, as it came into the directory in this moment, is looked up.
+async fn list(
+    server: &Server,
+    search: &Search,
+    asked: &HashSet<MemberKey>,
+    graph: &mut Graph,
+) -> Result<(), DirectoryError> {
+    let object_class = ["objectClass".to_owned()];
+    let mut each = |entry: Entry| {
+        let key = MemberKey::dn(entry.dn());
+        if asked.contains(&key) && GroupKind::of(&entry).is_empty() {
+            graph.insert_other(key);
+        }
+    };
+    super::ldap::pull(server, search, &object_class, &mut each).await?;
+    Ok(())
+}
+
+/// Takes in what a name stands for; gives the group that it is.
+fn take_in(
+    found: Found,
+    name: &Name,
+    server: &Server,
+    graph: &mut Graph,
+) -> Result<Option<Group>, DirectoryError> {
+    let who = || match name.group {
+        None => "its entry".to_owned(),
+        Some(_) => format!("its member `{}`", name.text),
+    };
+    let problem = match found {
+        Found::Entry(entry) => return Ok(graph.insert_as(name.key, entry)),
+        Found::Nothing => return Ok(None),
+        Found::Elsewhere(_) if server.ignore_referrals => return Ok(None),
+        Found::Hidden(why) => GroupProblem::Hidden { who: who(), why },
+        Found::Elsewhere(server) => GroupProblem::Elsewhere { who: who(), server },
+        Found::CutOff(why) => {
+            return Err(DirectoryError::Group {
+                group: name.text.clone(),
+                problem: GroupProblem::CutOff(why),
+            });
+        }
+    };
+    let group = name.group.as_deref().unwrap_or(&name.text).to_owned();
+    Err(DirectoryError::Group { group, problem })
 }
 
 /// What a name stands for.

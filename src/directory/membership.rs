@@ -1,7 +1,7 @@
 //! Who is in a group, directly or through groups in it: pure, whatever the groups were read from.
 
+use std::collections::HashSet;
 use std::collections::hash_map::{Entry as Slot, HashMap};
-use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::slice::Iter;
 
@@ -35,7 +35,9 @@ struct Node {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupProblem {
     /// There is none of that name.
-    #[error("there is no such entry, or the bind DN may not see it: correct `members_of`")]
+    #[error(
+        "there is no such entry (or the bind DN may not see it, or the file does not hold it): correct `members_of`"
+    )]
     Absent,
     /// The entry is something else.
     #[error(
@@ -47,23 +49,21 @@ pub enum GroupProblem {
         "it is dynamic (`memberURL`), and the server shows no `member` of it: let the server expand it (OpenLDAP: the overlay dynlist with `member`), or select the people by `filter`"
     )]
     Unexpanded,
-    /// A member is there and hidden.
-    #[error(
-        "its member `{member}` cannot be read, so that its own members are not known: {why}; let the bind DN read it"
-    )]
+    /// The group or a member is there and hidden.
+    #[error("{who} cannot be read: {why}; let the bind DN read it")]
     Hidden {
-        /// The member.
-        member: String,
+        /// Who.
+        who: String,
         /// What the server said.
         why: String,
     },
-    /// A member is on another server.
+    /// The group or a member is on another server.
     #[error(
-        "its member `{member}` is on another server ({server}), so that its own members are not known; set `ignore_referrals = true` to leave out such members"
+        "{who} is on another server ({server}): select by groups of this one, or set `ignore_referrals = true` to leave out such members"
     )]
     Elsewhere {
-        /// The member.
-        member: String,
+        /// Who.
+        who: String,
         /// The server that was named.
         server: String,
     },
@@ -118,7 +118,7 @@ pub struct Selection {
 
 impl Graph {
     /// Takes in an entry that was asked for by this name.
-    pub(super) fn insert_as(&mut self, asked: MemberKey, entry: &Entry) -> Option<Group> {
+    pub(super) fn insert_as(&mut self, asked: MemberKey, entry: Entry) -> Option<Group> {
         let key = MemberKey::dn(entry.dn());
         if key != asked {
             self.renamed.insert(asked, key);
@@ -127,16 +127,18 @@ impl Graph {
     }
 
     /// Takes in an entry; gives the group that it is.
-    pub(super) fn insert(&mut self, entry: &Entry) -> Option<Group> {
+    pub(super) fn insert(&mut self, entry: Entry) -> Option<Group> {
         let key = MemberKey::dn(entry.dn());
         let Some(group) = Group::read(entry) else {
             self.others.insert(key);
             return None;
         };
-        // A DN that stands twice in one group is one member.
+        // A name that stands twice in one group is one member.
         let unique = |names: &[String], key: fn(&str) -> MemberKey| -> Vec<MemberKey> {
-            let keys: BTreeSet<MemberKey> = names.iter().map(|name| key(name)).collect();
-            keys.into_iter().collect()
+            let mut keys: Vec<MemberKey> = names.iter().map(|name| key(name)).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys
         };
         let node = Node {
             dn: group.dn.clone(),
@@ -148,6 +150,16 @@ impl Graph {
         };
         self.groups.insert(key, node);
         Some(group)
+    }
+
+    /// Takes in that there is an entry of this name, which is no group.
+    pub(super) fn insert_other(&mut self, key: MemberKey) {
+        self.others.insert(key);
+    }
+
+    /// Whether there is an entry of this name that is no group.
+    pub(super) fn has_other(&self, key: MemberKey) -> bool {
+        self.others.contains(&key)
     }
 
     /// Who is in these groups.
@@ -327,7 +339,7 @@ mod tests {
     fn graph(entries: &[Entry]) -> Graph {
         let mut graph = Graph::default();
         for entry in entries {
-            graph.insert(entry);
+            graph.insert(entry.clone());
         }
         graph
     }
@@ -407,7 +419,7 @@ mod tests {
     #[test]
     fn a_server_may_know_an_entry_by_another_name() {
         let mut graph = graph(&[group("cn=g", &["commonName=a"])]);
-        graph.insert_as(MemberKey::dn("commonName=a"), &person("cn=a"));
+        graph.insert_as(MemberKey::dn("commonName=a"), person("cn=a"));
         let selection = graph.select(&["cn=g"]).unwrap();
         assert!(selection.has(&person("cn=a")));
         assert_eq!(selection.memberships()[0].dangling, 0);

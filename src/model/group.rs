@@ -92,35 +92,35 @@ impl Group {
         "objectSid",
     ];
 
-    /// The group that an entry is, if it is one. Values that are no text name nobody, and stay in as such.
-    pub fn read(entry: &Entry) -> Option<Self> {
-        let kinds = GroupKind::of(entry);
+    /// The group that an entry is, if it is one. A value that is no text names nobody, and stays in as one that does
+    /// not.
+    pub fn read(mut entry: Entry) -> Option<Self> {
+        let kinds = GroupKind::of(&entry);
         if kinds.is_empty() {
             return None;
         }
-        let texts = |name: &str| -> Vec<String> {
-            let values = entry.values(name).iter();
-            values
-                .map(|value| String::from_utf8_lossy(value).into_owned())
-                .collect()
-        };
-        let mut members = texts("member");
-        let unique = texts("uniqueMember");
-        members.extend(unique.iter().map(|value| without_uid(value).to_owned()));
         let is_active_directory = kinds.contains(&GroupKind::ActiveDirectory);
+        let sid = entry.take("objectSid").into_iter().next();
+        let mut members = texts(entry.take("member"));
+        let unique = texts(entry.take("uniqueMember"));
+        members.extend(unique.iter().map(|value| without_uid(value).to_owned()));
         Some(Self {
             dn: entry.dn().to_owned(),
             is_unexpanded: members.is_empty() && !entry.values("memberURL").is_empty(),
             members,
-            uids: texts("memberUid"),
-            sid: entry
-                .values("objectSid")
-                .first()
-                .filter(|_| is_active_directory)
-                .cloned(),
+            uids: texts(entry.take("memberUid")),
+            sid: sid.filter(|_| is_active_directory),
             kinds,
         })
     }
+}
+
+fn texts(values: Vec<Vec<u8>>) -> Vec<String> {
+    let text = |value| match String::from_utf8(value) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    };
+    values.into_iter().map(text).collect()
 }
 
 /// The DN of a Name And Optional UID (RFC 4517 section 3.3.21), without the UID: `#'0101'B`.
@@ -274,7 +274,7 @@ mod tests {
                 &[],
             ),
         ] {
-            let group = Group::read(&entry(attributes)).unwrap();
+            let group = Group::read(entry(attributes)).unwrap();
             let names: Vec<String> = group.kinds.iter().map(GroupKind::to_string).collect();
             assert_eq!(names.join(" "), kinds);
             assert_eq!(group.members, members);
@@ -283,7 +283,7 @@ mod tests {
             assert!(!group.is_unexpanded);
         }
         let person = entry(&[("objectClass", "person"), ("member", "cn=a")]);
-        assert_eq!(Group::read(&person), None);
+        assert_eq!(Group::read(person), None);
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
             ("objectClass", "groupOfURLs"),
             ("memberURL", "ldap:///dc=x"),
         ];
-        assert!(Group::read(&entry(&attributes)).unwrap().is_unexpanded);
+        assert!(Group::read(entry(&attributes)).unwrap().is_unexpanded);
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
         };
         let mut group = entry(&[("objectClass", "top"), ("objectClass", "group")]);
         group.push("objectSid", sid(513));
-        let group = Group::read(&group).unwrap();
+        let group = Group::read(group).unwrap();
         assert_eq!(group.sid, Some(sid(513)));
         assert_eq!(group.kinds, [GroupKind::ActiveDirectory]);
 
