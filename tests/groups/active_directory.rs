@@ -83,10 +83,14 @@ fn serve(entries: Vec<Entry>, fault: Fault) -> (u16, Arc<Mutex<Vec<String>>>) {
     let port = listener.local_addr().unwrap().port();
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = asked.clone();
+    let entries = Arc::new(entries);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // A client that goes away is none of the server's trouble.
-            let _ = converse(stream.unwrap(), &entries, fault, &noted);
+            let (stream, entries, noted) = (stream.unwrap(), entries.clone(), noted.clone());
+            std::thread::spawn(move || {
+                // A client that goes away is none of the server's trouble.
+                let _ = converse(stream, &entries, fault, &noted);
+            });
         }
     });
     (port, asked)
