@@ -11,6 +11,7 @@ pub mod mapping;
 pub mod model;
 pub mod org;
 pub mod plan;
+pub mod pull;
 pub mod rehearsal;
 pub mod report;
 pub mod run;

@@ -14,6 +14,7 @@ use crate::config::{Organization, Provisioning, SecretRef};
 use crate::model::Attribute;
 use crate::org::{ApiError, Reader};
 use crate::plan::Plan;
+use crate::pull::Depth;
 use crate::run::{Finished, RunError, Setup, dry_run, sync};
 use crate::simulator::{self, Simulator, SimulatorError};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -68,14 +69,22 @@ pub enum RehearsalError {
 }
 
 /// Rehearses a sync. Nothing is written to the organization, nor to the database.
-pub async fn rehearse(setup: &Setup, control: &Control<'_>) -> Result<Rehearsal, RehearsalError> {
+pub async fn rehearse(
+    setup: &Setup,
+    depth: Depth,
+    control: &Control<'_>,
+) -> Result<Rehearsal, RehearsalError> {
     tokio::select! {
-        rehearsal = play(setup, control) => rehearsal,
+        rehearsal = play(setup, depth, control) => rehearsal,
         () = control.stop.wait() => Err(RehearsalError::Stopped),
     }
 }
 
-async fn play(setup: &Setup, control: &Control<'_>) -> Result<Rehearsal, RehearsalError> {
+async fn play(
+    setup: &Setup,
+    depth: Depth,
+    control: &Control<'_>,
+) -> Result<Rehearsal, RehearsalError> {
     if setup.config.organization.provisioning == Provisioning::Admin {
         return Err(RehearsalError::AdminWay);
     }
@@ -83,7 +92,7 @@ async fn play(setup: &Setup, control: &Control<'_>) -> Result<Rehearsal, Rehears
     let users = reader.export_users().await?;
     let domains = match &setup.config.organization.admin_key {
         Some(_) => reader.verified_domains().await?,
-        None => assumed_domains(&dry_run(setup, control).await?, &users),
+        None => assumed_domains(&dry_run(setup, depth, control).await?, &users),
     };
     let folder = tempfile::tempdir()?;
     let copy = simulator::start(simulator::Options {
@@ -100,8 +109,8 @@ async fn play(setup: &Setup, control: &Control<'_>) -> Result<Rehearsal, Rehears
         Snapshot::copy(&setup.config.database, &config.database).await?;
         config.organization = organization_of(&copy, folder.path(), &config.organization)?;
         let rehearsed = Setup::new(config)?;
-        let finished = sync(&rehearsed, "rehearsal", control).await?;
-        let rest = dry_run(&rehearsed, control).await?;
+        let finished = sync(&rehearsed, depth, "rehearsal", control).await?;
+        let rest = dry_run(&rehearsed, depth, control).await?;
         Ok(Rehearsal {
             copied: lines.len(),
             left_out,

@@ -7,18 +7,19 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::json;
 
-use crate::apply::{self, Applied, Control, Settlement, Watch};
+use crate::apply::{self, Applied, Control, Settlement};
 use crate::config::{Config, Source};
-use crate::directory::{self, DirectoryError};
+use crate::directory::Selection;
 use crate::mapping::{Mapping, MappingError};
 use crate::model::{
-    Attribute, Complete, DesiredAccount, ExistingAccount, ExternalId, Kind, Lifecycle,
-    ManagedAccount, RunId, SourceName, Timestamp, deletion_grace, fold,
+    Attribute, DesiredAccount, Digest, ExistingAccount, ExternalId, Kind, Lifecycle,
+    ManagedAccount, RunId, Timestamp, deletion_grace, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
-use crate::plan::{Comparison, Desired, Known, Plan, Pulls, Stop, plan};
+use crate::plan::{Desired, Known, Plan, Stop, contested, plan};
+use crate::pull::{Depth, PullError, Sourced, pull, selections};
 use crate::report::summary;
-use crate::snapshot::{Journal, Outcome, Snapshot, SnapshotError, Unanswered};
+use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
 /// Above so many newcomers, the organization's accounts are listed instead of looked up one by
 /// one: two look-ups a person cost more than the pages.
@@ -28,13 +29,8 @@ const LOOK_UPS: usize = 25;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A source could not be read.
-    #[error("source `{source_name}`: {error}")]
-    Directory {
-        /// The source.
-        source_name: SourceName,
-        /// What went wrong.
-        error: Box<DirectoryError>,
-    },
+    #[error(transparent)]
+    Pull(#[from] PullError),
     /// The organization's API.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -87,6 +83,25 @@ impl Setup {
         self.mappings.iter().flat_map(Mapping::managed).collect()
     }
 
+    /// The sources as they are pulled. What is read of them before and after a change of their
+    /// configuration, or of the program, does not fit together.
+    fn sourced<'a>(&'a self, selections: &'a [Option<Selection>]) -> Vec<Sourced<'a>> {
+        let Config { sources, .. } = &self.config;
+        // Attributes that the way of provisioning does not know are not mapped.
+        let managed = self.managed();
+        let all = format!("{} {managed:?} {sources:?}", env!("CARGO_PKG_VERSION"));
+        let fingerprint = Digest::of_text(&all);
+        self.sources()
+            .zip(selections)
+            .map(|((source, mapping), selection)| Sourced {
+                source,
+                mapping,
+                selection: selection.as_ref(),
+                fingerprint,
+            })
+            .collect()
+    }
+
     /// The sources with their mappings, in order of precedence.
     pub fn sources(&self) -> impl Iterator<Item = (&Source, &Mapping)> {
         self.config.sources.iter().zip(&self.mappings)
@@ -105,7 +120,7 @@ pub struct Finished {
 }
 
 /// Plans a run and changes nothing, neither in the organization nor in the database.
-pub async fn dry_run(setup: &Setup, control: &Control<'_>) -> Result<Plan, RunError> {
+pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Result<Plan, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let result = async {
@@ -113,6 +128,7 @@ pub async fn dry_run(setup: &Setup, control: &Control<'_>) -> Result<Plan, RunEr
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
         make_plan(
             setup,
+            depth,
             &mut snapshot,
             &reader,
             capabilities,
@@ -123,19 +139,21 @@ pub async fn dry_run(setup: &Setup, control: &Control<'_>) -> Result<Plan, RunEr
     }
     .await;
     snapshot.close().await?;
-    result
+    let (plan, _) = result?;
+    Ok(plan)
 }
 
 /// Plans a run and carries it out.
 pub async fn sync(
     setup: &Setup,
+    depth: Depth,
     trigger: &str,
     control: &Control<'_>,
 ) -> Result<Finished, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut journal = Journal::open(&setup.config.database).await?;
     let run = journal.begin_run(trigger, (control.now)()).await?;
-    let result = carry_out(setup, run, &mut journal, reader, control).await;
+    let result = carry_out(setup, depth, run, &mut journal, reader, control).await;
     let (outcome, error, summary) = match &result {
         Ok((plan, applied)) => {
             let clean = applied.failed.is_empty()
@@ -164,6 +182,7 @@ pub async fn sync(
 
 async fn carry_out(
     setup: &Setup,
+    depth: Depth,
     run: RunId,
     journal: &mut Journal,
     reader: Reader,
@@ -179,11 +198,11 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
-    let plan = tokio::select! {
-        plan = make_plan(setup, journal, &reader, capabilities, &[], control) => plan?,
+    let (plan, pulled) = tokio::select! {
+        planned = make_plan(setup, depth, journal, &reader, capabilities, &[], control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
-    journal.record_pulls(run, &plan.pulls).await?;
+    journal.record_pulls(run, &pulled).await?;
     let approved = plan.approve();
     let applied = apply::apply(&approved, run, reader, journal, control)
         .await
@@ -220,28 +239,23 @@ async fn learn(
 /// record them.
 async fn make_plan(
     setup: &Setup,
+    depth: Depth,
     snapshot: &mut Snapshot,
     reader: &Reader,
     capabilities: Capabilities,
     settlements: &[Settlement],
     control: &Control<'_>,
-) -> Result<Plan, RunError> {
+) -> Result<(Plan, Pulled), RunError> {
     let now = (control.now)();
     let verified_domains = verified_domains(setup, reader).await?;
     let settled: Vec<ManagedAccount> = settlements
         .iter()
         .filter_map(|settlement| settlement.account(now))
         .collect();
-    let mut index = snapshot.index().await?;
-    for account in &settled {
-        index.insert(account.key.clone(), account.digest(), account.is_settled());
-    }
-    let mut comparison = Comparison::with(index);
-    let pulls = pull(setup, control.watch, &mut |mapped| {
-        comparison.observe(mapped)
-    })
-    .await?;
-    let desired = comparison.finish(pulls);
+    let selections = selections(setup.config.sources.iter()).await?;
+    let sources = setup.sourced(&selections);
+    let pulled = pull(&sources, snapshot, &settled, depth, now, control.watch).await?;
+    let desired = pulled.desired;
     let mut concerned = desired.concerned();
     concerned.extend(settled.iter().map(|account| account.key.clone()));
     let mut doubtful_deletions = snapshot.doubtful_deletions().await?;
@@ -261,6 +275,10 @@ async fn make_plan(
         last_run: snapshot.last_run().await?,
         api_time: capabilities.time,
     };
+    if known.population.all > 0 {
+        let holders = snapshot.holders(&desired.addresses()).await?;
+        known.accounts.extend(holders);
+    }
     for account in settled {
         known.settle(account);
     }
@@ -272,7 +290,19 @@ async fn make_plan(
             .retain(|attribute| managed.contains(&attribute));
     }
     let Config { policy, guards, .. } = &setup.config;
-    Ok(plan(&desired, &known, policy, guards, now)?)
+    let mut plan = plan(&desired, &known, policy, guards, now)?;
+    plan.notices = pulled.notices;
+    let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
+    let recorded = Pulled {
+        entries: plan
+            .pulls
+            .iter()
+            .map(|(source, figures)| (source.clone(), figures.entries))
+            .collect(),
+        cursors: pulled.cursors,
+        deviations: desired.deviations(source_of),
+    };
+    Ok((plan, recorded))
 }
 
 /// The verified domains, where the admin key is there to read them. They save requests that
@@ -297,37 +327,6 @@ async fn verified_domains(
     }
 }
 
-/// What the mapping makes of an entry.
-type Mapped = Result<DesiredAccount, Box<crate::mapping::Unmapped>>;
-
-/// Reads every source, in order of precedence.
-pub async fn pull(
-    setup: &Setup,
-    watch: &dyn Watch,
-    observe: &mut dyn FnMut(Mapped),
-) -> Result<Pulls, RunError> {
-    let mut pulls = Pulls::new();
-    let mut entries = 0;
-    for (source, mapping) in setup.sources() {
-        let mut each = |entry| {
-            entries += 1;
-            watch.entries_read(entries);
-            observe(mapping.map(&entry));
-        };
-        let end = async {
-            let selection = directory::select(source).await?;
-            directory::pull(source, selection.as_ref(), &mapping.attributes(), &mut each).await
-        }
-        .await
-        .map_err(|error| RunError::Directory {
-            source_name: source.name.clone(),
-            error: Box::new(error),
-        })?;
-        pulls.insert(source.name.clone(), Complete::attest(end));
-    }
-    Ok(pulls)
-}
-
 /// The accounts of the provisioning directory that newcomers may already have.
 async fn existing_accounts(
     desired: &Desired,
@@ -346,11 +345,7 @@ async fn existing_accounts(
                 Lifecycle::Deleted { .. } => false,
             })
     };
-    let contested: HashSet<&ExternalId> = desired
-        .contested
-        .iter()
-        .flat_map(|contested| &contested.keys)
-        .collect();
+    let contested = contested(desired, known);
     // Disabled people get no new account, and there may be many of them at all times: they are
     // matched only when the accounts are listed in any case, as on the first run.
     let newcomers: Vec<&DesiredAccount> = desired

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 9] = [
     &["plan"],
     &["directory", "snapshot", "org", "simulator"],
     &["apply", "demo"],
-    &["report"],
+    &["pull", "report"],
     &["run"],
     &["daemon", "rehearsal"],
 ];

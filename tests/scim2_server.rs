@@ -15,6 +15,7 @@ use dirsyncd::config::Config;
 use dirsyncd::model::{ExternalId, ScimId};
 use dirsyncd::org::{Reader, Writer};
 use dirsyncd::plan::Plan;
+use dirsyncd::pull::Depth;
 use dirsyncd::run::{Finished, Setup, dry_run, sync};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -154,14 +155,18 @@ impl World {
     }
 
     async fn sync(&self) -> Finished {
-        let finished = sync(&self.setup(), "test", &control()).await.unwrap();
+        let finished = sync(&self.setup(), Depth::Changes, "test", &control())
+            .await
+            .unwrap();
         assert!(
             finished.applied.failed.is_empty(),
             "{:?}",
             finished.applied.failed
         );
         assert_eq!(finished.applied.ended_by, None);
-        let plan = dry_run(&self.setup(), &control()).await.unwrap();
+        let plan = dry_run(&self.setup(), Depth::Changes, &control())
+            .await
+            .unwrap();
         assert!(plan.operations.is_empty(), "{:?}", plan.operations);
         finished
     }

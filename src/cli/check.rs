@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{Config, LogFormat, MappingTarget, Provisioning, Source, SourceKind};
-use crate::directory::{self, Selection};
+use crate::directory::{self, Full, Request, Selection};
 use crate::mapping::Mapping;
 use crate::model::Complete;
 use crate::org::{ApiError, Reader};
@@ -138,18 +138,20 @@ async fn search(
     mapping: &Mapping,
 ) -> Result<String, String> {
     let (mut mapped, mut unmapped, mut first) = (0_u64, 0_u64, None);
-    let end = directory::pull(
+    let attributes = directory::wanted(mapping.attributes(), selection);
+    let request = Request {
         source,
         selection,
-        &mapping.attributes(),
-        &mut |entry| match mapping.map(&entry) {
-            Ok(_) => mapped += 1,
-            Err(problem) => {
-                unmapped += 1;
-                first.get_or_insert(problem);
-            }
-        },
-    )
+        attributes: &attributes,
+        is_followed: source.incremental,
+    };
+    let Full { end, cookie } = directory::pull(request, &mut |entry| match mapping.map(&entry) {
+        Ok(_) => mapped += 1,
+        Err(problem) => {
+            unmapped += 1;
+            first.get_or_insert(problem);
+        }
+    })
     .await
     .map_err(|error| error.to_string())?;
     if end.entries == 0 {
@@ -168,6 +170,19 @@ async fn search(
     match Complete::attest(end) {
         Ok(_) => {}
         Err(incomplete) => text += &format!("; {incomplete}"),
+    }
+    match (&source.kind, cookie) {
+        (SourceKind::Ldif(_), _) => {}
+        (SourceKind::Ldap(_), _) if !source.incremental => {}
+        (SourceKind::Ldap(_), Some(cookie)) => {
+            text += &format!(
+                "; later pulls ask for what changed, {}",
+                directory::way(&cookie)
+            )
+        }
+        (SourceKind::Ldap(_), None) => {
+            text += "; every pull reads all of it, as the server cannot tell what changed"
+        }
     }
     if let SourceKind::Ldif(path) = &source.kind {
         text += &format!(" (file {})", path.display());

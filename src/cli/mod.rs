@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
+use crate::pull::Depth;
 use crate::run::{RunError, Setup};
 
 const EXIT_CODES: &str = "\
@@ -75,6 +76,23 @@ struct ConfigArgument {
     path: PathBuf,
 }
 
+#[derive(Args)]
+struct DepthArgument {
+    /// Read every source in full, also where a pull of what changed would do
+    #[arg(long)]
+    full: bool,
+}
+
+impl DepthArgument {
+    fn depth(&self) -> Depth {
+        if self.full {
+            Depth::Full
+        } else {
+            Depth::Changes
+        }
+    }
+}
+
 /// The documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
@@ -113,7 +131,7 @@ impl From<RunError> for Failure {
         let exit = match error {
             RunError::Refused(_) => Exit::Refused,
             RunError::Stopped => Exit::Done,
-            RunError::Directory { .. }
+            RunError::Pull(_)
             | RunError::Api(_)
             | RunError::Snapshot(_)
             | RunError::BrokeOff(_)

@@ -3,7 +3,9 @@
 use clap::Args;
 
 use super::progress::Progress;
-use super::{ConfigArgument, Exit, Failure, load, print, shutdown_on_signals, start_log};
+use super::{
+    ConfigArgument, DepthArgument, Exit, Failure, load, print, shutdown_on_signals, start_log,
+};
 use crate::apply::{Control, EndedBy};
 use crate::config::LogFormat;
 use crate::report::{self, Detail};
@@ -13,6 +15,8 @@ use crate::run::{Finished, sync};
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) config: ConfigArgument,
+    #[command(flatten)]
+    pub(super) depth: DepthArgument,
     /// Show at most N people a group
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -28,7 +32,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         stop,
         now: &chrono::Utc::now,
     };
-    let finished = sync(&setup, "sync", &control).await;
+    let finished = sync(&setup, arguments.depth.depth(), "sync", &control).await;
     progress.finish();
     let finished = finished?;
     print(&outcome(&finished, &arguments));

@@ -157,6 +157,8 @@ struct SourceFile {
     members_of: Option<Spanned<OneOrMany>>,
     key: Option<String>,
     without_mail: Option<WithoutMail>,
+    incremental: Option<bool>,
+    full_every: Option<Spanned<String>>,
     #[serde(default)]
     mapping: BTreeMap<Spanned<String>, Spanned<Rule>>,
 }
@@ -413,6 +415,11 @@ impl Reader<'_> {
         Ok(timeout)
     }
 
+    fn time_delta(&self, text: &Spanned<String>) -> Checked<TimeDelta> {
+        let duration = self.duration(text)?;
+        self.check(text.span(), TimeDelta::from_std(duration))
+    }
+
     fn duration(&self, text: &Spanned<String>) -> Checked<Duration> {
         self.check(
             text.span(),
@@ -474,6 +481,11 @@ impl Reader<'_> {
             filter,
             filter_text,
         };
+        let full_every = match &file.full_every {
+            None => TimeDelta::days(1),
+            Some(every) => self.time_delta(every)?,
+        };
+        let incremental = file.incremental.unwrap_or(true);
         let without_mail = file.without_mail.unwrap_or(WithoutMail::Refuse);
         let mapping = self.mapping(&span, preset, &file.mapping)?;
         let kind = self.source_kind(span, file)?;
@@ -482,6 +494,8 @@ impl Reader<'_> {
             kind,
             search,
             key,
+            incremental,
+            full_every,
             without_mail,
             mapping,
         })
@@ -671,10 +685,7 @@ impl Reader<'_> {
                     "`delete_after` needs `admin_key` in [organization]: accounts are deleted through the user-management API",
                 );
             }
-            Some(text) => {
-                let duration = self.duration(&text)?;
-                Some(self.check(text.span(), TimeDelta::from_std(duration))?)
-            }
+            Some(text) => Some(self.time_delta(&text)?),
         };
         Ok(Policy {
             on_leave: on_leave.unwrap_or(default.on_leave),

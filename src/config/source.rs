@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::{MappingTarget, PlacedRule, SecretRef};
@@ -21,6 +22,10 @@ pub struct Source {
     pub search: Search,
     /// The attribute with the immutable key.
     pub key: String,
+    /// Whether a pull asks only for what changed since the last one, where the server can tell.
+    pub incremental: bool,
+    /// How often it is read in full all the same.
+    pub full_every: TimeDelta,
     /// What to make of a person without an e-mail address.
     pub without_mail: WithoutMail,
     /// What the account's attributes are made from.

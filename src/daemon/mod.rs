@@ -9,6 +9,7 @@ use crate::apply::{Control, EndedBy, Shutdown, Unwatched};
 use crate::config::Schedule;
 use crate::model::Timestamp;
 use crate::plan::SkipReason;
+use crate::pull::Depth;
 use crate::report::summary_line;
 use crate::run::{Finished, RunError, Setup, sync};
 use crate::snapshot::{Journal, Lock, SnapshotError};
@@ -34,7 +35,7 @@ pub async fn run(setup: &Setup, schedule: &Schedule, stop: Shutdown) -> Result<(
             stop: stop.clone(),
             now: &chrono::Utc::now,
         };
-        log(sync(setup, "schedule", &control).await);
+        log(sync(setup, Depth::Changes, "schedule", &control).await);
         if stop.requested() {
             break;
         }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use ldap3::{SearchEntry, SearchResult};
+use ldap3::SearchResult;
 use tokio::time::timeout;
 
-use super::DirectoryError;
-use super::ldap::{Session, advice, convert, describe, guarded, waited};
-use super::ldif;
+use super::ldap::{Session, describe, waited};
 use super::membership::{Graph, GroupProblem, Selection};
-use crate::config::{Ldap as Server, Search, Source, SourceKind};
+use super::search::{decode, failed, malformed, strings};
+use super::{DirectoryError, Request, ldif};
+use crate::config::{Ldap as Server, Source, SourceKind};
 use crate::model::{Entry, Group, GroupKind, MemberKey};
 
 /// How many members are looked up at a time: the server has always something to do, and never much.
@@ -39,7 +39,7 @@ pub async fn select(source: &Source) -> Result<Option<Selection>, DirectoryError
         return Ok(None);
     }
     let graph = match &source.kind {
-        SourceKind::Ldap(server) => from_server(server, &source.search, &groups).await?,
+        SourceKind::Ldap(server) => from_server(server, source, &groups).await?,
         SourceKind::Ldif(path) => from_file(path)?,
     };
     match graph.select(&groups) {
@@ -60,11 +60,11 @@ fn from_file(path: &Path) -> Result<Graph, DirectoryError> {
 /// The groups and what is in them, read from the top.
 async fn from_server(
     server: &Server,
-    search: &Search,
+    source: &Source,
     groups: &[&str],
 ) -> Result<Graph, DirectoryError> {
     let session = Session::open(server).await?;
-    let graph = explore(&session, search, groups).await;
+    let graph = explore(&session, source, groups).await;
     session.close().await;
     graph
 }
@@ -79,7 +79,7 @@ struct Name {
 
 async fn explore(
     session: &Session<'_>,
-    search: &Search,
+    source: &Source,
     groups: &[&str],
 ) -> Result<Graph, DirectoryError> {
     let mut graph = Graph::default();
@@ -99,7 +99,7 @@ async fn explore(
     while !level.is_empty() {
         if level.len() > LOOK_UPS && !is_listed {
             is_listed = true;
-            list(session.server, search, &asked, &mut graph).await?;
+            list(session.server, source, &asked, &mut graph).await?;
             level.retain(|name| !graph.has_other(name.key));
         }
         let mut answers = stream::iter(std::mem::take(&mut level))
@@ -128,7 +128,7 @@ async fn explore(
 /// are something else. What is missing here, as it came into the directory in this moment, is looked up.
 async fn list(
     server: &Server,
-    search: &Search,
+    source: &Source,
     asked: &HashSet<MemberKey>,
     graph: &mut Graph,
 ) -> Result<(), DirectoryError> {
@@ -139,7 +139,13 @@ async fn list(
             graph.insert_other(key);
         }
     };
-    super::ldap::pull(server, search, &object_class, &mut each).await?;
+    let request = Request {
+        source,
+        selection: None,
+        attributes: &object_class,
+        is_followed: false,
+    };
+    super::ldap::pull(server, request, &mut each).await?;
     Ok(())
 }
 
@@ -186,12 +192,12 @@ enum Found {
 
 /// Reads an entry as far as it is a group, with all its members.
 async fn look_up(session: &Session<'_>, name: &str) -> Result<Found, DirectoryError> {
-    let mut found = match read(session, name, &Group::ATTRIBUTES).await? {
-        Answer::Entry(found) => found,
+    let mut entry = match read(session, name, &Group::ATTRIBUTES).await? {
+        Answer::Entry(entry) => entry,
         Answer::Other(other) => return Ok(other),
     };
     let mut members = Vec::new();
-    let mut portion = take_portion(&mut found, &mut members);
+    let mut portion = take_portion(&mut entry, &mut members);
     loop {
         match portion {
             Ok(Portion::Absent | Portion::Last) => break,
@@ -209,12 +215,14 @@ async fn look_up(session: &Session<'_>, name: &str) -> Result<Found, DirectoryEr
             Err(why) => return Ok(Found::CutOff(why)),
         }
     }
-    let mut entry = convert(found);
     for member in members {
-        entry.push("member", member.into_bytes());
+        entry.push("member", member);
     }
     Ok(Found::Entry(entry))
 }
+
+/// How the name of a [`Portion`] begins, in lower case as an [`Entry`] has it.
+const RANGE: &str = "member;range=";
 
 /// A part of the members of a large group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,17 +236,15 @@ enum Portion {
 
 /// Takes the portion of `member` out of an answer of Active Directory, which gives at most 1500 values of an attribute
 /// at once, as `member;range=0-1499`, and the last of them as `member;range=1500-*` (MS-ADTS section 3.1.1.3.1.3.3).
-fn take_portion(found: &mut SearchEntry, members: &mut Vec<String>) -> Result<Portion, String> {
-    let range = |name: &str| {
-        let lower = name.to_ascii_lowercase();
-        lower.strip_prefix("member;range=").map(str::to_owned)
-    };
-    let mut names = found.attrs.keys();
-    let Some((name, range)) = names.find_map(|name| Some((name.clone(), range(name)?))) else {
+fn take_portion(entry: &mut Entry, members: &mut Vec<Vec<u8>>) -> Result<Portion, String> {
+    let name = entry.names().find(|name| name.starts_with(RANGE));
+    let name = name.map(str::to_owned);
+    let Some(name) = name else {
         return Ok(Portion::Absent);
     };
-    let values = found.attrs.remove(&name).unwrap_or_default();
+    let values = entry.take(&name);
     let end = members.len() + values.len();
+    let range = name.strip_prefix(RANGE).unwrap_or_default();
     let (first, last) = range.split_once('-').unwrap_or_default();
     let is_last = last == "*";
     // A portion that is not as long as it says would let the next one leave somebody out.
@@ -258,7 +264,7 @@ fn take_portion(found: &mut SearchEntry, members: &mut Vec<String>) -> Result<Po
 }
 
 enum Answer {
-    Entry(SearchEntry),
+    Entry(Entry),
     Other(Found),
 }
 
@@ -288,24 +294,16 @@ async fn read(
         }
         32 => return Ok(Answer::Other(Found::Nothing)),
         50 => return Ok(Answer::Other(Found::Hidden(describe(&result)))),
-        code => {
-            return Err(DirectoryError::Search {
-                url: session.url.clone(),
-                base: name.to_owned(),
-                entries: 0,
-                why: describe(&result),
-                advice: advice(code),
-            });
-        }
+        _ => return Err(failed(&session.url, name, 0, &result)),
     }
     for item in items {
         if item.is_ref() {
-            let urls = guarded(|| ldap3::parse_refs(item.0)).map_err(broken)?;
+            let urls = strings(&item.0).ok_or_else(|| malformed(&session.url, 0))?;
             let server = urls.into_iter().next().unwrap_or_default();
             return Ok(Answer::Other(Found::Elsewhere(server)));
         }
         if !item.is_intermediate() {
-            let entry = guarded(|| SearchEntry::construct(item)).map_err(broken)?;
+            let entry = decode(item).ok_or_else(|| malformed(&session.url, 0))?;
             return Ok(Answer::Entry(entry));
         }
     }
@@ -318,18 +316,15 @@ async fn read(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use std::collections::HashMap;
-
     use super::*;
 
-    /// An answer with this attribute, as Active Directory has it beside an empty `member`.
-    fn answer(name: &str, from: usize, to: usize) -> SearchEntry {
-        let values = (from..to).map(|n| format!("CN={n},DC=x")).collect();
-        SearchEntry {
-            dn: "CN=g,DC=x".to_owned(),
-            attrs: HashMap::from([(name.to_owned(), values), ("member".to_owned(), Vec::new())]),
-            bin_attrs: HashMap::new(),
+    /// An answer with this attribute.
+    fn answer(name: &str, from: usize, to: usize) -> Entry {
+        let mut entry = Entry::new("CN=g,DC=x");
+        for n in from..to {
+            entry.push(name, format!("CN={n},DC=x").into_bytes());
         }
+        entry
     }
 
     #[test]
@@ -343,9 +338,9 @@ mod tests {
             let mut answer = answer(name, from, to);
             assert_eq!(take_portion(&mut answer, &mut members), Ok(next), "{name}");
             assert_eq!(members.len(), to);
-            assert!(answer.attrs.keys().eq(["member"]));
+            assert_eq!(answer.names().count(), 0);
         }
-        assert_eq!(members.last().unwrap(), "CN=3006,DC=x");
+        assert_eq!(members.last().unwrap(), b"CN=3006,DC=x");
         let mut whole = answer("member", 0, 3);
         assert_eq!(
             take_portion(&mut whole, &mut Vec::new()),
@@ -358,12 +353,11 @@ mod tests {
         for (name, from, to) in [
             ("member;range=1499-2999", 1500, 3000),
             ("member;range=1500-2998", 1500, 3000),
-            ("member;range=1500-1499", 1500, 1500),
             ("member;range=1500", 1500, 3000),
             ("member;range=", 1500, 3000),
             ("member;range=0-*", 0, 10),
         ] {
-            let mut members = vec![String::new(); 1500];
+            let mut members = vec![Vec::new(); 1500];
             let refused = take_portion(&mut answer(name, from, to), &mut members).unwrap_err();
             assert!(
                 refused.contains("does not follow 1500 members"),

@@ -1,19 +1,20 @@
-//! Searches on a directory server, page by page (RFC 4511, RFC 2696).
+//! The connection to a directory server (RFC 4511, RFC 4513), and pulls from it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ldap3::controls::{Control, ControlType, PagedResults, RawControl};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, SearchEntry};
+use ldap3::controls::RawControl;
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
-use super::DirectoryError;
-use crate::config::{Ldap as Server, Search};
-use crate::model::{Entry, PullEnd, Scope};
+use super::follow::Beginning;
+use super::search::{self, Searches};
+use super::{DirectoryError, Full, Request, follow};
+use crate::config::Ldap as Server;
+use crate::model::{Entry, PullEnd};
 
 /// What a server says about itself (its root DSE, RFC 4512 section 5.1).
 #[derive(Clone, Debug, Default)]
@@ -22,73 +23,86 @@ pub struct ServerInfo {
     pub vendor: String,
     /// The naming contexts.
     pub contexts: Vec<String>,
+    /// Which kind of server it is.
+    pub kind: ServerKind,
+    /// The OIDs of the controls that it knows.
+    pub controls: Vec<String>,
+    /// Active Directory: the domain's naming context.
+    pub default_context: Option<String>,
+    /// Active Directory: the highest update sequence number that was given.
+    pub highest_usn: Option<u64>,
+    /// Active Directory: the DN of the server's own settings.
+    pub ds_service: Option<String>,
+}
+
+/// Which kind of server it is, as far as that matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerKind {
+    /// OpenLDAP.
+    OpenLdap,
+    /// 389 Directory Server, also below FreeIPA.
+    Ds389,
+    /// Active Directory, or Samba in its place.
+    ActiveDirectory,
+    /// Any other.
+    #[default]
+    Other,
 }
 
 /// Reads all entries that the search finds.
 pub(super) async fn pull(
     server: &Server,
-    search: &Search,
-    attributes: &[String],
+    request: Request<'_>,
     each: &mut dyn FnMut(Entry),
-) -> Result<PullEnd, DirectoryError> {
+) -> Result<Full, DirectoryError> {
     let mut session = Session::open(server).await?;
-    let mut pulled = Pulled::default();
-    for (base, _) in &search.bases {
-        session
-            .search(base, search, attributes, &mut pulled, each)
-            .await?;
-    }
+    // Before the entries are read: what changes meanwhile is told again by the next pull.
+    let beginning = if request.is_followed {
+        follow::begin(&mut session, request).await?
+    } else {
+        None
+    };
+    let mut searches = session.searches(request, &request.source.search.filter_text);
+    let mut newest = String::new();
+    let (found, cookie) = match beginning {
+        None => (search::run(searches, each).await?, None),
+        Some(Beginning::Known(cookie)) => (search::run(searches, each).await?, Some(cookie)),
+        Some(Beginning::Newest { attribute, around }) => {
+            searches.attributes.push(attribute.to_owned());
+            let mut each = |entry: Entry| {
+                if let Ok(Some(time)) = entry.text(attribute)
+                    && *newest < *time
+                {
+                    time.clone_into(&mut newest);
+                }
+                each(entry);
+            };
+            let found = search::run(searches, &mut each).await?;
+            (found, follow::cookie_of_time(around, &newest))
+        }
+    };
     session.close().await;
-    let clean = match pulled.referrals.first() {
+    let clean = match found.referrals.first() {
         Some(first) if !server.ignore_referrals => Err(format!(
             "{} parts of the tree are on other servers and were not read, the first at {first}; name a base below them, or set `ignore_referrals = true`",
-            pulled.referrals.len()
+            found.referrals.len()
         )),
         _ => Ok(()),
     };
-    Ok(PullEnd {
-        entries: pulled.entries,
-        clean,
+    Ok(Full {
+        end: PullEnd {
+            entries: found.entries,
+            changed: None,
+            clean,
+        },
+        cookie,
     })
-}
-
-/// What a pull has seen so far.
-#[derive(Default)]
-struct Pulled {
-    entries: u64,
-    /// The servers that were named instead of entries (RFC 4511 section 4.5.3).
-    referrals: Vec<String>,
 }
 
 /// Connects, binds and reads the root DSE.
 pub(super) async fn probe(server: &Server) -> Result<ServerInfo, DirectoryError> {
     let mut session = Session::open(server).await?;
-    let wanted = vec![
-        "namingContexts",
-        "vendorName",
-        "vendorVersion",
-        "defaultNamingContext",
-    ];
-    let found = timeout(
-        server.timeout,
-        session
-            .ldap
-            .search("", ldap3::Scope::Base, "(objectClass=*)", wanted),
-    )
-    .await;
-    let mut info = ServerInfo::default();
-    // A server may hide its root DSE; that is no fault of the configuration.
-    if let Ok(Ok(result)) = found
-        && let Ok((entries, _)) = result.success()
-    {
-        for entry in entries.into_iter().map(SearchEntry::construct) {
-            let texts = |name: &str| entry.attrs.get(name).cloned().unwrap_or_default();
-            info.contexts = texts("namingContexts");
-            info.vendor = [texts("vendorName"), texts("vendorVersion")]
-                .concat()
-                .join(" ");
-        }
-    }
+    let info = session.info().await?;
     session.close().await;
     Ok(info)
 }
@@ -144,123 +158,95 @@ impl<'a> Session<'a> {
         Ok(Session { server, url, ldap })
     }
 
-    async fn search(
-        &mut self,
-        base: &str,
-        search: &Search,
-        attributes: &[String],
-        pulled: &mut Pulled,
-        each: &mut dyn FnMut(Entry),
-    ) -> Result<(), DirectoryError> {
-        let mut cookie = Vec::new();
-        let mut firsts = HashSet::new();
-        let mut was_empty = false;
-        loop {
-            let page = self
-                .page(base, search, attributes, &cookie, pulled, each)
-                .await?;
-            // Whether the cookie stays the same tells nothing: 389 Directory Server gives the
-            // same one for every page. A page that begins like an earlier one does, and so do
-            // two pages with nothing on them and one cookie.
-            let is_repeated = match page.first {
-                Some(first) => !firsts.insert(first),
-                None => was_empty && page.next.as_ref() == Some(&cookie),
-            };
-            if is_repeated {
-                return Err(DirectoryError::PagingLoop {
-                    url: self.url.clone(),
-                    base: base.to_owned(),
-                    entries: pulled.entries,
-                });
-            }
-            was_empty = page.is_empty;
-            match page.next {
-                Some(next) if !next.is_empty() => cookie = next,
-                Some(_) => return Ok(()),
-                // Also a server without paged results ends here, unless it has given a cookie.
-                None if cookie.is_empty() => return Ok(()),
-                None => {
-                    return Err(DirectoryError::Broken {
-                        url: self.url.clone(),
-                        entries: pulled.entries,
-                        why: "a page does not say whether it is the last one".to_owned(),
-                    });
-                }
-            }
-        }
+    /// Reads the root DSE. A server may hide it; that is no fault of the configuration.
+    pub(super) async fn info(&mut self) -> Result<ServerInfo, DirectoryError> {
+        const ACTIVE_DIRECTORY: &str = "1.2.840.113556.1.4.800";
+        let wanted = [
+            "objectClass",
+            "namingContexts",
+            "vendorName",
+            "vendorVersion",
+            "supportedControl",
+            "supportedCapabilities",
+            "defaultNamingContext",
+            "highestCommittedUSN",
+            "dsServiceName",
+        ];
+        let Some(entry) = self.read("", &wanted, Vec::new()).await? else {
+            return Ok(ServerInfo::default());
+        };
+        let texts = |name: &str| -> Vec<String> {
+            let texts = entry.texts(name).unwrap_or_default();
+            texts.into_iter().map(str::to_owned).collect()
+        };
+        let has = |name, value: &str| {
+            texts(name)
+                .iter()
+                .any(|one| one.eq_ignore_ascii_case(value))
+        };
+        let vendor = [texts("vendorName"), texts("vendorVersion")]
+            .concat()
+            .join(" ");
+        let kind = if has("supportedCapabilities", ACTIVE_DIRECTORY) {
+            ServerKind::ActiveDirectory
+        } else if has("objectClass", "OpenLDAProotDSE") {
+            ServerKind::OpenLdap
+        } else if vendor.contains("389") {
+            ServerKind::Ds389
+        } else {
+            ServerKind::Other
+        };
+        Ok(ServerInfo {
+            contexts: texts("namingContexts"),
+            kind,
+            controls: texts("supportedControl"),
+            default_context: texts("defaultNamingContext").into_iter().next(),
+            highest_usn: texts("highestCommittedUSN")
+                .first()
+                .and_then(|usn| usn.parse().ok()),
+            ds_service: texts("dsServiceName").into_iter().next(),
+            vendor,
+        })
     }
 
-    async fn page(
+    /// Reads one entry; `None` where there is none, or it may not be seen.
+    pub(super) async fn read(
         &mut self,
-        base: &str,
-        search: &Search,
-        attributes: &[String],
-        cookie: &[u8],
-        pulled: &mut Pulled,
-        each: &mut dyn FnMut(Entry),
-    ) -> Result<Page, DirectoryError> {
-        let wait = self.server.timeout;
-        let url = self.url.clone();
-        let broken = |entries: u64, why: String| DirectoryError::Broken {
-            url: url.clone(),
-            entries,
+        dn: &str,
+        attributes: &[&str],
+        controls: Vec<RawControl>,
+    ) -> Result<Option<Entry>, DirectoryError> {
+        let broken = |why: String| DirectoryError::Broken {
+            url: self.url.clone(),
+            entries: 0,
             why,
         };
-        let size = i32::try_from(self.server.page_size).unwrap_or(i32::MAX);
-        let scope = match search.scope {
-            Scope::Base => ldap3::Scope::Base,
-            Scope::One => ldap3::Scope::OneLevel,
-            Scope::Subtree => ldap3::Scope::Subtree,
-        };
-        let control = PagedResults {
-            size,
-            cookie: cookie.to_vec(),
-        };
-        self.ldap.with_controls(RawControl::from(control));
-        let start =
-            self.ldap
-                .streaming_search(base, scope, &search.filter_text, attributes.to_vec());
-        let mut stream = timeout(wait, start)
+        self.ldap.with_controls(controls);
+        let search = self
+            .ldap
+            .search(dn, ldap3::Scope::Base, "(objectClass=*)", attributes);
+        let found = timeout(self.server.timeout, search)
             .await
-            .map_err(|_| broken(pulled.entries, waited(wait)))?
-            .map_err(|error| broken(pulled.entries, error.to_string()))?;
-        let mut first = None;
-        while let Some(item) = timeout(wait, stream.next())
-            .await
-            .map_err(|_| broken(pulled.entries, waited(wait)))?
-            .map_err(|error| broken(pulled.entries, error.to_string()))?
-        {
-            if item.is_ref() {
-                let urls = guarded(|| ldap3::parse_refs(item.0));
-                let urls = urls.map_err(|why| broken(pulled.entries, why))?;
-                pulled.referrals.extend(urls.into_iter().next());
-                continue;
-            }
-            if item.is_intermediate() {
-                continue;
-            }
-            let entry = guarded(|| convert(SearchEntry::construct(item)))
-                .map_err(|why| broken(pulled.entries, why))?;
-            first.get_or_insert_with(|| entry.dn().to_owned());
-            pulled.entries += 1;
-            each(entry);
+            .map_err(|_| broken(waited(self.server.timeout)))?
+            .map_err(|error| broken(error.to_string()))?;
+        let entry = found.0.into_iter().find(|found| !found.is_ref());
+        Ok(entry.and_then(search::decode))
+    }
+
+    /// The searches for the people of the source.
+    pub(super) fn searches(&self, request: Request<'_>, filter: &str) -> Searches {
+        let search = &request.source.search;
+        Searches {
+            ldap: self.ldap.clone(),
+            url: self.url.clone(),
+            bases: search.bases.iter().map(|(base, _)| base.clone()).collect(),
+            scope: search.scope,
+            filter: filter.to_owned(),
+            attributes: request.attributes.to_vec(),
+            page_size: self.server.page_size,
+            controls: Vec::new(),
+            wait: self.server.timeout,
         }
-        let result = stream.finish().await;
-        if result.rc != 0 {
-            return Err(DirectoryError::Search {
-                url: self.url.clone(),
-                base: base.to_owned(),
-                entries: pulled.entries,
-                why: describe(&result),
-                advice: advice(result.rc),
-            });
-        }
-        let next = guarded(|| next_cookie(&result)).map_err(|why| broken(pulled.entries, why))?;
-        Ok(Page {
-            is_empty: first.is_none(),
-            next,
-            first,
-        })
     }
 
     pub(super) async fn close(mut self) {
@@ -270,48 +256,6 @@ impl<'a> Session<'a> {
             tracing::debug!("the server does not take the unbind");
         }
     }
-}
-
-struct Page {
-    is_empty: bool,
-    /// The DN of its first entry.
-    first: Option<String>,
-    /// The cookie that its result has; an empty one ends the search (RFC 2696 section 3).
-    next: Option<Vec<u8>>,
-}
-
-fn next_cookie(result: &LdapResult) -> Option<Vec<u8>> {
-    result.ctrls.iter().find_map(|Control(kind, raw)| {
-        let is_page = matches!(kind, Some(ControlType::PagedResults));
-        is_page.then(|| raw.parse::<PagedResults>().cookie)
-    })
-}
-
-/// The `ldap3` crate panics where a server's answer is not what the protocol says. That must
-/// end the pull, not the program.
-pub(super) fn guarded<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode))
-        .map_err(|_| "the server sent something that is not LDAP".to_owned())
-}
-
-pub(super) fn convert(found: SearchEntry) -> Entry {
-    let SearchEntry {
-        dn,
-        attrs,
-        bin_attrs,
-    } = found;
-    let mut entry = Entry::new(dn);
-    for (name, values) in attrs {
-        for value in values {
-            entry.push(&name, value.into_bytes());
-        }
-    }
-    for (name, values) in bin_attrs {
-        for value in values {
-            entry.push(&name, value);
-        }
-    }
-    entry
 }
 
 pub(super) fn waited(time: Duration) -> String {

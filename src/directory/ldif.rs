@@ -66,7 +66,11 @@ pub(super) fn pull(
             path.display()
         )),
     };
-    Ok(PullEnd { entries, clean })
+    Ok(PullEnd {
+        entries,
+        changed: None,
+        clean,
+    })
 }
 
 /// Reads all entries of a file, wherever in the tree they are. A record that may be cut off is left out; that it was

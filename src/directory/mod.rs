@@ -3,18 +3,22 @@
 //! Floor 4. Both kinds give the same stream of [`Entry`]s; nothing is held but the entry in
 //! hand.
 
+mod follow;
 mod groups;
 mod ldap;
 mod ldif;
 mod membership;
+mod search;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::config::{SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
+pub use follow::way;
 pub use groups::select;
-pub use ldap::ServerInfo;
+pub use ldap::{ServerInfo, ServerKind};
 pub use ldif::{LdifError, LdifReader, write_entry};
 pub use membership::{GroupProblem, Membership, Selection};
 
@@ -125,37 +129,120 @@ pub enum DirectoryError {
     },
 }
 
-/// Reads all entries of a source that are people, one after the other. With a selection (see [`select`]) the others
-/// are left out, as if the filter did not match them.
-pub async fn pull(
-    source: &Source,
-    selection: Option<&Selection>,
-    attributes: &[String],
-    each: &mut dyn FnMut(Entry),
-) -> Result<PullEnd, DirectoryError> {
-    let mut attributes = attributes.to_vec();
+/// What is to be read of a source.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The source.
+    pub source: &'a Source,
+    /// The people who are selected, where the source selects by groups.
+    pub selection: Option<&'a Selection>,
+    /// The attributes that are wanted of each entry.
+    pub attributes: &'a [String],
+    /// Whether later pulls are to ask only for what changed.
+    pub is_followed: bool,
+}
+
+impl Request<'_> {
+    /// Whether an entry that the search finds is one of the people.
+    pub fn has(&self, entry: &Entry) -> bool {
+        self.selection.is_none_or(|selection| selection.has(entry))
+    }
+}
+
+/// How a full pull ended.
+#[derive(Clone, Debug)]
+pub struct Full {
+    /// Whether it saw everything.
+    pub end: PullEnd,
+    /// Where a pull of what changes from now on begins; `None` where the source cannot be
+    /// followed. Only this module understands it.
+    pub cookie: Option<String>,
+}
+
+/// What a pull of what changed tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The entry is new or has changed.
+    Changed(Entry),
+    /// The entry with this id of the server's is not, or no longer, one of those searched for.
+    Gone([u8; 16]),
+    /// The entry with this id is still there and has not changed.
+    Present([u8; 16]),
+}
+
+/// How a pull of what changed ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// It was read to its end.
+    Read {
+        /// Where the next one begins.
+        cookie: String,
+        /// Whether every entry that is there was named, as changed or as present, so that the
+        /// others are gone.
+        names_all: bool,
+        /// Whether entries that are gone were told. Otherwise only a full pull shows them.
+        shows_departures: bool,
+    },
+    /// It cannot be had: the source is to be read in full.
+    FullNeeded {
+        /// Why.
+        why: String,
+        /// Whether the server shows an older state than before: an absence there is no proof.
+        is_behind: bool,
+    },
+}
+
+/// The attributes to ask for: those that are mapped, and those by which people are selected.
+pub fn wanted(mapped: Vec<String>, selection: Option<&Selection>) -> Vec<String> {
+    let mut names = mapped;
     for name in selection.map(Selection::attributes).unwrap_or_default() {
-        if !attributes
-            .iter()
-            .any(|other| other.eq_ignore_ascii_case(name))
-        {
-            attributes.push(name.to_owned());
+        if !names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            names.push(name.to_owned());
         }
     }
+    names
+}
+
+/// Reads all entries of a source that are people, one after the other. With a selection (see
+/// [`select`]) the others are left out, as if the filter did not match them.
+pub async fn pull(
+    request: Request<'_>,
+    each: &mut dyn FnMut(Entry),
+) -> Result<Full, DirectoryError> {
     let mut entries = 0;
     let mut each = |entry| {
-        if selection.is_none_or(|selection| selection.has(&entry)) {
+        if request.has(&entry) {
             entries += 1;
             each(entry);
         }
     };
-    let end = match &source.kind {
-        SourceKind::Ldap(server) => {
-            ldap::pull(server, &source.search, &attributes, &mut each).await?
-        }
-        SourceKind::Ldif(path) => ldif::pull(path, &source.search, &mut each)?,
+    let search = &request.source.search;
+    let mut full = match &request.source.kind {
+        SourceKind::Ldap(server) => ldap::pull(server, request, &mut each).await?,
+        SourceKind::Ldif(path) => Full {
+            end: ldif::pull(path, search, &mut each)?,
+            cookie: None,
+        },
     };
-    Ok(PullEnd { entries, ..end })
+    full.end.entries = entries;
+    Ok(full)
+}
+
+/// Reads what changed since an earlier pull, which gave the cookie; also of entries that
+/// [`Request::has`] is not true of, as they may have been selected before. `each` may break it off,
+/// when there is too much.
+pub async fn changes(
+    request: Request<'_>,
+    cookie: &str,
+    each: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<Changes, DirectoryError> {
+    match &request.source.kind {
+        SourceKind::Ldap(server) => follow::changes(server, request, cookie, each).await,
+        SourceKind::Ldif(_) => Ok(Changes::FullNeeded {
+            why: "the source is a file".to_owned(),
+            is_behind: false,
+        }),
+    }
 }
 
 /// Connects and binds without reading people, for `check`.

@@ -3,6 +3,25 @@
 use super::Problem;
 use crate::model::{Entry, ExternalId};
 
+/// The key of the entry to which the server gives this 16-byte id: for the attributes that hold
+/// that id. 389 Directory Server writes it in four groups of eight digits.
+pub fn key_of_id(attribute: &str, id: [u8; 16]) -> Option<ExternalId> {
+    let text = match attribute.to_ascii_lowercase().as_str() {
+        "entryuuid" => uuid::Uuid::from_bytes(id).to_string(),
+        "objectguid" => uuid::Uuid::from_bytes_le(id).to_string(),
+        "nsuniqueid" => {
+            let [a, b, c, d] = [0, 4, 8, 12].map(|at| {
+                let mut group = [0; 4];
+                group.copy_from_slice(&id[at..at + 4]);
+                u32::from_be_bytes(group)
+            });
+            format!("{a:08x}-{b:08x}-{c:08x}-{d:08x}")
+        }
+        _ => return None,
+    };
+    Some(ExternalId::new(text))
+}
+
 /// Reads the key attribute of an entry.
 pub(super) fn read(entry: &Entry, attribute: &str) -> Result<ExternalId, Problem> {
     let bad = |why: String| Problem::BadKey {

@@ -8,11 +8,14 @@ mod key;
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{MappingTarget, Provisioning, Rule, Source, WithoutMail};
 use crate::model::{Attribute, DesiredAccount, Entry, ExternalId, NotText, Profile, SourceName};
 
 use expression::Expression;
 pub use expression::ExpressionError;
+pub use key::key_of_id;
 
 /// The compiled mapping of one source.
 pub struct Mapping {
@@ -41,7 +44,7 @@ pub struct MappingError {
 }
 
 /// An entry that no account can be made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unmapped {
     /// The source of the entry.
     pub source: SourceName,
@@ -54,7 +57,8 @@ pub struct Unmapped {
 }
 
 /// Why no account can be made of an entry. Each message names the attribute and the way out.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Problem {
     /// No immutable key.
     #[error(

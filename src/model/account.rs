@@ -54,7 +54,7 @@ impl Lifecycle {
 }
 
 /// What the mapping made of a person's entry: the account that the directory wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredAccount {
     /// The person's immutable key.
     pub key: ExternalId,
@@ -140,8 +140,17 @@ impl Digest {
             part(attribute.name());
             part(value);
         }
+        Self::of_bytes(&bytes)
+    }
+
+    /// The digest of a text.
+    pub fn of_text(text: &str) -> Self {
+        Self::of_bytes(text.as_bytes())
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
         let mut digest = [0; 16];
-        digest.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..16]);
+        digest.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
         Digest(digest)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, str};
 
+use serde::{Deserialize, Serialize};
+
 /// One LDAP entry as read: its DN and its attributes, values as octets (RFC 4511 section 4.5.2).
 ///
 /// Attribute descriptions are compared without regard to case (RFC 4512 section 2.5) and so kept in lower case;
@@ -13,7 +15,7 @@ pub struct Entry {
 }
 
 /// A value that should be text is not UTF-8 (RFC 4517 section 3.3.6, Directory String).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error(
     "entry {dn:?}: a value of {attribute} is not UTF-8 text; map another attribute, or correct it in the directory"
 )]

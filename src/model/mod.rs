@@ -23,4 +23,4 @@ pub use filter::{Filter, FilterError};
 pub use group::{Group, GroupKind, MemberKey};
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
 pub use operation::{Answer, Change, Kind, Operation, Reason, Target};
-pub use pull::{Complete, Incomplete, PullEnd};
+pub use pull::{Complete, Cursor, Incomplete, PullEnd};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Desired, Known, Refusal, RefusalReason};
-use crate::model::{Attribute, ExternalId, Kind, ManagedAccount, Operation, fold};
+use crate::model::{Attribute, ExternalId, Kind, ManagedAccount, Operation, Profile, fold};
 
 fn unique_attributes() -> impl Iterator<Item = Attribute> {
     Attribute::ALL
@@ -15,46 +15,56 @@ fn unique_attributes() -> impl Iterator<Item = Attribute> {
 /// The people who must not get an address because others in the directory have it too. Whoever
 /// holds it already, by the snapshot, keeps it.
 pub(super) fn contested(desired: &Desired, known: &Known) -> BTreeMap<ExternalId, RefusalReason> {
-    let dns: HashMap<&ExternalId, &str> = desired
-        .different
-        .iter()
-        .map(|person| (&person.key, person.dn.as_str()))
-        .chain(
-            known
-                .accounts
-                .values()
-                .map(|account| (&account.key, account.dn.as_str())),
-        )
-        .collect();
+    let concerned = desired.concerned();
+    // Whoever is not concerned is as the account is, and so has its addresses.
+    let unchanged = known
+        .accounts
+        .values()
+        .filter(|account| !concerned.contains(&account.key) && !is_gone(account));
+    let mut claims: BTreeMap<(Attribute, String), BTreeMap<&ExternalId, &str>> = BTreeMap::new();
+    for person in desired.claimants() {
+        for (attribute, value) in addresses(&person.profile) {
+            let claim = claims.entry((attribute, fold(value))).or_default();
+            claim.insert(&person.key, &person.dn);
+        }
+    }
+    for account in unchanged {
+        for (attribute, value) in addresses(&account.profile) {
+            if let Some(claim) = claims.get_mut(&(attribute, fold(value))) {
+                claim.insert(&account.key, &account.dn);
+            }
+        }
+    }
+    claims.retain(|_, claim| claim.len() > 1);
     let mut refused = BTreeMap::new();
-    for contest in &desired.contested {
+    for ((attribute, value), claim) in &claims {
         let holds_already = |key: &ExternalId| {
             known.accounts.get(key).is_some_and(|account| {
-                !is_gone(account)
-                    && account
-                        .profile
-                        .get(contest.attribute)
-                        .is_some_and(|value| fold(value) == contest.value)
+                let held = account.profile.get(*attribute);
+                !is_gone(account) && held.is_some_and(|held| fold(held) == *value)
             })
         };
-        for key in contest.keys.iter().filter(|key| !holds_already(key)) {
-            let others: Vec<&str> = contest
-                .keys
+        for key in claim.keys().filter(|key| !holds_already(key)) {
+            let others: Vec<&str> = claim
                 .iter()
-                .filter(|other| *other != key)
-                .map(|other| dns.get(other).copied().unwrap_or(other.as_str()))
+                .filter(|(other, _)| *other != key)
+                .map(|(_, dn)| *dn)
                 .collect();
             refused.insert(
-                key.clone(),
+                (*key).clone(),
                 RefusalReason::Contested {
-                    attribute: contest.attribute.name().to_owned(),
-                    value: contest.value.clone(),
+                    attribute: attribute.name().to_owned(),
+                    value: value.clone(),
                     others: others.join("; "),
                 },
             );
         }
     }
     refused
+}
+
+fn addresses(profile: &Profile) -> impl Iterator<Item = (Attribute, &str)> {
+    unique_attributes().filter_map(|attribute| Some((attribute, profile.get(attribute)?)))
 }
 
 fn is_gone(account: &ManagedAccount) -> bool {

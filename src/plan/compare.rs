@@ -5,16 +5,53 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::mapping::Unmapped;
 use crate::model::{
     Attribute, Complete, DesiredAccount, Digest, ExternalId, Incomplete, ManagedAccount,
     SourceName, fold,
 };
 
+/// The place of a source in the order of precedence.
+type Rank = u16;
+
 /// The snapshot's accounts by key, each as a digest.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    people: HashMap<ExternalId, Indexed>,
+    people: HashMap<Key, Indexed>,
+    precedence: Vec<SourceName>,
+    presumed: HashSet<SourceName>,
+}
+
+/// A key in little space: nearly all are UUIDs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Uuid([u8; 16]),
+    Text(ExternalId),
+}
+
+impl From<&ExternalId> for Key {
+    fn from(key: &ExternalId) -> Self {
+        match uuid::Uuid::try_parse(key.as_str()) {
+            // Other ways of writing a UUID are other keys.
+            Ok(uuid) if uuid.hyphenated().encode_lower(&mut [0; 36]) == key.as_str() => {
+                Key::Uuid(uuid.into_bytes())
+            }
+            _ => Key::Text(key.clone()),
+        }
+    }
+}
+
+impl From<Key> for ExternalId {
+    fn from(key: Key) -> Self {
+        match key {
+            Key::Uuid(bytes) => {
+                ExternalId::new(uuid::Uuid::from_bytes(bytes).hyphenated().to_string())
+            }
+            Key::Text(key) => key,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -26,37 +63,70 @@ struct Indexed {
     seen: Seen,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Seen {
     Not,
+    /// The source of the account is asked only for what changed, and says nothing of the person.
+    Presumed(Rank),
     /// An entry that could not be mapped: unknown, not absent.
-    Unknown,
-    Mapped {
-        source: SourceName,
-        digest: Digest,
-    },
+    Unknown(Rank),
+    /// As the snapshot has it.
+    Same(Rank),
+    /// Kept in full.
+    Different(Rank),
 }
 
 impl Index {
+    /// An index of accounts from these sources, in order of precedence. Of the accounts of the
+    /// sources that are `presumed`, the person is taken to be as the account until told
+    /// otherwise: these sources are asked only for what changed.
+    pub fn new(precedence: Vec<SourceName>, presumed: HashSet<SourceName>) -> Self {
+        Index {
+            people: HashMap::new(),
+            precedence,
+            presumed,
+        }
+    }
+
     /// Adds one account of the snapshot.
-    pub fn insert(&mut self, key: ExternalId, digest: Digest, settled: bool) {
-        self.people.insert(
-            key,
-            Indexed {
-                known: Some((digest, settled)),
-                seen: Seen::Not,
-            },
+    pub fn insert(
+        &mut self,
+        key: &ExternalId,
+        source: &SourceName,
+        digest: Digest,
+        is_settled: bool,
+    ) {
+        let seen = match self.rank(source) {
+            Some(rank) if self.presumed.contains(source) => Seen::Presumed(rank),
+            _ => Seen::Not,
+        };
+        let known = Some((digest, is_settled));
+        self.people.insert(Key::from(key), Indexed { known, seen });
+    }
+
+    /// Adds one account of the snapshot, as it is in full.
+    pub fn insert_account(&mut self, account: &ManagedAccount) {
+        self.insert(
+            &account.key,
+            &account.source,
+            account.digest(),
+            account.is_settled(),
         );
     }
-}
 
-impl<'a> FromIterator<&'a ManagedAccount> for Index {
-    fn from_iter<T: IntoIterator<Item = &'a ManagedAccount>>(accounts: T) -> Self {
-        let mut index = Index::default();
-        for account in accounts {
-            index.insert(account.key.clone(), account.digest(), account.is_settled());
-        }
-        index
+    /// How many accounts it has.
+    pub fn len(&self) -> usize {
+        self.people.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.people.is_empty()
+    }
+
+    fn rank(&self, source: &SourceName) -> Option<Rank> {
+        let at = self.precedence.iter().position(|name| name == source)?;
+        Rank::try_from(at).ok()
     }
 }
 
@@ -73,8 +143,6 @@ pub struct Desired {
     pub unmapped: Vec<Unmapped>,
     /// Entries with a key that another entry has too, with that entry's DN.
     pub repeated: Vec<(DesiredAccount, String)>,
-    /// Addresses that several people have.
-    pub contested: Vec<Contested>,
     /// The pulls, each with the proof that it was complete, or why it was not.
     pub pulls: Pulls,
 }
@@ -82,25 +150,48 @@ pub struct Desired {
 /// How the pull of each source ended.
 pub type Pulls = BTreeMap<SourceName, Result<Complete, Incomplete>>;
 
-/// An address that several people have.
+/// What a source last said of a person who is not as the account is. Together with the accounts
+/// these are all that a pull said; the next one, if it brings only what changed, builds on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contested {
-    /// `userName` or `email`.
-    pub attribute: Attribute,
-    /// The address, in lower case.
-    pub value: String,
-    /// Who has it.
-    pub keys: BTreeSet<ExternalId>,
+pub struct Deviation {
+    /// The source that said so.
+    pub source: SourceName,
+    /// Of whom.
+    pub key: ExternalId,
+    /// What.
+    pub said: Said,
+}
+
+impl Deviation {
+    /// The digest of the account that is wanted, if one is.
+    pub fn digest(&self) -> Option<Digest> {
+        match &self.said {
+            Said::Wants(person) => Some(person.digest()),
+            Said::Unmapped(_) | Said::Gone => None,
+        }
+    }
+}
+
+/// What a source said of a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// The account should be like this.
+    Wants(DesiredAccount),
+    /// There is an entry, and no account can be made of it.
+    Unmapped(Unmapped),
+    /// There is no entry.
+    Gone,
 }
 
 impl Desired {
-    /// The accounts of the snapshot that the planner has to see in full.
+    /// The accounts of the snapshot that the planner has to see in full, besides those that hold
+    /// one of the [`addresses`](Self::addresses).
     pub fn concerned(&self) -> HashSet<ExternalId> {
         self.different
             .iter()
             .map(|person| &person.key)
             .chain(&self.absent)
-            .chain(self.contested.iter().flat_map(|contested| &contested.keys))
             .chain(
                 self.unmapped
                     .iter()
@@ -109,6 +200,26 @@ impl Desired {
             .chain(self.repeated.iter().map(|(person, _)| &person.key))
             .cloned()
             .collect()
+    }
+
+    /// The addresses that the people who are new or differ have, case-folded. Each belongs to
+    /// one account.
+    pub fn addresses(&self) -> BTreeMap<Attribute, BTreeSet<String>> {
+        let mut addresses: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
+        for person in self.claimants() {
+            for attribute in Attribute::ALL.into_iter().filter(|a| a.is_unique()) {
+                if let Some(value) = person.profile.get(attribute) {
+                    addresses.entry(attribute).or_default().insert(fold(value));
+                }
+            }
+        }
+        addresses
+    }
+
+    /// Everybody whose mapped values are at hand.
+    pub(super) fn claimants(&self) -> impl Iterator<Item = &DesiredAccount> {
+        let repeated = self.repeated.iter().map(|(person, _)| person);
+        self.different.iter().chain(repeated)
     }
 
     /// How many entries of each source have no usable key. Any absent person of the source may
@@ -124,19 +235,51 @@ impl Desired {
         }
         counts
     }
+
+    /// The sources of which not every entry can be told apart by its key: what changes there
+    /// cannot be followed.
+    pub fn untraceable(&self) -> HashSet<SourceName> {
+        let repeated = self
+            .repeated
+            .iter()
+            .map(|(person, _)| person.source.clone());
+        self.unidentified().into_keys().chain(repeated).collect()
+    }
+
+    /// What is to be kept of these pulls beside the accounts, with the source of each account.
+    pub fn deviations(
+        &self,
+        source_of: impl Fn(&ExternalId) -> Option<SourceName>,
+    ) -> Vec<Deviation> {
+        let wants = self.different.iter().map(|person| Deviation {
+            source: person.source.clone(),
+            key: person.key.clone(),
+            said: Said::Wants(person.clone()),
+        });
+        let unmapped = self.unmapped.iter().filter_map(|unmapped| {
+            Some(Deviation {
+                source: unmapped.source.clone(),
+                key: unmapped.key.clone()?,
+                said: Said::Unmapped(unmapped.clone()),
+            })
+        });
+        let gone = self.absent.iter().filter_map(|key| {
+            Some(Deviation {
+                source: source_of(key)?,
+                key: key.clone(),
+                said: Said::Gone,
+            })
+        });
+        wants.chain(unmapped).chain(gone).collect()
+    }
 }
 
-/// The comparison of one run, fed entry by entry.
+/// The comparison of one run, fed source by source in their order of precedence.
 pub struct Comparison {
     index: Index,
-    /// Who was first seen with an address; the address as a 64-bit hash. That two addresses
-    /// among a million share one has a chance of 10⁻⁸, and would only refuse two people.
-    claims: HashMap<u64, ExternalId>,
     different: HashMap<ExternalId, DesiredAccount>,
     repeated: BTreeMap<ExternalId, Vec<DesiredAccount>>,
-    contested: BTreeMap<(Attribute, String), Contested>,
     unmapped: Vec<Unmapped>,
-    unchanged: u64,
 }
 
 impl Comparison {
@@ -144,17 +287,26 @@ impl Comparison {
     pub fn with(index: Index) -> Self {
         Comparison {
             index,
-            claims: HashMap::new(),
             different: HashMap::new(),
             repeated: BTreeMap::new(),
-            contested: BTreeMap::new(),
             unmapped: Vec::new(),
-            unchanged: 0,
         }
     }
 
-    /// Takes the next entry. Sources come in their order of precedence: a person whom an
-    /// earlier source has shown is left to it.
+    /// The source is about to tell of the person, or has told that there is no such entry: the
+    /// person is no longer presumed to be as the account.
+    pub fn forget(&mut self, source: &SourceName, key: &ExternalId) {
+        let rank = self.index.rank(source);
+        if let Some(indexed) = self.index.people.get_mut(&Key::from(key))
+            && let Seen::Presumed(presumed) = indexed.seen
+            && Some(presumed) == rank
+        {
+            indexed.seen = Seen::Not;
+        }
+    }
+
+    /// Takes the next entry. A person whom a source of higher precedence has shown is left to
+    /// it.
     pub fn observe(&mut self, mapped: Result<DesiredAccount, Box<Unmapped>>) {
         match mapped {
             Ok(person) => self.observe_person(person),
@@ -164,92 +316,97 @@ impl Comparison {
 
     fn observe_unmapped(&mut self, unmapped: Unmapped) {
         if let Some(key) = &unmapped.key {
-            let indexed = self.indexed(key);
-            if indexed.seen != Seen::Not {
+            let Some(rank) = self.index.rank(&unmapped.source) else {
                 return;
+            };
+            let indexed = self.indexed(key);
+            match indexed.seen {
+                Seen::Not => {}
+                Seen::Presumed(presumed) if rank <= presumed => {}
+                _ => return,
             }
-            indexed.seen = Seen::Unknown;
+            indexed.seen = Seen::Unknown(rank);
         }
         self.unmapped.push(unmapped);
     }
 
     fn observe_person(&mut self, person: DesiredAccount) {
+        let Some(rank) = self.index.rank(&person.source) else {
+            return;
+        };
         let digest = person.digest();
         let indexed = self.indexed(&person.key);
-        match &indexed.seen {
+        match indexed.seen {
+            Seen::Not => {}
+            Seen::Presumed(presumed) if rank <= presumed => {}
+            Seen::Presumed(_) | Seen::Unknown(_) => return,
             // The same entry once more (overlapping bases), or another source's.
-            Seen::Mapped {
-                source,
-                digest: first,
-            } => {
-                if *source == person.source && *first != digest {
-                    self.repeated
-                        .entry(person.key.clone())
-                        .or_default()
-                        .push(person);
+            Seen::Same(first) => {
+                let is_other = indexed.known.map(|(known, _)| known) != Some(digest);
+                if first == rank && is_other {
+                    self.repeat(person);
                 }
                 return;
             }
-            Seen::Unknown => return,
-            Seen::Not => {}
+            Seen::Different(first) => {
+                let other = self.different.get(&person.key);
+                if first == rank && other.is_none_or(|other| other.digest() != digest) {
+                    self.repeat(person);
+                }
+                return;
+            }
         }
-        indexed.seen = Seen::Mapped {
-            source: person.source.clone(),
-            digest,
-        };
-        let same = indexed.known == Some((digest, true));
-        self.claim(&person);
-        if same {
-            self.unchanged += 1;
+        if indexed.known == Some((digest, true)) {
+            indexed.seen = Seen::Same(rank);
         } else {
+            indexed.seen = Seen::Different(rank);
             self.different.insert(person.key.clone(), person);
         }
     }
 
-    fn indexed(&mut self, key: &ExternalId) -> &mut Indexed {
-        self.index.people.entry(key.clone()).or_insert(Indexed {
-            known: None,
-            seen: Seen::Not,
-        })
+    fn repeat(&mut self, person: DesiredAccount) {
+        let others = self.repeated.entry(person.key.clone()).or_default();
+        others.push(person);
     }
 
-    fn claim(&mut self, person: &DesiredAccount) {
-        for attribute in Attribute::ALL
-            .into_iter()
-            .filter(|attribute| attribute.is_unique())
-        {
-            let Some(value) = person.profile.get(attribute) else {
-                continue;
-            };
-            let folded = fold(value);
-            let first = self
-                .claims
-                .entry(claim_hash(attribute, &folded))
-                .or_insert_with(|| person.key.clone());
-            if *first != person.key {
-                let keys = [first.clone(), person.key.clone()];
-                let contested = Contested {
-                    attribute,
-                    value: folded.clone(),
-                    keys: BTreeSet::new(),
-                };
-                self.contested
-                    .entry((attribute, folded))
-                    .or_insert(contested)
-                    .keys
-                    .extend(keys);
-            }
-        }
+    /// How many people a source has shown that no source of higher precedence has.
+    pub fn people_of(&self, source: &SourceName) -> u64 {
+        let of_source = |indexed: &&Indexed| match indexed.seen {
+            Seen::Not => false,
+            Seen::Presumed(rank)
+            | Seen::Unknown(rank)
+            | Seen::Same(rank)
+            | Seen::Different(rank) => Some(rank) == self.index.rank(source),
+        };
+        self.index.people.values().filter(of_source).count() as u64
+    }
+
+    fn indexed(&mut self, key: &ExternalId) -> &mut Indexed {
+        let newcomer = Indexed {
+            known: None,
+            seen: Seen::Not,
+        };
+        self.index.people.entry(Key::from(key)).or_insert(newcomer)
     }
 
     /// Ends the comparison, with the proof of each pull.
     pub fn finish(mut self, pulls: Pulls) -> Desired {
+        let mut unchanged = 0;
+        let mut absent = Vec::new();
+        for (key, indexed) in std::mem::take(&mut self.index.people) {
+            match indexed.seen {
+                Seen::Same(_) | Seen::Presumed(_) => unchanged += 1,
+                Seen::Not if indexed.known.is_some() => absent.push(ExternalId::from(key)),
+                Seen::Not | Seen::Unknown(_) | Seen::Different(_) => {}
+            }
+        }
+        absent.sort();
         let mut repeated = Vec::new();
         for (key, others) in std::mem::take(&mut self.repeated) {
             // The first entry with the key is as little to be trusted as the others.
             let first = self.different.remove(&key);
             if first.is_none() {
-                self.unchanged -= 1;
+                unchanged -= 1;
             }
             let all: Vec<DesiredAccount> = first.into_iter().chain(others).collect();
             for (at, person) in all.iter().enumerate() {
@@ -259,35 +416,15 @@ impl Comparison {
                 repeated.push((person.clone(), other.to_owned()));
             }
         }
-        let mut absent: Vec<ExternalId> = self
-            .index
-            .people
-            .into_iter()
-            .filter(|(_, indexed)| indexed.known.is_some() && indexed.seen == Seen::Not)
-            .map(|(key, _)| key)
-            .collect();
-        absent.sort();
         let mut different: Vec<DesiredAccount> = self.different.into_values().collect();
         different.sort_by(|a, b| a.key.cmp(&b.key));
         Desired {
             different,
-            unchanged: self.unchanged,
+            unchanged,
             absent,
             unmapped: self.unmapped,
             repeated,
-            contested: self.contested.into_values().collect(),
             pulls,
         }
     }
-}
-
-fn claim_hash(attribute: Attribute, folded: &str) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(attribute.name().as_bytes())
-        .update(b"\0")
-        .update(folded.as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_le_bytes(first)
 }

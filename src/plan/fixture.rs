@@ -1,13 +1,13 @@
 //! Builders for the tests of the planner and of the reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{Comparison, Desired, Index, Known, Plan, Population, Stop, plan};
 use crate::config::{Guards, Limit, Policy};
 use crate::mapping::{Problem, Unmapped};
 use crate::model::{
     AccountId, Answer, Attribute, Complete, DesiredAccount, ExistingAccount, ExternalId, Kind,
-    Lifecycle, ManagedAccount, Profile, PullEnd, ScimId, SourceName, Timestamp,
+    Lifecycle, ManagedAccount, Profile, PullEnd, ScimId, SourceName, Timestamp, fold,
 };
 
 pub(crate) fn at(text: &str) -> Timestamp {
@@ -178,7 +178,11 @@ impl World {
     }
 
     pub(crate) fn desired(&self) -> Desired {
-        let mut comparison = Comparison::with(self.accounts.iter().collect::<Index>());
+        let mut index = Index::new(vec![source()], HashSet::new());
+        for account in &self.accounts {
+            index.insert_account(account);
+        }
+        let mut comparison = Comparison::with(index);
         for person in &self.people {
             comparison.observe(Ok(person.clone()));
         }
@@ -188,6 +192,7 @@ impl World {
         let entries = (self.people.len() + self.unmapped.len()) as u64;
         let pull = Complete::attest(PullEnd {
             entries,
+            changed: None,
             clean: self.clean.clone(),
         });
         comparison.finish(BTreeMap::from([(source(), pull)]))
@@ -196,6 +201,13 @@ impl World {
     /// Only what a run would load: what the planner does not ask for, it must not need.
     pub(crate) fn known(&self, desired: &Desired) -> Known {
         let concerned = desired.concerned();
+        let addresses = desired.addresses();
+        let holds = |account: &ManagedAccount| {
+            account.profile.iter().any(|(attribute, value)| {
+                let wanted = addresses.get(&attribute);
+                wanted.is_some_and(|wanted| wanted.contains(&fold(value)))
+            })
+        };
         let count = |test: fn(&Lifecycle) -> bool| {
             self.accounts
                 .iter()
@@ -206,7 +218,7 @@ impl World {
             accounts: self
                 .accounts
                 .iter()
-                .filter(|account| concerned.contains(&account.key))
+                .filter(|account| concerned.contains(&account.key) || holds(account))
                 .map(|account| (account.key.clone(), account.clone()))
                 .collect(),
             existing: self.existing.clone(),

@@ -24,20 +24,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::config::{Guards, Policy};
 use crate::model::{
-    Complete, ExistingAccount, ExternalId, Kind, Lifecycle, ManagedAccount, Operation, SourceName,
-    Timestamp,
+    Complete, ExistingAccount, ExternalId, Incomplete, Kind, Lifecycle, ManagedAccount, Operation,
+    SourceName, Timestamp,
 };
 
-pub use compare::{Comparison, Contested, Desired, Index, Pulls};
+pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
 pub use guard::{Approved, ApprovedPlan, Guard, Hold, HoldCause};
-pub use told::{Disbelief, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension};
+pub use told::{
+    Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
+};
 
 use draft::Draft;
 
 /// What the snapshot and the organization know, as far as the plan is concerned.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// The managed accounts that [`Desired::concerned`] names, and all that are not settled.
+    /// The managed accounts that [`Desired::concerned`] names, those that hold one of
+    /// [`Desired::addresses`], and all that are not settled.
     pub accounts: HashMap<ExternalId, ManagedAccount>,
     /// Accounts of the provisioning directory that are not managed yet and that newcomers may
     /// already have.
@@ -99,12 +102,38 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
     /// Sources whose absences are not believed in this run.
     pub suspensions: Vec<Suspension>,
+    /// What is to be known about how the sources were read.
+    pub notices: Vec<Notice>,
     /// Rows of the snapshot to be brought up to date without an outside write.
     pub notes: Vec<ManagedAccount>,
     /// The figures of the pulls.
-    pub pulls: BTreeMap<SourceName, u64>,
+    pub pulls: BTreeMap<SourceName, Figures>,
     /// People whose account is as the directory wants it.
     pub unchanged: u64,
+}
+
+/// The figures of a pull.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// The entries that the source has.
+    pub entries: u64,
+    /// How many of them were read, if only those were that have changed or gone.
+    pub changed: Option<u64>,
+}
+
+impl From<&Result<Complete, Incomplete>> for Figures {
+    fn from(pull: &Result<Complete, Incomplete>) -> Self {
+        match pull {
+            Ok(complete) => Figures {
+                entries: complete.entries(),
+                changed: complete.changed(),
+            },
+            Err(incomplete) => Figures {
+                entries: incomplete.entries,
+                changed: None,
+            },
+        }
+    }
 }
 
 /// An operation and what holds it back, if anything.
@@ -140,8 +169,17 @@ impl Plan {
 
     /// Whether a person has to look: something is held, refused or not believed.
     pub fn needs_attention(&self) -> bool {
-        !self.holds.is_empty() || !self.refusals.is_empty() || !self.suspensions.is_empty()
+        let has_missed = |notice: &Notice| matches!(notice.what, Noticed::Missed { .. });
+        !self.holds.is_empty()
+            || !self.refusals.is_empty()
+            || !self.suspensions.is_empty()
+            || self.notices.iter().any(has_missed)
     }
+}
+
+/// The people whose new address others in the directory have too, so that they do not get it.
+pub fn contested(desired: &Desired, known: &Known) -> BTreeSet<ExternalId> {
+    addresses::contested(desired, known).into_keys().collect()
 }
 
 /// Plans a run.
@@ -156,18 +194,12 @@ pub fn plan(
     guards: &Guards,
     now: Timestamp,
 ) -> Result<Plan, Stop> {
-    let pulls: BTreeMap<SourceName, u64> = desired
+    let pulls: BTreeMap<SourceName, Figures> = desired
         .pulls
         .iter()
-        .map(|(source, pull)| {
-            (
-                source.clone(),
-                pull.as_ref()
-                    .map_or_else(|cut| cut.entries, Complete::entries),
-            )
-        })
+        .map(|(source, pull)| (source.clone(), pull.into()))
         .collect();
-    if let Some((source, _)) = pulls.iter().find(|(_, entries)| **entries == 0) {
+    if let Some((source, _)) = pulls.iter().find(|(_, figures)| figures.entries == 0) {
         return Err(Stop::EmptyPull(source.clone()));
     }
     let clock_fault = guard::clock_fault(known, now);

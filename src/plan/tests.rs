@@ -764,6 +764,7 @@ fn one_incomplete_pull_is_enough_to_believe_no_absence() {
         let mut desired = desired.clone();
         let end = crate::model::PullEnd {
             entries: 5,
+            changed: None,
             clean: other,
         };
         desired
@@ -777,6 +778,7 @@ fn one_incomplete_pull_is_enough_to_believe_no_absence() {
         SourceName::new("third"),
         Complete::attest(crate::model::PullEnd {
             entries: 5,
+            changed: None,
             clean: Err("cut off".into()),
         }),
     );
@@ -784,6 +786,7 @@ fn one_incomplete_pull_is_enough_to_believe_no_absence() {
         SourceName::new("other"),
         Complete::attest(crate::model::PullEnd {
             entries: 5,
+            changed: None,
             clean: Ok(()),
         }),
     );

@@ -154,6 +154,43 @@ pub enum Disbelief {
     Unidentified(u64),
 }
 
+/// Something to know about how a source was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The source.
+    pub source: SourceName,
+    /// What.
+    pub what: Noticed,
+}
+
+/// What there is to know about how a source was read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Noticed {
+    /// Read in full, though only what changed should have been asked for.
+    #[error("read in full instead of what changed: {why}")]
+    ReadInFull {
+        /// Why.
+        why: String,
+    },
+    /// The pulls of what changed had missed something.
+    #[error(
+        "the pulls of what changed had missed {} ({}{}), which this full one mends; tell the developers, and set `incremental = false` if it goes on",
+        count(people.len()), if people.len() > 1 { "the first: " } else { "" },
+        people.first().map_or("", String::as_str)
+    )]
+    Missed {
+        /// Who, and what had been missed.
+        people: Vec<String>,
+    },
+}
+
+fn count(people: usize) -> String {
+    match people {
+        1 => "one person".to_owned(),
+        people => format!("{people} people"),
+    }
+}
+
 /// Why a whole plan is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {

@@ -10,8 +10,8 @@ use crate::plan::{HoldCause, Plan, Planned};
 pub fn json(plan: &Plan) -> Value {
     json!({
         "version": 1,
-        "pulls": plan.pulls.iter().map(|(source, entries)| {
-            json!({ "source": source, "entries": entries })
+        "pulls": plan.pulls.iter().map(|(source, figures)| {
+            json!({ "source": source, "entries": figures.entries, "changed": figures.changed })
         }).collect::<Vec<_>>(),
         "operations": plan.operations.iter().map(operation).collect::<Vec<_>>(),
         "holds": plan.holds.iter().map(|hold| {
@@ -44,6 +44,10 @@ pub fn json(plan: &Plan) -> Value {
             "source": suspension.source,
             "absent": suspension.absent,
             "reason": suspension.why.to_string(),
+        })).collect::<Vec<_>>(),
+        "notices": plan.notices.iter().map(|notice| json!({
+            "source": notice.source,
+            "message": notice.what.to_string(),
         })).collect::<Vec<_>>(),
         "summary": summary(plan, None),
     })

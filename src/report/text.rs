@@ -19,9 +19,22 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
     let entries: Vec<String> = plan
         .pulls
         .iter()
-        .map(|(source, entries)| format!("{} from `{source}`", people(*entries)))
+        .map(|(source, figures)| match figures.changed {
+            None => format!("{} from `{source}`", people(figures.entries)),
+            Some(changed) => format!(
+                "what changed ({}) of {} from `{source}`",
+                number(changed),
+                people(figures.entries)
+            ),
+        })
         .collect();
     line(&mut out, &format!("Read {}.", entries.join(", ")));
+    for notice in &plan.notices {
+        line(
+            &mut out,
+            &format!("Source `{}`: {}.", notice.source, notice.what),
+        );
+    }
     for kind in Kind::ALL {
         let planned: Vec<&Planned> = plan
             .operations

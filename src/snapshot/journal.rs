@@ -10,8 +10,10 @@ use super::error::Context;
 use super::lock::Lock;
 use super::{Snapshot, SnapshotError, rows};
 use crate::model::{
-    AccountId, Answer, ManagedAccount, Operation, OperationId, RunId, SourceName, Timestamp,
+    AccountId, Answer, Attribute, Cursor, ManagedAccount, Operation, OperationId, RunId,
+    SourceName, Timestamp,
 };
+use crate::plan::Deviation;
 
 /// The database, for writing.
 pub struct Journal {
@@ -35,6 +37,18 @@ pub struct Failure {
     pub error: String,
     /// Whether the account is no longer there at all, so that its row becomes a tombstone.
     pub is_gone: bool,
+}
+
+/// What the pulls of a run brought.
+#[derive(Clone, Debug, Default)]
+pub struct Pulled {
+    /// How many entries each source has.
+    pub entries: BTreeMap<SourceName, u64>,
+    /// Where the next pull of each source continues; none for a source that is to be read in
+    /// full.
+    pub cursors: BTreeMap<SourceName, Cursor>,
+    /// What the sources said beyond the accounts.
+    pub deviations: Vec<Deviation>,
 }
 
 /// How a run ended.
@@ -121,15 +135,12 @@ impl Journal {
         Ok(RunId(run))
     }
 
-    /// Records how many entries each source gave.
-    pub async fn record_pulls(
-        &mut self,
-        run: RunId,
-        pulls: &BTreeMap<SourceName, u64>,
-    ) -> Result<(), SnapshotError> {
+    /// Records what the pulls of a run brought: before anything is done about it, so that the
+    /// next ones may build on it.
+    pub async fn record_pulls(&mut self, run: RunId, pulled: &Pulled) -> Result<(), SnapshotError> {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
-        for (source, entries) in pulls {
+        for (source, entries) in &pulled.entries {
             sqlx::query("INSERT INTO pulls (run_id, source, entries) VALUES (?, ?, ?)")
                 .bind(run.0)
                 .bind(source.as_str())
@@ -137,6 +148,39 @@ impl Journal {
                 .execute(&mut *transaction)
                 .await
                 .at(&path)?;
+        }
+        for table in ["DELETE FROM cursors", "DELETE FROM deviations"] {
+            sqlx::query(table)
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        for (source, cursor) in &pulled.cursors {
+            sqlx::query("INSERT INTO cursors (source, cookie, fingerprint, full_at, entries) VALUES (?, ?, ?, ?, ?)")
+                .bind(source.as_str())
+                .bind(&cursor.cookie)
+                .bind(cursor.fingerprint.0.as_slice())
+                .bind(cursor.full_at.timestamp_millis())
+                .bind(i64::try_from(cursor.entries).unwrap_or(i64::MAX))
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        let kept = pulled
+            .deviations
+            .iter()
+            .filter(|deviation| pulled.cursors.contains_key(&deviation.source));
+        for deviation in kept {
+            sqlx::query(
+                "INSERT INTO deviations (source, external_id, said, digest) VALUES (?, ?, ?, ?)",
+            )
+            .bind(deviation.source.as_str())
+            .bind(deviation.key.as_str())
+            .bind(serde_json::json!(deviation.said).to_string())
+            .bind(deviation.digest().map(|digest| digest.0.to_vec()))
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
         }
         transaction.commit().await.at(&path)
     }
@@ -379,7 +423,18 @@ async fn store(
         .bind(since)
         .bind(account.departed_at.map(|at| at.timestamp_millis()))
         .bind(account.digest().0.as_slice())
+        .bind(rows::address(&account.profile, Attribute::UserName))
+        .bind(rows::address(&account.profile, Attribute::Email))
         .execute(&mut **transaction)
         .await?;
+    // The account is now what its source wants.
+    if account.is_settled() {
+        sqlx::query("DELETE FROM deviations WHERE source = ? AND external_id = ? AND digest = ?")
+            .bind(account.source.as_str())
+            .bind(account.key.as_str())
+            .bind(account.digest().0.as_slice())
+            .execute(&mut **transaction)
+            .await?;
+    }
     Ok(())
 }

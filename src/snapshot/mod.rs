@@ -8,18 +8,21 @@ mod journal;
 mod lock;
 mod rows;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
 
-use crate::model::{Digest, ExternalId, ManagedAccount, Operation, OperationId, ScimId, Timestamp};
-use crate::plan::{Index, Population};
+use crate::model::{
+    Attribute, Cursor, ExternalId, ManagedAccount, Operation, OperationId, ScimId, SourceName,
+    Timestamp,
+};
+use crate::plan::{Deviation, Index, Population};
 
 pub use error::SnapshotError;
-pub use journal::{Answered, Failure, Journal, Outcome};
+pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
 
 use error::Context;
@@ -134,7 +137,37 @@ impl Snapshot {
             .run(&mut snapshot.connection)
             .await
             .map_err(|error| SnapshotError::migrate(path, error))?;
+        snapshot.fill_in_addresses().await?;
         Ok(snapshot)
+    }
+
+    /// Fills in what a migration cannot, as SQLite folds ASCII only.
+    async fn fill_in_addresses(&mut self) -> Result<(), SnapshotError> {
+        let query = format!("{} WHERE email IS NULL LIMIT 1000", rows::SELECT_ACCOUNTS);
+        loop {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let mut transaction = self.connection.begin().await.at(&self.path)?;
+            for row in &rows {
+                let account = rows::account(row).map_err(|why| {
+                    let key = row.try_get(0).unwrap_or_default();
+                    unreadable(&self.path, key, &why)
+                })?;
+                sqlx::query("UPDATE accounts SET user_name = ?, email = ? WHERE external_id = ?")
+                    .bind(rows::address(&account.profile, Attribute::UserName))
+                    .bind(rows::address(&account.profile, Attribute::Email))
+                    .bind(account.key.as_str())
+                    .execute(&mut *transaction)
+                    .await
+                    .at(&self.path)?;
+            }
+            transaction.commit().await.at(&self.path)?;
+        }
     }
 
     /// The newest migration that the database has; `None` for an empty file. A database of
@@ -173,27 +206,107 @@ impl Snapshot {
         connection.close().await.at(&path)
     }
 
-    /// Every account's key and digest.
-    pub async fn index(&mut self) -> Result<Index, SnapshotError> {
-        let rows = sqlx::query(
-            "SELECT external_id, digest, departed_at IS NULL AND lifecycle IN ('active', 'deactivated') FROM accounts",
+    /// Puts every account's key and digest into the index.
+    pub async fn index(&mut self, index: &mut Index) -> Result<(), SnapshotError> {
+        let rows = sqlx::query(rows::SELECT_INDEX)
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        self.insert(&rows, index)
+    }
+
+    /// Puts the key and digest of these people's accounts into the index.
+    pub async fn index_of(
+        &mut self,
+        keys: &HashSet<ExternalId>,
+        index: &mut Index,
+    ) -> Result<(), SnapshotError> {
+        let keys: Vec<&str> = keys.iter().map(ExternalId::as_str).collect();
+        let query = format!("{} WHERE external_id", rows::SELECT_INDEX);
+        let rows = self.rows_in(&query, &keys).await?;
+        self.insert(&rows, index)
+    }
+
+    fn insert(&self, rows: &[SqliteRow], index: &mut Index) -> Result<(), SnapshotError> {
+        for row in rows {
+            let (key, source, digest, is_settled) =
+                rows::indexed(row).map_err(|why| self.row_error(row, &why))?;
+            index.insert(&key, &source, digest, is_settled);
+        }
+        Ok(())
+    }
+
+    /// How many accounts there are, the deleted ones too.
+    pub async fn account_count(&mut self) -> Result<u64, SnapshotError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM accounts")
+            .fetch_one(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// The keys of the people of a source, of those with an account and of those without.
+    pub async fn keys_of(
+        &mut self,
+        source: &SourceName,
+    ) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let keys: Vec<String> = sqlx::query_scalar(
+            "SELECT external_id FROM accounts WHERE source = ? UNION SELECT external_id FROM deviations WHERE source = ?",
         )
+        .bind(source.as_str())
+        .bind(source.as_str())
         .fetch_all(&mut self.connection)
         .await
         .at(&self.path)?;
-        let mut index = Index::default();
-        for row in rows {
-            let key: String = row.try_get(0).at(&self.path)?;
-            let digest: Vec<u8> = row.try_get(1).at(&self.path)?;
-            let digest = <[u8; 16]>::try_from(digest.as_slice())
-                .map_err(|_| self.unreadable(&key, "the digest has not 16 bytes"))?;
-            index.insert(
-                ExternalId::new(key),
-                Digest(digest),
-                row.try_get(2).at(&self.path)?,
-            );
+        Ok(keys.into_iter().map(ExternalId::new).collect())
+    }
+
+    /// Those of these people who have an account that comes from the source.
+    pub async fn keys_among(
+        &mut self,
+        source: &SourceName,
+        keys: &HashSet<ExternalId>,
+    ) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let keys: Vec<&str> = keys.iter().map(ExternalId::as_str).collect();
+        let rows = self
+            .rows_in(
+                "SELECT external_id, source FROM accounts WHERE external_id",
+                &keys,
+            )
+            .await?;
+        let mut found = HashSet::new();
+        for row in &rows {
+            if row.try_get::<&str, _>(1).at(&self.path)? == source.as_str() {
+                found.insert(ExternalId::new(row.try_get::<&str, _>(0).at(&self.path)?));
+            }
         }
-        Ok(index)
+        Ok(found)
+    }
+
+    /// Where the next pull of each source continues.
+    pub async fn cursors(&mut self) -> Result<HashMap<SourceName, Cursor>, SnapshotError> {
+        let rows = sqlx::query("SELECT source, cookie, fingerprint, full_at, entries FROM cursors")
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| rows::cursor(row).map_err(|why| self.row_error(row, &why)))
+            .collect()
+    }
+
+    /// What the last pull of a source said beyond the accounts.
+    pub async fn deviations(
+        &mut self,
+        source: &SourceName,
+    ) -> Result<Vec<Deviation>, SnapshotError> {
+        let rows = sqlx::query("SELECT external_id, source, said FROM deviations WHERE source = ?")
+            .bind(source.as_str())
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| rows::deviation(row).map_err(|why| self.row_error(row, &why)))
+            .collect()
     }
 
     /// The accounts of these people, as far as there are any.
@@ -202,12 +315,31 @@ impl Snapshot {
         keys: &HashSet<ExternalId>,
     ) -> Result<HashMap<ExternalId, ManagedAccount>, SnapshotError> {
         let keys: Vec<&str> = keys.iter().map(ExternalId::as_str).collect();
-        let rows = self
-            .rows_in(
-                &format!("{} WHERE external_id", rows::SELECT_ACCOUNTS),
-                &keys,
-            )
-            .await?;
+        self.accounts_where("external_id", &keys).await
+    }
+
+    /// The accounts that hold one of these addresses, case-folded.
+    pub async fn holders(
+        &mut self,
+        addresses: &BTreeMap<Attribute, BTreeSet<String>>,
+    ) -> Result<HashMap<ExternalId, ManagedAccount>, SnapshotError> {
+        let mut holders = HashMap::new();
+        for (attribute, values) in addresses {
+            if let Some(column) = rows::address_column(*attribute) {
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
+                holders.extend(self.accounts_where(column, &values).await?);
+            }
+        }
+        Ok(holders)
+    }
+
+    async fn accounts_where(
+        &mut self,
+        column: &str,
+        values: &[&str],
+    ) -> Result<HashMap<ExternalId, ManagedAccount>, SnapshotError> {
+        let query = format!("{} WHERE {column}", rows::SELECT_ACCOUNTS);
+        let rows = self.rows_in(&query, values).await?;
         let mut accounts = HashMap::with_capacity(rows.len());
         for row in rows {
             let account = rows::account(&row).map_err(|why| self.row_error(&row, &why))?;
@@ -318,7 +450,7 @@ impl Snapshot {
                 let id: i64 = row.try_get(0).at(&self.path)?;
                 let detail: String = row.try_get(1).at(&self.path)?;
                 let operation = serde_json::from_str(&detail).map_err(|error| {
-                    self.unreadable(&format!("operation {id}"), &error.to_string())
+                    unreadable(&self.path, &format!("operation {id}"), &error.to_string())
                 })?;
                 Ok(Unanswered {
                     id: OperationId(id),
@@ -330,15 +462,15 @@ impl Snapshot {
 
     fn row_error(&self, row: &SqliteRow, why: &str) -> SnapshotError {
         let key = row.try_get::<String, _>(0).unwrap_or_default();
-        self.unreadable(&key, why)
+        unreadable(&self.path, &key, why)
     }
+}
 
-    fn unreadable(&self, row: &str, why: &str) -> SnapshotError {
-        SnapshotError::Unreadable {
-            path: self.path.clone(),
-            row: row.to_owned(),
-            why: why.to_owned(),
-        }
+fn unreadable(path: &Path, row: &str, why: &str) -> SnapshotError {
+    SnapshotError::Unreadable {
+        path: path.to_owned(),
+        row: row.to_owned(),
+        why: why.to_owned(),
     }
 }
 

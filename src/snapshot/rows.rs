@@ -4,16 +4,85 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::model::{
-    AccountId, ExternalId, Lifecycle, ManagedAccount, Profile, ScimId, SourceName, Timestamp,
+    AccountId, Attribute, Cursor, Digest, ExternalId, Lifecycle, ManagedAccount, Profile, ScimId,
+    SourceName, Timestamp, fold,
 };
+use crate::plan::Deviation;
 
 pub(super) const SELECT_ACCOUNTS: &str = "SELECT external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at FROM accounts";
 
-pub(super) const UPSERT_ACCOUNT: &str = "INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+pub(super) const UPSERT_ACCOUNT: &str = "INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest, user_name, email)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (external_id) DO UPDATE SET source = excluded.source, dn = excluded.dn, scim_id = excluded.scim_id,
         account_id = excluded.account_id, profile = excluded.profile, lifecycle = excluded.lifecycle,
-        since = excluded.since, departed_at = excluded.departed_at, digest = excluded.digest";
+        since = excluded.since, departed_at = excluded.departed_at, digest = excluded.digest,
+        user_name = excluded.user_name, email = excluded.email";
+
+/// A unique attribute's column, and what stands there: the case-folded value.
+pub(super) fn address_column(attribute: Attribute) -> Option<&'static str> {
+    match attribute {
+        Attribute::UserName => Some("user_name"),
+        Attribute::Email => Some("email"),
+        _ => None,
+    }
+}
+
+/// The value of [`address_column`].
+pub(super) fn address(profile: &Profile, attribute: Attribute) -> String {
+    profile.get(attribute).map(fold).unwrap_or_default()
+}
+
+pub(super) const SELECT_INDEX: &str = "SELECT external_id, source, digest, departed_at IS NULL AND lifecycle IN ('active', 'deactivated') FROM accounts";
+
+/// Key, source, digest and whether it is settled, of a row of [`SELECT_INDEX`].
+pub(super) fn indexed(row: &SqliteRow) -> Result<(ExternalId, SourceName, Digest, bool), String> {
+    let get = |at: usize| {
+        row.try_get::<&str, _>(at)
+            .map_err(|error| error.to_string())
+    };
+    Ok((
+        ExternalId::new(get(0)?),
+        SourceName::new(get(1)?),
+        digest(row, 2)?,
+        row.try_get(3).map_err(|error| error.to_string())?,
+    ))
+}
+
+fn digest(row: &SqliteRow, at: usize) -> Result<Digest, String> {
+    let bytes: &[u8] = row.try_get(at).map_err(|error| error.to_string())?;
+    let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| "the digest has not 16 bytes")?;
+    Ok(Digest(bytes))
+}
+
+/// The cursor of a row: source, cookie, fingerprint, full_at, entries.
+pub(super) fn cursor(row: &SqliteRow) -> Result<(SourceName, Cursor), String> {
+    let in_words = |error: sqlx::Error| error.to_string();
+    let full_at = Timestamp::from_timestamp_millis(row.try_get(3).map_err(in_words)?);
+    let entries: i64 = row.try_get(4).map_err(in_words)?;
+    let cursor = Cursor {
+        cookie: row.try_get(1).map_err(in_words)?,
+        fingerprint: digest(row, 2)?,
+        full_at: full_at.ok_or("its time is none")?,
+        entries: entries.unsigned_abs(),
+    };
+    Ok((
+        SourceName::new(row.try_get::<&str, _>(0).map_err(in_words)?),
+        cursor,
+    ))
+}
+
+/// The deviation of a row: external_id, source, said.
+pub(super) fn deviation(row: &SqliteRow) -> Result<Deviation, String> {
+    let get = |at: usize| {
+        row.try_get::<&str, _>(at)
+            .map_err(|error| error.to_string())
+    };
+    Ok(Deviation {
+        source: SourceName::new(get(1)?),
+        key: ExternalId::new(get(0)?),
+        said: serde_json::from_str(get(2)?).map_err(|error| error.to_string())?,
+    })
+}
 
 /// The two columns of a lifecycle.
 pub(super) fn lifecycle_columns(lifecycle: Lifecycle) -> (&'static str, Option<i64>) {

@@ -1,6 +1,9 @@
 //! About a thousand people, in the shape of a real directory.
 
+use serde_json::Value;
+
 use crate::support::people::{BASE, Flaws};
+use crate::support::program::Plan;
 use crate::support::{Dirsyncd, Organization, Person, World, crowd};
 
 const PEOPLE: usize = 1000;
@@ -101,6 +104,14 @@ fn people_without_mail_can_be_skipped() {
     assert_eq!(world.organization.accounts().len(), expected);
 }
 
+/// The plan without what tells how the sources were read.
+fn decisions(mut plan: Plan) -> Value {
+    let parts = plan.json.as_object_mut().unwrap();
+    parts.remove("pulls");
+    parts.remove("notices");
+    plan.json
+}
+
 #[test]
 fn an_export_of_the_directory_gives_the_same_plan() {
     let flaws = Flaws {
@@ -135,7 +146,7 @@ fn an_export_of_the_directory_gives_the_same_plan() {
             .clone_from(&world.dirsyncd.organization);
         let by_file = by_file.plan();
         assert_eq!(by_file.code, by_ldap.code);
-        assert_eq!(by_file.json, by_ldap.json);
+        assert_eq!(decisions(by_file), decisions(by_ldap.clone()));
     }
 
     let fresh = Organization::start();
@@ -149,5 +160,5 @@ fn an_export_of_the_directory_gives_the_same_plan() {
         dirsyncd.plan()
     };
     let by_file = Dirsyncd::from_ldif(&fresh, &world.slapd.slapcat()).plan();
-    assert_eq!(by_file.json, by_ldap.json);
+    assert_eq!(decisions(by_file), decisions(by_ldap));
 }

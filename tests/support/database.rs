@@ -62,6 +62,7 @@ pub fn age(path: &Path, days: u32) {
         path,
         &format!(
             "UPDATE accounts SET since = since - {milliseconds}, departed_at = departed_at - {milliseconds};
+             UPDATE cursors SET full_at = full_at - {milliseconds};
              UPDATE runs SET started_at = started_at - {milliseconds}, finished_at = finished_at - {milliseconds};"
         ),
     );

@@ -1,5 +1,6 @@
 //! A private slapd, and changes to it by the real LDAP clients.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub enum Transport {
 /// A running slapd of its own; it ends with this.
 pub struct Slapd {
     folder: TempDir,
+    /// A sed script over its configuration.
+    edit: RefCell<String>,
     pub port: u16,
     pub tls_port: u16,
 }
@@ -46,6 +49,7 @@ impl Slapd {
         std::fs::write(&ldif, directory(people)).unwrap();
         let mut slapd = Slapd {
             folder,
+            edit: RefCell::default(),
             port: 0,
             tls_port: 0,
         };
@@ -68,6 +72,7 @@ impl Slapd {
             .args([self.port.to_string(), self.tls_port.to_string()])
             .arg(self.folder.path().join("people.ldif"))
             .env("PATH", path())
+            .env("SLAPD_EDIT", self.edit.borrow().as_str())
             .output()
             .unwrap();
         if output.status.success() {
@@ -89,6 +94,68 @@ impl Slapd {
                 .is_err()
                 .then_some(())
         });
+    }
+
+    /// From now on it keeps no log of what was deleted.
+    pub fn forget_deletions(&self) {
+        self.reconfigure("/^syncprov-sessionlog/d");
+    }
+
+    /// From now on this account of ou=services has its limits only where it asks for no pages.
+    pub fn let_read_paged(&self, name: &str) {
+        self.reconfigure(&format!(
+            "/^limits dn.exact=\"cn={name},/s/size.prtotal=5/size.prtotal=unlimited/"
+        ));
+    }
+
+    /// Starts it again with its configuration edited by a sed script.
+    fn reconfigure(&self, edit: &str) {
+        self.stop();
+        edit.clone_into(&mut self.edit.borrow_mut());
+        self.start_again();
+    }
+
+    /// A copy of all that it holds.
+    pub fn backup(&self) -> String {
+        let state = self.client(
+            "ldapsearch",
+            &["-LLL", "-s", "base", "-b", BASE, "contextCSN"],
+            None,
+        );
+        let state = state
+            .lines()
+            .find(|line| line.starts_with("contextCSN"))
+            .unwrap();
+        // A server that ends gently keeps it by itself.
+        self.slapcat()
+            .replacen("\n\n", &format!("\n{state}\n\n"), 1)
+    }
+
+    /// Puts a copy back, as an administrator does after a loss.
+    pub fn restore(&self, backup: &str) {
+        self.stop();
+        std::fs::remove_dir_all(self.folder.path().join("db")).unwrap();
+        std::fs::write(self.folder.path().join("people.ldif"), backup).unwrap();
+        self.start_again();
+    }
+
+    /// The cookie of a content synchronization of now (RFC 4533), in base64.
+    pub fn sync_cookie(&self) -> String {
+        let output = self.client(
+            "ldapsearch",
+            &[
+                "-E",
+                "!sync=ro",
+                "-b",
+                BASE,
+                "(&(objectClass=person)(!(objectClass=*)))",
+                "1.1",
+            ],
+            None,
+        );
+        let (_, cookie) = output.split_once("# cookie: ").unwrap();
+        let cookie = cookie.lines().next().unwrap();
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, cookie)
     }
 
     /// Starts it again at the same place.
@@ -133,6 +200,12 @@ impl Slapd {
     /// Adds people under the keys that they always have: what a restored backup does.
     pub fn add(&self, person: &Person) {
         self.client("ldapadd", &["-e", "!relax"], Some(&person.entry()));
+    }
+
+    /// Adds a person's entry elsewhere than where people of the department are.
+    pub fn add_at(&self, person: &Person, dn: &str) {
+        let entry = person.entry().replace(&person.dn(), dn);
+        self.client("ldapadd", &["-e", "!relax"], Some(&entry));
     }
 
     /// Takes an entry away.

@@ -346,6 +346,7 @@ impl std::fmt::Display for Output {
 }
 
 /// A plan as JSON.
+#[derive(Clone)]
 pub struct Plan {
     pub code: i32,
     pub json: Value,

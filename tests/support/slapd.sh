@@ -9,6 +9,7 @@
 #   cn=limited,ou=services    (from the LDIF) reads all, but gets five entries of a search at most
 # What is below ou=hidden is there for nobody to read. Dynamic groups (groupOfURLs) are expanded, unless there is a file
 # DIR/no-dynlist.
+# SLAPD_EDIT may hold a sed script that changes its configuration.
 # Packages: tests/install-packages.sh.
 set -euo pipefail
 verb=$1 dir=$(mkdir -p "$2" && cd "$2" && pwd)
@@ -68,6 +69,7 @@ CONF
   if [ ! -e "$dir/no-dynlist" ]; then
     printf '%s\n' "overlay dynlist" "dynlist-attrset groupOfURLs memberURL member" >> "$dir/slapd.conf"
   fi
+  sed -i "${SLAPD_EDIT:-}" "$dir/slapd.conf"
   if [ ! -f "$dir/db/data.mdb" ]; then slapadd -q -f "$dir/slapd.conf" -l "$ldif"; fi
   slapd -f "$dir/slapd.conf" \
     -h "ldap://127.0.0.1:$port/ ldaps://127.0.0.1:$tls_port/ ldaps://127.0.0.2:$tls_port/"

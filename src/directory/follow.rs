@@ -1,0 +1,603 @@
+//! Pulls of what changed since an earlier pull: by content synchronization (RFC 4533), by
+//! Active Directory's update sequence numbers, or else by modifyTimestamp.
+//!
+//! All three see changes of the entries themselves. That a container above them was renamed or
+//! moved shows in none of them, so the containers are listed each time; when they differ, the
+//! source is read in full.
+
+use std::ops::ControlFlow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ldap3::controls::{
+    Control, ControlType, EntryState, MakeCritical, RawControl, RefreshMode, SyncDone, SyncInfo,
+    SyncRequest, SyncState, parse_syncinfo,
+};
+use ldap3::{LdapResult, ResultEntry};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::ldap::{ServerKind, Session, describe, waited};
+use super::search::{self, Searches, decode, failed, malformed, scope};
+use super::{Changes, DirectoryError, Event, Request, Selection};
+use crate::config::Ldap as Server;
+use crate::model::{Entry, Scope};
+
+/// The content synchronization control (RFC 4533 section 2.2).
+const CONTENT_SYNC: &str = "1.3.6.1.4.1.4203.1.9.1.1";
+/// Deleted objects are found too (Active Directory, LDAP_SERVER_SHOW_DELETED_OID).
+const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
+/// e-syncRefreshRequired (RFC 4533 section 2.6).
+const REFRESH_REQUIRED: u32 = 4096;
+
+/// What containers are, wherever people may stand below one.
+const CONTAINERS: &str = "(|(objectClass=organizationalUnit)(objectClass=organization)(objectClass=container)(objectClass=nsContainer)(objectClass=domain)(objectClass=dcObject)(objectClass=locality)(objectClass=country)(objectClass=builtinDomain))";
+
+/// modifyTimestamp has seconds, and entries are not written in the order of their times: each
+/// pull asks again for what was changed so many seconds before the newest that it has seen.
+const OVERLAP: i64 = 300;
+
+/// Where a pull of what changed begins.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cookie {
+    around: Around,
+    way: Way,
+}
+
+/// What decides who the people are besides their entries: when it differs, the source is read in
+/// full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Around {
+    /// The digest of the containers below the bases.
+    containers: String,
+    /// The digest of the members of the groups that select people; empty where none do.
+    members: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Way {
+    /// The server's cookies (RFC 4533 section 2.1.2), one for each base, in base64.
+    ContentSync(Vec<String>),
+    /// The domain controller's invocation id, in base64, and its highest update sequence number.
+    UpdateSequence { invocation: String, usn: u64 },
+    /// Changed at this time or later, in generalized time (RFC 4517 section 3.3.13).
+    Time { since: String },
+}
+
+/// In words, how the pull works that a cookie begins.
+pub fn way(cookie: &str) -> &'static str {
+    match serde_json::from_str::<Cookie>(cookie).map(|cookie| cookie.way) {
+        Ok(Way::ContentSync(_)) => "by content synchronization",
+        Ok(Way::UpdateSequence { .. }) => "by update sequence numbers",
+        Ok(Way::Time { .. }) => "by the time of change (departures show in full pulls only)",
+        Err(_) => "in a way of another version",
+    }
+}
+
+/// A way to follow a source, before its first full pull.
+pub(super) enum Beginning {
+    /// The cookie is known before the pull.
+    Known(String),
+    /// It is the newest value of this attribute among the entries.
+    Newest {
+        /// `modifyTimestamp`, or Active Directory's `whenChanged`.
+        attribute: &'static str,
+        around: Around,
+    },
+}
+
+/// What the newest time among the entries makes of a [`Beginning::Newest`].
+pub(super) fn cookie_of_time(around: Around, newest: &str) -> Option<String> {
+    let since = earlier(newest)?;
+    let way = Way::Time { since };
+    Cookie { around, way }.text()
+}
+
+impl Cookie {
+    fn text(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
+    }
+}
+
+/// Where the pulls of what changes from now on begin.
+pub(super) async fn begin(
+    session: &mut Session<'_>,
+    request: Request<'_>,
+) -> Result<Option<Beginning>, DirectoryError> {
+    let info = session.info().await?;
+    let around = around(session, request).await?;
+    let key = request.source.key.to_ascii_lowercase();
+    let is_sync = info.controls.iter().any(|oid| oid == CONTENT_SYNC);
+    let way = match (info.kind, key.as_str()) {
+        (ServerKind::ActiveDirectory, "objectguid") => update_sequence(session).await?,
+        (ServerKind::OpenLdap, "entryuuid") if is_sync => content_sync(session, request).await?,
+        _ => None,
+    };
+    if let Some(way) = way {
+        return Ok(Cookie { around, way }.text().map(Beginning::Known));
+    }
+    let attribute = time_attribute(info.kind);
+    Ok(Some(Beginning::Newest { attribute, around }))
+}
+
+fn time_attribute(kind: ServerKind) -> &'static str {
+    match kind {
+        ServerKind::ActiveDirectory => "whenChanged",
+        ServerKind::OpenLdap | ServerKind::Ds389 | ServerKind::Other => "modifyTimestamp",
+    }
+}
+
+/// Reads what changed since the cookie.
+pub(super) async fn changes(
+    server: &Server,
+    request: Request<'_>,
+    cookie: &str,
+    each: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<Changes, DirectoryError> {
+    let Ok(cookie) = serde_json::from_str::<Cookie>(cookie) else {
+        return Ok(full("the cookie is of another version"));
+    };
+    let mut session = Session::open(server).await?;
+    let around = around(&mut session, request).await?;
+    if around != cookie.around {
+        session.close().await;
+        return Ok(full(if around.members == cookie.around.members {
+            "the containers below the bases have changed"
+        } else {
+            "the members of the groups have changed"
+        }));
+    }
+    let mut is_too_much = false;
+    let mut each = |event| {
+        if !is_too_much {
+            is_too_much = each(event).is_break();
+        }
+        match is_too_much {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    };
+    let mut reading = Reading {
+        session: &mut session,
+        request,
+        around,
+        each: &mut each,
+    };
+    let changes = match cookie.way {
+        Way::ContentSync(cookies) => reading.content_sync(&cookies).await?,
+        Way::UpdateSequence { invocation, usn } => {
+            reading.update_sequence(&invocation, usn).await?
+        }
+        Way::Time { since } => reading.time(&since).await?,
+    };
+    session.close().await;
+    Ok(if is_too_much {
+        full("so much has changed that a full pull is the better way")
+    } else {
+        changes
+    })
+}
+
+fn full(why: &str) -> Changes {
+    Changes::FullNeeded {
+        why: why.to_owned(),
+        is_behind: false,
+    }
+}
+
+/// The containers at and below the bases, and the members of the groups.
+async fn around(session: &mut Session<'_>, request: Request<'_>) -> Result<Around, DirectoryError> {
+    let mut dns = Vec::new();
+    if request.source.search.scope == Scope::Subtree {
+        let searches = Searches {
+            attributes: vec!["1.1".to_owned()],
+            ..session.searches(request, CONTAINERS)
+        };
+        search::run(searches, &mut |entry| dns.push(entry.dn().to_owned())).await?;
+    }
+    dns.sort();
+    dns.dedup();
+    let mut digest = blake3::Hasher::new();
+    for dn in dns {
+        digest.update(dn.as_bytes()).update(b"\0");
+    }
+    let members = request.selection.map(Selection::fingerprint);
+    Ok(Around {
+        containers: digest.finalize().to_hex()[..32].to_owned(),
+        members: members
+            .map(|digest| BASE64.encode(digest))
+            .unwrap_or_default(),
+    })
+}
+
+/// The cookies of now: what a search that finds nothing ends with.
+async fn content_sync(
+    session: &mut Session<'_>,
+    request: Request<'_>,
+) -> Result<Option<Way>, DirectoryError> {
+    let filter = format!(
+        "(&{}(!(objectClass=*)))",
+        parenthesized(&request.source.search.filter_text)
+    );
+    let mut cookies = Vec::new();
+    for (base, _) in &request.source.search.bases {
+        let mut nothing = |_| ControlFlow::Continue(());
+        match synchronize(session, request, base, &filter, None, &mut nothing).await? {
+            Ok(Synced {
+                cookie: Some(cookie),
+                ..
+            }) => cookies.push(BASE64.encode(cookie)),
+            // Not everywhere where the server knows the control it serves it.
+            Ok(_) | Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(Way::ContentSync(cookies)))
+}
+
+/// The domain controller and its highest update sequence number of now.
+async fn update_sequence(session: &mut Session<'_>) -> Result<Option<Way>, DirectoryError> {
+    let info = session.info().await?;
+    let (Some(service), Some(usn)) = (info.ds_service, info.highest_usn) else {
+        return Ok(None);
+    };
+    let found = session
+        .read(&service, &["invocationId"], Vec::new())
+        .await?;
+    let invocation = found.and_then(|entry| entry.values("invocationId").first().cloned());
+    Ok(invocation.map(|invocation| Way::UpdateSequence {
+        invocation: BASE64.encode(invocation),
+        usn,
+    }))
+}
+
+struct Reading<'s, 'a> {
+    session: &'s mut Session<'a>,
+    request: Request<'s>,
+    around: Around,
+    each: &'s mut dyn FnMut(Event) -> ControlFlow<()>,
+}
+
+impl Reading<'_, '_> {
+    fn read(&self, way: Way, names_all: bool, shows_departures: bool) -> Changes {
+        let around = self.around.clone();
+        match (Cookie { around, way }).text() {
+            Some(cookie) => Changes::Read {
+                cookie,
+                names_all,
+                shows_departures,
+            },
+            None => full("the cookie cannot be kept"),
+        }
+    }
+
+    async fn content_sync(&mut self, cookies: &[String]) -> Result<Changes, DirectoryError> {
+        let search = &self.request.source.search;
+        if cookies.len() != search.bases.len() {
+            return Ok(full("the cookies are of other bases"));
+        }
+        let mut next = Vec::new();
+        let mut names_all = false;
+        for (cookie, (base, _)) in cookies.iter().zip(&search.bases) {
+            let Ok(octets) = BASE64.decode(cookie) else {
+                return Ok(full("the cookie is damaged"));
+            };
+            let filter = &search.filter_text;
+            let synced = synchronize(
+                self.session,
+                self.request,
+                base,
+                filter,
+                Some(octets),
+                self.each,
+            );
+            match synced.await? {
+                Err(refusal) => return Ok(refusal),
+                Ok(synced) => {
+                    names_all |= synced.names_all;
+                    // Without a new one the old one stays good (RFC 4533 section 3.3).
+                    next.push(match synced.cookie {
+                        Some(octets) => BASE64.encode(octets),
+                        None => cookie.clone(),
+                    });
+                }
+            }
+        }
+        if names_all && search.bases.len() > 1 {
+            return Ok(full(
+                "the server does not know what was deleted below each of the bases",
+            ));
+        }
+        Ok(self.read(Way::ContentSync(next), names_all, true))
+    }
+
+    /// Everything that has a higher number than the last time. What the people's filter does
+    /// not find below the bases, though it has changed, is not or no longer a person of ours.
+    async fn update_sequence(
+        &mut self,
+        invocation: &str,
+        usn: u64,
+    ) -> Result<Changes, DirectoryError> {
+        let now = match update_sequence(self.session).await? {
+            Some(Way::UpdateSequence {
+                invocation: theirs,
+                usn: theirs_usn,
+            }) if theirs == invocation => theirs_usn,
+            _ => return Ok(full("another domain controller answers")),
+        };
+        if now < usn {
+            return Ok(behind(
+                "its highest update sequence number has gone back".to_owned(),
+            ));
+        }
+        let Some(root) = self.session.info().await?.default_context else {
+            return Ok(full("the domain's naming context is not shown"));
+        };
+        let guids = |mut searches: Searches, base: String, controls| {
+            searches.bases = vec![base];
+            searches.scope = Scope::Subtree;
+            searches.attributes = vec!["objectGUID".to_owned()];
+            searches.controls = controls;
+            searches
+        };
+        let id = |entry: &Entry| {
+            <[u8; 16]>::try_from(entry.values("objectGUID").first()?.as_slice()).ok()
+        };
+        let since = format!("(uSNChanged>={})", usn + 1);
+        // The whole domain first: who changes between the two searches is found by the second.
+        let searches = self.session.searches(self.request, &since);
+        let mut changed = Vec::new();
+        let every = guids(searches, root.clone(), Vec::new());
+        search::run(every, &mut |entry| changed.extend(id(&entry))).await?;
+        let filter = format!(
+            "(&{}{since})",
+            parenthesized(&self.request.source.search.filter_text)
+        );
+        let people = self.session.searches(self.request, &filter);
+        let each = &mut *self.each;
+        let mut is_person = std::collections::HashSet::new();
+        search::run(people, &mut |entry| {
+            is_person.extend(id(&entry));
+            let _ = each(Event::Changed(entry));
+        })
+        .await?;
+        changed.retain(|id| !is_person.contains(id));
+        let deleted = format!("CN=Deleted Objects,{root}");
+        let show_deleted = RawControl {
+            ctype: SHOW_DELETED.to_owned(),
+            crit: true,
+            val: None,
+        };
+        // Without the right to see it, the search below it finds nothing, and says so by nothing.
+        let container = self
+            .session
+            .read(&deleted, &["isDeleted"], vec![show_deleted.clone()])
+            .await?;
+        let shows_departures = container.is_some_and(|entry| !entry.values("isDeleted").is_empty());
+        if shows_departures {
+            let searches = self
+                .session
+                .searches(self.request, &format!("(&(isDeleted=TRUE){since})"));
+            let gone = guids(searches, deleted, vec![show_deleted]);
+            search::run(gone, &mut |entry| changed.extend(id(&entry))).await?;
+        }
+        for id in changed {
+            let _ = (self.each)(Event::Gone(id));
+        }
+        let way = Way::UpdateSequence {
+            invocation: invocation.to_owned(),
+            usn: now,
+        };
+        Ok(self.read(way, false, shows_departures))
+    }
+
+    async fn time(&mut self, since: &str) -> Result<Changes, DirectoryError> {
+        let attribute = time_attribute(self.session.info().await?.kind);
+        let filter = format!(
+            "(&{}({attribute}>={since}))",
+            parenthesized(&self.request.source.search.filter_text)
+        );
+        let mut searches = self.session.searches(self.request, &filter);
+        searches.attributes.push(attribute.to_owned());
+        let mut newest = String::new();
+        let each = &mut *self.each;
+        search::run(searches, &mut |entry| {
+            if let Ok(Some(time)) = entry.text(attribute)
+                && *newest < *time
+            {
+                time.clone_into(&mut newest);
+            }
+            let _ = each(Event::Changed(entry));
+        })
+        .await?;
+        let next = earlier(&newest).filter(|next| **next > *since);
+        let since = next.unwrap_or_else(|| since.to_owned());
+        Ok(self.read(Way::Time { since }, false, false))
+    }
+}
+
+fn behind(why: String) -> Changes {
+    Changes::FullNeeded {
+        why: format!(
+            "the server is behind what was read of it before ({why}): it was restored from a backup, or is a replica that lags"
+        ),
+        is_behind: true,
+    }
+}
+
+/// How a content synchronization ended.
+struct Synced {
+    cookie: Option<Vec<u8>>,
+    /// Whether all entries that are there were named.
+    names_all: bool,
+}
+
+/// One search with the content synchronization control in the mode refreshOnly (RFC 4533
+/// section 3.3); the inner error is a refusal that a full pull answers.
+async fn synchronize(
+    session: &mut Session<'_>,
+    request: Request<'_>,
+    base: &str,
+    filter: &str,
+    cookie: Option<Vec<u8>>,
+    each: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<Result<Synced, Changes>, DirectoryError> {
+    let wait = session.server.timeout;
+    let url = session.url.clone();
+    let broken = |entries: u64, why: String| DirectoryError::Broken {
+        url: url.clone(),
+        entries,
+        why,
+    };
+    let control = SyncRequest {
+        mode: RefreshMode::RefreshOnly,
+        cookie,
+        reload_hint: false,
+    };
+    session.ldap.with_controls(control.critical());
+    let start = session.ldap.streaming_search(
+        base,
+        scope(request.source.search.scope),
+        filter,
+        request.attributes.to_vec(),
+    );
+    let mut stream = timeout(wait, start)
+        .await
+        .map_err(|_| broken(0, waited(wait)))?
+        .map_err(|error| broken(0, error.to_string()))?;
+    let mut entries = 0;
+    let mut names_all = false;
+    while let Some(item) = timeout(wait, stream.next())
+        .await
+        .map_err(|_| broken(entries, waited(wait)))?
+        .map_err(|error| broken(entries, error.to_string()))?
+    {
+        entries += 1;
+        let events = read(item, &mut names_all).ok_or_else(|| malformed(&url, entries))?;
+        for event in events {
+            if each(event).is_break() {
+                return Ok(Err(full("too much has changed")));
+            }
+        }
+    }
+    let result = stream.finish().await;
+    Ok(match result.rc {
+        0 => {
+            let done = done(&result).ok_or_else(|| {
+                broken(
+                    entries,
+                    "the synchronization ends without its control".to_owned(),
+                )
+            })?;
+            Ok(Synced {
+                cookie: done.cookie,
+                names_all: names_all || !done.refresh_deletes,
+            })
+        }
+        REFRESH_REQUIRED => Err(full(
+            "the server no longer knows what has changed since the cookie (e-syncRefreshRequired)",
+        )),
+        // unwillingToPerform is how OpenLDAP says that the cookie is newer than its data.
+        53 => Err(behind(describe(&result))),
+        // Limits, a control that is not served there, a cookie that is refused.
+        2 | 3 | 4 | 11 | 12 => Err(full(&format!(
+            "the server refuses to tell what has changed: {}",
+            describe(&result)
+        ))),
+        _ => return Err(failed(&url, base, entries, &result)),
+    })
+}
+
+/// What a message of a synchronization says; `None` for one that is malformed.
+fn read(item: ResultEntry, names_all: &mut bool) -> Option<Vec<Event>> {
+    let id = |octets: &[u8]| <[u8; 16]>::try_from(octets).ok();
+    if item.is_ref() {
+        return Some(Vec::new());
+    }
+    if item.is_intermediate() {
+        return match search::guarded(|| parse_syncinfo(item))? {
+            SyncInfo::SyncIdSet {
+                refresh_deletes,
+                sync_uuids,
+                ..
+            } => sync_uuids
+                .iter()
+                .map(|uuid| {
+                    Some(match refresh_deletes {
+                        true => Event::Gone(id(uuid)?),
+                        false => Event::Present(id(uuid)?),
+                    })
+                })
+                .collect(),
+            SyncInfo::RefreshPresent { .. } => {
+                *names_all = true;
+                Some(Vec::new())
+            }
+            SyncInfo::RefreshDelete { .. } | SyncInfo::NewCookie(_) => Some(Vec::new()),
+        };
+    }
+    let state = item.1.iter().find_map(|Control(kind, raw)| {
+        let is_state = matches!(kind, Some(ControlType::SyncState));
+        is_state.then(|| search::guarded(|| raw.parse::<SyncState>()))
+    })??;
+    let uuid = id(&state.entry_uuid)?;
+    Some(vec![match state.state {
+        EntryState::Add | EntryState::Modify => Event::Changed(decode(item)?),
+        EntryState::Present => Event::Present(uuid),
+        EntryState::Delete => Event::Gone(uuid),
+    }])
+}
+
+fn done(result: &LdapResult) -> Option<SyncDone> {
+    result.ctrls.iter().find_map(|Control(kind, raw)| {
+        let is_done = matches!(kind, Some(ControlType::SyncDone));
+        is_done.then(|| search::guarded(|| raw.parse::<SyncDone>()))?
+    })
+}
+
+/// A filter as it can stand in another one (RFC 4515 section 3 wants the parentheses).
+fn parenthesized(filter: &str) -> String {
+    let filter = filter.trim();
+    if filter.starts_with('(') {
+        filter.to_owned()
+    } else {
+        format!("({filter})")
+    }
+}
+
+/// A generalized time (RFC 4517 section 3.3.13), [`OVERLAP`] earlier and with seconds only.
+fn earlier(time: &str) -> Option<String> {
+    const FORM: &str = "%Y%m%d%H%M%S";
+    let digits = time.get(..14)?;
+    // Servers write these times in UTC.
+    time.ends_with('Z').then_some(())?;
+    let time = chrono::NaiveDateTime::parse_from_str(digits, FORM).ok()?;
+    let earlier = time - chrono::TimeDelta::seconds(OVERLAP);
+    Some(format!("{}Z", earlier.format(FORM)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_time_is_put_earlier_by_the_overlap() {
+        for (time, wanted) in [
+            ("20260301000100Z", Some("20260228235600Z")),
+            ("20260301000100.123456Z", Some("20260228235600Z")),
+            ("20260301000100.0Z", Some("20260228235600Z")),
+            ("20260301000100+0100", None),
+            ("202603010001Z", None),
+            ("", None),
+        ] {
+            assert_eq!(earlier(time).as_deref(), wanted, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_put_into_parentheses_once() {
+        assert_eq!(parenthesized("uid=a"), "(uid=a)");
+        assert_eq!(parenthesized(" (uid=a) "), "(uid=a)");
+    }
+}

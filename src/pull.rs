@@ -1,0 +1,641 @@
+//! What the sources say now: read in full, or, where a cursor of an earlier run allows it, only
+//! what changed since.
+//!
+//! Floor 6. After a pull the database knows all that a source said: of most people it is what
+//! stands in their account's row; of the others it is kept as a *deviation*. So a pull of what
+//! changed gives the same plan as a full one. A source is read in full where there is no
+//! continuing, and every `full_every`, which also checks the pulls in between.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::ControlFlow;
+
+use crate::apply::Watch;
+use crate::config::Source;
+use crate::directory::{self, Changes, DirectoryError, Event, Request, Selection};
+use crate::mapping::{Mapping, Unmapped, key_of_id};
+use crate::model::{
+    Complete, Cursor, DesiredAccount, Digest, Entry, ExternalId, ManagedAccount, PullEnd,
+    SourceName, Timestamp,
+};
+use crate::plan::{Comparison, Desired, Deviation, Index, Notice, Noticed, Pulls, Said};
+use crate::snapshot::{Snapshot, SnapshotError};
+
+/// What the mapping makes of an entry.
+pub type Mapped = Result<DesiredAccount, Box<Unmapped>>;
+
+/// Above so many changes, and above a tenth of the source, a full pull is the better way.
+const MANY_CHANGES: usize = 10_000;
+
+/// How much is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What changed, where the sources can tell; in full where it is time for it.
+    Changes,
+    /// Everything.
+    Full,
+}
+
+/// Why the sources could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// A source could not be read.
+    #[error("source `{source_name}`: {error}")]
+    Directory {
+        /// The source.
+        source_name: SourceName,
+        /// What went wrong.
+        error: Box<DirectoryError>,
+    },
+    /// The database.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// A source with its mapping, and what decides whether it can be followed.
+#[derive(Clone, Copy)]
+pub struct Sourced<'a> {
+    /// The source.
+    pub source: &'a Source,
+    /// Its mapping.
+    pub mapping: &'a Mapping,
+    /// Who is selected, where the source selects by groups.
+    pub selection: Option<&'a Selection>,
+    /// Of all that its pulls depend on; [`Selection::fingerprint`] is the cookie's business.
+    pub fingerprint: Digest,
+}
+
+impl Sourced<'_> {
+    /// The attributes to ask for.
+    fn attributes(&self) -> Vec<String> {
+        directory::wanted(self.mapping.attributes(), self.selection)
+    }
+}
+
+/// Resolves the groups of each source that selects by them.
+pub async fn selections(
+    sources: impl Iterator<Item = &Source>,
+) -> Result<Vec<Option<Selection>>, PullError> {
+    let mut selections = Vec::new();
+    for source in sources {
+        let selection = directory::select(source).await;
+        selections.push(selection.map_err(|error| told(source, error))?);
+    }
+    Ok(selections)
+}
+
+/// What all sources say.
+#[derive(Debug)]
+pub struct Pulled {
+    /// What differs from the snapshot.
+    pub desired: Desired,
+    /// Where the next pulls continue.
+    pub cursors: BTreeMap<SourceName, Cursor>,
+    /// What is to be told about how the sources were read.
+    pub notices: Vec<Notice>,
+}
+
+/// Reads all sources, which come in order of precedence.
+///
+/// `settled` are accounts that stand otherwise than in the database.
+pub async fn pull(
+    sources: &[Sourced<'_>],
+    snapshot: &mut Snapshot,
+    settled: &[ManagedAccount],
+    depth: Depth,
+    now: Timestamp,
+    watch: &dyn Watch,
+) -> Result<Pulled, PullError> {
+    let mut round = Round {
+        snapshot,
+        settled,
+        watch,
+        read: 0,
+        notices: Vec::new(),
+    };
+    let mut cursors = round.snapshot.cursors().await?;
+    let mut ways = Vec::new();
+    // Whoever has left a source may be in a later one, where nothing changed.
+    let mut may_have_lost = false;
+    for sourced in sources {
+        let source = sourced.source;
+        let way = match cursors.remove(&source.name) {
+            Some(cursor) if source.incremental => round.follow(*sourced, cursor).await?,
+            _ => Way::Full { distrust: None },
+        };
+        let way = match way {
+            Way::Followed(followed)
+                if depth == Depth::Full || is_due(&followed.cursor, source, now) =>
+            {
+                Way::Checked(followed)
+            }
+            Way::Followed(_) if may_have_lost => Way::Full { distrust: None },
+            way => way,
+        };
+        may_have_lost |= match &way {
+            Way::Followed(followed) => !followed.gone.is_empty(),
+            Way::Full { .. } | Way::Checked(_) => true,
+        };
+        ways.push((*sourced, way));
+    }
+    let (desired, ends) = round.compare(&ways).await?;
+    let missed = round.missed(&ways, &desired).await?;
+    round.notices.extend(missed);
+    let mut pulled = Pulled {
+        cursors: BTreeMap::new(),
+        notices: round.notices,
+        desired,
+    };
+    let untraceable = pulled.desired.untraceable();
+    for ((sourced, way), end) in ways.into_iter().zip(ends) {
+        let name = &sourced.source.name;
+        let cursor = match way {
+            Way::Followed(Followed {
+                cookie,
+                entries,
+                cursor,
+                ..
+            }) => Some(Cursor {
+                cookie,
+                entries,
+                ..cursor
+            }),
+            Way::Full { .. } | Way::Checked(_) => {
+                let is_complete = matches!(pulled.desired.pulls.get(name), Some(Ok(_)));
+                let is_traceable = is_complete && !untraceable.contains(name);
+                end.cookie.filter(|_| is_traceable).map(|cookie| Cursor {
+                    cookie,
+                    fingerprint: sourced.fingerprint,
+                    full_at: now,
+                    entries: end.people,
+                })
+            }
+        };
+        if let Some(cursor) = cursor {
+            pulled.cursors.insert(name.clone(), cursor);
+        }
+    }
+    Ok(pulled)
+}
+
+/// Whether the source is to be read in full again. A clock that was put back does not put it
+/// off.
+fn is_due(cursor: &Cursor, source: &Source, now: Timestamp) -> bool {
+    !(cursor.full_at..cursor.full_at + source.full_every).contains(&now)
+}
+
+/// How a source is read in this run.
+enum Way {
+    /// Only what changed.
+    Followed(Followed),
+    /// In full.
+    Full {
+        /// Why whoever is missing is not believed to have left.
+        distrust: Option<String>,
+    },
+    /// In full, and what changed is checked against it.
+    Checked(Followed),
+}
+
+/// How a source's reading ended.
+#[derive(Default)]
+struct End {
+    /// Where the next pull may continue, after a full one.
+    cookie: Option<String>,
+    /// How many people it has, after a full one.
+    people: u64,
+}
+
+/// What changed in a source, together with what was known of it.
+struct Followed {
+    cursor: Cursor,
+    /// What the source said before beyond the accounts.
+    deviations: Vec<Deviation>,
+    /// The entries that were added or changed.
+    changed: BTreeMap<ExternalId, Mapped>,
+    /// The people of the source whose entry is gone.
+    gone: BTreeSet<ExternalId>,
+    /// How many people the source has now.
+    entries: u64,
+    cookie: String,
+    /// Whether it would have been shown that an entry is gone.
+    shows_departures: bool,
+}
+
+impl Followed {
+    /// The people of whom it does not suffice to look at the account.
+    fn concerned(&self) -> impl Iterator<Item = &ExternalId> {
+        let deviations = self.deviations.iter().map(|deviation| &deviation.key);
+        deviations.chain(self.changed.keys()).chain(&self.gone)
+    }
+
+    /// Tells the comparison what the source says, all but what it is presumed to say.
+    fn tell(&self, source: &SourceName, comparison: &mut Comparison) {
+        let is_news = |key| self.changed.contains_key(key) || self.gone.contains(key);
+        for Deviation { key, said, .. } in &self.deviations {
+            // That somebody was gone is old news where a return would not be shown either.
+            if is_news(key) || (*said == Said::Gone && !self.shows_departures) {
+                continue;
+            }
+            comparison.forget(source, key);
+            match said {
+                Said::Wants(person) => comparison.observe(Ok(person.clone())),
+                Said::Unmapped(unmapped) => comparison.observe(Err(Box::new(unmapped.clone()))),
+                Said::Gone => {}
+            }
+        }
+        for key in &self.gone {
+            comparison.forget(source, key);
+        }
+        for (key, mapped) in &self.changed {
+            comparison.forget(source, key);
+            comparison.observe(mapped.clone());
+        }
+    }
+}
+
+/// What the directory said of what changed, by the people's keys.
+struct News {
+    changed: BTreeMap<ExternalId, Mapped>,
+    gone: BTreeSet<ExternalId>,
+    present: Option<HashSet<ExternalId>>,
+    cookie: String,
+    shows_departures: bool,
+}
+
+/// Why what changed cannot be had.
+struct Refusal {
+    why: String,
+    /// Whether the server shows an older state than before.
+    is_behind: bool,
+}
+
+struct Round<'a> {
+    snapshot: &'a mut Snapshot,
+    settled: &'a [ManagedAccount],
+    watch: &'a dyn Watch,
+    read: u64,
+    notices: Vec<Notice>,
+}
+
+impl Round<'_> {
+    fn full_instead(&mut self, source: &Source, refusal: Refusal) -> Way {
+        let Refusal { why, is_behind } = refusal;
+        self.notices.push(Notice {
+            source: source.name.clone(),
+            what: Noticed::ReadInFull { why: why.clone() },
+        });
+        Way::Full {
+            distrust: is_behind.then_some(why),
+        }
+    }
+
+    /// Asks a source for what changed since the cursor, if there is a continuing.
+    async fn follow(&mut self, sourced: Sourced<'_>, cursor: Cursor) -> Result<Way, PullError> {
+        let source = sourced.source;
+        if cursor.fingerprint != sourced.fingerprint {
+            let refusal = Refusal {
+                why: "the configuration has changed".to_owned(),
+                is_behind: false,
+            };
+            return Ok(self.full_instead(source, refusal));
+        }
+        let limit = MANY_CHANGES.max(usize::try_from(cursor.entries / 10).unwrap_or(usize::MAX));
+        let news = match self.news(sourced, &cursor.cookie, limit).await? {
+            Ok(news) => news,
+            Err(refusal) => return Ok(self.full_instead(source, refusal)),
+        };
+        let deviations = self.snapshot.deviations(&source.name).await?;
+        let News {
+            changed,
+            mut gone,
+            present,
+            cookie,
+            shows_departures,
+        } = news;
+        if let Some(present) = present {
+            // The server has named all that is there.
+            gone = self
+                .snapshot
+                .keys_of(&source.name)
+                .await?
+                .into_iter()
+                .collect();
+            gone.retain(|key| !present.contains(key));
+        }
+        gone.retain(|key| !changed.contains_key(key));
+        let asked: HashSet<ExternalId> = changed.keys().chain(&gone).cloned().collect();
+        let mut there = self.snapshot.keys_among(&source.name, &asked).await?;
+        for Deviation { key, said, .. } in &deviations {
+            match said {
+                Said::Gone => there.remove(key),
+                Said::Wants(_) | Said::Unmapped(_) => there.insert(key.clone()),
+            };
+        }
+        // A server also names entries that were none of the people.
+        gone.retain(|key| there.contains(key));
+        let joined = changed.keys().filter(|key| !there.contains(*key)).count();
+        let entries = (cursor.entries + joined as u64).saturating_sub(gone.len() as u64);
+        Ok(Way::Followed(Followed {
+            cursor,
+            deviations,
+            changed,
+            gone,
+            entries,
+            cookie,
+            shows_departures,
+        }))
+    }
+
+    /// Reads what changed since the cookie, or why that cannot be had.
+    async fn news(
+        &mut self,
+        sourced: Sourced<'_>,
+        cookie: &str,
+        limit: usize,
+    ) -> Result<Result<News, Refusal>, PullError> {
+        let Sourced {
+            source,
+            mapping,
+            selection,
+            ..
+        } = sourced;
+        let mut changed = BTreeMap::new();
+        let mut gone = BTreeSet::new();
+        let mut present = HashSet::new();
+        let mut without_key = false;
+        let attributes = sourced.attributes();
+        let request = Request {
+            source,
+            selection,
+            attributes: &attributes,
+            is_followed: true,
+        };
+        let mut each = |event: Event| {
+            let key = |id| key_of_id(&source.key, id);
+            match event {
+                Event::Changed(entry) => {
+                    self.read += 1;
+                    self.watch.entries_read(self.read);
+                    let mapped = mapping.map(&entry);
+                    match (request.has(&entry), mapped_key(&mapped)) {
+                        (true, Some(key)) => drop(changed.insert(key, mapped)),
+                        (true, None) => without_key = true,
+                        (false, key) => gone.extend(key),
+                    }
+                }
+                Event::Gone(id) => gone.extend(key(id)),
+                Event::Present(id) => present.extend(key(id)),
+            }
+            if changed.len() > limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let changes = directory::changes(request, cookie, &mut each)
+            .await
+            .map_err(|error| told(source, error))?;
+        Ok(match changes {
+            Changes::FullNeeded { why, is_behind } => Err(Refusal { why, is_behind }),
+            Changes::Read { .. } if without_key => Err(Refusal {
+                why: "an entry without a key cannot be followed".to_owned(),
+                is_behind: false,
+            }),
+            Changes::Read {
+                cookie,
+                names_all,
+                shows_departures,
+            } => Ok(News {
+                changed,
+                gone,
+                present: names_all.then_some(present),
+                cookie,
+                shows_departures,
+            }),
+        })
+    }
+
+    /// Compares what the sources say with the snapshot.
+    async fn compare(
+        &mut self,
+        ways: &[(Sourced<'_>, Way)],
+    ) -> Result<(Desired, Vec<End>), PullError> {
+        let presumed: HashSet<SourceName> = ways
+            .iter()
+            .filter(|(_, way)| matches!(way, Way::Followed(_)))
+            .map(|(sourced, _)| sourced.source.name.clone())
+            .collect();
+        let names = ways.iter().map(|(sourced, _)| sourced.source.name.clone());
+        let is_followed = presumed.len() == ways.len();
+        let mut index = Index::new(names.collect(), presumed);
+        let mut others = 0;
+        if is_followed {
+            let followed = ways.iter().filter_map(|(_, way)| way.followed());
+            let keys: HashSet<ExternalId> =
+                followed.flat_map(Followed::concerned).cloned().collect();
+            self.snapshot.index_of(&keys, &mut index).await?;
+            others = self.snapshot.account_count().await? - index.len() as u64;
+        } else {
+            self.snapshot.index(&mut index).await?;
+        }
+        for account in self.settled {
+            index.insert_account(account);
+        }
+        let mut comparison = Comparison::with(index);
+        let mut pulls = Pulls::new();
+        let mut ends = Vec::new();
+        for (sourced, way) in ways {
+            let name = &sourced.source.name;
+            let (end, cookie) = match way {
+                Way::Followed(followed) => {
+                    followed.tell(name, &mut comparison);
+                    let end = PullEnd {
+                        entries: followed.entries,
+                        changed: Some((followed.changed.len() + followed.gone.len()) as u64),
+                        clean: Ok(()),
+                    };
+                    (end, None)
+                }
+                Way::Full { .. } | Way::Checked(_) => self.read(*sourced, &mut comparison).await?,
+            };
+            let end = match way {
+                Way::Full {
+                    distrust: Some(why),
+                } => PullEnd {
+                    clean: Err(why.clone()),
+                    ..end
+                },
+                _ => end,
+            };
+            let people = comparison.people_of(name);
+            pulls.insert(name.clone(), Complete::attest(end));
+            ends.push(End { cookie, people });
+        }
+        let mut desired = comparison.finish(pulls);
+        desired.unchanged += others;
+        Ok((desired, ends))
+    }
+
+    /// Reads one source in full.
+    async fn read(
+        &mut self,
+        sourced: Sourced<'_>,
+        comparison: &mut Comparison,
+    ) -> Result<(PullEnd, Option<String>), PullError> {
+        let Sourced {
+            source,
+            mapping,
+            selection,
+            ..
+        } = sourced;
+        let attributes = sourced.attributes();
+        let request = Request {
+            source,
+            selection,
+            attributes: &attributes,
+            is_followed: source.incremental,
+        };
+        let mut each = |entry: Entry| {
+            self.read += 1;
+            self.watch.entries_read(self.read);
+            comparison.observe(mapping.map(&entry));
+        };
+        let full = directory::pull(request, &mut each)
+            .await
+            .map_err(|error| told(source, error))?;
+        Ok((full.end, full.cookie))
+    }
+
+    /// Compares the full pulls of the checked sources with what following them gave.
+    async fn missed(
+        &mut self,
+        ways: &[(Sourced<'_>, Way)],
+        desired: &Desired,
+    ) -> Result<Vec<Notice>, PullError> {
+        let mut checked: BTreeMap<&SourceName, (Sourced<'_>, &Followed)> = BTreeMap::new();
+        let mut recent = HashSet::new();
+        for (sourced, way) in ways {
+            let Way::Checked(followed) = way else {
+                continue;
+            };
+            // What changed between the two may show in one of them only.
+            if let Ok(news) = self.news(*sourced, &followed.cookie, MANY_CHANGES).await? {
+                recent.extend(news.changed.into_keys().chain(news.gone));
+                checked.insert(&sourced.source.name, (*sourced, followed));
+            }
+        }
+        if checked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<SourceName> = ways
+            .iter()
+            .map(|(sourced, _)| sourced.source.name.clone())
+            .filter(|name| checked.contains_key(name))
+            .collect();
+        let mut index = Index::new(names.clone(), names.iter().cloned().collect());
+        let keys: HashSet<ExternalId> = checked
+            .values()
+            .flat_map(|(_, followed)| followed.concerned())
+            .cloned()
+            .collect();
+        self.snapshot.index_of(&keys, &mut index).await?;
+        for account in self.settled {
+            index.insert_account(account);
+        }
+        let mut comparison = Comparison::with(index);
+        for name in &names {
+            if let Some((_, followed)) = checked.get(name) {
+                followed.tell(name, &mut comparison);
+            }
+        }
+        let expected = comparison.finish(Pulls::new());
+        let absent: HashSet<ExternalId> = expected
+            .absent
+            .iter()
+            .chain(&desired.absent)
+            .cloned()
+            .collect();
+        let accounts = self.snapshot.accounts(&absent).await?;
+        let by_key = |desired: &Desired| -> BTreeMap<ExternalId, Deviation> {
+            desired
+                .deviations(|key| accounts.get(key).map(|account| account.source.clone()))
+                .into_iter()
+                .map(|deviation| (deviation.key.clone(), deviation))
+                .collect()
+        };
+        let (expected, found) = (by_key(&expected), by_key(desired));
+        let mut missed: BTreeMap<&SourceName, Vec<String>> = BTreeMap::new();
+        for key in expected.keys().chain(found.keys()).collect::<BTreeSet<_>>() {
+            let (expected, found) = (expected.get(key), found.get(key));
+            let source = found.or(expected).map(|deviation| &deviation.source);
+            let Some((name, (_, followed))) = source.and_then(|name| checked.get_key_value(name))
+            else {
+                continue;
+            };
+            // Whoever is gone from one source is looked for in the later ones by reading them.
+            let is_elsewhere = checked
+                .iter()
+                .any(|(other, (_, followed))| **other != **name && followed.gone.contains(key));
+            let is_departure = found.is_some_and(|deviation| deviation.said == Said::Gone);
+            if expected.map(|one| &one.said) == found.map(|one| &one.said)
+                || recent.contains(key)
+                || is_elsewhere
+                || (is_departure && !followed.shows_departures)
+            {
+                continue;
+            }
+            missed
+                .entry(name)
+                .or_default()
+                .push(describe(key, found, expected));
+        }
+        Ok(missed
+            .into_iter()
+            .map(|(source, people)| Notice {
+                source: source.clone(),
+                what: Noticed::Missed { people },
+            })
+            .collect())
+    }
+}
+
+impl Way {
+    fn followed(&self) -> Option<&Followed> {
+        match self {
+            Way::Followed(followed) => Some(followed),
+            Way::Full { .. } | Way::Checked(_) => None,
+        }
+    }
+}
+
+fn mapped_key(mapped: &Mapped) -> Option<ExternalId> {
+    match mapped {
+        Ok(person) => Some(person.key.clone()),
+        Err(unmapped) => unmapped.key.clone(),
+    }
+}
+
+fn told(source: &Source, error: DirectoryError) -> PullError {
+    PullError::Directory {
+        source_name: source.name.clone(),
+        error: Box::new(error),
+    }
+}
+
+/// Who was missed, for people to read.
+fn describe(key: &ExternalId, found: Option<&Deviation>, expected: Option<&Deviation>) -> String {
+    let dn = [found, expected]
+        .into_iter()
+        .flatten()
+        .find_map(|deviation| match &deviation.said {
+            Said::Wants(person) => Some(person.dn.as_str()),
+            Said::Unmapped(unmapped) => Some(unmapped.dn.as_str()),
+            Said::Gone => None,
+        });
+    let what = match found.map(|deviation| &deviation.said) {
+        Some(Said::Gone) => "has left",
+        Some(_) => "is new or has changed",
+        None => "is as the account",
+    };
+    format!("{} {what}", dn.unwrap_or(key.as_str()))
+}
