@@ -9,6 +9,7 @@ mod refused;
 mod support;
 
 mod active_directory;
+mod following;
 mod life;
 mod resolving;
 mod tree;
