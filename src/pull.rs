@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use crate::apply::Watch;
 use crate::config::Source;
-use crate::directory::{self, Changes, DirectoryError, Event, Request};
+use crate::directory::{self, Changes, DirectoryError, Event, Request, Selection};
 use crate::mapping::{Mapping, Unmapped, key_of_id};
 use crate::model::{
     Complete, Cursor, DesiredAccount, Digest, Entry, ExternalId, ManagedAccount, PullEnd,
@@ -58,8 +58,29 @@ pub struct Sourced<'a> {
     pub source: &'a Source,
     /// Its mapping.
     pub mapping: &'a Mapping,
-    /// Of all that its pulls depend on.
+    /// Who is selected, where the source selects by groups.
+    pub selection: Option<&'a Selection>,
+    /// Of all that its pulls depend on; [`Selection::fingerprint`] is the cookie's business.
     pub fingerprint: Digest,
+}
+
+impl Sourced<'_> {
+    /// The attributes to ask for.
+    fn attributes(&self) -> Vec<String> {
+        directory::wanted(self.mapping.attributes(), self.selection)
+    }
+}
+
+/// Resolves the groups of each source that selects by them.
+pub async fn selections(
+    sources: impl Iterator<Item = &Source>,
+) -> Result<Vec<Option<Selection>>, PullError> {
+    let mut selections = Vec::new();
+    for source in sources {
+        let selection = directory::select(source).await;
+        selections.push(selection.map_err(|error| told(source, error))?);
+    }
+    Ok(selections)
 }
 
 /// What all sources say.
@@ -333,15 +354,19 @@ impl Round<'_> {
         limit: usize,
     ) -> Result<Result<News, Refusal>, PullError> {
         let Sourced {
-            source, mapping, ..
+            source,
+            mapping,
+            selection,
+            ..
         } = sourced;
         let mut changed = BTreeMap::new();
         let mut gone = BTreeSet::new();
         let mut present = HashSet::new();
         let mut without_key = false;
-        let attributes = mapping.attributes();
+        let attributes = sourced.attributes();
         let request = Request {
             source,
+            selection,
             attributes: &attributes,
             is_followed: true,
         };
@@ -352,9 +377,10 @@ impl Round<'_> {
                     self.read += 1;
                     self.watch.entries_read(self.read);
                     let mapped = mapping.map(&entry);
-                    match mapped_key(&mapped) {
-                        Some(key) => drop(changed.insert(key, mapped)),
-                        None => without_key = true,
+                    match (request.has(&entry), mapped_key(&mapped)) {
+                        (true, Some(key)) => drop(changed.insert(key, mapped)),
+                        (true, None) => without_key = true,
+                        (false, key) => gone.extend(key),
                     }
                 }
                 Event::Gone(id) => gone.extend(key(id)),
@@ -457,11 +483,15 @@ impl Round<'_> {
         comparison: &mut Comparison,
     ) -> Result<(PullEnd, Option<String>), PullError> {
         let Sourced {
-            source, mapping, ..
+            source,
+            mapping,
+            selection,
+            ..
         } = sourced;
-        let attributes = mapping.attributes();
+        let attributes = sourced.attributes();
         let request = Request {
             source,
+            selection,
             attributes: &attributes,
             is_followed: source.incremental,
         };

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::apply::{self, Applied, Control, Settlement};
 use crate::config::{Config, Source};
+use crate::directory::Selection;
 use crate::mapping::{Mapping, MappingError};
 use crate::model::{
     Attribute, DesiredAccount, Digest, ExistingAccount, ExternalId, Kind, Lifecycle,
@@ -16,7 +17,7 @@ use crate::model::{
 };
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{Desired, Known, Plan, Stop, contested, plan};
-use crate::pull::{Depth, PullError, Sourced, pull};
+use crate::pull::{Depth, PullError, Sourced, pull, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
@@ -84,16 +85,18 @@ impl Setup {
 
     /// The sources as they are pulled. What is read of them before and after a change of their
     /// configuration, or of the program, does not fit together.
-    fn sourced(&self) -> Vec<Sourced<'_>> {
+    fn sourced<'a>(&'a self, selections: &'a [Option<Selection>]) -> Vec<Sourced<'a>> {
         let Config { sources, .. } = &self.config;
         // Attributes that the way of provisioning does not know are not mapped.
         let managed = self.managed();
         let all = format!("{} {managed:?} {sources:?}", env!("CARGO_PKG_VERSION"));
         let fingerprint = Digest::of_text(&all);
         self.sources()
-            .map(|(source, mapping)| Sourced {
+            .zip(selections)
+            .map(|((source, mapping), selection)| Sourced {
                 source,
                 mapping,
+                selection: selection.as_ref(),
                 fingerprint,
             })
             .collect()
@@ -249,7 +252,8 @@ async fn make_plan(
         .iter()
         .filter_map(|settlement| settlement.account(now))
         .collect();
-    let sources = setup.sourced();
+    let selections = selections(setup.config.sources.iter()).await?;
+    let sources = setup.sourced(&selections);
     let pulled = pull(&sources, snapshot, &settled, depth, now, control.watch).await?;
     let desired = pulled.desired;
     let mut concerned = desired.concerned();

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{Config, LogFormat, MappingTarget, Provisioning, Source, SourceKind};
-use crate::directory::{self, Full, Request};
+use crate::directory::{self, Full, Request, Selection};
 use crate::mapping::Mapping;
 use crate::model::Complete;
 use crate::org::{ApiError, Reader};
@@ -49,7 +49,18 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 continue;
             }
         }
-        let found = search(source, mapping).await;
+        let selection = match directory::select(source).await {
+            Ok(selection) => selection,
+            Err(error) => {
+                report.tell(&name, Err::<String, _>(error));
+                continue;
+            }
+        };
+        for membership in selection.iter().flat_map(Selection::memberships) {
+            let group = format!("group `{}`", membership.group);
+            report.tell(&group, Ok::<_, String>(membership.to_string()));
+        }
+        let found = search(source, selection.as_ref(), mapping).await;
         report.tell(&name, found);
     }
     match Reader::new(&config.organization) {
@@ -121,11 +132,16 @@ fn writable(path: &Path) -> std::io::Result<()> {
     tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(|_| ())
 }
 
-async fn search(source: &Source, mapping: &Mapping) -> Result<String, String> {
+async fn search(
+    source: &Source,
+    selection: Option<&Selection>,
+    mapping: &Mapping,
+) -> Result<String, String> {
     let (mut mapped, mut unmapped, mut first) = (0_u64, 0_u64, None);
-    let attributes = mapping.attributes();
+    let attributes = directory::wanted(mapping.attributes(), selection);
     let request = Request {
         source,
+        selection,
         attributes: &attributes,
         is_followed: source.incremental,
     };
@@ -139,6 +155,9 @@ async fn search(source: &Source, mapping: &Mapping) -> Result<String, String> {
     .await
     .map_err(|error| error.to_string())?;
     if end.entries == 0 {
+        if selection.is_some() {
+            return Err("the search finds no entry of a member of the groups: check `members_of`, base, scope and filter, and what the bind DN may read".to_owned());
+        }
         return Err("the search finds no entry: check base, scope and filter, and what the bind DN may read".to_owned());
     }
     let mut text = format!("{} entries, {mapped} people can be mapped", end.entries);

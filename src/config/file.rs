@@ -154,6 +154,7 @@ struct SourceFile {
     base: Spanned<OneOrMany>,
     scope: Option<Scope>,
     filter: Option<Spanned<String>>,
+    members_of: Option<Spanned<OneOrMany>>,
     key: Option<String>,
     without_mail: Option<WithoutMail>,
     incremental: Option<bool>,
@@ -472,6 +473,10 @@ impl Reader<'_> {
         }
         let search = Search {
             bases: self.bases(&file.base)?,
+            members_of: match &file.members_of {
+                None => Vec::new(),
+                Some(groups) => self.bases(groups)?,
+            },
             scope: file.scope.unwrap_or(Scope::Subtree),
             filter,
             filter_text,
@@ -508,7 +513,7 @@ impl Reader<'_> {
         let texts = match base.get_ref() {
             OneOrMany::One(text) => std::slice::from_ref(text),
             OneOrMany::Many(texts) if texts.is_empty() => {
-                return self.refuse(base.span(), "give at least one base DN");
+                return self.refuse(base.span(), "give at least one DN");
             }
             OneOrMany::Many(texts) => texts,
         };

@@ -71,6 +71,9 @@ pub struct Search {
     pub filter_text: String,
     /// The search filter, for sources that have no server to apply it.
     pub filter: Filter,
+    /// The groups that select people, as written and parsed: only their members, direct or
+    /// through other groups, are people of this source. Empty: everybody.
+    pub members_of: Vec<(String, Dn)>,
 }
 
 /// What to make of a person without an e-mail address, for whom there can be no account.

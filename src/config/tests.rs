@@ -84,6 +84,7 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "base",
         "scope",
         "filter",
+        "members_of",
         "key",
         "without_mail",
         "on_leave",
@@ -197,6 +198,17 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
             "the source has no `filter`",
         ),
         (add("filter = \"(mail=*\"\n"), "13:10", "filter"),
+        (
+            add("members_of = [\"cn=a,dc=x\", \"staff\"]\n"),
+            "13:14",
+            "`staff` is no DN",
+        ),
+        (add("members_of = []\n"), "13:14", "at least one DN"),
+        (
+            add("member_of = \"cn=a\"\n"),
+            "13:1",
+            "did you mean `members_of`?",
+        ),
         (
             add("scope = \"tree\"\n"),
             "13:9",

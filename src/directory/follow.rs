@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::ldap::{ServerKind, Session, describe, waited};
 use super::search::{self, Searches, decode, failed, malformed, scope};
-use super::{Changes, DirectoryError, Event, Request};
+use super::{Changes, DirectoryError, Event, Request, Selection};
 use crate::config::Ldap as Server;
 use crate::model::{Entry, Scope};
 
@@ -40,9 +40,18 @@ const OVERLAP: i64 = 300;
 /// Where a pull of what changed begins.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cookie {
+    around: Around,
+    way: Way,
+}
+
+/// What decides who the people are besides their entries: when it differs, the source is read in
+/// full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Around {
     /// The digest of the containers below the bases.
     containers: String,
-    way: Way,
+    /// The digest of the members of the groups that select people; empty where none do.
+    members: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,15 +83,15 @@ pub(super) enum Beginning {
     Newest {
         /// `modifyTimestamp`, or Active Directory's `whenChanged`.
         attribute: &'static str,
-        containers: String,
+        around: Around,
     },
 }
 
 /// What the newest time among the entries makes of a [`Beginning::Newest`].
-pub(super) fn cookie_of_time(containers: String, newest: &str) -> Option<String> {
+pub(super) fn cookie_of_time(around: Around, newest: &str) -> Option<String> {
     let since = earlier(newest)?;
     let way = Way::Time { since };
-    Cookie { containers, way }.text()
+    Cookie { around, way }.text()
 }
 
 impl Cookie {
@@ -97,7 +106,7 @@ pub(super) async fn begin(
     request: Request<'_>,
 ) -> Result<Option<Beginning>, DirectoryError> {
     let info = session.info().await?;
-    let containers = containers(session, request).await?;
+    let around = around(session, request).await?;
     let key = request.source.key.to_ascii_lowercase();
     let is_sync = info.controls.iter().any(|oid| oid == CONTENT_SYNC);
     let way = match (info.kind, key.as_str()) {
@@ -106,13 +115,10 @@ pub(super) async fn begin(
         _ => None,
     };
     if let Some(way) = way {
-        return Ok(Cookie { containers, way }.text().map(Beginning::Known));
+        return Ok(Cookie { around, way }.text().map(Beginning::Known));
     }
     let attribute = time_attribute(info.kind);
-    Ok(Some(Beginning::Newest {
-        attribute,
-        containers,
-    }))
+    Ok(Some(Beginning::Newest { attribute, around }))
 }
 
 fn time_attribute(kind: ServerKind) -> &'static str {
@@ -133,10 +139,14 @@ pub(super) async fn changes(
         return Ok(full("the cookie is of another version"));
     };
     let mut session = Session::open(server).await?;
-    let containers = containers(&mut session, request).await?;
-    if containers != cookie.containers {
+    let around = around(&mut session, request).await?;
+    if around != cookie.around {
         session.close().await;
-        return Ok(full("the containers below the bases have changed"));
+        return Ok(full(if around.members == cookie.around.members {
+            "the containers below the bases have changed"
+        } else {
+            "the members of the groups have changed"
+        }));
     }
     let mut is_too_much = false;
     let mut each = |event| {
@@ -151,7 +161,7 @@ pub(super) async fn changes(
     let mut reading = Reading {
         session: &mut session,
         request,
-        containers,
+        around,
         each: &mut each,
     };
     let changes = match cookie.way {
@@ -176,11 +186,8 @@ fn full(why: &str) -> Changes {
     }
 }
 
-/// The digest of the containers at and below the bases.
-async fn containers(
-    session: &mut Session<'_>,
-    request: Request<'_>,
-) -> Result<String, DirectoryError> {
+/// The containers at and below the bases, and the members of the groups.
+async fn around(session: &mut Session<'_>, request: Request<'_>) -> Result<Around, DirectoryError> {
     let mut dns = Vec::new();
     if request.source.search.scope == Scope::Subtree {
         let searches = Searches {
@@ -195,7 +202,13 @@ async fn containers(
     for dn in dns {
         digest.update(dn.as_bytes()).update(b"\0");
     }
-    Ok(digest.finalize().to_hex()[..32].to_owned())
+    let members = request.selection.map(Selection::fingerprint);
+    Ok(Around {
+        containers: digest.finalize().to_hex()[..32].to_owned(),
+        members: members
+            .map(|digest| BASE64.encode(digest))
+            .unwrap_or_default(),
+    })
 }
 
 /// The cookies of now: what a search that finds nothing ends with.
@@ -241,14 +254,14 @@ async fn update_sequence(session: &mut Session<'_>) -> Result<Option<Way>, Direc
 struct Reading<'s, 'a> {
     session: &'s mut Session<'a>,
     request: Request<'s>,
-    containers: String,
+    around: Around,
     each: &'s mut dyn FnMut(Event) -> ControlFlow<()>,
 }
 
 impl Reading<'_, '_> {
     fn read(&self, way: Way, names_all: bool, shows_departures: bool) -> Changes {
-        let containers = self.containers.clone();
-        match (Cookie { containers, way }).text() {
+        let around = self.around.clone();
+        match (Cookie { around, way }).text() {
             Some(cookie) => Changes::Read {
                 cookie,
                 names_all,

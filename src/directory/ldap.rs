@@ -67,10 +67,7 @@ pub(super) async fn pull(
     let (found, cookie) = match beginning {
         None => (search::run(searches, each).await?, None),
         Some(Beginning::Known(cookie)) => (search::run(searches, each).await?, Some(cookie)),
-        Some(Beginning::Newest {
-            attribute,
-            containers,
-        }) => {
+        Some(Beginning::Newest { attribute, around }) => {
             searches.attributes.push(attribute.to_owned());
             let mut each = |entry: Entry| {
                 if let Ok(Some(time)) = entry.text(attribute)
@@ -81,7 +78,7 @@ pub(super) async fn pull(
                 each(entry);
             };
             let found = search::run(searches, &mut each).await?;
-            (found, follow::cookie_of_time(containers, &newest))
+            (found, follow::cookie_of_time(around, &newest))
         }
     };
     session.close().await;

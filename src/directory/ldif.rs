@@ -27,16 +27,7 @@ pub(super) fn pull(
     search: &Search,
     each: &mut dyn FnMut(Entry),
 ) -> Result<PullEnd, DirectoryError> {
-    let open = |why| DirectoryError::OpenLdif {
-        path: path.to_owned(),
-        why,
-    };
-    let file = File::open(path).map_err(open)?;
-    // Reading a pipe or a device may never end.
-    if !file.metadata().map_err(open)?.is_file() {
-        return Err(open(io::Error::other("it is no regular file")));
-    }
-    let mut reader = LdifReader::new(BufReader::new(file), path.display().to_string());
+    let mut reader = open(path)?;
     let mut entries = 0;
     let mut odd_dn: Option<String> = None;
     while let Some(entry) = reader.next() {
@@ -80,6 +71,33 @@ pub(super) fn pull(
         changed: None,
         clean,
     })
+}
+
+/// Reads all entries of a file, wherever in the tree they are. A record that may be cut off is left out; that it was
+/// is told by [`pull`].
+pub(super) fn each_entry(path: &Path, each: &mut dyn FnMut(Entry)) -> Result<(), DirectoryError> {
+    let mut reader = open(path)?;
+    while let Some(entry) = reader.next() {
+        let entry = entry?;
+        if reader.ending() != Ending::Open {
+            each(entry);
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<LdifReader<BufReader<File>>, DirectoryError> {
+    let refuse = |why| DirectoryError::OpenLdif {
+        path: path.to_owned(),
+        why,
+    };
+    let file = File::open(path).map_err(refuse)?;
+    // Reading a pipe or a device may never end.
+    if !file.metadata().map_err(refuse)?.is_file() {
+        return Err(refuse(io::Error::other("it is no regular file")));
+    }
+    let name = path.display().to_string();
+    Ok(LdifReader::new(BufReader::new(file), name))
 }
 
 /// A place in an LDIF file.

@@ -5,8 +5,10 @@
 
 mod careful;
 mod follow;
+mod groups;
 mod ldap;
 mod ldif;
+mod membership;
 mod search;
 
 use std::ops::ControlFlow;
@@ -17,8 +19,10 @@ use crate::model::{Entry, PullEnd};
 
 use careful::careful;
 pub use follow::way;
+pub use groups::select;
 pub use ldap::{ServerInfo, ServerKind};
 pub use ldif::{LdifError, LdifReader, write_entry};
+pub use membership::{GroupProblem, Membership, Selection};
 
 /// Why a source could not be read. Each says where, what and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +121,14 @@ pub enum DirectoryError {
     /// The file is not what it should be.
     #[error(transparent)]
     Ldif(#[from] LdifError),
+    /// It cannot be said who is in a group of `members_of`.
+    #[error("it is not known who is in the group `{group}`: {problem}; nothing was changed")]
+    Group {
+        /// The group with the problem: one of `members_of`, or one in it.
+        group: String,
+        /// What is wrong.
+        problem: GroupProblem,
+    },
 }
 
 /// What is to be read of a source.
@@ -124,10 +136,19 @@ pub enum DirectoryError {
 pub struct Request<'a> {
     /// The source.
     pub source: &'a Source,
+    /// The people who are selected, where the source selects by groups.
+    pub selection: Option<&'a Selection>,
     /// The attributes that are wanted of each entry.
     pub attributes: &'a [String],
     /// Whether later pulls are to ask only for what changed.
     pub is_followed: bool,
+}
+
+impl Request<'_> {
+    /// Whether an entry that the search finds is one of the people.
+    pub fn has(&self, entry: &Entry) -> bool {
+        self.selection.is_none_or(|selection| selection.has(entry))
+    }
 }
 
 /// How a full pull ended.
@@ -173,25 +194,47 @@ pub enum Changes {
     },
 }
 
-/// Reads all entries of a source that are people, one after the other.
+/// The attributes to ask for: those that are mapped, and those by which people are selected.
+pub fn wanted(mapped: Vec<String>, selection: Option<&Selection>) -> Vec<String> {
+    let mut names = mapped;
+    for name in selection.map(Selection::attributes).unwrap_or_default() {
+        if !names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// Reads all entries of a source that are people, one after the other. With a selection (see
+/// [`select`]) the others are left out, as if the filter did not match them.
 pub async fn pull(
     request: Request<'_>,
     each: &mut dyn FnMut(Entry),
 ) -> Result<Full, DirectoryError> {
-    let search = &request.source.search;
-    match &request.source.kind {
-        SourceKind::Ldap(server) => {
-            let work = ldap::pull(server, request, each);
-            careful(server.url.as_str(), work).await
+    let mut entries = 0;
+    let mut each = |entry| {
+        if request.has(&entry) {
+            entries += 1;
+            each(entry);
         }
-        SourceKind::Ldif(path) => Ok(Full {
-            end: ldif::pull(path, search, each)?,
+    };
+    let search = &request.source.search;
+    let mut full = match &request.source.kind {
+        SourceKind::Ldap(server) => {
+            let work = ldap::pull(server, request, &mut each);
+            careful(server.url.as_str(), work).await?
+        }
+        SourceKind::Ldif(path) => Full {
+            end: ldif::pull(path, search, &mut each)?,
             cookie: None,
-        }),
-    }
+        },
+    };
+    full.end.entries = entries;
+    Ok(full)
 }
 
-/// Reads what changed since an earlier pull, which gave the cookie. `each` may break it off,
+/// Reads what changed since an earlier pull, which gave the cookie; also of entries that
+/// [`Request::has`] is not true of, as they may have been selected before. `each` may break it off,
 /// when there is too much.
 pub async fn changes(
     request: Request<'_>,

@@ -276,7 +276,7 @@ fn dn(found: &StructureTag) -> Option<Vec<u8>> {
     }
 }
 
-fn strings(list: &StructureTag) -> Option<Vec<String>> {
+pub(super) fn strings(list: &StructureTag) -> Option<Vec<String>> {
     let PL::C(elements) = &list.payload else {
         return None;
     };

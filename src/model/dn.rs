@@ -59,6 +59,34 @@ impl fmt::Display for Scope {
     }
 }
 
+/// The normal form as text (RFC 4514 section 2): the same for all spellings of one name, and only for those.
+impl fmt::Display for Dn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, rdn) in self.0.iter().enumerate() {
+            f.write_str(if at > 0 { "," } else { "" })?;
+            for (at, (kind, value)) in rdn.iter().enumerate() {
+                f.write_str(if at > 0 { "+" } else { "" })?;
+                write!(f, "{kind}=")?;
+                match value {
+                    Value::Text(text) => f.write_str(&escape_value(text))?,
+                    Value::Octets(octets) => {
+                        for octet in octets {
+                            write!(f, "\\{octet:02x}")?;
+                        }
+                    }
+                    Value::Ber(octets) => {
+                        f.write_str("#")?;
+                        for octet in octets {
+                            write!(f, "{octet:02x}")?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Dn {
     /// Parses the string form (RFC 4514 section 3); the empty one is the root. Spaces around types and values, which
     /// people write and RFC 2253 allowed, are passed over.
@@ -366,6 +394,13 @@ mod tests {
             let text = |s: &str| Value::Text(fold(s));
             let leaf = vec![("cn".to_owned(), text(&value)), ("sn".to_owned(), text(&other))];
             prop_assert_eq!(name, Dn(vec![leaf, vec![("dc".to_owned(), text("x"))]]));
+        }
+
+        #[test]
+        fn the_normal_form_is_the_same_name(text in "([a-c]=[ a-cA-C.#+\\\\,0-9éß]{0,8},?){0,4}") {
+            if let Ok(name) = Dn::parse(&text) {
+                prop_assert_eq!(Dn::parse(&name.to_string()), Ok(name));
+            }
         }
 
         #[test]

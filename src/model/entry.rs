@@ -82,6 +82,13 @@ impl Entry {
             .transpose()
     }
 
+    /// Takes the values of an attribute out of the entry.
+    pub fn take(&mut self, name: &str) -> Vec<Vec<u8>> {
+        self.attributes
+            .remove(lower(name).as_ref())
+            .unwrap_or_default()
+    }
+
     /// The attribute descriptions in lower case, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.attributes.keys().map(String::as_str)
@@ -138,6 +145,8 @@ mod tests {
         );
         assert!(entry.values("cn").is_empty());
         assert_eq!(entry.text("cn").unwrap(), None);
+        assert_eq!(entry.take("MAIL").len(), 2);
+        assert_eq!(entry.names().collect::<Vec<_>>(), ["cn;lang-de"]);
     }
 
     #[test]

@@ -175,6 +175,11 @@ impl Slapd {
         self.start_again();
     }
 
+    /// Starts it again without the overlay that expands dynamic groups.
+    pub fn start_without_dynlist(&self) {
+        self.reconfigure("/dynlist/d");
+    }
+
     /// The certificate of the CA that signed the server's.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")

@@ -8,6 +8,7 @@
 #   cn=admin                  admin-secret    may change everything
 #   cn=sync,ou=services       (from the LDIF) reads all, paged without limit
 #   cn=limited,ou=services    (from the LDIF) reads all, but gets five entries of a search at most
+# What is below ou=hidden is there for nobody to read. Dynamic groups (groupOfURLs) are expanded.
 # SLAPD_EDIT may hold a sed script that changes its configuration.
 # Packages: tests/install-packages.sh.
 set -euo pipefail
@@ -25,11 +26,13 @@ include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/nis.schema
 include /etc/ldap/schema/inetorgperson.schema
+include /etc/ldap/schema/dyngroup.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload syncprov
 moduleload memberof
 moduleload refint
+moduleload dynlist
 pidfile $dir/run/slapd.pid
 argsfile $dir/run/slapd.args
 TLSCACertificateFile $dir/ca.pem
@@ -48,11 +51,14 @@ index objectClass,entryUUID,entryCSN,uid,mail,member eq
 limits dn.exact="cn=sync,ou=services,dc=example,dc=org" size.soft=500 size.hard=unlimited size.prtotal=unlimited size.pr=1000
 limits dn.exact="cn=limited,ou=services,dc=example,dc=org" size.soft=5 size.hard=5 size.prtotal=5
 access to attrs=userPassword by anonymous auth by * none
+access to dn.subtree="ou=hidden,dc=example,dc=org" by * disclose
 access to * by dn.children="ou=services,dc=example,dc=org" read by * none
 overlay syncprov
 syncprov-sessionlog 1000
 overlay memberof
 overlay refint
+overlay dynlist
+dynlist-attrset groupOfURLs memberURL member
 CONF
   sed -i "${SLAPD_EDIT:-}" "$dir/slapd.conf"
   if [ ! -f "$dir/db/data.mdb" ]; then slapadd -q -f "$dir/slapd.conf" -l "$ldif"; fi
