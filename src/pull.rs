@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use crate::apply::Watch;
-use crate::config::Source;
+use crate::config::{Incremental, Source};
 use crate::directory::{self, Changes, DirectoryError, Event, Request, Selection};
 use crate::mapping::{Mapping, Unmapped, key_of_id};
 use crate::model::{
@@ -119,7 +119,9 @@ pub async fn pull(
     for sourced in sources {
         let source = sourced.source;
         let way = match cursors.remove(&source.name) {
-            Some(cursor) if source.incremental => round.follow(*sourced, cursor).await?,
+            Some(cursor) if source.incremental != Incremental::Off => {
+                round.follow(*sourced, cursor).await?
+            }
             _ => Way::Full { distrust: None },
         };
         let way = match way {
@@ -368,7 +370,7 @@ impl Round<'_> {
             source,
             selection,
             attributes: &attributes,
-            is_followed: true,
+            incremental: source.incremental,
         };
         let mut each = |event: Event| {
             let key = |id| key_of_id(&source.key, id);
@@ -493,7 +495,7 @@ impl Round<'_> {
             source,
             selection,
             attributes: &attributes,
-            is_followed: source.incremental,
+            incremental: source.incremental,
         };
         let mut each = |entry: Entry| {
             self.read += 1;

@@ -5,7 +5,9 @@ use std::path::Path;
 use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
-use crate::config::{Config, LogFormat, MappingTarget, Provisioning, Source, SourceKind};
+use crate::config::{
+    Config, Incremental, LogFormat, MappingTarget, Provisioning, Source, SourceKind,
+};
 use crate::directory::{self, Full, Request, Selection};
 use crate::mapping::Mapping;
 use crate::model::Complete;
@@ -143,7 +145,7 @@ async fn search(
         source,
         selection,
         attributes: &attributes,
-        is_followed: source.incremental,
+        incremental: source.incremental,
     };
     let Full { end, cookie } = directory::pull(request, &mut |entry| match mapping.map(&entry) {
         Ok(_) => mapped += 1,
@@ -173,7 +175,7 @@ async fn search(
     }
     match (&source.kind, cookie) {
         (SourceKind::Ldif(_), _) => {}
-        (SourceKind::Ldap(_), _) if !source.incremental => {}
+        (SourceKind::Ldap(_), _) if source.incremental == Incremental::Off => {}
         (SourceKind::Ldap(_), Some(cookie)) => {
             text += &format!(
                 "; later pulls ask for what changed, {}",
@@ -181,7 +183,7 @@ async fn search(
             )
         }
         (SourceKind::Ldap(_), None) => {
-            text += "; every pull reads all of it, as the server cannot tell what changed"
+            text += "; every pull reads all of it, as the server does not show who is gone"
         }
     }
     if let SourceKind::Ldif(path) = &source.kind {

@@ -13,9 +13,9 @@ use toml::Spanned;
 
 use super::error::{Invalid, explain, nearest};
 use super::{
-    Config, ConfigError, Departure, Guards, Ldap, Limit, Log, LogFormat, MappingTarget,
-    Organization, PlacedRule, Policy, Preset, Provisioning, Rule, Schedule, Search, SecretRef,
-    Source, SourceKind, WithoutMail,
+    Config, ConfigError, Departure, Guards, Incremental, Ldap, Limit, Log, LogFormat,
+    MappingTarget, Organization, PlacedRule, Policy, Preset, Provisioning, Rule, Schedule, Search,
+    SecretRef, Source, SourceKind, WithoutMail,
 };
 use crate::model::{Attribute, Dn, Filter, Scope, SourceName};
 
@@ -485,7 +485,11 @@ impl Reader<'_> {
             None => TimeDelta::days(1),
             Some(every) => self.time_delta(every)?,
         };
-        let incremental = file.incremental.unwrap_or(true);
+        let incremental = match file.incremental {
+            None => Incremental::WhereDeparturesShow,
+            Some(true) => Incremental::On,
+            Some(false) => Incremental::Off,
+        };
         let without_mail = file.without_mail.unwrap_or(WithoutMail::Refuse);
         let mapping = self.mapping(&span, preset, &file.mapping)?;
         let kind = self.source_kind(span, file)?;

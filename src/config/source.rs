@@ -22,8 +22,8 @@ pub struct Source {
     pub search: Search,
     /// The attribute with the immutable key.
     pub key: String,
-    /// Whether a pull asks only for what changed since the last one, where the server can tell.
-    pub incremental: bool,
+    /// Whether a pull asks only for what changed since the last one.
+    pub incremental: Incremental,
     /// How often it is read in full all the same.
     pub full_every: TimeDelta,
     /// What to make of a person without an e-mail address.
@@ -74,6 +74,17 @@ pub struct Search {
     /// The groups that select people, as written and parsed: only their members, direct or
     /// through other groups, are people of this source. Empty: everybody.
     pub members_of: Vec<(String, Dn)>,
+}
+
+/// Whether a pull asks only for what changed since the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incremental {
+    /// Never: each pull reads everything.
+    Off,
+    /// Where the server also tells who is gone; the default.
+    WhereDeparturesShow,
+    /// Also where the server tells only who has changed; departures wait for the next full pull.
+    On,
 }
 
 /// What to make of a person without an e-mail address, for whom there can be no account.

@@ -5,6 +5,7 @@
 //! moved shows in none of them, so the containers are listed each time; when they differ, the
 //! source is read in full.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use base64::Engine;
@@ -18,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::ldap::{ServerKind, Session, describe, waited};
-use super::search::{self, Searches, decode, failed, malformed, scope};
+use super::search::{self, Patience, Searches, decode, failed, malformed, scope};
 use super::{Changes, DirectoryError, Event, Request, Selection};
-use crate::config::Ldap as Server;
-use crate::model::{Entry, Scope};
+use crate::config::{Incremental, Ldap as Server};
+use crate::mapping::key_of_id;
+use crate::model::{Entry, ExternalId, Scope};
 
 /// The content synchronization control (RFC 4533 section 2.2).
 const CONTENT_SYNC: &str = "1.3.6.1.4.1.4203.1.9.1.1";
@@ -29,6 +31,13 @@ const CONTENT_SYNC: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
 /// e-syncRefreshRequired (RFC 4533 section 2.6).
 const REFRESH_REQUIRED: u32 = 4096;
+
+/// 389 Directory Server's id of an entry.
+const NS_UNIQUE_ID: &str = "nsUniqueId";
+/// The filter that finds every entry.
+const EVERYTHING: &str = "(objectClass=*)";
+/// Above so many changes a full pull is the better way.
+const MANY_CHANGES: usize = 10_000;
 
 /// What containers are, wherever people may stand below one.
 const CONTAINERS: &str = "(|(objectClass=organizationalUnit)(objectClass=organization)(objectClass=container)(objectClass=nsContainer)(objectClass=domain)(objectClass=dcObject)(objectClass=locality)(objectClass=country)(objectClass=builtinDomain))";
@@ -59,6 +68,8 @@ pub(super) struct Around {
 enum Way {
     /// The server's cookies (RFC 4533 section 2.1.2), one for each base, in base64.
     ContentSync(Vec<String>),
+    /// The same, of a synchronization of all entries, whatever the filter.
+    WholeContentSync(Vec<String>),
     /// The domain controller's invocation id, in base64, and its highest update sequence number.
     UpdateSequence { invocation: String, usn: u64 },
     /// Changed at this time or later, in generalized time (RFC 4517 section 3.3.13).
@@ -68,7 +79,7 @@ enum Way {
 /// In words, how the pull works that a cookie begins.
 pub fn way(cookie: &str) -> &'static str {
     match serde_json::from_str::<Cookie>(cookie).map(|cookie| cookie.way) {
-        Ok(Way::ContentSync(_)) => "by content synchronization",
+        Ok(Way::ContentSync(_) | Way::WholeContentSync(_)) => "by content synchronization",
         Ok(Way::UpdateSequence { .. }) => "by update sequence numbers",
         Ok(Way::Time { .. }) => "by the time of change (departures show in full pulls only)",
         Err(_) => "in a way of another version",
@@ -106,14 +117,34 @@ pub(super) async fn begin(
     request: Request<'_>,
 ) -> Result<Option<Beginning>, DirectoryError> {
     let info = session.info().await?;
-    let around = around(session, request).await?;
     let key = request.source.key.to_ascii_lowercase();
     let is_sync = info.controls.iter().any(|oid| oid == CONTENT_SYNC);
     let way = match (info.kind, key.as_str()) {
-        (ServerKind::ActiveDirectory, "objectguid") => update_sequence(session).await?,
-        (ServerKind::OpenLdap, "entryuuid") if is_sync => content_sync(session, request).await?,
+        (ServerKind::ActiveDirectory, "objectguid")
+            if request.incremental == Incremental::On || shows_deleted(session).await? =>
+        {
+            update_sequence(session).await?
+        }
+        (ServerKind::OpenLdap, "entryuuid") if is_sync => {
+            // A search that finds nothing ends with the cookie of now.
+            let filter = format!(
+                "(&{}(!(objectClass=*)))",
+                parenthesized(&request.source.search.filter_text)
+            );
+            let cookies = cookies_of_now(session, request, &filter).await?;
+            cookies.map(Way::ContentSync)
+        }
+        (ServerKind::Ds389, "nsuniqueid") if is_sync => {
+            // This server's cookie is good for the very same search only.
+            let cookies = cookies_of_now(session, request, EVERYTHING).await?;
+            cookies.map(Way::WholeContentSync)
+        }
         _ => None,
     };
+    if way.is_none() && request.incremental != Incremental::On {
+        return Ok(None);
+    }
+    let around = around(session, request).await?;
     if let Some(way) = way {
         return Ok(Cookie { around, way }.text().map(Beginning::Known));
     }
@@ -166,6 +197,7 @@ pub(super) async fn changes(
     };
     let changes = match cookie.way {
         Way::ContentSync(cookies) => reading.content_sync(&cookies).await?,
+        Way::WholeContentSync(cookies) => reading.whole_content_sync(&cookies).await?,
         Way::UpdateSequence { invocation, usn } => {
             reading.update_sequence(&invocation, usn).await?
         }
@@ -211,19 +243,23 @@ async fn around(session: &mut Session<'_>, request: Request<'_>) -> Result<Aroun
     })
 }
 
-/// The cookies of now: what a search that finds nothing ends with.
-async fn content_sync(
+/// The cookies with which synchronizations that begin now would go on.
+async fn cookies_of_now(
     session: &mut Session<'_>,
     request: Request<'_>,
-) -> Result<Option<Way>, DirectoryError> {
-    let filter = format!(
-        "(&{}(!(objectClass=*)))",
-        parenthesized(&request.source.search.filter_text)
-    );
+    filter: &str,
+) -> Result<Option<Vec<String>>, DirectoryError> {
     let mut cookies = Vec::new();
     for (base, _) in &request.source.search.bases {
-        let mut nothing = |_| ControlFlow::Continue(());
-        match synchronize(session, request, base, &filter, None, &mut nothing).await? {
+        let synchronization = Synchronization {
+            base,
+            scope: request.source.search.scope,
+            filter,
+            attributes: &["1.1".to_owned()],
+            cookie: None,
+        };
+        let mut nothing = |_, _| ControlFlow::Continue(());
+        match synchronization.run(session, &mut nothing).await? {
             Ok(Synced {
                 cookie: Some(cookie),
                 ..
@@ -232,7 +268,7 @@ async fn content_sync(
             Ok(_) | Err(_) => return Ok(None),
         }
     }
-    Ok(Some(Way::ContentSync(cookies)))
+    Ok(Some(cookies))
 }
 
 /// The domain controller and its highest update sequence number of now.
@@ -249,6 +285,32 @@ async fn update_sequence(session: &mut Session<'_>) -> Result<Option<Way>, Direc
         invocation: BASE64.encode(invocation),
         usn,
     }))
+}
+
+/// Where Active Directory keeps what was deleted.
+async fn deleted_objects(session: &mut Session<'_>) -> Result<Option<String>, DirectoryError> {
+    let root = session.info().await?.default_context;
+    Ok(root.map(|root| format!("CN=Deleted Objects,{root}")))
+}
+
+fn show_deleted() -> RawControl {
+    RawControl {
+        ctype: SHOW_DELETED.to_owned(),
+        crit: true,
+        val: None,
+    }
+}
+
+/// Whether it may be seen what was deleted. Without the right to, a search there finds nothing,
+/// and says so by nothing.
+async fn shows_deleted(session: &mut Session<'_>) -> Result<bool, DirectoryError> {
+    let Some(deleted) = deleted_objects(session).await? else {
+        return Ok(false);
+    };
+    let container = session
+        .read(&deleted, &["isDeleted"], vec![show_deleted()])
+        .await?;
+    Ok(container.is_some_and(|entry| !entry.values("isDeleted").is_empty()))
 }
 
 struct Reading<'s, 'a> {
@@ -272,43 +334,92 @@ impl Reading<'_, '_> {
     }
 
     async fn content_sync(&mut self, cookies: &[String]) -> Result<Changes, DirectoryError> {
-        let search = &self.request.source.search;
-        if cookies.len() != search.bases.len() {
-            return Ok(full("the cookies are of other bases"));
-        }
-        let mut next = Vec::new();
-        let mut names_all = false;
-        for (cookie, (base, _)) in cookies.iter().zip(&search.bases) {
-            let Ok(octets) = BASE64.decode(cookie) else {
-                return Ok(full("the cookie is damaged"));
-            };
-            let filter = &search.filter_text;
-            let synced = synchronize(
-                self.session,
-                self.request,
-                base,
-                filter,
-                Some(octets),
-                self.each,
-            );
-            match synced.await? {
-                Err(refusal) => return Ok(refusal),
-                Ok(synced) => {
-                    names_all |= synced.names_all;
-                    // Without a new one the old one stays good (RFC 4533 section 3.3).
-                    next.push(match synced.cookie {
-                        Some(octets) => BASE64.encode(octets),
-                        None => cookie.clone(),
-                    });
-                }
+        let filter = &self.request.source.search.filter_text;
+        let attributes = self.request.attributes;
+        let each = &mut *self.each;
+        let mut tell = |id, told| {
+            each(match told {
+                Told::Changed(entry) => Event::Changed(entry),
+                Told::Gone => Event::Gone(id),
+                Told::Present => Event::Present(id),
+            })
+        };
+        let synced = synchronize(
+            self.session,
+            self.request,
+            filter,
+            attributes,
+            cookies,
+            &mut tell,
+        )
+        .await?;
+        Ok(match synced {
+            Err(refusal) => refusal,
+            Ok((_, true)) if cookies.len() > 1 => {
+                full("the server does not know what was deleted below each of the bases")
             }
+            Ok((next, names_all)) => self.read(Way::ContentSync(next), names_all, true),
+        })
+    }
+
+    /// 389 Directory Server tells nothing of an entry that has changed so that the filter does
+    /// not find it any more. So all that has changed is asked for, and then looked at through
+    /// the filter.
+    async fn whole_content_sync(&mut self, cookies: &[String]) -> Result<Changes, DirectoryError> {
+        let mut touched = BTreeSet::new();
+        let mut gone = BTreeSet::new();
+        let mut note = |id, told| {
+            match told {
+                Told::Changed(_) => touched.insert(id),
+                Told::Gone => gone.insert(id),
+                Told::Present => false,
+            };
+            match touched.len() > MANY_CHANGES {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let attributes = &["1.1".to_owned()];
+        let synced = synchronize(
+            self.session,
+            self.request,
+            EVERYTHING,
+            attributes,
+            cookies,
+            &mut note,
+        );
+        // This server never says that it has named all that is there; it names what is gone.
+        let (next, _) = match synced.await? {
+            Err(refusal) => return Ok(refusal),
+            Ok(synced) => synced,
+        };
+        let mut touched: BTreeMap<ExternalId, [u8; 16]> = touched
+            .into_iter()
+            .filter_map(|id| Some((key_of_id(NS_UNIQUE_ID, id)?, id)))
+            .collect();
+        let keys: Vec<ExternalId> = touched.keys().cloned().collect();
+        for chunk in keys.chunks(50) {
+            let any: String = chunk
+                .iter()
+                .map(|key| format!("({NS_UNIQUE_ID}={key})"))
+                .collect();
+            let filter = parenthesized(&self.request.source.search.filter_text);
+            let searches = self
+                .session
+                .searches(self.request, &format!("(&{filter}(|{any}))"));
+            let each = &mut *self.each;
+            search::run(searches, &mut |entry| {
+                if let Ok(Some(key)) = entry.text(NS_UNIQUE_ID) {
+                    touched.remove(&ExternalId::new(key.to_ascii_lowercase()));
+                }
+                let _ = each(Event::Changed(entry));
+            })
+            .await?;
         }
-        if names_all && search.bases.len() > 1 {
-            return Ok(full(
-                "the server does not know what was deleted below each of the bases",
-            ));
+        for id in touched.into_values().chain(gone) {
+            let _ = (self.each)(Event::Gone(id));
         }
-        Ok(self.read(Way::ContentSync(next), names_all, true))
+        Ok(self.read(Way::WholeContentSync(next), false, true))
     }
 
     /// Everything that has a higher number than the last time. What the people's filter does
@@ -355,30 +466,23 @@ impl Reading<'_, '_> {
         );
         let people = self.session.searches(self.request, &filter);
         let each = &mut *self.each;
-        let mut is_person = std::collections::HashSet::new();
+        let mut is_person = HashSet::new();
         search::run(people, &mut |entry| {
             is_person.extend(id(&entry));
             let _ = each(Event::Changed(entry));
         })
         .await?;
         changed.retain(|id| !is_person.contains(id));
-        let deleted = format!("CN=Deleted Objects,{root}");
-        let show_deleted = RawControl {
-            ctype: SHOW_DELETED.to_owned(),
-            crit: true,
-            val: None,
-        };
-        // Without the right to see it, the search below it finds nothing, and says so by nothing.
-        let container = self
-            .session
-            .read(&deleted, &["isDeleted"], vec![show_deleted.clone()])
-            .await?;
-        let shows_departures = container.is_some_and(|entry| !entry.values("isDeleted").is_empty());
-        if shows_departures {
+        let shows_departures = shows_deleted(self.session).await?;
+        if !shows_departures && self.request.incremental != Incremental::On {
+            return Ok(full("the bind DN may no longer see what was deleted"));
+        }
+        let deleted = deleted_objects(self.session).await?;
+        if let (true, Some(deleted)) = (shows_departures, deleted) {
             let searches = self
                 .session
                 .searches(self.request, &format!("(&(isDeleted=TRUE){since})"));
-            let gone = guids(searches, deleted, vec![show_deleted]);
+            let gone = guids(searches, deleted, vec![show_deleted()]);
             search::run(gone, &mut |entry| changed.extend(id(&entry))).await?;
         }
         for id in changed {
@@ -432,84 +536,150 @@ struct Synced {
     names_all: bool,
 }
 
-/// One search with the content synchronization control in the mode refreshOnly (RFC 4533
-/// section 3.3); the inner error is a refusal that a full pull answers.
+/// What a synchronization tells of an entry.
+enum Told {
+    Changed(Entry),
+    Gone,
+    Present,
+}
+
+/// Takes what is told of the entry with an id.
+type Tell<'a> = dyn FnMut([u8; 16], Told) -> ControlFlow<()> + 'a;
+
+/// Synchronizes base after base: the cookies for the next time, and whether all entries that are
+/// there were named. The inner error is a refusal that a full pull answers.
 async fn synchronize(
     session: &mut Session<'_>,
     request: Request<'_>,
-    base: &str,
     filter: &str,
-    cookie: Option<Vec<u8>>,
-    each: &mut dyn FnMut(Event) -> ControlFlow<()>,
-) -> Result<Result<Synced, Changes>, DirectoryError> {
-    let wait = session.server.timeout;
-    let url = session.url.clone();
-    let broken = |entries: u64, why: String| DirectoryError::Broken {
-        url: url.clone(),
-        entries,
-        why,
-    };
-    let control = SyncRequest {
-        mode: RefreshMode::RefreshOnly,
-        cookie,
-        reload_hint: false,
-    };
-    session.ldap.with_controls(control.critical());
-    let start = session.ldap.streaming_search(
-        base,
-        scope(request.source.search.scope),
-        filter,
-        request.attributes.to_vec(),
-    );
-    let mut stream = timeout(wait, start)
-        .await
-        .map_err(|_| broken(0, waited(wait)))?
-        .map_err(|error| broken(0, error.to_string()))?;
-    let mut entries = 0;
+    attributes: &[String],
+    cookies: &[String],
+    tell: &mut Tell<'_>,
+) -> Result<Result<(Vec<String>, bool), Changes>, DirectoryError> {
+    let search = &request.source.search;
+    if cookies.len() != search.bases.len() {
+        return Ok(Err(full("the cookies are of other bases")));
+    }
+    let mut next = Vec::new();
     let mut names_all = false;
-    while let Some(item) = timeout(wait, stream.next())
-        .await
-        .map_err(|_| broken(entries, waited(wait)))?
-        .map_err(|error| broken(entries, error.to_string()))?
-    {
-        entries += 1;
-        let events = read(item, &mut names_all).ok_or_else(|| malformed(&url, entries))?;
-        for event in events {
-            if each(event).is_break() {
-                return Ok(Err(full("too much has changed")));
+    for (cookie, (base, _)) in cookies.iter().zip(&search.bases) {
+        let Ok(octets) = BASE64.decode(cookie) else {
+            return Ok(Err(full("the cookie is damaged")));
+        };
+        let synchronization = Synchronization {
+            base,
+            scope: search.scope,
+            filter,
+            attributes,
+            cookie: Some(octets),
+        };
+        match synchronization.run(session, tell).await? {
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(synced) => {
+                names_all |= synced.names_all;
+                // Without a new one the old one stays good (RFC 4533 section 3.3).
+                next.push(match synced.cookie {
+                    Some(octets) => BASE64.encode(octets),
+                    None => cookie.clone(),
+                });
             }
         }
     }
-    let result = stream.finish().await;
-    Ok(match result.rc {
-        0 => {
-            let done = done(&result).ok_or_else(|| {
-                broken(
-                    entries,
-                    "the synchronization ends without its control".to_owned(),
-                )
-            })?;
-            Ok(Synced {
-                cookie: done.cookie,
-                names_all: names_all || !done.refresh_deletes,
-            })
+    Ok(Ok((next, names_all)))
+}
+
+/// One search with the content synchronization control in the mode refreshOnly (RFC 4533
+/// section 3.3).
+struct Synchronization<'a> {
+    base: &'a str,
+    scope: Scope,
+    filter: &'a str,
+    attributes: &'a [String],
+    cookie: Option<Vec<u8>>,
+}
+
+impl Synchronization<'_> {
+    async fn run(
+        self,
+        session: &mut Session<'_>,
+        tell: &mut Tell<'_>,
+    ) -> Result<Result<Synced, Changes>, DirectoryError> {
+        let Synchronization {
+            base,
+            filter,
+            attributes,
+            cookie,
+            ..
+        } = self;
+        let wait = session.server.timeout;
+        let url = session.url.clone();
+        let broken = |entries: u64, why: String| DirectoryError::Broken {
+            url: url.clone(),
+            entries,
+            why,
+        };
+        let control = SyncRequest {
+            mode: RefreshMode::RefreshOnly,
+            cookie,
+            reload_hint: false,
+        };
+        session.ldap.with_controls(control.critical());
+        let start =
+            session
+                .ldap
+                .streaming_search(base, scope(self.scope), filter, attributes.to_vec());
+        let mut stream = timeout(wait, start)
+            .await
+            .map_err(|_| broken(0, waited(wait)))?
+            .map_err(|error| broken(0, error.to_string()))?;
+        let mut entries = 0;
+        let mut names_all = false;
+        let patience = Patience::new(wait);
+        while let Some(item) = patience
+            .wait(stream.next())
+            .await
+            .map_err(|why| broken(entries, why))?
+            .map_err(|error| broken(entries, error.to_string()))?
+        {
+            entries += 1;
+            let told = read(item, &mut names_all).ok_or_else(|| malformed(&url, entries))?;
+            for (id, told) in told {
+                if tell(id, told).is_break() {
+                    return Ok(Err(full("too much has changed")));
+                }
+            }
         }
-        REFRESH_REQUIRED => Err(full(
-            "the server no longer knows what has changed since the cookie (e-syncRefreshRequired)",
-        )),
-        // unwillingToPerform is how OpenLDAP says that the cookie is newer than its data.
-        53 => Err(behind(describe(&result))),
-        // Limits, a control that is not served there, a cookie that is refused.
-        2 | 3 | 4 | 11 | 12 => Err(full(&format!(
-            "the server refuses to tell what has changed: {}",
-            describe(&result)
-        ))),
-        _ => return Err(failed(&url, base, entries, &result)),
-    })
+        let result = stream.finish().await;
+        Ok(match result.rc {
+            0 => {
+                let done = done(&result).ok_or_else(|| {
+                    broken(
+                        entries,
+                        "the synchronization ends without its control".to_owned(),
+                    )
+                })?;
+                Ok(Synced {
+                    cookie: done.cookie,
+                    names_all: names_all || !done.refresh_deletes,
+                })
+            }
+            REFRESH_REQUIRED => Err(full(
+                "the server no longer knows what has changed since the cookie (e-syncRefreshRequired)",
+            )),
+            // unwillingToPerform is how OpenLDAP says that the cookie is newer than its data.
+            53 => Err(behind(describe(&result))),
+            // Limits, a control that is not served there, a cookie that is refused.
+            2 | 3 | 4 | 11 | 12 => Err(full(&format!(
+                "the server refuses to tell what has changed: {}",
+                describe(&result)
+            ))),
+            _ => return Err(failed(&url, base, entries, &result)),
+        })
+    }
 }
 
 /// What a message of a synchronization says; `None` for one that is malformed.
-fn read(item: ResultEntry, names_all: &mut bool) -> Option<Vec<Event>> {
+fn read(item: ResultEntry, names_all: &mut bool) -> Option<Vec<([u8; 16], Told)>> {
     let id = |octets: &[u8]| <[u8; 16]>::try_from(octets).ok();
     if item.is_ref() {
         return Some(Vec::new());
@@ -523,10 +693,11 @@ fn read(item: ResultEntry, names_all: &mut bool) -> Option<Vec<Event>> {
             } => sync_uuids
                 .iter()
                 .map(|uuid| {
-                    Some(match refresh_deletes {
-                        true => Event::Gone(id(uuid)?),
-                        false => Event::Present(id(uuid)?),
-                    })
+                    let told = match refresh_deletes {
+                        true => Told::Gone,
+                        false => Told::Present,
+                    };
+                    Some((id(uuid)?, told))
                 })
                 .collect(),
             SyncInfo::RefreshPresent { .. } => {
@@ -541,11 +712,12 @@ fn read(item: ResultEntry, names_all: &mut bool) -> Option<Vec<Event>> {
         is_state.then(|| search::guarded(|| raw.parse::<SyncState>()))
     })??;
     let uuid = id(&state.entry_uuid)?;
-    Some(vec![match state.state {
-        EntryState::Add | EntryState::Modify => Event::Changed(decode(item)?),
-        EntryState::Present => Event::Present(uuid),
-        EntryState::Delete => Event::Gone(uuid),
-    }])
+    let told = match state.state {
+        EntryState::Add | EntryState::Modify => Told::Changed(decode(item)?),
+        EntryState::Present => Told::Present,
+        EntryState::Delete => Told::Gone,
+    };
+    Some(vec![(uuid, told)])
 }
 
 fn done(result: &LdapResult) -> Option<SyncDone> {

@@ -13,7 +13,7 @@ use super::ldap::{Session, describe, waited};
 use super::membership::{Graph, GroupProblem, Selection};
 use super::search::{decode, failed, malformed, strings};
 use super::{DirectoryError, Request, ldif};
-use crate::config::{Ldap as Server, Source, SourceKind};
+use crate::config::{Incremental, Ldap as Server, Source, SourceKind};
 use crate::model::{Entry, Group, GroupKind, MemberKey};
 
 /// How many members are looked up at a time: the server has always something to do, and never much.
@@ -143,7 +143,7 @@ async fn list(
         source,
         selection: None,
         attributes: &object_class,
-        is_followed: false,
+        incremental: Incremental::Off,
     };
     super::ldap::pull(server, request, &mut each).await?;
     Ok(())

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::follow::Beginning;
 use super::search::{self, Searches};
 use super::{DirectoryError, Full, Request, follow};
-use crate::config::Ldap as Server;
+use crate::config::{Incremental, Ldap as Server};
 use crate::model::{Entry, PullEnd};
 
 /// What a server says about itself (its root DSE, RFC 4512 section 5.1).
@@ -57,10 +57,11 @@ pub(super) async fn pull(
 ) -> Result<Full, DirectoryError> {
     let mut session = Session::open(server).await?;
     // Before the entries are read: what changes meanwhile is told again by the next pull.
-    let beginning = if request.is_followed {
-        follow::begin(&mut session, request).await?
-    } else {
-        None
+    let beginning = match request.incremental {
+        Incremental::Off => None,
+        Incremental::WhereDeparturesShow | Incremental::On => {
+            follow::begin(&mut session, request).await?
+        }
     };
     let mut searches = session.searches(request, &request.source.search.filter_text);
     let mut newest = String::new();

@@ -14,7 +14,7 @@ mod search;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use crate::config::{SecretError, Source, SourceKind};
+use crate::config::{Incremental, SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
 use careful::careful;
@@ -141,7 +141,7 @@ pub struct Request<'a> {
     /// The attributes that are wanted of each entry.
     pub attributes: &'a [String],
     /// Whether later pulls are to ask only for what changed.
-    pub is_followed: bool,
+    pub incremental: Incremental,
 }
 
 impl Request<'_> {

@@ -7,7 +7,7 @@ use ldap3::asn1::{PL, StructureTag};
 use ldap3::controls::{Control, ControlType, PagedResults, RawControl};
 use ldap3::{Ldap, LdapResult, ResultEntry};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DirectoryError;
 use super::ldap::{advice, describe, waited};
@@ -162,9 +162,11 @@ impl Searches {
             .map_err(|error| self.broken(found, error.to_string()))?;
         let mut first = None;
         let mut batch = Vec::with_capacity(BATCH);
-        while let Some(item) = timeout(self.wait, stream.next())
+        let patience = Patience::new(self.wait);
+        while let Some(item) = patience
+            .wait(stream.next())
             .await
-            .map_err(|_| self.broken(found, waited(self.wait)))?
+            .map_err(|why| self.broken(found, why))?
             .map_err(|error| self.broken(found, error.to_string()))?
         {
             if item.is_ref() {
@@ -214,6 +216,38 @@ impl Searches {
             entries: found.entries,
             why,
         }
+    }
+}
+
+/// How long a search is waited for: so long for each message, and not for ever for all of them,
+/// so that a server that sends one now and then does not hold a run.
+pub(super) struct Patience {
+    message: Duration,
+    end: Instant,
+}
+
+impl Patience {
+    /// How many times the wait for a message the messages of a search may take.
+    const MESSAGES: u32 = 10;
+
+    pub(super) fn new(message: Duration) -> Self {
+        Patience {
+            message,
+            end: Instant::now() + message * Self::MESSAGES,
+        }
+    }
+
+    /// Waits for the next message; else what has been waited for in vain.
+    pub(super) async fn wait<T>(&self, next: impl Future<Output = T>) -> Result<T, String> {
+        let end = self.end.min(Instant::now() + self.message);
+        timeout_at(end, next).await.map_err(|_| {
+            if Instant::now() >= self.end {
+                let whole = humantime::format_duration(self.message * Self::MESSAGES);
+                format!("a search, or one page of it, was not finished within {whole}")
+            } else {
+                waited(self.message)
+            }
+        })
     }
 }
 

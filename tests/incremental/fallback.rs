@@ -157,6 +157,12 @@ fn without_content_synchronization_the_time_of_change_is_followed_and_departures
     let mut world = World::of(&people);
     // With a key that is none of the server's ids, its notices of deletion tell nothing.
     world.dirsyncd.set_source("key", "\"employeeNumber\"");
+    // Leavers should not wait, so it is followed only where that is wanted.
+    world
+        .dirsyncd
+        .run(&["check"])
+        .expect_words(&["every pull reads all of it"]);
+    world.dirsyncd.set_source("incremental", "true");
     world.dirsyncd.sync(0);
     world
         .dirsyncd

@@ -6,15 +6,15 @@ use crate::support::samba::{DISABLED, DOMAIN, ENABLED, READER, SambaAd, dn, entr
 use crate::support::unchanged::Before;
 use crate::support::{Account, Dirsyncd, Organization, Person, file_reference};
 
-struct Domain {
-    samba: SambaAd,
-    organization: Organization,
-    dirsyncd: Dirsyncd,
+pub(crate) struct Domain {
+    pub(crate) samba: SambaAd,
+    pub(crate) organization: Organization,
+    pub(crate) dirsyncd: Dirsyncd,
 }
 
 impl Domain {
     /// These people below OU=People, read by a plain user over ldaps in pages of three.
-    fn of(people: &[Person], more: &str) -> Self {
+    pub(crate) fn of(people: &[Person], more: &str) -> Self {
         let samba = SambaAd::start(people, more);
         let organization = Organization::start();
         let mut dirsyncd = Dirsyncd::with_source(&organization, String::new());

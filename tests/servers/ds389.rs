@@ -6,15 +6,15 @@ use crate::support::people::{BASE, Flaws, crowd};
 use crate::support::unchanged::Before;
 use crate::support::{Dirsyncd, Organization, Person, file_reference};
 
-struct Place {
-    server: Ds389,
-    organization: Organization,
-    dirsyncd: Dirsyncd,
+pub(crate) struct Place {
+    pub(crate) server: Ds389,
+    pub(crate) organization: Organization,
+    pub(crate) dirsyncd: Dirsyncd,
 }
 
 impl Place {
     /// These people below ou=people, read over ldaps in pages of three.
-    fn of(people: &[Person]) -> Self {
+    pub(crate) fn of(people: &[Person]) -> Self {
         let server = Ds389::start(people);
         let organization = Organization::start();
         let mut dirsyncd = Dirsyncd::with_source(&organization, String::new());
@@ -35,7 +35,7 @@ impl Place {
 }
 
 /// Locks somebody out, or lets in again.
-fn lock(server: &Ds389, dn: &str, is_locked: bool) {
+pub(crate) fn lock(server: &Ds389, dn: &str, is_locked: bool) {
     server.modify(&format!(
         "dn: {dn}\nchangetype: modify\nreplace: nsAccountLock\nnsAccountLock: {is_locked}\n"
     ));

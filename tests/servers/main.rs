@@ -8,3 +8,4 @@ mod support;
 
 mod active_directory;
 mod ds389;
+mod following;

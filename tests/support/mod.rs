@@ -11,6 +11,7 @@
 pub mod database;
 pub mod directory;
 pub mod ds389;
+pub mod following;
 pub mod organization;
 pub mod people;
 pub mod program;
