@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use crate::apply::Watch;
 use crate::config::{Incremental, Source};
-use crate::directory::{self, Changes, DirectoryError, Event, Request, Selection};
+use crate::directory::{self, Changes, DirectoryError, Event, Request, Selection, Started};
 use crate::mapping::{Mapping, Unmapped, key_of_id};
 use crate::model::{
     Complete, Cursor, DesiredAccount, Digest, Entry, ExternalId, ManagedAccount, PullEnd,
@@ -64,7 +64,16 @@ pub struct Sourced<'a> {
     pub fingerprint: Digest,
 }
 
-impl Sourced<'_> {
+impl<'a> Sourced<'a> {
+    fn request(self, attributes: &'a [String]) -> Request<'a> {
+        Request {
+            source: self.source,
+            selection: self.selection,
+            attributes,
+            incremental: self.source.incremental,
+        }
+    }
+
     /// The attributes to ask for.
     fn attributes(&self) -> Vec<String> {
         directory::wanted(self.mapping.attributes(), self.selection)
@@ -356,22 +365,14 @@ impl Round<'_> {
         limit: usize,
     ) -> Result<Result<News, Refusal>, PullError> {
         let Sourced {
-            source,
-            mapping,
-            selection,
-            ..
+            source, mapping, ..
         } = sourced;
         let mut changed = BTreeMap::new();
         let mut gone = BTreeSet::new();
         let mut present = HashSet::new();
         let mut without_key = false;
         let attributes = sourced.attributes();
-        let request = Request {
-            source,
-            selection,
-            attributes: &attributes,
-            incremental: source.incremental,
-        };
+        let request = sourced.request(&attributes);
         let mut each = |event: Event| {
             let key = |id| key_of_id(&source.key, id);
             match event {
@@ -428,25 +429,42 @@ impl Round<'_> {
             .map(|(sourced, _)| sourced.source.name.clone())
             .collect();
         let names = ways.iter().map(|(sourced, _)| sourced.source.name.clone());
-        let is_followed = presumed.len() == ways.len();
         let mut index = Index::new(names.collect(), presumed);
         let mut others = 0;
-        if is_followed {
+        let attributes: Vec<Vec<String>> = ways
+            .iter()
+            .map(|(sourced, _)| sourced.attributes())
+            .collect();
+        let first = ways
+            .iter()
+            .zip(&attributes)
+            .find(|((_, way), _)| way.followed().is_none());
+        let mut started = None;
+        if let Some(((sourced, _), attributes)) = first {
+            // The first pages come while the digests are loaded.
+            let (first, loaded) =
+                tokio::join!(start(*sourced, attributes), self.snapshot.index(&mut index));
+            started = Some(first?);
+            loaded?;
+        } else {
             let followed = ways.iter().filter_map(|(_, way)| way.followed());
-            let keys: HashSet<ExternalId> =
-                followed.flat_map(Followed::concerned).cloned().collect();
+            let settled = self.settled.iter().map(|account| &account.key);
+            let keys: HashSet<ExternalId> = followed
+                .flat_map(Followed::concerned)
+                .chain(settled)
+                .cloned()
+                .collect();
             self.snapshot.index_of(&keys, &mut index).await?;
             others = self.snapshot.account_count().await? - index.len() as u64;
-        } else {
-            self.snapshot.index(&mut index).await?;
         }
         for account in self.settled {
             index.insert_account(account);
         }
+        tracing::debug!(accounts = index.len(), "the snapshot's digests are loaded");
         let mut comparison = Comparison::with(index);
         let mut pulls = Pulls::new();
         let mut ends = Vec::new();
-        for (sourced, way) in ways {
+        for ((sourced, way), attributes) in ways.iter().zip(&attributes) {
             let name = &sourced.source.name;
             let (end, cookie) = match way {
                 Way::Followed(followed) => {
@@ -458,7 +476,13 @@ impl Round<'_> {
                     };
                     (end, None)
                 }
-                Way::Full { .. } | Way::Checked(_) => self.read(*sourced, &mut comparison).await?,
+                Way::Full { .. } | Way::Checked(_) => {
+                    let started = match started.take() {
+                        Some(first) => first,
+                        None => start(*sourced, attributes).await?,
+                    };
+                    self.read(*sourced, started, &mut comparison).await?
+                }
             };
             let end = match way {
                 Way::Full {
@@ -470,6 +494,7 @@ impl Round<'_> {
                 _ => end,
             };
             let people = comparison.people_of(name);
+            tracing::debug!(source = %name, people, entries = end.entries, "a source is read");
             pulls.insert(name.clone(), Complete::attest(end));
             ends.push(End { cookie, people });
         }
@@ -482,29 +507,18 @@ impl Round<'_> {
     async fn read(
         &mut self,
         sourced: Sourced<'_>,
+        started: Started<'_>,
         comparison: &mut Comparison,
     ) -> Result<(PullEnd, Option<String>), PullError> {
-        let Sourced {
-            source,
-            mapping,
-            selection,
-            ..
-        } = sourced;
-        let attributes = sourced.attributes();
-        let request = Request {
-            source,
-            selection,
-            attributes: &attributes,
-            incremental: source.incremental,
-        };
         let mut each = |entry: Entry| {
             self.read += 1;
             self.watch.entries_read(self.read);
-            comparison.observe(mapping.map(&entry));
+            comparison.observe(sourced.mapping.map(&entry));
         };
-        let full = directory::pull(request, &mut each)
+        let full = started
+            .read(&mut each)
             .await
-            .map_err(|error| told(source, error))?;
+            .map_err(|error| told(sourced.source, error))?;
         Ok((full.end, full.cookie))
     }
 
@@ -599,6 +613,16 @@ impl Round<'_> {
             })
             .collect())
     }
+}
+
+/// Begins to read a source in full.
+async fn start<'a>(
+    sourced: Sourced<'a>,
+    attributes: &'a [String],
+) -> Result<Started<'a>, PullError> {
+    directory::start(sourced.request(attributes))
+        .await
+        .map_err(|error| told(sourced.source, error))
 }
 
 impl Way {

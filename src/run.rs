@@ -289,8 +289,13 @@ async fn make_plan(
             .profile
             .retain(|attribute| managed.contains(&attribute));
     }
+    tracing::debug!(
+        accounts = known.accounts.len(),
+        "what the plan needs is loaded"
+    );
     let Config { policy, guards, .. } = &setup.config;
     let mut plan = plan(&desired, &known, policy, guards, now)?;
+    tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
     let recorded = Pulled {

@@ -147,15 +147,15 @@ async fn search(
         attributes: &attributes,
         incremental: source.incremental,
     };
-    let Full { end, cookie } = directory::pull(request, &mut |entry| match mapping.map(&entry) {
+    let mut each = |entry| match mapping.map(&entry) {
         Ok(_) => mapped += 1,
         Err(problem) => {
             unmapped += 1;
             first.get_or_insert(problem);
         }
-    })
-    .await
-    .map_err(|error| error.to_string())?;
+    };
+    let pull = async { directory::start(request).await?.read(&mut each).await };
+    let Full { end, cookie } = pull.await.map_err(|error| error.to_string())?;
     if end.entries == 0 {
         if selection.is_some() {
             return Err("the search finds no entry of a member of the groups: check `members_of`, base, scope and filter, and what the bind DN may read".to_owned());

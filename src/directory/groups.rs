@@ -145,7 +145,10 @@ async fn list(
         attributes: &object_class,
         incremental: Incremental::Off,
     };
-    super::ldap::pull(server, request, &mut each).await?;
+    super::ldap::start(server, request)
+        .await?
+        .read(&mut each)
+        .await?;
     Ok(())
 }
 

@@ -12,9 +12,9 @@ mod membership;
 mod search;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::config::{Incremental, SecretError, Source, SourceKind};
+use crate::config::{self, Incremental, SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
 use careful::careful;
@@ -205,32 +205,53 @@ pub fn wanted(mapped: Vec<String>, selection: Option<&Selection>) -> Vec<String>
     names
 }
 
-/// Reads all entries of a source that are people, one after the other. With a selection (see
-/// [`select`]) the others are left out, as if the filter did not match them.
-pub async fn pull(
-    request: Request<'_>,
-    each: &mut dyn FnMut(Entry),
-) -> Result<Full, DirectoryError> {
-    let mut entries = 0;
-    let mut each = |entry| {
-        if request.has(&entry) {
-            entries += 1;
-            each(entry);
-        }
-    };
-    let search = &request.source.search;
-    let mut full = match &request.source.kind {
+/// A full pull under way: the source is reached, and its entries come and wait.
+pub struct Started<'a> {
+    request: Request<'a>,
+    way: Way<'a>,
+}
+
+enum Way<'a> {
+    Ldap(Box<ldap::Started<'a>>, &'a config::Ldap),
+    Ldif(&'a Path),
+}
+
+/// Begins a full pull.
+pub async fn start(request: Request<'_>) -> Result<Started<'_>, DirectoryError> {
+    let way = match &request.source.kind {
         SourceKind::Ldap(server) => {
-            let work = ldap::pull(server, request, &mut each);
-            careful(server.url.as_str(), work).await?
+            let work = ldap::start(server, request);
+            Way::Ldap(Box::new(careful(server.url.as_str(), work).await?), server)
         }
-        SourceKind::Ldif(path) => Full {
-            end: ldif::pull(path, search, &mut each)?,
-            cookie: None,
-        },
+        SourceKind::Ldif(path) => Way::Ldif(path),
     };
-    full.end.entries = entries;
-    Ok(full)
+    Ok(Started { request, way })
+}
+
+impl Started<'_> {
+    /// Reads all entries of the source that are people, one after the other. With a selection
+    /// (see [`select`]) the others are left out, as if the filter did not match them.
+    pub async fn read(self, each: &mut dyn FnMut(Entry)) -> Result<Full, DirectoryError> {
+        let Started { request, way } = self;
+        let mut entries = 0;
+        let mut each = |entry| {
+            if request.has(&entry) {
+                entries += 1;
+                each(entry);
+            }
+        };
+        let mut full = match way {
+            Way::Ldap(started, server) => {
+                careful(server.url.as_str(), started.read(&mut each)).await?
+            }
+            Way::Ldif(path) => Full {
+                end: ldif::pull(path, &request.source.search, &mut each)?,
+                cookie: None,
+            },
+        };
+        full.end.entries = entries;
+        Ok(full)
+    }
 }
 
 /// Reads what changed since an earlier pull, which gave the cookie; also of entries that

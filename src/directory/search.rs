@@ -7,6 +7,7 @@ use ldap3::asn1::{PL, StructureTag};
 use ldap3::controls::{Control, ControlType, PagedResults, RawControl};
 use ldap3::{Ldap, LdapResult, ResultEntry};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DirectoryError;
@@ -58,22 +59,35 @@ pub(super) async fn run(
     searches: Searches,
     each: &mut dyn FnMut(Entry),
 ) -> Result<Found, DirectoryError> {
-    let url = searches.url.clone();
-    // While these are handled, the next page is already on its way.
-    let (sender, mut batches) = mpsc::channel(2 * searches.page_size as usize / BATCH + 2);
-    let reader = tokio::spawn(searches.read(sender));
-    let mut handled = 0;
-    while let Some(batch) = batches.recv().await {
-        for found in batch {
-            let entry = decode(found).ok_or_else(|| malformed(&url, handled))?;
-            handled += 1;
-            each(entry);
+    searches.start().read(each).await
+}
+
+/// Searches under way: entries come and wait.
+pub(super) struct Started {
+    url: String,
+    batches: mpsc::Receiver<Vec<ResultEntry>>,
+    reader: JoinHandle<Result<Found, DirectoryError>>,
+}
+
+impl Started {
+    /// Reads all entries that are found.
+    pub(super) async fn read(
+        mut self,
+        each: &mut dyn FnMut(Entry),
+    ) -> Result<Found, DirectoryError> {
+        let mut handled = 0;
+        while let Some(batch) = self.batches.recv().await {
+            for found in batch {
+                let entry = decode(found).ok_or_else(|| malformed(&self.url, handled))?;
+                handled += 1;
+                each(entry);
+            }
         }
-    }
-    match reader.await {
-        Ok(result) => result,
-        // The `ldap3` crate panics where an answer is not what the protocol says.
-        Err(_) => Err(malformed(&url, handled)),
+        match self.reader.await {
+            Ok(result) => result,
+            // The `ldap3` crate panics where an answer is not what the protocol says.
+            Err(_) => Err(malformed(&self.url, handled)),
+        }
     }
 }
 
@@ -86,6 +100,17 @@ pub(super) fn malformed(url: &str, entries: u64) -> DirectoryError {
 }
 
 impl Searches {
+    /// Begins to search, beside whatever else is done until the entries are read.
+    pub(super) fn start(self) -> Started {
+        // While entries are handled, the next page is already on its way.
+        let (sender, batches) = mpsc::channel(2 * self.page_size as usize / BATCH + 2);
+        Started {
+            url: self.url.clone(),
+            batches,
+            reader: tokio::spawn(self.read(sender)),
+        }
+    }
+
     async fn read(
         mut self,
         mut sender: mpsc::Sender<Vec<ResultEntry>>,
@@ -293,9 +318,12 @@ pub(super) fn decode(found: ResultEntry) -> Option<Entry> {
     for attribute in elements.next()?.expect_constructed()? {
         let mut parts = attribute.expect_constructed()?.into_iter();
         let name = String::from_utf8(parts.next()?.expect_primitive()?).ok()?;
-        for value in parts.next()?.expect_constructed()? {
-            entry.push(&name, value.expect_primitive()?);
-        }
+        let values = parts.next()?.expect_constructed()?;
+        let values: Option<Vec<Vec<u8>>> = values
+            .into_iter()
+            .map(|value| value.expect_primitive())
+            .collect();
+        entry.extend(name, values?);
     }
     Some(entry)
 }

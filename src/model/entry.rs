@@ -1,6 +1,6 @@
 //! One LDAP entry as read from a server or an LDIF file.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, str};
+use std::{fmt, str};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     dn: String,
-    attributes: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Sorted by description. A handful, so that a list is faster than a map.
+    attributes: Vec<(String, Vec<Vec<u8>>)>,
 }
 
 /// A value that should be text is not UTF-8 (RFC 4517 section 3.3.6, Directory String).
@@ -31,21 +32,41 @@ impl Entry {
     pub fn new(dn: impl Into<String>) -> Self {
         Self {
             dn: dn.into(),
-            attributes: BTreeMap::new(),
+            attributes: Vec::new(),
         }
     }
 
     /// Adds a value to an attribute, after those it already has.
     pub fn push(&mut self, name: &str, value: Vec<u8>) {
-        let name = lower(name);
-        // Not the entry API of the map: it wants an owned key even where the attribute is already there, and a group
-        // has thousands of values under one name.
-        match self.attributes.get_mut(name.as_ref()) {
-            Some(values) => values.push(value),
-            None => {
-                self.attributes.insert(name.into_owned(), vec![value]);
+        match self.find(name) {
+            Ok(at) => self.attributes[at].1.push(value),
+            Err(at) => {
+                let attribute = (name.to_ascii_lowercase(), vec![value]);
+                self.attributes.insert(at, attribute);
             }
         }
+    }
+
+    /// Adds the values of an attribute, after those it already has.
+    pub fn extend(&mut self, mut name: String, values: Vec<Vec<u8>>) {
+        if values.is_empty() {
+            return;
+        }
+        match self.find(&name) {
+            Ok(at) => self.attributes[at].1.extend(values),
+            Err(at) => {
+                name.make_ascii_lowercase();
+                self.attributes.insert(at, (name, values));
+            }
+        }
+    }
+
+    /// Where the attribute stands, or where it would.
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.attributes.binary_search_by(|(known, _)| {
+            let lower = name.bytes().map(|byte| byte.to_ascii_lowercase());
+            known.bytes().cmp(lower)
+        })
     }
 
     /// The distinguished name, as it was read.
@@ -55,9 +76,10 @@ impl Entry {
 
     /// The values of an attribute in the order they were read; none when it is absent.
     pub fn values(&self, name: &str) -> &[Vec<u8>] {
-        self.attributes
-            .get(lower(name).as_ref())
-            .map_or(&[], Vec::as_slice)
+        match self.find(name) {
+            Ok(at) => &self.attributes[at].1,
+            Err(_) => &[],
+        }
     }
 
     /// The values of an attribute as text.
@@ -84,14 +106,15 @@ impl Entry {
 
     /// Takes the values of an attribute out of the entry.
     pub fn take(&mut self, name: &str) -> Vec<Vec<u8>> {
-        self.attributes
-            .remove(lower(name).as_ref())
-            .unwrap_or_default()
+        match self.find(name) {
+            Ok(at) => self.attributes.remove(at).1,
+            Err(_) => Vec::new(),
+        }
     }
 
     /// The attribute descriptions in lower case, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.attributes.keys().map(String::as_str)
+        self.attributes.iter().map(|(name, _)| name.as_str())
     }
 
     fn decode<'v>(&self, name: &str, value: &'v [u8]) -> Result<&'v str, NotText> {
@@ -109,15 +132,6 @@ impl fmt::Debug for Entry {
         let counts = self.attributes.iter().map(|(k, v)| (k, v.len()));
         write!(f, "Entry {:?} ", self.dn)?;
         f.debug_map().entries(counts).finish()
-    }
-}
-
-/// Lower case of an attribute description, which is ASCII; free when it is that already.
-fn lower(name: &str) -> Cow<'_, str> {
-    if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
     }
 }
 
@@ -164,12 +178,6 @@ mod tests {
             }
         );
         assert!(error.to_string().contains("Photo is not UTF-8"));
-    }
-
-    #[test]
-    fn lower_case_names_are_borrowed() {
-        assert!(matches!(lower("mail"), Cow::Borrowed("mail")));
-        assert!(matches!(lower("maiL"), Cow::Owned(_)));
     }
 
     #[test]
