@@ -3,6 +3,7 @@
 //! Floor 4. Both kinds give the same stream of [`Entry`]s; nothing is held but the entry in
 //! hand.
 
+mod connect;
 mod follow;
 mod ldap;
 mod ldif;
@@ -14,8 +15,8 @@ use std::path::PathBuf;
 use crate::config::{SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
+pub use connect::{ServerInfo, ServerKind};
 pub use follow::way;
-pub use ldap::{ServerInfo, ServerKind};
 pub use ldif::{LdifError, LdifReader, write_entry};
 
 /// Why a source could not be read. Each says where, what and the way out.

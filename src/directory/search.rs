@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::DirectoryError;
-use super::ldap::{advice, describe, waited};
+use super::connect::{advice, describe, waited};
 use crate::model::{Entry, Scope};
 
 /// Entries that are handed on together.
