@@ -18,7 +18,7 @@ use ldap3::{LdapResult, ResultEntry};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::ldap::{ServerKind, Session, describe, waited};
+use super::connect::{ServerKind, Session, describe, waited};
 use super::search::{self, Patience, Searches, decode, failed, malformed, scope};
 use super::{Changes, DirectoryError, Event, Request, Selection};
 use crate::config::{Incremental, Ldap as Server};

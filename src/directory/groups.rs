@@ -9,7 +9,7 @@ use futures_util::stream;
 use ldap3::SearchResult;
 use tokio::time::timeout;
 
-use super::ldap::{Session, describe, waited};
+use super::connect::{Session, describe, waited};
 use super::membership::{Graph, GroupProblem, Selection};
 use super::search::{decode, failed, malformed, strings};
 use super::{DirectoryError, Request, ldif};

@@ -4,6 +4,7 @@
 //! hand.
 
 mod careful;
+mod connect;
 mod follow;
 mod groups;
 mod ldap;
@@ -18,9 +19,9 @@ use crate::config::{self, Incremental, SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
 use careful::careful;
+pub use connect::{ServerInfo, ServerKind};
 pub use follow::way;
 pub use groups::select;
-pub use ldap::{ServerInfo, ServerKind};
 pub use ldif::{LdifError, LdifReader, write_entry};
 pub use membership::{GroupProblem, Membership, Selection};
 

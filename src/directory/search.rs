@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DirectoryError;
-use super::ldap::{advice, describe, waited};
+use super::connect::{advice, describe, waited};
 use crate::model::{Entry, Scope};
 
 /// Entries that are handed on together.

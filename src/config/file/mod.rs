@@ -1,0 +1,154 @@
+//! `config.toml` as it is written, and how it becomes the typed [`Config`].
+
+mod organization;
+mod policy;
+mod source;
+mod written;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use toml::Spanned;
+
+use self::written::{File, SecretFile};
+use super::error::{Invalid, explain, nearest};
+use super::{Config, ConfigError, SecretRef, Source};
+
+pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        Invalid::new(
+            path,
+            text,
+            error.span(),
+            explain(error.message().trim_end()),
+        )
+    })?;
+    Ok(Reader { path, text }.config(file)?)
+}
+
+/// Carries the file through the checks, so that each can name its place.
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+type Checked<T> = Result<T, Invalid>;
+
+impl Reader<'_> {
+    fn refuse<T>(&self, span: Range<usize>, what: impl Into<String>) -> Checked<T> {
+        Err(Invalid::new(self.path, self.text, Some(span), what.into()))
+    }
+
+    fn check<T, E: std::fmt::Display>(
+        &self,
+        span: Range<usize>,
+        result: Result<T, E>,
+    ) -> Checked<T> {
+        result.or_else(|error| self.refuse(span, error.to_string()))
+    }
+
+    fn resolve(&self, path: PathBuf) -> PathBuf {
+        self.path
+            .parent()
+            .map_or_else(|| path.clone(), |folder| folder.join(&path))
+    }
+
+    fn config(&self, file: File) -> Checked<Config> {
+        let File {
+            database,
+            organization,
+            source,
+            policy,
+            guards,
+            schedule,
+            log,
+        } = file;
+        if source.is_empty() {
+            return Err(Invalid::new(
+                self.path,
+                self.text,
+                None,
+                "there is no [[source]]: say where the people are".to_owned(),
+            ));
+        }
+        let several = source.len() > 1;
+        let mut sources: Vec<Source> = Vec::new();
+        for spanned in source {
+            let span = spanned.span();
+            let source = self.source(spanned, several)?;
+            if sources.iter().any(|other| other.name == source.name) {
+                return self.refuse(span, format!("two sources have the name `{}`", source.name));
+            }
+            sources.push(source);
+        }
+        let policy = self.policy(policy, organization.admin_key.is_some())?;
+        Ok(Config {
+            path: self.path.to_owned(),
+            organization: self.organization(organization)?,
+            database: self
+                .resolve(database.unwrap_or_else(|| "/var/lib/dirsyncd/dirsyncd.db".into())),
+            sources,
+            policy,
+            guards: self.guards(guards)?,
+            schedule: schedule
+                .map(|schedule| self.schedule(schedule))
+                .transpose()?,
+            log: self.log(log)?,
+            text: self.text.into(),
+        })
+    }
+
+    fn secret(&self, secret: Spanned<SecretFile>) -> Checked<SecretRef> {
+        let span = secret.span();
+        match secret.into_inner() {
+            SecretFile { file: Some(path), env: None, credential: None } => {
+                Ok(SecretRef::File(self.resolve(path)))
+            }
+            SecretFile { file: None, env: Some(name), credential: None } => Ok(SecretRef::Env(name)),
+            SecretFile { file: None, env: None, credential: Some(name) } => {
+                if name.is_empty() || name.contains('/') {
+                    return self.refuse(span, "a credential is the name of a file, without `/`");
+                }
+                Ok(SecretRef::Credential(name))
+            }
+            _ => self.refuse(
+                span,
+                "say where the secret is by exactly one of { file = \"…\" }, { env = \"…\" } and { credential = \"…\" }",
+            ),
+        }
+    }
+
+    fn timeout(&self, text: Option<Spanned<String>>, default: Duration) -> Checked<Duration> {
+        let Some(text) = text else { return Ok(default) };
+        let timeout = self.duration(&text)?;
+        if timeout.is_zero() {
+            return self.refuse(text.span(), "a time-out is longer than zero");
+        }
+        Ok(timeout)
+    }
+
+    fn time_delta(&self, text: &Spanned<String>) -> Checked<TimeDelta> {
+        let duration = self.duration(text)?;
+        self.check(text.span(), TimeDelta::from_std(duration))
+    }
+
+    fn duration(&self, text: &Spanned<String>) -> Checked<Duration> {
+        self.check(
+            text.span(),
+            humantime::parse_duration(text.get_ref()).map_err(|error| {
+                format!("`{}` is no duration ({error}); write for example \"30s\", \"12h\" or \"30days\"", text.get_ref())
+            }),
+        )
+    }
+}
+
+fn unknown(noun: &str, given: &str, known: &[&str]) -> String {
+    let hint =
+        nearest(given, known).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+    format!(
+        "unknown {noun} `{given}`{hint} (known here: {})",
+        known.join(", ")
+    )
+}

@@ -1,0 +1,207 @@
+//! The file as it is written, before anything is checked.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use toml::Spanned;
+
+use crate::config::{Departure, LogFormat, Rule, WithoutMail};
+use crate::model::Scope;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) database: Option<PathBuf>,
+    pub(super) organization: OrganizationFile,
+    #[serde(default)]
+    pub(super) source: Vec<Spanned<SourceFile>>,
+    #[serde(default)]
+    pub(super) policy: PolicyFile,
+    #[serde(default)]
+    pub(super) guards: GuardsFile,
+    pub(super) schedule: Option<ScheduleFile>,
+    #[serde(default)]
+    pub(super) log: LogFile,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrganizationFile {
+    pub(super) id: Spanned<String>,
+    #[serde(default)]
+    pub(super) provisioning: ProvisioningFile,
+    pub(super) directory: Option<Spanned<String>>,
+    pub(super) api: Option<Spanned<String>>,
+    pub(super) scim_key: Option<Spanned<SecretFile>>,
+    pub(super) admin_key: Option<Spanned<SecretFile>>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) operation_timeout: Option<Spanned<String>>,
+    pub(super) requests_per_second: Option<NonZeroU32>,
+}
+
+#[derive(Default)]
+pub(super) struct SecretFile {
+    pub(super) file: Option<PathBuf>,
+    pub(super) env: Option<String>,
+    pub(super) credential: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for SecretFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+struct SecretVisitor;
+
+impl<'de> Visitor<'de> for SecretVisitor {
+    type Value = SecretFile;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "the place of a secret: { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }",
+        )
+    }
+
+    /// Written by hand because serde's own message would show the value.
+    fn visit_str<E: de::Error>(self, _secret: &str) -> Result<SecretFile, E> {
+        Err(E::custom(
+            "a secret does not stand in the configuration: name its place by { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }",
+        ))
+    }
+
+    fn visit_i64<E: de::Error>(self, _secret: i64) -> Result<SecretFile, E> {
+        self.visit_str("")
+    }
+
+    fn visit_f64<E: de::Error>(self, _secret: f64) -> Result<SecretFile, E> {
+        self.visit_str("")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretFile, A::Error> {
+        let mut secret = SecretFile::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "file" => secret.file = Some(place(&mut map)?.into()),
+                "env" => secret.env = Some(place(&mut map)?),
+                "credential" => secret.credential = Some(place(&mut map)?),
+                other => {
+                    return Err(de::Error::unknown_field(
+                        other,
+                        &["file", "env", "credential"],
+                    ));
+                }
+            }
+        }
+        Ok(secret)
+    }
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ProvisioningFile {
+    #[default]
+    Scim,
+    Admin,
+}
+
+/// The place of a secret; what else stands there is not shown.
+fn place<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Error> {
+    let value: toml::Value = map.next_value()?;
+    match value {
+        toml::Value::String(text) => Ok(text),
+        _ => Err(de::Error::custom(
+            "the place of a secret is a text in quotes",
+        )),
+    }
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum KindFile {
+    Ldap,
+    Ldif,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceFile {
+    pub(super) name: Option<String>,
+    #[serde(default = "ldap")]
+    pub(super) kind: KindFile,
+    pub(super) preset: Option<Spanned<String>>,
+    pub(super) file: Option<Spanned<PathBuf>>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) plaintext: Option<Spanned<bool>>,
+    pub(super) ca_file: Option<Spanned<PathBuf>>,
+    pub(super) bind_dn: Option<Spanned<String>>,
+    pub(super) password: Option<Spanned<SecretFile>>,
+    pub(super) page_size: Option<Spanned<u32>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) ignore_referrals: Option<Spanned<bool>>,
+    pub(super) base: Spanned<OneOrMany>,
+    pub(super) scope: Option<Scope>,
+    pub(super) filter: Option<Spanned<String>>,
+    pub(super) members_of: Option<Spanned<OneOrMany>>,
+    pub(super) key: Option<String>,
+    pub(super) without_mail: Option<WithoutMail>,
+    pub(super) incremental: Option<bool>,
+    pub(super) full_every: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) mapping: BTreeMap<Spanned<String>, Spanned<Rule>>,
+}
+
+fn ldap() -> KindFile {
+    KindFile::Ldap
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a DN or a list of DNs")]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyFile {
+    pub(super) on_leave: Option<Departure>,
+    pub(super) on_disabled: Option<Departure>,
+    pub(super) delete_after: Option<Spanned<String>>,
+    pub(super) adopt: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GuardsFile {
+    pub(super) deactivate: Option<Spanned<LimitFile>>,
+    pub(super) delete: Option<Spanned<LimitFile>>,
+    pub(super) change_email: Option<Spanned<LimitFile>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitFile {
+    #[serde(default)]
+    pub(super) always: u64,
+    pub(super) percent: Option<f64>,
+    pub(super) at_most: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScheduleFile {
+    pub(super) sync: Spanned<String>,
+    pub(super) time_zone: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogFile {
+    pub(super) level: Option<Spanned<String>>,
+    pub(super) format: Option<LogFormat>,
+}
