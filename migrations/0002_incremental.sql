@@ -7,6 +7,9 @@ ALTER TABLE accounts ADD COLUMN email TEXT;
 CREATE INDEX accounts_by_user_name ON accounts (user_name);
 CREATE INDEX accounts_by_email ON accounts (email);
 
+-- What is read of every account in each full pull, without the rest of the rows.
+CREATE INDEX accounts_digests ON accounts (external_id, source, digest, departed_at, lifecycle);
+
 -- Per source, what its last complete pull said of people who are not as their account is. Of
 -- everybody else it said what stands in `accounts`.
 CREATE TABLE deviations (

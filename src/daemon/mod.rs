@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::apply::{Control, EndedBy, Shutdown, Unwatched};
 use crate::config::Schedule;
 use crate::model::Timestamp;
-use crate::plan::SkipReason;
+use crate::plan::{Notice, Noticed, SkipReason};
 use crate::pull::Depth;
 use crate::report::summary_line;
 use crate::run::{Finished, RunError, Setup, sync};
@@ -74,6 +74,13 @@ async fn wait(schedule: &Schedule, mut due: Timestamp, stop: &Shutdown) -> Wake 
 fn log(result: Result<Finished, RunError>) {
     match result {
         Ok(Finished { run, plan, applied }) => {
+            for Notice { source, what } in &plan.notices {
+                let source = source.as_str();
+                match what {
+                    Noticed::ReadInFull { .. } => tracing::info!(%run, source, "{what}"),
+                    Noticed::Missed { .. } => tracing::error!(%run, source, "{what}"),
+                }
+            }
             for hold in &plan.holds {
                 tracing::warn!(%run, "held: {hold}");
             }

@@ -4,9 +4,9 @@
 use super::*;
 use crate::apply::{Applied, EndedBy};
 use crate::config::Limit;
-use crate::model::{Attribute, Lifecycle};
-use crate::plan::Plan;
+use crate::model::{Attribute, Lifecycle, SourceName};
 use crate::plan::fixture::*;
+use crate::plan::{Figures, Notice, Noticed, Plan};
 use chrono::TimeDelta;
 
 fn plan_of_everything() -> Plan {
@@ -89,6 +89,35 @@ fn text_can_be_limited() {
 #[test]
 fn json_has_all_of_it() {
     insta::assert_json_snapshot!(json(&plan_of_everything()));
+}
+
+#[test]
+fn how_the_sources_were_read_is_told_before_all_else() {
+    let world = World::new(vec![person("zoe")], vec![account("zoe")]);
+    let mut plan = world.planned();
+    let figures = |entries, changed| Figures { entries, changed };
+    plan.pulls = [
+        (source(), figures(1234, Some(2))),
+        (SourceName::new("partners"), figures(1, None)),
+    ]
+    .into_iter()
+    .collect();
+    let notice = |name: &str, what| Notice {
+        source: SourceName::new(name),
+        what,
+    };
+    plan.notices.push(notice(
+        "partners",
+        Noticed::ReadInFull {
+            why: "the configuration has changed".into(),
+        },
+    ));
+    assert!(!plan.needs_attention());
+    let missed = vec!["uid=zoe has left".to_owned(), "uid=ada has left".to_owned()];
+    plan.notices
+        .push(notice("directory", Noticed::Missed { people: missed }));
+    assert!(plan.needs_attention());
+    insta::assert_snapshot!(text(&plan, Detail::default()));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) fn indexed(row: &SqliteRow) -> Result<(ExternalId, SourceName, Digest
 /// the key.
 pub(super) const SELECT_INDEX_PAGE: &str = "SELECT max(external_id), source, group_concat(hex(digest) || is_settled || external_id, char(10))
     FROM (SELECT external_id, source, digest, departed_at IS NULL AND lifecycle IN ('active', 'deactivated') AS is_settled
-        FROM accounts WHERE external_id > ? ORDER BY external_id LIMIT 2000)
+        FROM accounts INDEXED BY accounts_digests WHERE external_id > ? ORDER BY external_id LIMIT 2000)
     GROUP BY source";
 
 /// The accounts of one source in a page of the index.
