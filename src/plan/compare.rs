@@ -17,7 +17,7 @@ use crate::model::{
 type Rank = u16;
 
 /// The snapshot's accounts by key, each as a digest.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Index {
     people: HashMap<Key, Indexed>,
     precedence: Vec<SourceName>,
@@ -54,7 +54,7 @@ impl From<Key> for ExternalId {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Indexed {
     /// What the snapshot has, and whether an equal digest means that nothing is to do; `None`
     /// for a newcomer.

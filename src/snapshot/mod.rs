@@ -504,3 +504,6 @@ fn newest_migration() -> i64 {
         .max()
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,13 +177,27 @@ fn drive(seed: u64, sessionlog: bool, rounds: usize) {
     assert!(followed > 0);
 }
 
+/// The seeds of a test: those given, or `SEEDS=FIRST-LAST` of the environment for a longer search.
+fn seeds(usual: &[u64]) -> Vec<u64> {
+    match std::env::var("SEEDS") {
+        Ok(range) => {
+            let (first, last) = range.split_once('-').unwrap();
+            (first.parse().unwrap()..=last.parse().unwrap()).collect()
+        }
+        Err(_) => usual.to_vec(),
+    }
+}
+
 #[test]
 fn following_a_directory_gives_the_plans_of_full_pulls() {
-    drive(1, true, 25);
-    drive(2, true, 25);
+    for seed in seeds(&[1, 2]) {
+        drive(seed, true, 25);
+    }
 }
 
 #[test]
 fn following_a_directory_without_a_log_of_deletions_gives_the_plans_of_full_pulls() {
-    drive(3, false, 25);
+    for seed in seeds(&[3]) {
+        drive(seed, false, 25);
+    }
 }

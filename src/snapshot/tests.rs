@@ -1,0 +1,149 @@
+//! The database file by itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::*;
+use crate::plan::Said;
+use crate::plan::fixture::{account, key, now, person, source, with_mail};
+
+/// A database as the first version has left it, with one account.
+async fn first_version(path: &Path) {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let first = MIGRATIONS.migrations[..1].to_vec();
+    sqlx::migrate::Migrator::with_migrations(first)
+        .run(&mut connection)
+        .await
+        .unwrap();
+    let account = account("zoe");
+    sqlx::query("INSERT INTO accounts VALUES (?, 'directory', ?, 'scim-zoe', NULL, ?, 'active', NULL, NULL, ?)")
+        .bind(account.key.as_str())
+        .bind(&account.dn)
+        .bind(r#"{"userName": "ZOË@example.org", "email": "Zoë.Müller@example.org"}"#)
+        .bind([7; 16].as_slice())
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_database_is_brought_up_to_date_with_its_accounts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    first_version(&path).await;
+    let older = Snapshot::open_for_reading(&path).await;
+    assert!(matches!(older, Err(SnapshotError::Older { .. })));
+
+    let mut journal = Journal::open(&path).await.unwrap();
+
+    for (attribute, address) in [
+        (Attribute::UserName, "zoë@example.org"),
+        (Attribute::Email, "zoë.müller@example.org"),
+    ] {
+        let addresses = BTreeMap::from([(attribute, BTreeSet::from([address.to_owned()]))]);
+        let holders = journal.holders(&addresses).await.unwrap();
+        assert_eq!(holders.keys().collect::<Vec<_>>(), [&key("zoe")]);
+    }
+    assert!(journal.cursors().await.unwrap().is_empty());
+    let mut index = Index::new(vec![source()], HashSet::new());
+    journal.index(&mut index).await.unwrap();
+    assert_eq!(index.len(), 1);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_source_said_is_kept_until_the_account_is_like_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let wish = with_mail(person("zoe"), "new@example.org");
+    let deviation = |name: &str, said| Deviation {
+        source: source(),
+        key: key(name),
+        said,
+    };
+    let cursor = Cursor {
+        cookie: "cookie".into(),
+        fingerprint: crate::model::Digest([3; 16]),
+        full_at: now(),
+        entries: 2,
+    };
+    let pulled = Pulled {
+        entries: BTreeMap::from([(source(), 2)]),
+        cursors: BTreeMap::from([(source(), cursor.clone())]),
+        deviations: vec![
+            deviation("zoe", Said::Wants(wish.clone())),
+            deviation("gone", Said::Gone),
+            // Of a source without a cursor nothing is kept.
+            Deviation {
+                source: SourceName::new("other"),
+                ..deviation("other", Said::Gone)
+            },
+        ],
+    };
+    journal.record_pulls(run, &pulled).await.unwrap();
+    let kept = journal.deviations(&source()).await.unwrap();
+    assert_eq!(kept.len(), 2);
+    assert_eq!(journal.cursors().await.unwrap()[&source()], cursor);
+    let other = SourceName::new("other");
+    assert!(journal.deviations(&other).await.unwrap().is_empty());
+    let keys = journal.keys_of(&source()).await.unwrap();
+    assert_eq!(keys, HashSet::from([key("zoe"), key("gone")]));
+
+    // An account that is otherwise leaves it as it is.
+    journal.note(&[account("zoe")]).await.unwrap();
+    assert_eq!(journal.deviations(&source()).await.unwrap().len(), 2);
+    let fulfilled = ManagedAccount {
+        profile: wish.profile,
+        ..account("zoe")
+    };
+    journal.note(&[fulfilled]).await.unwrap();
+
+    let rest = journal.deviations(&source()).await.unwrap();
+    assert_eq!(rest, [deviation("gone", Said::Gone)]);
+    // The next pulls replace what these said.
+    journal.record_pulls(run, &Pulled::default()).await.unwrap();
+    assert!(journal.deviations(&source()).await.unwrap().is_empty());
+    assert!(journal.cursors().await.unwrap().is_empty());
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_index_is_read_whole_in_many_pages_and_of_some_people_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    let accounts: Vec<ManagedAccount> = (0..4321)
+        .map(|n| ManagedAccount {
+            source: SourceName::new(["directory", "partners"][n % 2]),
+            ..account(&format!("p{n}"))
+        })
+        .collect();
+    journal.note(&accounts).await.unwrap();
+    let names = vec![source(), SourceName::new("partners")];
+
+    let mut index = Index::new(names.clone(), HashSet::new());
+    journal.index(&mut index).await.unwrap();
+
+    let mut expected = Index::new(names.clone(), HashSet::new());
+    for account in &accounts {
+        expected.insert_account(account);
+    }
+    assert_eq!(index, expected);
+    assert_eq!(journal.account_count().await.unwrap(), 4321);
+    let mut some = Index::new(names.clone(), HashSet::new());
+    let keys = HashSet::from([key("p7"), key("p4320"), key("nobody")]);
+    journal.index_of(&keys, &mut some).await.unwrap();
+    let mut expected = Index::new(names, HashSet::new());
+    expected.insert_account(&accounts[7]);
+    expected.insert_account(&accounts[4320]);
+    assert_eq!(some, expected);
+    let of_source = journal.keys_among(&source(), &keys).await.unwrap();
+    assert_eq!(of_source, HashSet::from([key("p4320")]));
+    journal.close().await.unwrap();
+}
