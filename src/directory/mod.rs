@@ -32,6 +32,15 @@ pub enum DirectoryError {
         /// What went wrong.
         why: String,
     },
+    /// None of several servers can be used.
+    #[error(
+        "cannot connect to any of the servers: {}; check `url`, that the servers run, and the network between",
+        failures.join("; ")
+    )]
+    NoServer {
+        /// Each server, and what went wrong.
+        failures: Vec<String>,
+    },
     /// The server's certificate is not trusted.
     #[error(
         "the certificate of {url} is not trusted: {why}; set `ca_file` to the CA that signed it, and use the host name that it is made out to"
@@ -50,22 +59,30 @@ pub enum DirectoryError {
         /// What went wrong.
         why: String,
     },
-    /// The password could not be read.
+    /// The client certificate or its key is no use.
+    #[error(
+        "{place} {why}; `client_certificate` is a PEM file with the certificate and those that lead to its CA, `client_key` its private key in PEM, not encrypted"
+    )]
+    ClientCertificate {
+        /// The file, or where the key is.
+        place: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// The password or the key could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The server refuses the bind.
-    #[error(
-        "{url} refuses the bind as `{bind_dn}`: {why}; check `bind_dn` and the password in {secret}"
-    )]
+    #[error("{url} refuses the bind {who}: {why}; {advice}")]
     Bind {
         /// The server.
         url: String,
-        /// Who tried.
-        bind_dn: String,
-        /// Where the password is.
-        secret: String,
+        /// Who tried, or how.
+        who: String,
         /// What the server said.
         why: String,
+        /// The way out.
+        advice: String,
     },
     /// The search ended with an error.
     #[error("the search below `{base}` on {url} failed after {entries} entries: {why}; {advice}")]
