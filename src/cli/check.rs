@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 let contexts = info.contexts.join(", ");
                 report.tell(
                     &name,
-                    Ok::<_, String>(format!("bound to {vendor} ({contexts})")),
+                    Ok::<_, String>(format!("bound to {vendor} at {} ({contexts})", info.url)),
                 );
             }
             Ok(None) => {}

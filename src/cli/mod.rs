@@ -189,7 +189,7 @@ fn load(argument: &ConfigArgument) -> Result<Setup, Failure> {
         {
             say(&format!(
                 "dirsyncd: warning: `plaintext = true`: entries and the password of the bind cross the network to {} readable by anyone\n",
-                server.url
+                server.place()
             ));
         }
     }

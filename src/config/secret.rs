@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// Where to read a secret: a file, an environment variable or a systemd credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub enum SecretError {
 }
 
 impl SecretRef {
-    /// Reads the secret.
-    pub fn read(&self) -> Result<SecretString, SecretError> {
+    /// Reads a secret of several lines, such as a private key in PEM, as it is.
+    pub fn read_text(&self) -> Result<SecretString, SecretError> {
         let text = match self {
             SecretRef::File(path) => read_file(path)?,
             SecretRef::Env(name) => {
@@ -53,7 +53,14 @@ impl SecretRef {
                 read_file(&Path::new(&folder).join(name))?
             }
         };
-        let secret = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(SecretString::from(text))
+    }
+
+    /// Reads the secret, which is one line.
+    pub fn read(&self) -> Result<SecretString, SecretError> {
+        let text = self.read_text()?;
+        let text = text.expose_secret();
+        let secret = text.strip_suffix('\n').unwrap_or(text);
         let secret = secret.strip_suffix('\r').unwrap_or(secret);
         if secret.is_empty() || secret.contains(['\n', '\r', '\0']) {
             return Err(SecretError::NotOneLine(self.to_string()));
@@ -83,7 +90,6 @@ impl std::fmt::Display for SecretRef {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use secrecy::ExposeSecret;
 
     #[test]
     fn a_secret_is_one_line_of_a_file() {

@@ -44,20 +44,60 @@ pub enum SourceKind {
 /// How a directory server is reached.
 #[derive(Clone, Debug)]
 pub struct Ldap {
-    /// `ldaps://host[:636]`, or `ldap://host[:389]` with StartTLS.
-    pub url: url::Url,
+    /// The servers, in the order in which they are tried: `ldaps://host[:636]`,
+    /// `ldap://host[:389]` with StartTLS, or `ldapi://` with the path of a socket,
+    /// percent-encoded.
+    pub urls: Vec<url::Url>,
     /// Whether `ldap://` goes without StartTLS: the password crosses the network readable.
     pub plaintext: bool,
     /// A CA bundle in PEM to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Who binds (simple bind) and where the password is; `None` binds anonymously.
-    pub bind: Option<(String, SecretRef)>,
+    /// What the client shows of itself in TLS.
+    pub client_certificate: Option<ClientCertificate>,
+    /// How the client says who it is.
+    pub bind: Bind,
     /// Entries a page (RFC 2696).
     pub page_size: u32,
-    /// The longest wait for the connection and for each entry.
+    /// The longest that connection, TLS and bind may take together, for each of the servers.
+    pub connect_timeout: Duration,
+    /// The longest wait for each message after them.
     pub timeout: Duration,
     /// Whether parts of the tree that are on other servers are left out knowingly.
     pub ignore_referrals: bool,
+}
+
+impl Ldap {
+    /// The servers, for messages.
+    pub fn place(&self) -> String {
+        let urls: Vec<&str> = self.urls.iter().map(url::Url::as_str).collect();
+        urls.join(", ")
+    }
+}
+
+/// How the client says who it is (RFC 4513 section 5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// Not at all.
+    Anonymous,
+    /// By the simple bind.
+    Simple {
+        /// Who binds.
+        dn: String,
+        /// Where the password is.
+        password: SecretRef,
+    },
+    /// By SASL EXTERNAL (RFC 4422 appendix A): the server knows it from below LDAP, by the
+    /// client certificate, or by the Unix user of an `ldapi://` connection.
+    External,
+}
+
+/// A certificate with its key, for TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate and those that lead to its CA, in PEM.
+    pub chain: PathBuf,
+    /// Where the private key is, in PEM.
+    pub key: SecretRef,
 }
 
 /// Which entries are people.

@@ -77,9 +77,13 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "file",
         "url",
         "plaintext",
+        "client_certificate",
+        "client_key",
+        "bind",
         "bind_dn",
         "password",
         "page_size",
+        "connect_timeout",
         "ignore_referrals",
         "base",
         "scope",
@@ -292,6 +296,148 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
         let start = format!("/etc/dirsyncd/config.toml:{place}");
         assert!(error.starts_with(&start), "expected {start}, got: {error}");
         assert!(error.contains(words), "expected {words:?}, got: {error}");
+    }
+}
+
+/// A configuration with these lines in place of those about the server.
+fn with_server(lines: &str) -> Result<Config, String> {
+    let (head, _) = MINIMAL.split_once("url =").unwrap();
+    parse(&format!("{head}{lines}\nbase = \"dc=example,dc=org\"\n"))
+}
+
+fn server(lines: &str) -> Ldap {
+    let config = with_server(lines).unwrap_or_else(|error| panic!("{lines}: {error}"));
+    match &config.sources[0].kind {
+        SourceKind::Ldap(server) => server.clone(),
+        SourceKind::Ldif(_) => panic!("{config:?}"),
+    }
+}
+
+#[test]
+fn servers_are_one_url_or_a_list_of_them() {
+    for (lines, urls) in [
+        ("url = 'ldaps://a'", vec!["ldaps://a"]),
+        (
+            "url = ['ldaps://a:1636', 'ldap://b', 'ldapi://%2Frun%2Fldapi']",
+            vec!["ldaps://a:1636", "ldap://b", "ldapi://%2Frun%2Fldapi"],
+        ),
+    ] {
+        let server = server(lines);
+        let found: Vec<&str> = server.urls.iter().map(url::Url::as_str).collect();
+        assert_eq!(found, urls);
+        assert_eq!(server.connect_timeout, std::time::Duration::from_secs(10));
+        assert_eq!(server.bind, Bind::Anonymous);
+    }
+}
+
+#[test]
+fn each_way_to_bind_has_its_own_keys() {
+    let certificate = "client_certificate = 'c.pem'\nclient_key = { file = 'c.key' }";
+    let with = |lines: &str| server(&format!("url = 'ldaps://a'\n{lines}"));
+    let both = with(&format!("bind = 'external'\n{certificate}"));
+    assert_eq!(both.bind, Bind::External);
+    assert_eq!(
+        both.client_certificate,
+        Some(ClientCertificate {
+            chain: "/etc/dirsyncd/c.pem".into(),
+            key: SecretRef::File("/etc/dirsyncd/c.key".into()),
+        })
+    );
+    let simple = "bind_dn = 'cn=a'\npassword = { env = 'P' }";
+    let simple = with(&format!("{simple}\n{certificate}"));
+    assert!(matches!(simple.bind, Bind::Simple { .. }), "{simple:?}");
+    assert!(simple.client_certificate.is_some());
+    let socket = server("url = 'ldapi://%2Frun%2Fldapi'\nbind = 'external'");
+    assert_eq!(socket.bind, Bind::External);
+}
+
+#[test]
+fn keys_about_the_server_that_do_not_go_together_are_refused_at_their_place() {
+    for (lines, place, words) in [
+        ("url = []", "9:7", "give at least one url"),
+        (
+            "url = ['ldaps://a', 'ldaps://a']",
+            "9:7",
+            "`ldaps://a` is there twice",
+        ),
+        ("url = ['ldaps://a', 'b']", "9:7", "`b` is no URL"),
+        (
+            "url = 3",
+            "9:7",
+            "expected a text in quotes or a list of them",
+        ),
+        ("url = 'ldaps://'", "9:7", "names no host"),
+        (
+            "url = 'ldapi://run'",
+            "9:7",
+            "such as ldapi://%2Frun%2Fldapi",
+        ),
+        (
+            "url = 'ldapi:///run/ldapi'",
+            "9:7",
+            "such as ldapi://%2Frun%2Fldapi",
+        ),
+        (
+            "url = ['ldap://a', 'ldaps://b']\nplaintext = true",
+            "10:13",
+            "`plaintext` goes with ldap://, and there is the url ldaps://b",
+        ),
+        (
+            "url = 'ldaps://a'\nbind = 'external'",
+            "10:8",
+            "needs an ldapi:// url, or `client_certificate`",
+        ),
+        (
+            "url = 'ldaps://a'\nbind = 'simple'",
+            "10:8",
+            "unknown value `simple` (known here: external)",
+        ),
+        (
+            "url = 'ldapi://%2Fa'\nbind = 'external'\nbind_dn = 'cn=a'",
+            "11:11",
+            "`bind_dn` does not go with bind = \"external\"",
+        ),
+        (
+            "url = 'ldapi://%2Fa'\nbind = 'external'\npassword = { env = 'P' }",
+            "11:12",
+            "`password` does not go with bind = \"external\"",
+        ),
+        (
+            "url = 'ldaps://a'\nclient_certificate = 'c.pem'",
+            "10:22",
+            "`client_certificate` needs a `client_key`",
+        ),
+        (
+            "url = 'ldaps://a'\nclient_key = { file = 'c.key' }",
+            "10:14",
+            "`client_key` needs a `client_certificate`",
+        ),
+        (
+            "url = 'ldaps://a'\nclient_certificate = 'c.pem'\nclient_key = '-----BEGIN PRIVATE KEY-----'",
+            "11:14",
+            "a secret does not stand in the configuration",
+        ),
+        (
+            "url = 'ldapi://%2Fa'\nclient_certificate = 'c.pem'\nclient_key = { file = 'c.key' }",
+            "10:22",
+            "shown in TLS only",
+        ),
+        (
+            "url = 'ldap://a'\nplaintext = true\nclient_certificate = 'c.pem'\nclient_key = { file = 'c.key' }",
+            "11:22",
+            "shown in TLS only",
+        ),
+        (
+            "url = 'ldaps://a'\nconnect_timeout = '0s'",
+            "10:19",
+            "longer than zero",
+        ),
+    ] {
+        let error = with_server(lines).expect_err(lines);
+        let start = format!("/etc/dirsyncd/config.toml:{place}");
+        assert!(error.starts_with(&start), "{lines}: {error}");
+        assert!(error.contains(words), "{lines}: {error}");
+        assert!(!error.contains("BEGIN"), "{lines}: {error}");
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn careful<T>(
     match AssertUnwindSafe(Box::pin(work)).catch_unwind().await {
         Ok(result) => result,
         Err(_) if IS_THEIRS.take() => Err(DirectoryError::Broken {
-            url: url.trim_end_matches('/').to_owned(),
+            url: url.to_owned(),
             entries: 0,
             why: "the server sent something that is not LDAP".to_owned(),
         }),

@@ -1,23 +1,26 @@
 //! The connection to a directory server (RFC 4511, RFC 4513).
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ldap3::controls::RawControl;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use secrecy::ExposeSecret;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::search::{self, Searches};
 use super::{DirectoryError, Request};
-use crate::config::Ldap as Server;
+use crate::config::{Bind, ClientCertificate, Ldap as Server};
 use crate::model::Entry;
 
 /// What a server says about itself (its root DSE, RFC 4512 section 5.1).
 #[derive(Clone, Debug, Default)]
 pub struct ServerInfo {
+    /// The server itself: which of those that are configured was taken.
+    pub url: String,
     /// Vendor and version, where they are told.
     pub vendor: String,
     /// The naming contexts.
@@ -48,55 +51,35 @@ pub enum ServerKind {
     Other,
 }
 
+/// A connection to one of a source's servers, after the bind.
 pub(super) struct Session<'a> {
     pub(super) server: &'a Server,
+    /// The one that was taken.
     pub(super) url: String,
     pub(super) ldap: Ldap,
 }
 
+/// Why a server was not taken.
+enum Failure {
+    /// It cannot serve now; another one may.
+    Away(String),
+    /// Another one would do no better, or must not be tried.
+    Final(DirectoryError),
+}
+
+/// What it takes to get into the servers of a source. All of it is read before anything is sent,
+/// so that its absence is the first error.
+struct Access<'a> {
+    server: &'a Server,
+    tls: Arc<rustls::ClientConfig>,
+    password: Option<SecretString>,
+}
+
 impl<'a> Session<'a> {
+    /// Connects to the first of the servers that lets it, and binds.
     pub(super) async fn open(server: &'a Server) -> Result<Self, DirectoryError> {
-        let url = server.url.to_string().trim_end_matches('/').to_owned();
-        // The password is read before anything is sent, so that its absence is the first error.
-        let bind = match &server.bind {
-            None => None,
-            Some((dn, secret)) => Some((dn, secret.read()?, secret)),
-        };
-        let settings = LdapConnSettings::new()
-            .set_conn_timeout(server.timeout)
-            .set_starttls(server.url.scheme() == "ldap" && !server.plaintext)
-            .set_config(tls_config(server)?);
-        let (connection, mut ldap) = LdapConnAsync::with_settings(settings, server.url.as_str())
-            .await
-            .map_err(|error| connect_error(&url, server.timeout, &error))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.drive().await {
-                tracing::debug!(%error, "the LDAP connection ended");
-            }
-        });
-        if let Some((dn, password, secret)) = bind {
-            let broken = |why: String| DirectoryError::Broken {
-                url: url.clone(),
-                entries: 0,
-                why,
-            };
-            let result = timeout(
-                server.timeout,
-                ldap.simple_bind(dn, password.expose_secret()),
-            )
-            .await
-            .map_err(|_| broken(waited(server.timeout)))?
-            .map_err(|error| broken(error.to_string()))?;
-            if result.rc != 0 {
-                return Err(DirectoryError::Bind {
-                    url,
-                    bind_dn: dn.clone(),
-                    secret: secret.to_string(),
-                    why: describe(&result),
-                });
-            }
-        }
-        Ok(Session { server, url, ldap })
+        let (_, session) = Access::of(server)?.open(&server.urls).await?;
+        Ok(session)
     }
 
     /// Reads the root DSE. A server may hide it; that is no fault of the configuration.
@@ -114,7 +97,10 @@ impl<'a> Session<'a> {
             "dsServiceName",
         ];
         let Some(entry) = self.read("", &wanted, Vec::new()).await? else {
-            return Ok(ServerInfo::default());
+            return Ok(ServerInfo {
+                url: self.url.clone(),
+                ..ServerInfo::default()
+            });
         };
         let texts = |name: &str| -> Vec<String> {
             let texts = entry.texts(name).unwrap_or_default();
@@ -138,6 +124,7 @@ impl<'a> Session<'a> {
             ServerKind::Other
         };
         Ok(ServerInfo {
+            url: self.url.clone(),
             contexts: texts("namingContexts"),
             kind,
             controls: texts("supportedControl"),
@@ -247,48 +234,141 @@ pub(super) fn advice(code: u32) -> &'static str {
     }
 }
 
-fn connect_error(url: &str, wait: Duration, error: &LdapError) -> DirectoryError {
-    let url = url.to_owned();
+impl<'a> Access<'a> {
+    fn of(server: &'a Server) -> Result<Self, DirectoryError> {
+        let password = match &server.bind {
+            Bind::Simple { password, .. } => Some(password.read()?),
+            Bind::Anonymous | Bind::External => None,
+        };
+        Ok(Access {
+            server,
+            tls: tls_config(server)?,
+            password,
+        })
+    }
+
+    /// Opens a session with the first of these servers that can serve; also gives its place
+    /// among them.
+    async fn open(&self, urls: &[url::Url]) -> Result<(usize, Session<'a>), DirectoryError> {
+        let wait = self.server.connect_timeout;
+        let mut failures: Vec<(String, String)> = Vec::new();
+        for (place, target) in urls.iter().enumerate() {
+            let url = target.to_string().trim_end_matches('/').to_owned();
+            let attempt = timeout(wait, self.attempt(target, &url)).await;
+            match attempt.unwrap_or_else(|_| Err(Failure::Away(waited(wait)))) {
+                Ok(ldap) => {
+                    for (failed, why) in failures {
+                        tracing::warn!(
+                            server = failed,
+                            why,
+                            taken = url,
+                            "a server is passed over"
+                        );
+                    }
+                    let server = self.server;
+                    return Ok((place, Session { server, url, ldap }));
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Away(why)) => failures.push((url, why)),
+            }
+        }
+        Err(match <[(String, String); 1]>::try_from(failures) {
+            Ok([(url, why)]) => DirectoryError::Connect { url, why },
+            Err(failures) => DirectoryError::NoServer {
+                failures: failures
+                    .into_iter()
+                    .map(|(url, why)| format!("{url}: {why}"))
+                    .collect(),
+            },
+        })
+    }
+
+    /// Connects and binds to one server.
+    async fn attempt(&self, target: &url::Url, url: &str) -> Result<Ldap, Failure> {
+        let settings = LdapConnSettings::new()
+            .set_starttls(target.scheme() == "ldap" && !self.server.plaintext)
+            .set_config(self.tls.clone());
+        let (connection, mut ldap) = LdapConnAsync::from_url_with_settings(settings, target)
+            .await
+            .map_err(|error| connect_failure(url, &error))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.drive().await {
+                tracing::debug!(%error, "the LDAP connection ended");
+            }
+        });
+        let bound = match (&self.server.bind, &self.password) {
+            (Bind::Anonymous, _) => return Ok(ldap),
+            (Bind::External, _) => ldap.sasl_external_bind().await,
+            (Bind::Simple { dn, .. }, password) => {
+                let password = password.as_ref().map_or("", |p| p.expose_secret());
+                ldap.simple_bind(dn, password).await
+            }
+        };
+        let result = bound.map_err(|error| Failure::Away(error.to_string()))?;
+        match result.rc {
+            0 => Ok(ldap),
+            // busy and unavailable say nothing about who binds (RFC 4511 appendix A.2).
+            51 | 52 => Err(Failure::Away(describe(&result))),
+            // A wrong password is not tried elsewhere: that would lock the account.
+            _ => Err(Failure::Final(self.refused(url, &result))),
+        }
+    }
+
+    fn refused(&self, url: &str, result: &LdapResult) -> DirectoryError {
+        let (who, advice) = match &self.server.bind {
+            Bind::Simple { dn, password } => (
+                format!("as `{dn}`"),
+                format!("check `bind_dn` and the password in {password}"),
+            ),
+            Bind::External | Bind::Anonymous => (
+                "by SASL EXTERNAL".to_owned(),
+                "check that the server takes the client certificate, or the Unix user of this process, for a DN of its own".to_owned(),
+            ),
+        };
+        DirectoryError::Bind {
+            url: url.to_owned(),
+            who,
+            why: describe(result),
+            advice,
+        }
+    }
+}
+
+/// Whether another server may do better than one that could not be reached: not where it is
+/// one that must not be trusted.
+fn connect_failure(url: &str, error: &LdapError) -> Failure {
+    let untrusted = |why: String| {
+        let url = url.to_owned();
+        Failure::Final(DirectoryError::Tls { url, why })
+    };
+    let of_tls = |error: &rustls::Error| match error {
+        rustls::Error::InvalidCertificate(_)
+        | rustls::Error::InvalidCertRevocationList(_)
+        | rustls::Error::NoCertificatesPresented
+        | rustls::Error::UnsupportedNameType => untrusted(error.to_string()),
+        other => Failure::Away(format!("no TLS: {other}")),
+    };
     match error {
-        LdapError::Timeout { .. } => DirectoryError::Connect {
-            url,
-            why: waited(wait),
-        },
-        LdapError::Rustls { source } => DirectoryError::Tls {
-            url,
-            why: source.to_string(),
-        },
-        LdapError::DNSName { source } => DirectoryError::Tls {
-            url,
-            why: source.to_string(),
-        },
+        LdapError::Rustls { source } => of_tls(source),
+        LdapError::DNSName { source } => untrusted(source.to_string()),
         LdapError::Io { source } => {
             let tls = source
                 .get_ref()
                 .and_then(|inner| inner.downcast_ref::<rustls::Error>());
             match tls {
-                Some(tls) => DirectoryError::Tls {
-                    url,
-                    why: tls.to_string(),
-                },
-                None => DirectoryError::Connect {
-                    url,
-                    why: source.to_string(),
-                },
+                Some(tls) => of_tls(tls),
+                None => Failure::Away(source.to_string()),
             }
         }
-        LdapError::LdapResult { result } => DirectoryError::Connect {
-            url,
-            why: format!("the server refuses StartTLS, {}", describe(result)),
-        },
-        other => DirectoryError::Connect {
-            url,
-            why: other.to_string(),
-        },
+        LdapError::LdapResult { result } => {
+            Failure::Away(format!("the server refuses StartTLS, {}", describe(result)))
+        }
+        other => Failure::Away(other.to_string()),
     }
 }
 
-/// TLS with the configured CA file, else with the system's roots.
+/// TLS with the configured CA file, else with the system's roots; and with the client's own
+/// certificate, if it has one.
 fn tls_config(server: &Server) -> Result<Arc<rustls::ClientConfig>, DirectoryError> {
     let mut roots = rustls::RootCertStore::empty();
     match &server.ca_file {
@@ -297,25 +377,50 @@ fn tls_config(server: &Server) -> Result<Arc<rustls::ClientConfig>, DirectoryErr
                 path: path.clone(),
                 why,
             };
-            let certificates = CertificateDer::pem_file_iter(path)
-                .map_err(|error| wrong(format!("cannot be read: {error}")))?;
-            for certificate in certificates {
-                let certificate =
-                    certificate.map_err(|error| wrong(format!("is damaged: {error}")))?;
+            for certificate in certificates(path).map_err(wrong)? {
                 roots
                     .add(certificate)
                     .map_err(|error| wrong(format!("is no use: {error}")))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong("holds no certificate".to_owned()));
             }
         }
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
-    let config = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    let config = match &server.client_certificate {
+        None => config.with_no_client_auth(),
+        Some(ClientCertificate { chain, key }) => {
+            let wrong =
+                |place: String, why: String| DirectoryError::ClientCertificate { place, why };
+            let file = format!("the file {}", chain.display());
+            let certificates = certificates(chain).map_err(|why| wrong(file.clone(), why))?;
+            let text = key.read_text()?;
+            // What the PEM reader says of a fault may show a line of it.
+            let private = PrivateKeyDer::from_pem_slice(text.expose_secret().as_bytes())
+                .map_err(|_| wrong(key.to_string(), "holds no private key".to_owned()))?;
+            config
+                .with_client_auth_cert(certificates, private)
+                .map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        wrong(file, "does not go with the key".to_owned())
+                    }
+                    other => wrong(file, format!("is no use: {other}")),
+                })?
+        }
+    };
     Ok(Arc::new(config))
+}
+
+/// The certificates of a PEM file, of which there must be one; or what is wrong with it.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .map_err(|error| format!("cannot be read: {error}"))?
+        .collect::<Result<Vec<_>, _>>()
+        // What the PEM reader says may show a line, and a key may stand in the file as well.
+        .map_err(|_| "is damaged".to_owned())?;
+    match certificates.is_empty() {
+        true => Err("holds no certificate".to_owned()),
+        false => Ok(certificates),
+    }
 }

@@ -38,6 +38,15 @@ pub enum DirectoryError {
         /// What went wrong.
         why: String,
     },
+    /// None of several servers can be used.
+    #[error(
+        "cannot connect to any of the servers: {}; check `url`, that the servers run, and the network between",
+        failures.join("; ")
+    )]
+    NoServer {
+        /// Each server, and what went wrong.
+        failures: Vec<String>,
+    },
     /// The server's certificate is not trusted.
     #[error(
         "the certificate of {url} is not trusted: {why}; set `ca_file` to the CA that signed it, and use the host name that it is made out to"
@@ -56,22 +65,30 @@ pub enum DirectoryError {
         /// What went wrong.
         why: String,
     },
-    /// The password could not be read.
+    /// The client certificate or its key is no use.
+    #[error(
+        "{place} {why}; `client_certificate` is a PEM file with the certificate and those that lead to its CA, `client_key` its private key in PEM, not encrypted"
+    )]
+    ClientCertificate {
+        /// The file, or where the key is.
+        place: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// The password or the key could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The server refuses the bind.
-    #[error(
-        "{url} refuses the bind as `{bind_dn}`: {why}; check `bind_dn` and the password in {secret}"
-    )]
+    #[error("{url} refuses the bind {who}: {why}; {advice}")]
     Bind {
         /// The server.
         url: String,
-        /// Who tried.
-        bind_dn: String,
-        /// Where the password is.
-        secret: String,
+        /// Who tried, or how.
+        who: String,
         /// What the server said.
         why: String,
+        /// The way out.
+        advice: String,
     },
     /// The search ended with an error.
     #[error("the search below `{base}` on {url} failed after {entries} entries: {why}; {advice}")]
@@ -195,6 +212,16 @@ pub enum Changes {
     },
 }
 
+/// The servers of a source, for messages.
+fn named(server: &config::Ldap) -> String {
+    let urls: Vec<&str> = server
+        .urls
+        .iter()
+        .map(|url| url.as_str().trim_end_matches('/'))
+        .collect();
+    urls.join(", ")
+}
+
 /// The attributes to ask for: those that are mapped, and those by which people are selected.
 pub fn wanted(mapped: Vec<String>, selection: Option<&Selection>) -> Vec<String> {
     let mut names = mapped;
@@ -222,7 +249,7 @@ pub async fn start(request: Request<'_>) -> Result<Started<'_>, DirectoryError> 
     let way = match &request.source.kind {
         SourceKind::Ldap(server) => {
             let work = ldap::start(server, request);
-            Way::Ldap(Box::new(careful(server.url.as_str(), work).await?), server)
+            Way::Ldap(Box::new(careful(&named(server), work).await?), server)
         }
         SourceKind::Ldif(path) => Way::Ldif(path),
     };
@@ -242,9 +269,7 @@ impl Started<'_> {
             }
         };
         let mut full = match way {
-            Way::Ldap(started, server) => {
-                careful(server.url.as_str(), started.read(&mut each)).await?
-            }
+            Way::Ldap(started, server) => careful(&named(server), started.read(&mut each)).await?,
             Way::Ldif(path) => Full {
                 end: ldif::pull(path, &request.source.search, &mut each)?,
                 cookie: None,
@@ -266,7 +291,7 @@ pub async fn changes(
     match &request.source.kind {
         SourceKind::Ldap(server) => {
             let work = follow::changes(server, request, cookie, each);
-            careful(server.url.as_str(), work).await
+            careful(&named(server), work).await
         }
         SourceKind::Ldif(_) => Ok(Changes::FullNeeded {
             why: "the source is a file".to_owned(),
@@ -280,7 +305,7 @@ pub async fn probe(source: &Source) -> Result<Option<ServerInfo>, DirectoryError
     match &source.kind {
         SourceKind::Ldap(server) => {
             let work = ldap::probe(server);
-            Ok(Some(careful(server.url.as_str(), work).await?))
+            Ok(Some(careful(&named(server), work).await?))
         }
         SourceKind::Ldif(_) => Ok(None),
     }

@@ -1,5 +1,5 @@
 # certificates ADDRESS: an own CA (ca.pem, ca.key) and a certificate of it (tls.pem, tls.key, tls.csr) for localhost and
-# the address, in the current folder. To be sourced.
+# the address, in the current folder, and two for clients: client.pem and stranger.pem. To be sourced.
 certificates() {
   openssl ecparam -name prime256v1 -genkey -noout -out ca.key
   openssl req -x509 -new -key ca.key -days 3650 -subj "/CN=test CA" -out ca.pem
@@ -7,5 +7,11 @@ certificates() {
   openssl req -new -key tls.key -subj "/CN=localhost" -out tls.csr
   openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
     -extfile <(echo "subjectAltName=DNS:localhost,IP:$1") -out tls.pem 2>openssl.log
-  chmod 600 tls.key
+  for who in client stranger; do
+    openssl ecparam -name prime256v1 -genkey -noout -out $who.key
+    openssl req -new -key $who.key -subj "/O=example/CN=$who" -out $who.csr
+    openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
+      -extfile <(echo "extendedKeyUsage=clientAuth") -out $who.pem 2>>openssl.log
+  done
+  chmod 600 ./*.key
 }

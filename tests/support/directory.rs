@@ -108,6 +108,11 @@ impl Slapd {
         ));
     }
 
+    /// From now on it takes no TLS connection without a client certificate of its CA.
+    pub fn demand_certificates(&self) {
+        self.reconfigure("/^sizelimit 500/iTLSVerifyClient demand");
+    }
+
     /// Starts it again with its configuration edited by a sed script.
     fn reconfigure(&self, edit: &str) {
         self.stop();
@@ -183,6 +188,18 @@ impl Slapd {
     /// The certificate of the CA that signed the server's.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// The URL of its socket, which only this machine's processes reach.
+    pub fn socket_url(&self) -> String {
+        let path = self.folder.path().join("run/ldapi");
+        let path = path.canonicalize().unwrap().display().to_string();
+        format!("ldapi://{}", path.replace('/', "%2F"))
+    }
+
+    /// The certificate of this name and its key, from the same CA: `client` is known, `stranger` is not.
+    pub fn client_certificate(&self, name: &str) -> [PathBuf; 2] {
+        ["pem", "key"].map(|ending| self.folder.path().join(format!("{name}.{ending}")))
     }
 
     /// The URL as the configuration has it.

@@ -4,7 +4,8 @@
 # A private slapd on loopback: ldap://127.0.0.1:PORT (StartTLS too) and ldaps://127.0.0.1:TLS_PORT.
 # The certificate of its own CA (DIR/ca.pem) is for localhost and 127.0.0.1; ldaps://127.0.0.2:TLS_PORT shows the
 # same one, so there it is for another name. After `certify`, the next start shows one that is valid between the two
-# times (YYYYMMDDHHMMSSZ). Below dc=example,dc=org:
+# times (YYYYMMDDHHMMSSZ). ldapi://DIR/run/ldapi knows the Unix user that runs it as cn=sync, and DIR/client.pem with
+# DIR/client.key is a certificate for cn=sync as well (DIR/stranger.* is one for nobody). Below dc=example,dc=org:
 #   cn=admin                  admin-secret    may change everything
 #   cn=sync,ou=services       (from the LDIF) reads all, paged without limit
 #   cn=limited,ou=services    (from the LDIF) reads all, but gets five entries of a search at most
@@ -38,6 +39,8 @@ argsfile $dir/run/slapd.args
 TLSCACertificateFile $dir/ca.pem
 TLSCertificateFile $dir/tls.pem
 TLSCertificateKeyFile $dir/tls.key
+authz-regexp "^gidNumber=$(id -g)[+]uidNumber=$(id -u),cn=peercred,cn=external,cn=auth$" "cn=sync,ou=services,dc=example,dc=org"
+authz-regexp "^cn=client,o=example$" "cn=sync,ou=services,dc=example,dc=org"
 sizelimit 500
 threads 4
 database mdb
@@ -63,7 +66,7 @@ CONF
   sed -i "${SLAPD_EDIT:-}" "$dir/slapd.conf"
   if [ ! -f "$dir/db/data.mdb" ]; then slapadd -q -f "$dir/slapd.conf" -l "$ldif"; fi
   slapd -f "$dir/slapd.conf" \
-    -h "ldap://127.0.0.1:$port/ ldaps://127.0.0.1:$tls_port/ ldaps://127.0.0.2:$tls_port/"
+    -h "ldap://127.0.0.1:$port/ ldaps://127.0.0.1:$tls_port/ ldaps://127.0.0.2:$tls_port/ ldapi://${dir//\//%2F}%2Frun%2Fldapi"
   for _ in $(seq 200); do
     ldapsearch -x -LLL -H "ldap://127.0.0.1:$port/" -b "" -s base namingContexts >/dev/null 2>&1 && exit 0
     sleep 0.05

@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::written::{KindFile, OneOrMany, SourceFile};
 use super::{Checked, Reader, unknown};
 use crate::config::{
-    Incremental, Ldap, MappingTarget, PlacedRule, Preset, Rule, Search, Source, SourceKind,
-    WithoutMail,
+    Bind, ClientCertificate, Incremental, Ldap, MappingTarget, PlacedRule, Preset, Rule, Search,
+    Source, SourceKind, WithoutMail,
 };
 use crate::model::{Attribute, Dn, Filter, Scope, SourceName};
 
@@ -101,13 +101,10 @@ impl Reader<'_> {
     }
 
     fn bases(&self, base: &Spanned<OneOrMany>) -> Checked<Vec<(String, Dn)>> {
-        let texts = match base.get_ref() {
-            OneOrMany::One(text) => std::slice::from_ref(text),
-            OneOrMany::Many(texts) if texts.is_empty() => {
-                return self.refuse(base.span(), "give at least one DN");
-            }
-            OneOrMany::Many(texts) => texts,
-        };
+        let texts = base.get_ref().texts();
+        if texts.is_empty() {
+            return self.refuse(base.span(), "give at least one DN");
+        }
         texts
             .iter()
             .map(|text| {
@@ -160,103 +157,181 @@ impl Reader<'_> {
     }
 
     fn source_kind(&self, span: Range<usize>, file: SourceFile) -> Checked<SourceKind> {
-        let SourceFile {
-            kind,
-            file,
-            url,
-            plaintext,
-            ca_file,
-            bind_dn,
-            password,
-            page_size,
-            timeout,
-            ignore_referrals,
-            ..
-        } = file;
-        if kind == KindFile::Ldif {
-            let stray = [
-                url.map(|v| v.span()),
-                plaintext.map(|v| v.span()),
-                ca_file.map(|v| v.span()),
-                bind_dn.map(|v| v.span()),
-                password.map(|v| v.span()),
-                page_size.map(|v| v.span()),
-                timeout.map(|v| v.span()),
-                ignore_referrals.map(|v| v.span()),
-            ];
-            if let Some(span) = stray.into_iter().flatten().next() {
-                return self.refuse(span, "this key has no meaning for a source of kind `ldif`");
-            }
-            return match file {
-                Some(path) => Ok(SourceKind::Ldif(self.resolve(path.into_inner()))),
-                None => self.refuse(span, "a source of kind `ldif` needs `file`"),
-            };
+        if file.kind == KindFile::Ldif {
+            return self.ldif(span, file);
         }
-        if let Some(file) = file {
+        if let Some(file) = file.file {
             return self.refuse(file.span(), "`file` belongs to a source of kind = \"ldif\"");
         }
-        let Some(url) = url else {
+        Ok(SourceKind::Ldap(self.ldap(span, file)?))
+    }
+
+    fn ldif(&self, span: Range<usize>, file: SourceFile) -> Checked<SourceKind> {
+        fn place<T>(value: &Option<Spanned<T>>) -> Option<Range<usize>> {
+            value.as_ref().map(Spanned::span)
+        }
+        let stray = [
+            place(&file.url),
+            place(&file.plaintext),
+            place(&file.ca_file),
+            place(&file.client_certificate),
+            place(&file.client_key),
+            place(&file.bind),
+            place(&file.bind_dn),
+            place(&file.password),
+            place(&file.page_size),
+            place(&file.connect_timeout),
+            place(&file.timeout),
+            place(&file.ignore_referrals),
+        ];
+        if let Some(span) = stray.into_iter().flatten().next() {
+            return self.refuse(span, "this key has no meaning for a source of kind `ldif`");
+        }
+        match file.file {
+            Some(path) => Ok(SourceKind::Ldif(self.resolve(path.into_inner()))),
+            None => self.refuse(span, "a source of kind `ldif` needs `file`"),
+        }
+    }
+
+    fn ldap(&self, span: Range<usize>, file: SourceFile) -> Checked<Ldap> {
+        let Some(url) = &file.url else {
             return self.refuse(
                 span,
                 "the source has no `url`: write for example \"ldaps://ldap.example.org\"",
             );
         };
-        let (url_span, url) = (url.span(), self.ldap_url(&url)?);
-        let plaintext_span = plaintext.as_ref().map(Spanned::span);
-        let plaintext = plaintext.is_some_and(Spanned::into_inner);
-        if let (true, "ldaps", Some(span)) = (plaintext, url.scheme(), plaintext_span) {
+        let urls = self.ldap_urls(url)?;
+        if let Some(plaintext) = &file.plaintext
+            && *plaintext.get_ref()
+            && let Some(other) = urls.iter().find(|url| url.scheme() != "ldap")
+        {
             return self.refuse(
-                span,
-                "`plaintext` goes with ldap://, and this url is ldaps://",
+                plaintext.span(),
+                format!("`plaintext` goes with ldap://, and there is the url {other}"),
             );
         }
-        let bind = match (bind_dn, password) {
-            (Some(dn), Some(password)) => Some((dn.into_inner(), self.secret(password)?)),
+        let plaintext = file.plaintext.is_some_and(Spanned::into_inner);
+        // Whether each server is reached by TLS, so that it asks for a client certificate.
+        let has_tls = !plaintext && urls.iter().all(|url| url.scheme() != "ldapi");
+        let client_certificate = match (file.client_certificate, file.client_key) {
             (None, None) => None,
+            (Some(chain), Some(_)) if !has_tls => {
+                return self.refuse(
+                    chain.span(),
+                    "a client certificate is shown in TLS only: by ldaps://, or by ldap:// without `plaintext`",
+                );
+            }
+            (Some(chain), Some(key)) => Some(ClientCertificate {
+                chain: self.resolve(chain.into_inner()),
+                key: self.secret(key)?,
+            }),
+            (Some(chain), None) => {
+                return self.refuse(chain.span(), "`client_certificate` needs a `client_key`");
+            }
+            (None, Some(key)) => {
+                return self.refuse(key.span(), "`client_key` needs a `client_certificate`");
+            }
+        };
+        let bind = match (file.bind, file.bind_dn, file.password) {
+            (Some(_), Some(dn), _) => {
+                return self.refuse(dn.span(), "`bind_dn` does not go with bind = \"external\": the server knows who binds without it");
+            }
+            (Some(_), None, Some(password)) => {
+                return self.refuse(
+                    password.span(),
+                    "`password` does not go with bind = \"external\"",
+                );
+            }
+            (Some(bind), None, None) => {
+                let is_known =
+                    |url: &url::Url| url.scheme() == "ldapi" || client_certificate.is_some();
+                if !urls.iter().all(is_known) {
+                    return self.refuse(
+                        bind.span(),
+                        "bind = \"external\" needs an ldapi:// url, or `client_certificate` and `client_key`",
+                    );
+                }
+                Bind::External
+            }
+            (None, Some(dn), Some(password)) => Bind::Simple {
+                dn: dn.into_inner(),
+                password: self.secret(password)?,
+            },
+            (None, None, None) => Bind::Anonymous,
             // A bind with a DN and no password is an unauthenticated bind (RFC 4513 section
             // 5.1.2): it looks like success and sees what anonymous sees.
-            (Some(dn), None) => return self.refuse(dn.span(), "`bind_dn` needs a `password`"),
-            (None, Some(password)) => {
+            (None, Some(dn), None) => {
+                return self.refuse(dn.span(), "`bind_dn` needs a `password`");
+            }
+            (None, None, Some(password)) => {
                 return self.refuse(password.span(), "`password` needs a `bind_dn`");
             }
         };
-        let page_size = match page_size {
+        let page_size = match file.page_size {
             None => 1000,
             Some(size) if (1..=100_000).contains(size.get_ref()) => size.into_inner(),
             Some(size) => return self.refuse(size.span(), "a page is 1 to 100000 entries"),
         };
-        if url.host_str().is_none_or(str::is_empty) {
-            return self.refuse(url_span, "the url names no host");
-        }
-        Ok(SourceKind::Ldap(Ldap {
-            url,
+        Ok(Ldap {
+            urls,
             plaintext,
-            ca_file: ca_file.map(|path| self.resolve(path.into_inner())),
+            ca_file: file.ca_file.map(|path| self.resolve(path.into_inner())),
+            client_certificate,
             bind,
             page_size,
-            timeout: self.timeout(timeout, Duration::from_secs(30))?,
-            ignore_referrals: ignore_referrals.is_some_and(Spanned::into_inner),
-        }))
+            connect_timeout: self.timeout(file.connect_timeout, Duration::from_secs(10))?,
+            timeout: self.timeout(file.timeout, Duration::from_secs(30))?,
+            ignore_referrals: file.ignore_referrals.is_some_and(Spanned::into_inner),
+        })
     }
 
-    fn ldap_url(&self, text: &Spanned<String>) -> Checked<url::Url> {
-        let url = self.check(
-            text.span(),
-            url::Url::parse(text.get_ref())
-                .map_err(|error| format!("`{}` is no URL: {error}", text.get_ref())),
-        )?;
-        if !matches!(url.scheme(), "ldap" | "ldaps") {
-            return self.refuse(
-                text.span(),
-                "write ldaps://HOST, or ldap://HOST for StartTLS",
-            );
+    fn ldap_urls(&self, list: &Spanned<OneOrMany>) -> Checked<Vec<url::Url>> {
+        let texts = list.get_ref().texts();
+        if texts.is_empty() {
+            return self.refuse(list.span(), "give at least one url");
         }
-        if !matches!(url.path(), "" | "/") || url.query().is_some() || !url.username().is_empty() {
-            return self.refuse(
-                text.span(),
-                "only ldaps://HOST[:PORT]: base, scope, filter and bind have keys of their own",
-            );
+        let mut urls = Vec::new();
+        for text in texts {
+            let url = self.check(list.span(), ldap_url(text))?;
+            if urls.contains(&url) {
+                return self.refuse(list.span(), format!("`{text}` is there twice"));
+            }
+            urls.push(url);
         }
-        Ok(url)
+        Ok(urls)
     }
+}
+
+fn ldap_url(text: &str) -> Result<url::Url, String> {
+    let url = url::Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
+    let is_more = !matches!(url.path(), "" | "/")
+        || url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+        || url.password().is_some();
+    if url.scheme() == "ldapi" {
+        // The path of the socket stands where the host name would.
+        let is_path = url.host_str().is_some_and(|host| host.starts_with("%2"));
+        if !is_path || url.port().is_some() || is_more {
+            return Err(
+                "write ldapi:// and the path of the socket with %2F for each slash, such as ldapi://%2Frun%2Fldapi".to_owned(),
+            );
+        }
+        return Ok(url);
+    }
+    if !matches!(url.scheme(), "ldap" | "ldaps") {
+        return Err(
+            "write ldaps://HOST, ldap://HOST for StartTLS, or ldapi://%2FPATH for a socket of this machine".to_owned(),
+        );
+    }
+    if is_more {
+        return Err(
+            "only ldaps://HOST[:PORT]: base, scope, filter and bind have keys of their own"
+                .to_owned(),
+        );
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("`{text}` names no host"));
+    }
+    Ok(url)
 }

@@ -135,12 +135,16 @@ pub(super) struct SourceFile {
     pub(super) kind: KindFile,
     pub(super) preset: Option<Spanned<String>>,
     pub(super) file: Option<Spanned<PathBuf>>,
-    pub(super) url: Option<Spanned<String>>,
+    pub(super) url: Option<Spanned<OneOrMany>>,
     pub(super) plaintext: Option<Spanned<bool>>,
     pub(super) ca_file: Option<Spanned<PathBuf>>,
+    pub(super) client_certificate: Option<Spanned<PathBuf>>,
+    pub(super) client_key: Option<Spanned<SecretFile>>,
+    pub(super) bind: Option<Spanned<BindFile>>,
     pub(super) bind_dn: Option<Spanned<String>>,
     pub(super) password: Option<Spanned<SecretFile>>,
     pub(super) page_size: Option<Spanned<u32>>,
+    pub(super) connect_timeout: Option<Spanned<String>>,
     pub(super) timeout: Option<Spanned<String>>,
     pub(super) ignore_referrals: Option<Spanned<bool>>,
     pub(super) base: Spanned<OneOrMany>,
@@ -159,11 +163,27 @@ fn ldap() -> KindFile {
     KindFile::Ldap
 }
 
+/// The ways to bind that do not show in another key.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BindFile {
+    External,
+}
+
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a DN or a list of DNs")]
+#[serde(untagged, expecting = "expected a text in quotes or a list of them")]
 pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(super) fn texts(&self) -> &[String] {
+        match self {
+            OneOrMany::One(text) => std::slice::from_ref(text),
+            OneOrMany::Many(texts) => texts,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
