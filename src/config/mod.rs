@@ -19,7 +19,9 @@ pub use error::ConfigError;
 pub use rule::{MappingTarget, PlacedRule, Rule};
 pub use schedule::{Schedule, ScheduleError};
 pub use secret::{SecretError, SecretRef};
-pub use source::{Bind, ClientCertificate, Ldap, Preset, Search, Source, SourceKind, WithoutMail};
+pub use source::{
+    Bind, ClientCertificate, Ldap, Preset, ReferralHost, Search, Source, SourceKind, WithoutMail,
+};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ mod connect;
 mod follow;
 mod ldap;
 mod ldif;
+mod referral;
 mod search;
 
 use std::ops::ControlFlow;
@@ -84,6 +85,9 @@ pub enum DirectoryError {
         /// The way out.
         advice: String,
     },
+    /// A server that a search was referred to.
+    #[error("a search was referred to another server: {0}")]
+    Referred(Box<DirectoryError>),
     /// The search ended with an error.
     #[error("the search below `{base}` on {url} failed after {entries} entries: {why}; {advice}")]
     Search {
