@@ -182,6 +182,9 @@ async fn search(
                 directory::way(&cookie)
             )
         }
+        (SourceKind::Ldap(server), None) if !server.follow_referrals.is_empty() => {
+            text += "; every pull reads all of it, as references to other servers are followed"
+        }
         (SourceKind::Ldap(_), None) => {
             text += "; every pull reads all of it, as the server does not show who is gone"
         }

@@ -20,7 +20,8 @@ pub use rule::{MappingTarget, PlacedRule, Rule};
 pub use schedule::{Schedule, ScheduleError};
 pub use secret::{SecretError, SecretRef};
 pub use source::{
-    Bind, ClientCertificate, Incremental, Ldap, Preset, Search, Source, SourceKind, WithoutMail,
+    Bind, ClientCertificate, Incremental, Ldap, Preset, ReferralHost, Search, Source, SourceKind,
+    WithoutMail,
 };
 
 /// The whole configuration.

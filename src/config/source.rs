@@ -62,7 +62,10 @@ pub struct Ldap {
     pub connect_timeout: Duration,
     /// The longest wait for each message after them.
     pub timeout: Duration,
-    /// Whether parts of the tree that are on other servers are left out knowingly.
+    /// The servers that a search may be referred to; parts of the tree that are on others are
+    /// not read.
+    pub follow_referrals: Vec<ReferralHost>,
+    /// Whether those are left out knowingly.
     pub ignore_referrals: bool,
 }
 
@@ -89,6 +92,15 @@ pub enum Bind {
     /// By SASL EXTERNAL (RFC 4422 appendix A): the server knows it from below LDAP, by the
     /// client certificate, or by the Unix user of an `ldapi://` connection.
     External,
+}
+
+/// A server that a search may be referred to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferralHost {
+    /// Its host name or address, in lower case, as it stands in URLs.
+    pub host: String,
+    /// The port; each one when `None`.
+    pub port: Option<u16>,
 }
 
 /// A certificate with its key, for TLS.

@@ -84,6 +84,7 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "password",
         "page_size",
         "connect_timeout",
+        "follow_referrals",
         "ignore_referrals",
         "base",
         "scope",
@@ -349,6 +350,30 @@ fn each_way_to_bind_has_its_own_keys() {
     assert!(simple.client_certificate.is_some());
     let socket = server("url = 'ldapi://%2Frun%2Fldapi'\nbind = 'external'");
     assert_eq!(socket.bind, Bind::External);
+}
+
+#[test]
+fn referrals_are_followed_to_hosts_that_are_named() {
+    let server =
+        server("url = 'ldaps://a'\nfollow_referrals = ['B.example.org', 'c:1636', '[::1]:389']");
+    let host = |host: &str, port| ReferralHost {
+        host: host.to_owned(),
+        port,
+    };
+    assert_eq!(
+        server.follow_referrals,
+        [
+            host("b.example.org", None),
+            host("c", Some(1636)),
+            host("[::1]", Some(389)),
+        ]
+    );
+    for wrong in ["", "ldap://c", "c/dc=x", "c:0x", "a@c", "c:99999", "c?x"] {
+        let lines = format!("url = 'ldaps://a'\nfollow_referrals = ['{wrong}']");
+        let error = with_server(&lines).expect_err(wrong);
+        assert!(error.contains("config.toml:10:20: "), "{error}");
+        assert!(error.contains("is neither HOST nor HOST:PORT"), "{error}");
+    }
 }
 
 #[test]

@@ -82,6 +82,15 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// The same with other servers than the configured ones; also gives the place of the one
+    /// that was taken.
+    pub(super) async fn open_among(
+        server: &'a Server,
+        urls: &[url::Url],
+    ) -> Result<(usize, Self), DirectoryError> {
+        Access::of(server)?.open(urls).await
+    }
+
     /// Reads the root DSE. A server may hide it; that is no fault of the configuration.
     pub(super) async fn info(&mut self) -> Result<ServerInfo, DirectoryError> {
         const ACTIVE_DIRECTORY: &str = "1.2.840.113556.1.4.800";
@@ -174,6 +183,7 @@ impl<'a> Session<'a> {
             page_size: self.server.page_size,
             controls: Vec::new(),
             wait: self.server.timeout,
+            is_referred: !self.server.follow_referrals.is_empty(),
         }
     }
 
@@ -210,15 +220,15 @@ pub(super) fn describe(result: &LdapResult) -> String {
         53 => "unwillingToPerform",
         _ => "error",
     };
-    // A referral says where to, mostly without a text (RFC 4511 section 4.1.10).
-    let mut texts: Vec<&str> = vec![result.text.trim()];
-    texts.extend(result.refs.iter().map(String::as_str));
-    texts.retain(|text| !text.is_empty());
-    if texts.is_empty() {
-        format!("{name} ({})", result.rc)
-    } else {
-        format!("{name} ({}): {}", result.rc, texts.join(", "))
+    let mut words = format!("{name} ({})", result.rc);
+    if !result.refs.is_empty() {
+        words += &format!(" to {}", result.refs.join(" or "));
     }
+    let text = result.text.trim();
+    if !text.is_empty() {
+        words += &format!(": {text}");
+    }
+    words
 }
 
 pub(super) fn advice(code: u32) -> &'static str {
@@ -226,7 +236,9 @@ pub(super) fn advice(code: u32) -> &'static str {
         3 | 4 | 11 => {
             "the server's limit for the bind DN is smaller than the directory: let the bind DN read without a limit, or set a smaller `page_size`"
         }
-        10 => "the base belongs to another server: name that server in `url`",
+        10 => {
+            "the base belongs to another server: name that server in `url`, or in `follow_referrals`"
+        }
         32 | 34 => "check `base`: there is no such entry, or the bind DN may not see it",
         50 => "let the bind DN read the base",
         51 | 52 => "the server is busy or down: the next run tries again",

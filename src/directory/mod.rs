@@ -10,6 +10,7 @@ mod groups;
 mod ldap;
 mod ldif;
 mod membership;
+mod referral;
 mod search;
 
 use std::ops::ControlFlow;
@@ -90,6 +91,9 @@ pub enum DirectoryError {
         /// The way out.
         advice: String,
     },
+    /// A server that a search was referred to.
+    #[error("a search was referred to another server: {0}")]
+    Referred(Box<DirectoryError>),
     /// The search ended with an error.
     #[error("the search below `{base}` on {url} failed after {entries} entries: {why}; {advice}")]
     Search {

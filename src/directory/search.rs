@@ -17,6 +17,9 @@ use crate::model::{Entry, Scope};
 /// Entries that are handed on together.
 const BATCH: usize = 128;
 
+/// The result code of a search whose base belongs to another server.
+const REFERRAL: u32 = 10;
+
 /// So many pages without an entry may follow each other, as with a filter that is applied after
 /// paging; more are a fault of the server.
 const EMPTY_PAGES: usize = 10_000;
@@ -36,14 +39,28 @@ pub(super) struct Searches {
     pub(super) controls: Vec<RawControl>,
     /// The longest wait for each message of the server.
     pub(super) wait: Duration,
+    /// Whether a base that belongs to another server is such a [`Referral`], and no error.
+    pub(super) is_referred: bool,
+}
+
+/// A part of the tree that is on another server.
+#[derive(Clone, Debug)]
+pub(super) struct Referral {
+    /// Where it is: each of these URLs will do.
+    pub(super) urls: Vec<String>,
+    /// The base of the search that was referred.
+    pub(super) base: String,
+    /// Whether it is all that was searched for (RFC 4511 section 4.1.10), not a part of it
+    /// (section 4.5.3).
+    pub(super) is_whole: bool,
 }
 
 /// What came of searches besides entries.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) entries: u64,
-    /// The servers that were named instead of entries (RFC 4511 section 4.5.3).
-    pub(super) referrals: Vec<String>,
+    /// What was named instead of entries.
+    pub(super) referrals: Vec<Referral>,
 }
 
 struct Page {
@@ -196,7 +213,11 @@ impl Searches {
         {
             if item.is_ref() {
                 let urls = strings(&item.0).ok_or_else(|| malformed(&self.url, found.entries))?;
-                found.referrals.extend(urls.into_iter().next());
+                found.referrals.push(Referral {
+                    urls,
+                    base: base.to_owned(),
+                    is_whole: false,
+                });
                 continue;
             }
             if item.is_intermediate() {
@@ -214,6 +235,18 @@ impl Searches {
         }
         self.hand_on(batch, found, sender).await?;
         let result = stream.finish().await;
+        if result.rc == REFERRAL && self.is_referred {
+            found.referrals.push(Referral {
+                urls: result.refs,
+                base: base.to_owned(),
+                is_whole: true,
+            });
+            return Ok(Page {
+                is_empty: first.is_none(),
+                next: Some(Vec::new()),
+                first,
+            });
+        }
         if result.rc != 0 {
             return Err(failed(&self.url, base, found.entries, &result));
         }

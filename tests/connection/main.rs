@@ -7,6 +7,7 @@ mod support;
 
 mod failover;
 mod identity;
+mod referrals;
 
 use std::path::Path;
 

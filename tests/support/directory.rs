@@ -240,6 +240,11 @@ impl Slapd {
         self.client("ldapdelete", &[dn], None);
     }
 
+    /// Takes a referral object away (RFC 3296), not what it refers to.
+    pub fn delete_referral(&self, dn: &str) {
+        self.client("ldapdelete", &["-M", dn], None);
+    }
+
     /// Renames an entry, or moves it below `superior`; the old RDN's value goes.
     pub fn rename(&self, dn: &str, rdn: &str, superior: Option<&str>) {
         let mut arguments = vec!["-r"];

@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::written::{KindFile, OneOrMany, SourceFile};
 use super::{Checked, Reader, unknown};
 use crate::config::{
-    Bind, ClientCertificate, Incremental, Ldap, MappingTarget, PlacedRule, Preset, Rule, Search,
-    Source, SourceKind, WithoutMail,
+    Bind, ClientCertificate, Incremental, Ldap, MappingTarget, PlacedRule, Preset, ReferralHost,
+    Rule, Search, Source, SourceKind, WithoutMail,
 };
 use crate::model::{Attribute, Dn, Filter, Scope, SourceName};
 
@@ -182,6 +182,7 @@ impl Reader<'_> {
             place(&file.page_size),
             place(&file.connect_timeout),
             place(&file.timeout),
+            place(&file.follow_referrals),
             place(&file.ignore_referrals),
         ];
         if let Some(span) = stray.into_iter().flatten().next() {
@@ -281,8 +282,32 @@ impl Reader<'_> {
             page_size,
             connect_timeout: self.timeout(file.connect_timeout, Duration::from_secs(10))?,
             timeout: self.timeout(file.timeout, Duration::from_secs(30))?,
+            follow_referrals: self.referral_hosts(file.follow_referrals)?,
             ignore_referrals: file.ignore_referrals.is_some_and(Spanned::into_inner),
         })
+    }
+
+    fn referral_hosts(&self, list: Option<Spanned<Vec<String>>>) -> Checked<Vec<ReferralHost>> {
+        let Some(list) = list else {
+            return Ok(Vec::new());
+        };
+        let hosts = list.get_ref().iter().map(|text| {
+            let url = url::Url::parse(&format!("ldap://{text}")).ok();
+            let host = url.as_ref().and_then(url::Url::host_str);
+            let port = url.as_ref().and_then(url::Url::port);
+            let host = host.unwrap_or_default().to_lowercase();
+            // Whatever else stands there does not come out again.
+            let again = match port {
+                Some(port) => format!("{host}:{port}"),
+                None => host.clone(),
+            };
+            if host.is_empty() || again != text.to_lowercase() {
+                let words = format!("`{text}` is neither HOST nor HOST:PORT");
+                return self.refuse(list.span(), words);
+            }
+            Ok(ReferralHost { host, port })
+        });
+        hosts.collect()
     }
 
     fn ldap_urls(&self, list: &Spanned<OneOrMany>) -> Checked<Vec<url::Url>> {

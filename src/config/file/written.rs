@@ -146,6 +146,7 @@ pub(super) struct SourceFile {
     pub(super) page_size: Option<Spanned<u32>>,
     pub(super) connect_timeout: Option<Spanned<String>>,
     pub(super) timeout: Option<Spanned<String>>,
+    pub(super) follow_referrals: Option<Spanned<Vec<String>>>,
     pub(super) ignore_referrals: Option<Spanned<bool>>,
     pub(super) base: Spanned<OneOrMany>,
     pub(super) scope: Option<Scope>,
