@@ -29,7 +29,7 @@ impl Host {
         let mut dirsyncd = Dirsyncd::with_source(&organization, String::new());
         std::fs::write(dirsyncd.password_file(), format!("{PASSWORD}\n")).unwrap();
         dirsyncd.source = format!(
-            "preset = \"openldap\"\nurl = {:?}\nplaintext = true\npage_size = 5\nincremental = false\ntimeout = \"{}s\"\nbind_dn = \"cn=sync\"\npassword = {}\nbase = \"ou=people,{BASE}\"\n",
+            "preset = \"openldap\"\nurl = {:?}\nplaintext = true\npage_size = 5\nincremental = false\nconnect_timeout = \"{1}s\"\ntimeout = \"{1}s\"\nbind_dn = \"cn=sync\"\npassword = {2}\nbase = \"ou=people,{BASE}\"\n",
             server.url(),
             TIMEOUT.as_secs(),
             file_reference(&dirsyncd.password_file()),
