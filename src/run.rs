@@ -237,7 +237,7 @@ async fn make_plan(
         index.insert(account.key.clone(), account.digest(), account.is_settled());
     }
     let mut comparison = Comparison::with(index);
-    let pulls = pull(setup, control.watch, &mut |mapped| {
+    let pulls = pull(setup, now, control.watch, &mut |mapped| {
         comparison.observe(mapped)
     })
     .await?;
@@ -300,9 +300,10 @@ async fn verified_domains(
 /// What the mapping makes of an entry.
 type Mapped = Result<DesiredAccount, Box<crate::mapping::Unmapped>>;
 
-/// Reads every source, in order of precedence.
+/// Reads every source, in order of precedence, and maps the entries as of now.
 pub async fn pull(
     setup: &Setup,
+    now: Timestamp,
     watch: &dyn Watch,
     observe: &mut dyn FnMut(Mapped),
 ) -> Result<Pulls, RunError> {
@@ -312,7 +313,7 @@ pub async fn pull(
         let mut each = |entry| {
             entries += 1;
             watch.entries_read(entries);
-            observe(mapping.map(&entry));
+            observe(mapping.map(&entry, now));
         };
         let end = directory::pull(source, &mapping.attributes(), &mut each)
             .await

@@ -123,17 +123,16 @@ fn writable(path: &Path) -> std::io::Result<()> {
 
 async fn search(source: &Source, mapping: &Mapping) -> Result<String, String> {
     let (mut mapped, mut unmapped, mut first) = (0_u64, 0_u64, None);
-    let end = directory::pull(
-        source,
-        &mapping.attributes(),
-        &mut |entry| match mapping.map(&entry) {
-            Ok(_) => mapped += 1,
-            Err(problem) => {
-                unmapped += 1;
-                first.get_or_insert(problem);
-            }
-        },
-    )
+    let now = chrono::Utc::now();
+    let end = directory::pull(source, &mapping.attributes(), &mut |entry| match mapping
+        .map(&entry, now)
+    {
+        Ok(_) => mapped += 1,
+        Err(problem) => {
+            unmapped += 1;
+            first.get_or_insert(problem);
+        }
+    })
     .await
     .map_err(|error| error.to_string())?;
     if end.entries == 0 {

@@ -1,15 +1,17 @@
 //! One LDAP entry as read from a server or an LDIF file.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, str};
+use std::{fmt, str};
 
 /// One LDAP entry as read: its DN and its attributes, values as octets (RFC 4511 section 4.5.2).
 ///
-/// Attribute descriptions are compared without regard to case (RFC 4512 section 2.5) and so kept in lower case;
-/// options (`cn;lang-de`, `usercertificate;binary`) are a part of the description.
+/// Attribute descriptions are compared without regard to case (RFC 4512 section 2.5) and so kept
+/// in lower case; options (`cn;lang-de`, `usercertificate;binary`) are a part of the description.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     dn: String,
-    attributes: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Sorted by description. An entry has so few that going through them is faster than a tree,
+    /// and a comparison of names mostly ends with their lengths.
+    attributes: Vec<(Box<str>, Vec<Vec<u8>>)>,
 }
 
 /// A value that should be text is not UTF-8 (RFC 4517 section 3.3.6, Directory String).
@@ -29,21 +31,25 @@ impl Entry {
     pub fn new(dn: impl Into<String>) -> Self {
         Self {
             dn: dn.into(),
-            attributes: BTreeMap::new(),
+            attributes: Vec::new(),
         }
     }
 
     /// Adds a value to an attribute, after those it already has.
     pub fn push(&mut self, name: &str, value: Vec<u8>) {
-        let name = lower(name);
-        // Not the entry API of the map: it wants an owned key even where the attribute is already there, and a group
-        // has thousands of values under one name.
-        match self.attributes.get_mut(name.as_ref()) {
-            Some(values) => values.push(value),
-            None => {
-                self.attributes.insert(name.into_owned(), vec![value]);
-            }
+        if let Some(at) = self.position(name) {
+            self.attributes[at].1.push(value);
+        } else {
+            let name = name.to_ascii_lowercase().into_boxed_str();
+            let at = self.attributes.partition_point(|(other, _)| *other < name);
+            self.attributes.insert(at, (name, vec![value]));
         }
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.attributes
+            .iter()
+            .position(|(other, _)| other.eq_ignore_ascii_case(name))
     }
 
     /// The distinguished name, as it was read.
@@ -53,9 +59,21 @@ impl Entry {
 
     /// The values of an attribute in the order they were read; none when it is absent.
     pub fn values(&self, name: &str) -> &[Vec<u8>] {
-        self.attributes
-            .get(lower(name).as_ref())
-            .map_or(&[], Vec::as_slice)
+        self.position(name)
+            .map_or(&[], |at| self.attributes[at].1.as_slice())
+    }
+
+    /// What the entry has of an attribute with further options (RFC 4512 section 2.5): these
+    /// options in lower case without the first `;`, such as `lang-en` or `range=0-1499`, and the
+    /// values, sorted by the options.
+    pub fn with_options(&self, name: &str) -> impl Iterator<Item = (&str, &[Vec<u8>])> {
+        self.attributes.iter().filter_map(move |(other, values)| {
+            let (start, rest) = other.split_at_checked(name.len())?;
+            let options = rest.strip_prefix(';')?;
+            start
+                .eq_ignore_ascii_case(name)
+                .then_some((options, values.as_slice()))
+        })
     }
 
     /// The values of an attribute as text.
@@ -82,10 +100,14 @@ impl Entry {
 
     /// The attribute descriptions in lower case, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.attributes.keys().map(String::as_str)
+        self.attributes.iter().map(|(name, _)| &**name)
     }
 
-    fn decode<'v>(&self, name: &str, value: &'v [u8]) -> Result<&'v str, NotText> {
+    /// A value of this entry's attribute as text.
+    ///
+    /// # Errors
+    /// [`NotText`] when it is not UTF-8.
+    pub fn decode<'v>(&self, name: &str, value: &'v [u8]) -> Result<&'v str, NotText> {
         str::from_utf8(value).map_err(|_| NotText {
             dn: self.dn.clone(),
             attribute: name.to_owned(),
@@ -97,18 +119,12 @@ impl Entry {
 /// line must not.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = self.attributes.iter().map(|(k, v)| (k, v.len()));
+        let counts = self
+            .attributes
+            .iter()
+            .map(|(name, values)| (name, values.len()));
         write!(f, "Entry {:?} ", self.dn)?;
         f.debug_map().entries(counts).finish()
-    }
-}
-
-/// Lower case of an attribute description, which is ASCII; free when it is that already.
-fn lower(name: &str) -> Cow<'_, str> {
-    if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
     }
 }
 
@@ -156,9 +172,28 @@ mod tests {
     }
 
     #[test]
-    fn lower_case_names_are_borrowed() {
-        assert!(matches!(lower("mail"), Cow::Borrowed("mail")));
-        assert!(matches!(lower("maiL"), Cow::Owned(_)));
+    fn options_are_told_from_longer_names() {
+        let mut entry = Entry::new("cn=a");
+        for name in [
+            "cn;lang-en",
+            "CN;lang-DE;x-old",
+            "cn",
+            "cname",
+            "c;lang-de",
+            "c\u{e9};lang-de",
+        ] {
+            entry.push(name, b"A".to_vec());
+        }
+        let options = |name: &str| {
+            let found = entry.with_options(name);
+            found
+                .map(|(options, _)| options.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(options("Cn"), ["lang-de;x-old", "lang-en"]);
+        assert_eq!(options("cn;LANG-de"), ["x-old"]);
+        assert_eq!(options("c"), ["lang-de"]);
+        assert!(options("cname").is_empty() && options("sn").is_empty());
     }
 
     #[test]
