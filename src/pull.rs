@@ -70,7 +70,14 @@ impl<'a> Sourced<'a> {
             source: self.source,
             selection: self.selection,
             attributes,
-            incremental: self.source.incremental,
+            incremental: self.incremental(),
+        }
+    }
+
+    fn incremental(&self) -> Incremental {
+        match self.mapping.untrackable() {
+            Some(_) => Incremental::Off,
+            None => self.source.incremental,
         }
     }
 
@@ -117,6 +124,7 @@ pub async fn pull(
     let mut round = Round {
         snapshot,
         settled,
+        now,
         watch,
         read: 0,
         notices: Vec::new(),
@@ -128,7 +136,7 @@ pub async fn pull(
     for sourced in sources {
         let source = sourced.source;
         let way = match cursors.remove(&source.name) {
-            Some(cursor) if source.incremental != Incremental::Off => {
+            Some(cursor) if sourced.incremental() != Incremental::Off => {
                 round.follow(*sourced, cursor).await?
             }
             _ => Way::Full { distrust: None },
@@ -283,6 +291,7 @@ struct Refusal {
 struct Round<'a> {
     snapshot: &'a mut Snapshot,
     settled: &'a [ManagedAccount],
+    now: Timestamp,
     watch: &'a dyn Watch,
     read: u64,
     notices: Vec<Notice>,
@@ -379,7 +388,7 @@ impl Round<'_> {
                 Event::Changed(entry) => {
                     self.read += 1;
                     self.watch.entries_read(self.read);
-                    let mapped = mapping.map(&entry);
+                    let mapped = mapping.map(&entry, self.now);
                     match (request.has(&entry), mapped_key(&mapped)) {
                         (true, Some(key)) => drop(changed.insert(key, mapped)),
                         (true, None) => without_key = true,
@@ -513,7 +522,7 @@ impl Round<'_> {
         let mut each = |entry: Entry| {
             self.read += 1;
             self.watch.entries_read(self.read);
-            comparison.observe(sourced.mapping.map(&entry));
+            comparison.observe(sourced.mapping.map(&entry, self.now));
         };
         let full = started
             .read(&mut each)

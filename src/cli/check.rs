@@ -140,14 +140,19 @@ async fn search(
     mapping: &Mapping,
 ) -> Result<String, String> {
     let (mut mapped, mut unmapped, mut first) = (0_u64, 0_u64, None);
+    let untrackable = mapping.untrackable();
     let attributes = directory::wanted(mapping.attributes(), selection);
     let request = Request {
         source,
         selection,
         attributes: &attributes,
-        incremental: source.incremental,
+        incremental: match &untrackable {
+            Some(_) => Incremental::Off,
+            None => source.incremental,
+        },
     };
-    let mut each = |entry| match mapping.map(&entry) {
+    let now = chrono::Utc::now();
+    let mut each = |entry| match mapping.map(&entry, now) {
         Ok(_) => mapped += 1,
         Err(problem) => {
             unmapped += 1;
@@ -176,6 +181,10 @@ async fn search(
     match (&source.kind, cookie) {
         (SourceKind::Ldif(_), _) => {}
         (SourceKind::Ldap(_), _) if source.incremental == Incremental::Off => {}
+        (SourceKind::Ldap(_), _) if untrackable.is_some() => {
+            let why = untrackable.unwrap_or_default();
+            text += &format!("; every pull reads all of it, as {why}");
+        }
         (SourceKind::Ldap(_), Some(cookie)) => {
             text += &format!(
                 "; later pulls ask for what changed, {}",

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 pub use error::ConfigError;
-pub use rule::{MappingTarget, PlacedRule, Rule};
+pub use rule::{
+    AttributeRule, MappingTarget, PlacedRule, Rule, is_attribute_name, is_language_tag,
+};
 pub use schedule::{Schedule, ScheduleError};
 pub use secret::{SecretError, SecretRef};
 pub use source::{

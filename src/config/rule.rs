@@ -47,14 +47,25 @@ impl MappingTarget {
 /// How a value is made from an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// The first of these LDAP attributes that has a value.
-    FirstOf(Vec<String>),
+    /// The values of an LDAP attribute.
+    Attribute(AttributeRule),
     /// The same value for everybody.
     Value(String),
     /// A CEL expression.
     Expression(String),
     /// Not mapped: takes away what a preset maps.
     Unmapped,
+}
+
+/// Which of an entry's values are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeRule {
+    /// The attributes, of which the first that has a value counts.
+    pub first_of: Vec<String>,
+    /// The language whose values go before those without one (RFC 3866), in lower case.
+    pub language: Option<String>,
+    /// What stands between the values; without it, the first value is taken alone.
+    pub join: Option<String>,
 }
 
 /// A rule and where it stands, for the messages about it.
@@ -79,12 +90,12 @@ impl<'de> Visitor<'de> for RuleVisitor {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "an LDAP attribute name, a list of them, { value = \"…\" }, { expr = \"…\" } or false",
+            "an LDAP attribute name, a list of them, { attribute = \"…\", join = \"…\" }, { value = \"…\" }, { expr = \"…\" } or false",
         )
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Rule, E> {
-        Ok(Rule::FirstOf(vec![attribute_name(name)?]))
+        plain(vec![attribute_name(name)?])
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Rule, E> {
@@ -104,33 +115,94 @@ impl<'de> Visitor<'de> for RuleVisitor {
                 "the list of LDAP attributes is empty; write false to map nothing",
             ));
         }
-        Ok(Rule::FirstOf(names))
+        plain(names)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rule, A::Error> {
-        const KEYS: &[&str] = &["expr", "value"];
-        let mut rule = None;
+        const KEYS: &[&str] = &["attribute", "expr", "join", "language", "value"];
+        let (mut rule, mut language, mut join) = (None, None, None);
         while let Some(key) = map.next_key::<String>()? {
             let value = match key.as_str() {
+                "attribute" => match map.next_value()? {
+                    Rule::Attribute(plain) if plain.language.is_none() && plain.join.is_none() => {
+                        Rule::Attribute(plain)
+                    }
+                    _ => {
+                        return Err(de::Error::custom(
+                            "`attribute` takes an LDAP attribute name or a list of them",
+                        ));
+                    }
+                },
                 "expr" => Rule::Expression(map.next_value()?),
                 "value" => Rule::Value(map.next_value()?),
+                "language" => {
+                    language = Some(language_tag(map.next_value()?)?);
+                    continue;
+                }
+                "join" => {
+                    join = Some(map.next_value()?);
+                    continue;
+                }
                 other => return Err(de::Error::unknown_field(other, KEYS)),
             };
             if rule.replace(value).is_some() {
-                return Err(de::Error::custom("give either `expr` or `value`, not both"));
+                return Err(de::Error::custom(
+                    "give only one of `attribute`, `expr` and `value`",
+                ));
             }
         }
-        rule.ok_or_else(|| de::Error::custom("give `expr` or `value`"))
+        match rule {
+            Some(Rule::Attribute(plain)) => Ok(Rule::Attribute(AttributeRule {
+                language,
+                join,
+                ..plain
+            })),
+            Some(rule) if language.is_none() && join.is_none() => Ok(rule),
+            Some(_) => Err(de::Error::custom(
+                "`language` and `join` go with `attribute` only",
+            )),
+            None => Err(de::Error::custom("give `attribute`, `expr` or `value`")),
+        }
     }
 }
 
-/// An attribute description (RFC 4512 section 2.5): a name or an OID, with options.
-fn attribute_name<E: de::Error>(name: &str) -> Result<String, E> {
-    let is_valid = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+fn plain<E>(first_of: Vec<String>) -> Result<Rule, E> {
+    Ok(Rule::Attribute(AttributeRule {
+        first_of,
+        ..AttributeRule::default()
+    }))
+}
+
+/// A language tag (RFC 3866 section 2.1) in lower case, as it is compared.
+fn language_tag<E: de::Error>(tag: String) -> Result<String, E> {
+    if is_language_tag(&tag) {
+        Ok(tag.to_ascii_lowercase())
+    } else {
+        Err(E::custom(format!(
+            "`{tag}` is not a language tag such as \"en\" or \"en-US\""
+        )))
+    }
+}
+
+/// Whether this is written like a language tag: `en`, `de-CH`, `x-pig-latin` (RFC 3866
+/// section 2.1).
+pub fn is_language_tag(tag: &str) -> bool {
+    tag.split('-').all(|part| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// Whether this is written like an attribute description: a name or an OID, with options
+/// (RFC 4512 section 2.5).
+pub fn is_attribute_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name
             .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ';' | '_'));
-    if is_valid {
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ';' | '_'))
+}
+
+fn attribute_name<E: de::Error>(name: &str) -> Result<String, E> {
+    if is_attribute_name(name) {
         Ok(name.to_owned())
     } else {
         Err(E::custom(format!(

@@ -1,66 +1,33 @@
 //! The immutable key in its usual text form.
 
+use std::borrow::Cow;
+
 use super::Problem;
+use super::value::Description;
 use crate::model::{Entry, ExternalId};
 
-/// The key of the entry to which the server gives this 16-byte id: for the attributes that hold
-/// that id. 389 Directory Server writes it in four groups of eight digits.
-pub fn key_of_id(attribute: &str, id: [u8; 16]) -> Option<ExternalId> {
-    let text = match attribute.to_ascii_lowercase().as_str() {
-        "entryuuid" => uuid::Uuid::from_bytes(id).to_string(),
-        "objectguid" => uuid::Uuid::from_bytes_le(id).to_string(),
-        "nsuniqueid" => {
-            let [a, b, c, d] = [0, 4, 8, 12].map(|at| {
-                let mut group = [0; 4];
-                group.copy_from_slice(&id[at..at + 4]);
-                u32::from_be_bytes(group)
-            });
-            format!("{a:08x}-{b:08x}-{c:08x}-{d:08x}")
-        }
-        _ => return None,
-    };
-    Some(ExternalId::new(text))
-}
-
 /// Reads the key attribute of an entry.
-pub(super) fn read(entry: &Entry, attribute: &str) -> Result<ExternalId, Problem> {
+pub(super) fn read(entry: &Entry, attribute: &Description) -> Result<ExternalId, Problem> {
     let bad = |why: String| Problem::BadKey {
-        attribute: attribute.to_owned(),
+        attribute: attribute.name().to_owned(),
         why,
     };
-    let value = match entry.values(attribute) {
-        [] => {
-            return Err(Problem::NoKey {
-                attribute: attribute.to_owned(),
-            });
-        }
-        [value] => value.as_slice(),
-        values => {
-            return Err(bad(format!(
-                "it has {} values, and a key has one",
-                values.len()
-            )));
-        }
+    let Some(value) = attribute
+        .first(entry, None)
+        .map_err(|problem| match problem {
+            Problem::Malformed { why, .. } => bad(why),
+            other => other,
+        })?
+    else {
+        return Err(Problem::NoKey {
+            attribute: attribute.name().to_owned(),
+        });
     };
-    if attribute.eq_ignore_ascii_case("objectGUID") {
-        return match <[u8; 16]>::try_from(value) {
-            Ok(bytes) => Ok(ExternalId::new(
-                uuid::Uuid::from_bytes_le(bytes).to_string(),
-            )),
-            // LDIF exports by other tools write the text form.
-            Err(_) => std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| uuid::Uuid::parse_str(text.trim()).ok())
-                .map(|guid| ExternalId::new(guid.to_string()))
-                .ok_or_else(|| {
-                    bad(format!(
-                        "an objectGUID has 16 bytes, and this has {}",
-                        value.len()
-                    ))
-                }),
-        };
+    let count = entry.values(attribute.name()).len();
+    if count > 1 {
+        return Err(bad(format!("it has {count} values, and a key has one")));
     }
-    let text = entry.text(attribute)?.unwrap_or_default().trim();
+    let text = value.trim();
     if text.is_empty() {
         return Err(bad("it is empty".to_owned()));
     }
@@ -69,6 +36,11 @@ pub(super) fn read(entry: &Entry, attribute: &str) -> Result<ExternalId, Problem
             "it is longer than 255 bytes or holds control characters".to_owned(),
         ));
     }
-    // UUIDs are compared without case (RFC 4530 section 2.3): one form for one key.
-    Ok(ExternalId::new(text.to_ascii_lowercase()))
+    // One form for one key.
+    let folds = attribute.folds_case() && text.bytes().any(|byte| byte.is_ascii_uppercase());
+    Ok(ExternalId::new(if folds {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }))
 }

@@ -4,43 +4,97 @@
 //! LDAP attributes to ask for, and makes an account of an entry, or says why it cannot.
 
 mod expression;
+mod functions;
 mod key;
+mod time;
+mod value;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{MappingTarget, Provisioning, Rule, Source, WithoutMail};
-use crate::model::{Attribute, DesiredAccount, Entry, ExternalId, NotText, Profile, SourceName};
+use crate::config::{AttributeRule, MappingTarget, Provisioning, Rule, Source, WithoutMail};
+use crate::model::{
+    Attribute, DesiredAccount, Entry, ExternalId, NotText, Profile, SourceName, Timestamp,
+};
 
 use expression::Expression;
-pub use expression::ExpressionError;
-pub use key::key_of_id;
+use value::Description;
+pub use value::key_of_id;
 
 /// The compiled mapping of one source.
 pub struct Mapping {
     source: SourceName,
-    key: String,
+    key: Description,
     without_mail: WithoutMail,
+    /// An attribute in the filter that a server computes.
+    filter_computed: Option<String>,
     rules: Vec<(MappingTarget, Compiled)>,
 }
 
 enum Compiled {
-    FirstOf(Vec<String>),
+    Attribute {
+        first_of: Vec<Description>,
+        language: Option<String>,
+        join: Option<String>,
+    },
     Value(String),
     Expression(Box<Expression>),
 }
 
 /// A rule that does not compile.
 #[derive(Debug, thiserror::Error)]
-#[error("the expression for `{target}` is wrong: {source}")]
+#[error("{place} is wrong: {source}")]
 pub struct MappingError {
-    /// What the rule gives a value to.
-    pub target: MappingTarget,
+    /// Which rule: `the expression for `title``, or the key.
+    pub place: String,
     /// The rule's bytes in the configuration; none when it is a preset's.
     pub span: Option<std::ops::Range<usize>>,
     /// What is wrong.
-    pub source: ExpressionError,
+    pub source: RuleError,
+}
+
+/// Why a rule was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// The expression does not parse.
+    #[error("line {line}, column {column}: {message}")]
+    Syntax {
+        /// Line in the expression, from 1.
+        line: isize,
+        /// Column in the expression, from 1.
+        column: isize,
+        /// What the parser said.
+        message: String,
+    },
+    /// `attr`, `attrs` or `lang` without literal names.
+    #[error("`{function}` takes {takes}, such as {function}{example}")]
+    NotLiteral {
+        /// The function.
+        function: String,
+        /// What it takes.
+        takes: &'static str,
+        /// The arguments of an example.
+        example: &'static str,
+    },
+    /// The expression uses something that is not there.
+    #[error("there is no '{0}'; attributes are written attr(\"name\")")]
+    Unknown(String),
+    /// An attribute is named that no directory can have.
+    #[error("`{0}` is not an LDAP attribute name")]
+    NotAName(String),
+    /// A language is named that is none.
+    #[error("`{0}` is not a language tag such as \"en\" or \"en-US\"")]
+    NotALanguage(String),
+    /// An attribute is named whose values are no text.
+    #[error("`{attribute}` holds {what}, which no account gets; map another attribute")]
+    NoText {
+        /// The attribute.
+        attribute: String,
+        /// What it holds.
+        what: &'static str,
+    },
 }
 
 /// An entry that no account can be made of.
@@ -91,6 +145,24 @@ pub enum Problem {
     /// A value that is not text.
     #[error(transparent)]
     NotText(#[from] NotText),
+    /// A value that is not in the binary form of its attribute.
+    #[error("a value of `{attribute}` is damaged: {why}; correct it in the directory")]
+    Malformed {
+        /// The attribute.
+        attribute: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Only a range of the values is there.
+    #[error(
+        "the server sent only a part of the values of `{attribute}` (as `{part}`); map an attribute with fewer values"
+    )]
+    Part {
+        /// The attribute.
+        attribute: String,
+        /// The attribute with the range that came.
+        part: String,
+    },
     /// A value that the API would refuse.
     #[error("the value of `{target}`, {value:?}, {why}")]
     Unacceptable {
@@ -114,46 +186,56 @@ pub enum Problem {
 impl Mapping {
     /// Compiles the rules of a source, as far as the way of provisioning has a use for them.
     pub fn compile(source: &Source, way: &Provisioning) -> Result<Self, MappingError> {
+        let failed = |place: &str, span: &Option<std::ops::Range<usize>>| {
+            let (place, span) = (place.to_owned(), span.clone());
+            move |source| MappingError {
+                place,
+                span,
+                source,
+            }
+        };
+        let environment = functions::environment().map_err(failed("the mapping", &None))?;
         let mut rules = Vec::new();
         for (target, placed) in &source.mapping {
             if matches!(target, MappingTarget::Attribute(attribute) if !way.supports(*attribute)) {
                 continue;
             }
-            let compiled =
-                match &placed.rule {
-                    Rule::FirstOf(names) => Compiled::FirstOf(names.clone()),
-                    Rule::Value(value) => Compiled::Value(value.clone()),
-                    Rule::Expression(text) => Compiled::Expression(Box::new(
-                        Expression::compile(text).map_err(|error| MappingError {
-                            target: *target,
-                            span: placed.span.clone(),
-                            source: error,
-                        })?,
-                    )),
-                    Rule::Unmapped => continue,
-                };
+            let compiled = match &placed.rule {
+                Rule::Attribute(rule) => Compiled::attribute(rule)
+                    .map_err(failed(&format!("the rule for `{target}`"), &placed.span))?,
+                Rule::Value(value) => Compiled::Value(value.clone()),
+                Rule::Expression(text) => {
+                    let place = format!("the expression for `{target}`");
+                    let expression = Expression::compile(text, &environment);
+                    Compiled::Expression(Box::new(
+                        expression.map_err(failed(&place, &placed.span))?,
+                    ))
+                }
+                Rule::Unmapped => continue,
+            };
             rules.push((*target, compiled));
         }
+        let place = format!("the key of source `{}`", source.name);
         Ok(Mapping {
             source: source.name.clone(),
-            key: source.key.clone(),
+            key: Description::named(&source.key).map_err(failed(&place, &None))?,
             without_mail: source.without_mail,
+            filter_computed: source
+                .search
+                .filter
+                .attributes()
+                .into_iter()
+                .find(|name| value::is_computed(name))
+                .map(str::to_owned),
             rules,
         })
     }
 
-    /// The LDAP attributes that the mapping reads, for the search request.
+    /// The LDAP attributes that the mapping reads, for the search request. A server gives an
+    /// attribute's values with further options, such as languages, along with it (RFC 4511
+    /// section 4.5.1.8, RFC 4512 section 2.5.2).
     pub fn attributes(&self) -> Vec<String> {
-        let mut names = BTreeSet::from([self.key.as_str()]);
-        for (_, rule) in &self.rules {
-            match rule {
-                Compiled::FirstOf(attributes) => {
-                    names.extend(attributes.iter().map(String::as_str));
-                }
-                Compiled::Expression(expression) => names.extend(expression.attributes()),
-                Compiled::Value(_) => {}
-            }
-        }
+        let names: BTreeSet<&str> = self.names().collect();
         // Attribute names are compared without case (RFC 4512 section 2.5).
         let mut seen = BTreeSet::new();
         names
@@ -163,8 +245,42 @@ impl Mapping {
             .collect()
     }
 
-    /// Makes the desired account of an entry.
-    pub fn map(&self, entry: &Entry) -> Result<DesiredAccount, Box<Unmapped>> {
+    /// Why asking a server for changed entries does not find all whose account changes, if so: a
+    /// rule depends on the moment of the run, or the mapping or the filter reads an attribute that
+    /// the server computes, such as `memberOf`, which changes without a change of the entry.
+    pub fn untrackable(&self) -> Option<String> {
+        let depends_on_time = self.rules.iter().any(|(_, rule)| match rule {
+            Compiled::Expression(expression) => expression.depends_on_time(),
+            Compiled::Attribute { .. } | Compiled::Value(_) => false,
+        });
+        if depends_on_time {
+            return Some("the mapping depends on the time (`now`)".to_owned());
+        }
+        let of_mapping = self.names().filter(|name| value::is_computed(name)).min();
+        of_mapping
+            .map(|name| ("the mapping", name))
+            .or_else(|| Some(("the filter", self.filter_computed.as_deref()?)))
+            .map(|(place, name)| {
+                format!("{place} reads `{name}`, which changes without a change of the entry")
+            })
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let of_rules = self.rules.iter().flat_map(|(_, rule)| {
+            let names: Box<dyn Iterator<Item = &str>> = match rule {
+                Compiled::Attribute { first_of, .. } => {
+                    Box::new(first_of.iter().map(Description::name))
+                }
+                Compiled::Expression(expression) => Box::new(expression.attributes()),
+                Compiled::Value(_) => Box::new(std::iter::empty()),
+            };
+            names
+        });
+        std::iter::once(self.key.name()).chain(of_rules)
+    }
+
+    /// Makes the desired account of an entry, at the moment of the run.
+    pub fn map(&self, entry: &Entry, now: Timestamp) -> Result<DesiredAccount, Box<Unmapped>> {
         let refuse = |key: Option<ExternalId>, problem: Problem| {
             Box::new(Unmapped {
                 source: self.source.clone(),
@@ -175,7 +291,7 @@ impl Mapping {
         };
         let key = key::read(entry, &self.key).map_err(|problem| refuse(None, problem))?;
         let (profile, active) = self
-            .values(entry)
+            .values(entry, now)
             .map_err(|problem| refuse(Some(key.clone()), problem))?;
         Ok(DesiredAccount {
             key,
@@ -188,17 +304,17 @@ impl Mapping {
 
     /// The values, and whether the person may log in. Of somebody who may not, what cannot be
     /// mapped is left out: no faulty value must keep a login open.
-    fn values(&self, entry: &Entry) -> Result<(Profile, bool), Problem> {
+    fn values(&self, entry: &Entry, now: Timestamp) -> Result<(Profile, bool), Problem> {
         let active = match self.active() {
-            Some(rule) => rule.truth(entry)?,
+            Some(rule) => rule.truth(entry, now)?,
             None => true,
         };
-        let mut profile = Profile::default();
+        let mut profile = Profile::with_capacity(self.rules.len());
         for (target, rule) in &self.rules {
             let MappingTarget::Attribute(attribute) = *target else {
                 continue;
             };
-            match self.value(attribute, rule, entry) {
+            match self.value(attribute, rule, entry, now) {
                 Ok(Some(value)) => profile.set(attribute, value),
                 Ok(None) => {}
                 Err(_) if !active => {}
@@ -218,8 +334,9 @@ impl Mapping {
         attribute: Attribute,
         rule: &Compiled,
         entry: &Entry,
-    ) -> Result<Option<String>, Problem> {
-        let value = rule.text(MappingTarget::Attribute(attribute), entry)?;
+        now: Timestamp,
+    ) -> Result<Option<Box<str>>, Problem> {
+        let value = rule.text(MappingTarget::Attribute(attribute), entry, now)?;
         let value = value.trim();
         if value.is_empty() {
             return if attribute.is_required() {
@@ -229,7 +346,7 @@ impl Mapping {
             };
         }
         acceptable(attribute, value)?;
-        Ok(Some(value.to_owned()))
+        Ok(Some(value.into()))
     }
 
     /// The attributes of an account that this mapping gives a value to. Others are not
@@ -245,7 +362,10 @@ impl Mapping {
         Problem::Missing {
             target,
             from: match rule {
-                Compiled::FirstOf(names) => format!("`{}`", names.join("`, `")),
+                Compiled::Attribute { first_of, .. } => {
+                    let names: Vec<&str> = first_of.iter().map(Description::name).collect();
+                    format!("`{}`", names.join("`, `"))
+                }
                 Compiled::Value(_) => "a constant".to_owned(),
                 Compiled::Expression(_) => "an expression".to_owned(),
             },
@@ -255,29 +375,51 @@ impl Mapping {
 }
 
 impl Compiled {
-    fn text(&self, target: MappingTarget, entry: &Entry) -> Result<String, Problem> {
+    fn attribute(rule: &AttributeRule) -> Result<Self, RuleError> {
+        let first_of = rule.first_of.iter().map(|name| Description::named(name));
+        Ok(Compiled::Attribute {
+            first_of: first_of.collect::<Result<_, _>>()?,
+            language: rule.language.clone(),
+            join: rule.join.clone(),
+        })
+    }
+
+    fn text<'a>(
+        &'a self,
+        target: MappingTarget,
+        entry: &'a Entry,
+        now: Timestamp,
+    ) -> Result<Cow<'a, str>, Problem> {
         match self {
-            Compiled::FirstOf(names) => {
-                for name in names {
-                    if let Some(value) = entry.text(name)?
+            Compiled::Attribute {
+                first_of,
+                language,
+                join,
+            } => {
+                for attribute in first_of {
+                    let value = match join {
+                        None => attribute.first(entry, language.as_deref())?,
+                        Some(join) => joined(attribute.all(entry, language.as_deref())?, join),
+                    };
+                    if let Some(value) = value
                         && !value.trim().is_empty()
                     {
-                        return Ok(value.to_owned());
+                        return Ok(value);
                     }
                 }
-                Ok(String::new())
+                Ok(Cow::Borrowed(""))
             }
-            Compiled::Value(value) => Ok(value.clone()),
-            Compiled::Expression(expression) => expression.text(target, entry),
+            Compiled::Value(value) => Ok(Cow::Borrowed(value)),
+            Compiled::Expression(expression) => expression.text(target, entry, now).map(Cow::Owned),
         }
     }
 
     /// The value of `active`: an LDAP Boolean (RFC 4517 section 3.3.3) or a true/false
     /// expression.
-    fn truth(&self, entry: &Entry) -> Result<bool, Problem> {
+    fn truth(&self, entry: &Entry, now: Timestamp) -> Result<bool, Problem> {
         let text = match self {
-            Compiled::Expression(expression) => return expression.truth(entry),
-            plain => plain.text(MappingTarget::Active, entry)?,
+            Compiled::Expression(expression) => return expression.truth(entry, now),
+            plain => plain.text(MappingTarget::Active, entry, now)?,
         };
         match text.to_ascii_lowercase().as_str() {
             "true" | "yes" | "1" => Ok(true),
@@ -288,6 +430,15 @@ impl Compiled {
             }),
         }
     }
+}
+
+/// The values in one text. They are sorted, as a server may give them in any order (RFC 4511
+/// section 4.1.7), and a new order is no change.
+fn joined<'e>(values: Vec<Cow<'e, str>>, join: &str) -> Option<Cow<'e, str>> {
+    let mut texts: Vec<&str> = values.iter().map(|value| value.trim()).collect();
+    texts.retain(|text| !text.is_empty());
+    texts.sort_unstable();
+    (!texts.is_empty()).then(|| Cow::Owned(texts.join(join)))
 }
 
 /// Checks a value against what the API takes, before it is ever sent.

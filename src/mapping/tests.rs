@@ -3,8 +3,21 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
+use proptest::prelude::*;
+
+use super::value::{guid, sid};
 use super::*;
 use crate::config::Config;
+
+/// The moment of the run.
+fn now() -> Timestamp {
+    moment("2026-11-25T12:00:00Z")
+}
+
+fn moment(text: &str) -> Timestamp {
+    DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+}
 
 /// The mapping of a source with these lines in its table and in `[source.mapping]`.
 fn mapping(source: &str, rules: &str) -> Mapping {
@@ -52,7 +65,7 @@ const ZOE: [(&str, &str); 7] = [
 #[test]
 fn the_openldap_preset_maps_an_inet_org_person() {
     let account = mapping("preset = \"openldap\"", "")
-        .map(&entry(&ZOE))
+        .map(&entry(&ZOE), now())
         .unwrap();
     assert_eq!(account.key.as_str(), "8f2a1c3e-0000-4000-8000-000000000001");
     assert!(account.active);
@@ -78,7 +91,7 @@ fn each_preset_knows_who_is_disabled() {
             entry.push(attribute, value.as_bytes().to_vec());
         }
         mapping(&format!("preset = \"{preset}\""), "")
-            .map(&entry)
+            .map(&entry, now())
             .unwrap()
             .active
     };
@@ -153,7 +166,7 @@ fn a_rule_is_a_name_a_list_a_constant_or_an_expression() {
     let zoe = |rule: &str| {
         let mapping = mapping("preset = \"openldap\"", &format!("nickName = {rule}"));
         mapping
-            .map(&entry(&ZOE))
+            .map(&entry(&ZOE), now())
             .unwrap()
             .profile
             .get(Attribute::NickName)
@@ -235,6 +248,58 @@ fn a_wrong_expression_is_refused_with_its_place() {
             vec!["'mail'", "attributes are written attr(\"name\")"],
         ),
         (r#"title = { expr = 'lower(attr("a"))' }"#, vec!["'lower'"]),
+        // Not only in what an empty entry leads to.
+        (
+            r#"title = { expr = 'attr("a") == "" ? "x" : mail' }"#,
+            vec!["'mail'"],
+        ),
+        (
+            r#"active = { expr = 'true || attr("a").lower() == "x"' }"#,
+            vec!["'lower'"],
+        ),
+        (
+            r#"title = { expr = 'attrs("a").map(v, w + v).join()' }"#,
+            vec!["'w'"],
+        ),
+        (
+            r#"title = { expr = 'maths.greatest(1, 2)' }"#,
+            vec!["'greatest'"],
+        ),
+        (
+            r#"title = { expr = 'lang("cn")' }"#,
+            vec!["`lang` takes a name and a language in quotes"],
+        ),
+        (
+            r#"title = { expr = 'lang("cn", "e n")' }"#,
+            vec!["`e n` is not a language tag"],
+        ),
+        (
+            r#"title = { expr = 'attr("member;range=0-9")' }"#,
+            vec!["`member;range=0-9` is not an LDAP attribute name"],
+        ),
+        (
+            r#"title = { attribute = ["cn", "jpegPhoto"] }"#,
+            vec![
+                "config.toml:11:9",
+                "the rule for `title` is wrong: `jpegPhoto` holds binary data",
+                "map another attribute",
+            ],
+        ),
+        (
+            r#"title = "THUMBNAILPHOTO""#,
+            vec!["`THUMBNAILPHOTO` holds binary data"],
+        ),
+        (
+            r#"title = "cn;binary""#,
+            vec!["`cn;binary` holds binary data"],
+        ),
+        (
+            r#"title = { expr = 'attr("userPassword;x-old")' }"#,
+            vec![
+                "the expression for `title` is wrong",
+                "`userPassword;x-old` holds a secret",
+            ],
+        ),
     ] {
         let error = refused(rule);
         for word in words {
@@ -311,7 +376,7 @@ fn what_cannot_be_mapped_is_told_by_entry_and_attribute() {
         ),
     ] {
         let unmapped = mapping("preset = \"openldap\"", "")
-            .map(&entry)
+            .map(&entry, now())
             .unwrap_err();
         assert_eq!(unmapped.key.is_some(), has_key, "{unmapped:?}");
         let text = unmapped.problem.to_string();
@@ -330,7 +395,7 @@ fn an_object_guid_is_shown_as_windows_does() {
     entry.push("objectGUID", bytes);
     entry.push("userAccountControl", b"512".to_vec());
     let account = mapping("preset = \"active-directory\"", "")
-        .map(&entry)
+        .map(&entry, now())
         .unwrap();
     assert_eq!(account.key.as_str(), "8f2a1c3e-0201-4403-8000-000000000001");
 }
@@ -341,7 +406,7 @@ fn active_takes_an_ldap_boolean_and_refuses_other_words() {
         let mut entry = entry(&ZOE);
         entry.push("enabled", value.as_bytes().to_vec());
         mapping("preset = \"openldap\"", "active = \"enabled\"")
-            .map(&entry)
+            .map(&entry, now())
             .map(|a| a.active)
     };
     assert!(active("TRUE").unwrap());
@@ -358,7 +423,7 @@ fn an_account_control_that_cannot_be_read_is_no_permission_to_log_in() {
     let mut entry = entry(&ZOE);
     entry.push("objectGUID", vec![7; 16]);
     let mapping = mapping("preset = \"active-directory\"", "");
-    let problem = mapping.map(&entry).unwrap_err().problem.to_string();
+    let problem = mapping.map(&entry, now()).unwrap_err().problem.to_string();
     assert!(
         problem.contains("`active`") && problem.contains("bind DN may read"),
         "{problem}"
@@ -375,7 +440,462 @@ fn no_faulty_value_keeps_the_login_of_a_disabled_person_open() {
         let mut all = ZOE.to_vec();
         all.retain(|(other, _)| *other != name);
         all.extend([(name, value), ("employeeType", "leaver")]);
-        let account = mapping.map(&entry(&all)).unwrap();
+        let account = mapping.map(&entry(&all), now()).unwrap();
         assert!(!account.active, "{name} {value:?}");
+    }
+}
+
+#[test]
+fn a_rule_that_makes_no_sense_is_refused_where_it_is_read() {
+    for (rule, word) in [
+        ("{ }", "give `attribute`, `expr` or `value`"),
+        ("{ value = \"a\", expr = \"b\" }", "give only one of"),
+        (
+            "{ value = \"a\", join = \"b\" }",
+            "go with `attribute` only",
+        ),
+        ("{ attribute = \"a b\" }", "`a b` is not an LDAP attribute"),
+        (
+            "{ attribute = false }",
+            "`attribute` takes an LDAP attribute name",
+        ),
+        (
+            "{ attribute = { attribute = \"a\", join = \"b\" } }",
+            "`attribute` takes an LDAP attribute name",
+        ),
+        ("{ attribute = [] }", "the list of LDAP attributes is empty"),
+        (
+            "{ attribute = \"a\", language = \"e_n\" }",
+            "`e_n` is not a language tag",
+        ),
+        ("{ atribute = \"a\" }", "did you mean `attribute`?"),
+    ] {
+        let text = format!(
+            "[organization]\nid = \"o\"\ndirectory = \"d\"\nscim_key = {{ env = \"K\" }}\n\
+             [[source]]\nkind = \"ldif\"\nfile = \"f\"\nbase = \"dc=example\"\npreset = \"openldap\"\n[source.mapping]\ntitle = {rule}\n"
+        );
+        let error = Config::parse(Path::new("config.toml"), &text).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains(word) && error.contains(":11:"),
+            "{rule}: {error}"
+        );
+    }
+}
+
+/// What `title` becomes by a rule, of Zoë's entry with these attributes more.
+fn title(rule: &str, more: &[(&str, &[u8])]) -> Result<Option<String>, Problem> {
+    let mut entry = entry(&ZOE);
+    for (name, value) in more {
+        entry.push(name, value.to_vec());
+    }
+    mapping("preset = \"openldap\"", &format!("title = {rule}"))
+        .map(&entry, now())
+        .map(|account| account.profile.get(Attribute::Title).map(str::to_owned))
+        .map_err(|unmapped| unmapped.problem)
+}
+
+const GUID: [u8; 16] = [
+    0x3e, 0x1c, 0x2a, 0x8f, 0x01, 0x02, 0x03, 0x44, 0x80, 0x00, 0, 0, 0, 0, 0, 0x01,
+];
+const SID: [u8; 28] = [
+    1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0xe9, 0x03, 0, 0, 0xff, 0xff, 0xff, 0xff, 7, 0, 0, 0,
+    0xf4, 0x01, 0, 0,
+];
+const SID_TEXT: &str = "S-1-5-21-1001-4294967295-7-500";
+
+#[test]
+fn binary_values_have_their_usual_text_form_wherever_they_are_read() {
+    let guid_text = "8f2a1c3e-0201-4403-8000-000000000001";
+    for (attribute, octets, text) in [
+        ("objectGUID", &GUID[..], guid_text),
+        ("mS-DS-ConsistencyGuid", &GUID, guid_text),
+        ("msExchMailboxGuid", &GUID, guid_text),
+        (
+            "OBJECTGUID",
+            b"{8F2A1C3E-0201-4403-8000-000000000001}",
+            guid_text,
+        ),
+        ("objectSid", &SID, SID_TEXT),
+        ("sIDHistory", &SID, SID_TEXT),
+        ("tokenGroups", &SID, SID_TEXT),
+        ("objectSid", SID_TEXT.as_bytes(), SID_TEXT),
+        (
+            "objectSid",
+            &[1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0],
+            "S-1-1-0",
+        ),
+        ("objectSid", &[1, 0, 1, 0, 0, 0, 0, 1], "S-1-0x010000000001"),
+    ] {
+        let more = [(attribute, octets)];
+        for rule in [
+            format!("\"{attribute}\""),
+            format!("{{ expr = 'attr(\"{attribute}\")' }}"),
+            format!("{{ expr = 'attrs(\"{attribute}\").join()' }}"),
+            format!("{{ attribute = \"{attribute}\", join = \" \" }}"),
+        ] {
+            let read = title(&rule, &more);
+            assert_eq!(read.unwrap().as_deref(), Some(text), "{rule}");
+        }
+        let mut entry = entry(&ZOE);
+        entry.push(attribute, octets.to_vec());
+        let by_key = mapping(&format!("preset = \"openldap\"\nkey = \"{attribute}\""), "");
+        assert_eq!(by_key.map(&entry, now()).unwrap().key.as_str(), text);
+    }
+}
+
+#[test]
+fn damaged_binary_values_are_told_by_attribute() {
+    for (attribute, octets) in [
+        ("objectGUID", &GUID[..15]),
+        ("objectGUID", b"8f2a1c3e"),
+        ("objectGUID", b""),
+        ("objectSid", &SID[..27]),
+        ("objectSid", &SID[..7]),
+        ("objectSid", &[2, 0, 0, 0, 0, 0, 0, 5]),
+        ("objectSid", &[1, 16, 0, 0, 0, 0, 0, 5]),
+        ("objectSid", b"S-1-5-x"),
+        ("objectSid", b"S-1-5-4294967296"),
+        ("objectSid", b"S-1-281474976710656"),
+        ("objectSid", b"S-2-5-21"),
+    ] {
+        let problem = title(&format!("\"{attribute}\""), &[(attribute, octets)]);
+        let problem = problem.unwrap_err().to_string();
+        let words = [
+            format!("a value of `{attribute}` is damaged"),
+            format!("{} bytes are no ", octets.len()),
+        ];
+        for word in words {
+            assert!(problem.contains(&word), "{octets:?}: {problem}");
+        }
+        let mut entry = entry(&ZOE);
+        entry.push(attribute, octets.to_vec());
+        let by_key = mapping(&format!("preset = \"openldap\"\nkey = \"{attribute}\""), "");
+        let unmapped = by_key.map(&entry, now()).unwrap_err();
+        let problem = unmapped.problem.to_string();
+        assert!(unmapped.key.is_none(), "{unmapped:?}");
+        assert!(
+            problem.contains(&format!("`{attribute}` is no usable key")),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn the_id_that_a_server_gives_is_the_key_that_is_read() {
+    let id: [u8; 16] = std::array::from_fn(|at| 0xf0 + at as u8);
+    for (attribute, key) in [
+        ("entryUUID", Some("f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff")),
+        ("ENTRYUUID", Some("f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff")),
+        ("objectGUID", Some("f3f2f1f0-f5f4-f7f6-f8f9-fafbfcfdfeff")),
+        ("nsUniqueId", Some("f0f1f2f3-f4f5f6f7-f8f9fafb-fcfdfeff")),
+        ("uid", None),
+        ("mS-DS-ConsistencyGuid", None),
+    ] {
+        let found = key_of_id(attribute, id);
+        assert_eq!(found.as_ref().map(ExternalId::as_str), key, "{attribute}");
+        let Some(key) = key else { continue };
+        let mut entry = entry(&ZOE[1..]);
+        let value = match attribute {
+            "objectGUID" => id.to_vec(),
+            _ => key.to_uppercase().into_bytes(),
+        };
+        entry.push(attribute, value);
+        let mapping = mapping(&format!("preset = \"openldap\"\nkey = \"{attribute}\""), "");
+        assert_eq!(mapping.map(&entry, now()).unwrap().key.as_str(), key);
+    }
+}
+
+#[test]
+fn values_are_joined_in_an_order_of_their_own() {
+    let ou = |values: &[&'static str], rule: &str| {
+        let more: Vec<_> = values.iter().map(|ou| ("ou", ou.as_bytes())).collect();
+        title(rule, &more).unwrap()
+    };
+    for (values, rule, joined) in [
+        (
+            &["Sales", "Berlin", " Zoo "][..],
+            r#"{ attribute = "ou", join = ", " }"#,
+            Some("Berlin, Sales, Zoo"),
+        ),
+        (
+            &["Sales", "Berlin"],
+            r#"{ attribute = "ou" }"#,
+            Some("Sales"),
+        ),
+        (
+            &["Sales"],
+            r#"{ attribute = "ou", join = ", " }"#,
+            Some("Sales"),
+        ),
+        (&[], r#"{ attribute = "ou", join = ", " }"#, None),
+        (
+            &["B", "A"],
+            r#"{ attribute = ["l", "ou"], join = "/" }"#,
+            Some("A/B"),
+        ),
+    ] {
+        assert_eq!(ou(values, rule).as_deref(), joined, "{rule}");
+    }
+}
+
+#[test]
+fn a_language_is_taken_by_its_tag_or_a_longer_one_or_without() {
+    let en: (&str, &[u8]) = ("displayName;lang-en", b"Zoe M.");
+    let us: (&str, &[u8]) = ("displayName;lang-en-US", b"Zoe M. (US)");
+    let eng: (&str, &[u8]) = ("displayName;lang-eng", b"not English");
+    let none: (&str, &[u8]) = ("displayName", b"Zo\xc3\xab");
+    let other: (&str, &[u8]) = ("displayName;lang-en;x-former", b"Zoe A.");
+    let two: (&str, &[u8]) = ("DisplayName;Lang-FR;Lang-EN", b"Z.");
+    for (more, language, value) in [
+        (&[us, en, none][..], "en", Some("Zoe M.")),
+        (&[us, none], "en", Some("Zoe M. (US)")),
+        (&[us, none], "EN-us", Some("Zoe M. (US)")),
+        (&[eng, other, none], "en", Some("Zo\u{eb}")),
+        (&[en], "en-US", None),
+        (&[en], "de", None),
+        (&[two], "en", Some("Z.")),
+        (&[], "en", None),
+    ] {
+        for rule in [
+            format!("{{ attribute = \"displayName\", language = \"{language}\" }}"),
+            format!("{{ expr = 'lang(\"displayName\", \"{language}\")' }}"),
+        ] {
+            assert_eq!(title(&rule, more).unwrap().as_deref(), value, "{rule}");
+        }
+    }
+    let by_option = r#"{ expr = 'attr("displayName;lang-en")' }"#;
+    assert_eq!(title(by_option, &[en, none]).unwrap().unwrap(), "Zoe M.");
+    let joined = r#"{ attribute = "displayName", language = "en", join = "+" }"#;
+    let both = title(joined, &[en, none, ("displayname;LANG-en", b"Ms Z")]);
+    assert_eq!(both.unwrap().unwrap(), "Ms Z+Zoe M.");
+}
+
+#[test]
+fn a_range_of_values_does_not_pass_for_none() {
+    let part: (&str, &[u8]) = ("member;range=0-1499", b"cn=a");
+    for rule in [
+        r#""member""#,
+        r#"{ attribute = ["member", "cn"] }"#,
+        r#"{ attribute = "member", join = ", " }"#,
+        r#"{ expr = 'string(size(attrs("member")))' }"#,
+        r#"{ expr = 'attr("member")' }"#,
+    ] {
+        let problem = title(rule, &[part]).unwrap_err().to_string();
+        assert!(
+            problem.contains("only a part of the values of `member` (as `member;range=0-1499`)"),
+            "{rule}: {problem}"
+        );
+    }
+    let whole: (&str, &[u8]) = ("member", b"cn=b");
+    assert_eq!(title(r#""member""#, &[whole]).unwrap().unwrap(), "cn=b");
+    let of_language: (&str, &[u8]) = ("member;lang-en;range=0-9", b"cn=a");
+    let rule = r#"{ attribute = "member", language = "en" }"#;
+    assert!(matches!(
+        title(rule, &[of_language, whole]),
+        Err(Problem::Part { .. })
+    ));
+}
+
+#[test]
+fn values_with_the_option_binary_are_no_text() {
+    let binary: (&str, &[u8]) = ("nickName;binary", &[0x0c, 1, 0x41]);
+    assert_eq!(title(r#""nickName""#, &[binary]).unwrap(), None);
+    let language = r#"{ attribute = "nickName", language = "en" }"#;
+    assert_eq!(title(language, &[binary]).unwrap(), None);
+}
+
+#[test]
+fn a_key_that_is_no_text_is_refused() {
+    let text = "[organization]\nid = \"o\"\ndirectory = \"d\"\nscim_key = { env = \"K\" }\n\
+        [[source]]\nname = \"hr\"\nkind = \"ldif\"\nfile = \"f\"\nbase = \"dc=example\"\npreset = \"openldap\"\nkey = \"jpegPhoto\"\n";
+    let config = Config::parse(Path::new("config.toml"), text).unwrap();
+    let error = Mapping::compile(&config.sources[0], &config.organization.provisioning);
+    let error = error.map(|_| ()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the key of source `hr` is wrong: `jpegPhoto` holds binary data, which no account gets; map another attribute"
+    );
+}
+
+#[test]
+fn what_a_server_computes_and_what_time_changes_cannot_be_tracked() {
+    let why = |source: &str, rule: &str| mapping(source, rule).untrackable().unwrap_or_default();
+    for (rule, word) in [
+        ("", ""),
+        ("title = \"memberOf\"", "the mapping reads `memberOf`"),
+        (
+            "title = { expr = 'attrs(\"tokenGroups\")[0] + attr(\"title\")' }",
+            "`tokenGroups`",
+        ),
+        ("title = { expr = 'attr(\"nsRole\")' }", "`nsRole`"),
+        (
+            "active = { expr = 'has_bit(attr(\"msDS-User-Account-Control-Computed\"), 16)' }",
+            "`msDS-User-Account-Control-Computed`",
+        ),
+        ("title = \"c-o;lang-de\"", "`c-o;lang-de`"),
+        (
+            "active = { expr = 'file_time(attr(\"accountExpires\")) > now' }",
+            "depends on the time",
+        ),
+        (
+            "title = { expr = 'string(now.getFullYear())' }",
+            "depends on the time",
+        ),
+        ("title = { expr = '[\"a\"].map(now, now + \"b\")[0]' }", ""),
+    ] {
+        let why = why("preset = \"active-directory\"", rule);
+        assert!(why.contains(word), "{rule}: {why}");
+        assert_eq!(why.is_empty(), word.is_empty(), "{rule}: {why}");
+    }
+    for (filter, is_tracked) in [
+        ("(&(objectClass=user)(mail=*))", true),
+        ("(&(objectClass=user)(!(MemberOf=cn=a,dc=b)))", false),
+        ("(cn=memberOf)", true),
+    ] {
+        let source = format!("preset = \"active-directory\"\nfilter = {filter:?}");
+        assert_eq!(why(&source, "").is_empty(), is_tracked, "{filter}");
+    }
+}
+
+#[test]
+fn accounts_expire_by_either_kind_of_time() {
+    let active = |expression: &str, name: &str, value: &str| {
+        let mut entry = entry(&ZOE);
+        entry.push(name, value.as_bytes().to_vec());
+        mapping(
+            "preset = \"openldap\"",
+            &format!("active = {{ expr = '{expression}' }}"),
+        )
+        .map(&entry, now())
+        .map(|account| account.active)
+        .map_err(|unmapped| unmapped.problem.to_string())
+    };
+    let expires = "file_time(attr(\"accountExpires\")) > now";
+    let until = "ldap_time(attr(\"until\")) + duration(\"24h\") > now";
+    let shadow = "timestamp(int(attr(\"shadowExpire\")) * 86400) > now";
+    for (expression, name, value, wanted) in [
+        (expires, "accountExpires", "0", Ok(true)),
+        (expires, "accountExpires", "9223372036854775807", Ok(true)),
+        (expires, "accountExpires", "9223372036854775806", Ok(true)),
+        // 2026-11-25T12:00:00Z, and one step later.
+        (expires, "accountExpires", "134400816000000000", Ok(false)),
+        (expires, "accountExpires", "134400816000000001", Ok(true)),
+        (
+            expires,
+            "accountExpires",
+            "-1",
+            Err("\"-1\" is no Windows file time"),
+        ),
+        (expires, "x", "", Err("there is no value")),
+        (until, "until", "20261124120000Z", Ok(false)),
+        (until, "until", "20261124120000.001Z", Ok(true)),
+        (
+            until,
+            "until",
+            "tomorrow",
+            Err("\"tomorrow\" is no generalized time"),
+        ),
+        (shadow, "shadowExpire", "20782", Ok(false)),
+        (shadow, "shadowExpire", "20783", Ok(true)),
+    ] {
+        match (active(expression, name, value), wanted) {
+            (Ok(active), Ok(wanted)) => assert_eq!(active, wanted, "{value}"),
+            (Err(problem), Err(words)) => assert!(problem.contains(words), "{problem}"),
+            (found, _) => panic!("{expression} {value}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn generalized_times_are_read_in_all_their_forms() {
+    for (text, wanted) in [
+        ("20261125101500Z", Some("2026-11-25T10:15:00Z")),
+        ("202611251015Z", Some("2026-11-25T10:15:00Z")),
+        ("2026112510Z", Some("2026-11-25T10:00:00Z")),
+        ("20261125101500.25Z", Some("2026-11-25T10:15:00.25Z")),
+        (
+            "20261125101500,123456789999Z",
+            Some("2026-11-25T10:15:00.123456789Z"),
+        ),
+        ("202611251015.5Z", Some("2026-11-25T10:15:30Z")),
+        ("2026112510.25Z", Some("2026-11-25T10:15:00Z")),
+        ("2026112510+0130", Some("2026-11-25T08:30:00Z")),
+        ("20261125231500-02", Some("2026-11-26T01:15:00Z")),
+        ("20161231235960Z", Some("2017-01-01T00:00:00Z")),
+        ("000001010000Z", Some("0000-01-01T00:00:00Z")),
+        ("20240229000000Z", Some("2024-02-29T00:00:00Z")),
+        ("20230229000000Z", None),
+        ("20261125101500", None),
+        ("20261125101500z", None),
+        ("20261125101500.Z", None),
+        ("20261125101561Z", None),
+        ("2026112524Z", None),
+        ("20261125106000Z", None),
+        ("20261125101500+2400", None),
+        ("20261125101500+01000", None),
+        ("20261125101500Z ZZ", None),
+        ("20261Z", None),
+        ("+0261125101500Z", None),
+        ("", None),
+    ] {
+        assert_eq!(time::generalized(text), wanted.map(moment), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_octets_confuse_the_readers(octets in prop::collection::vec(any::<u8>(), 0..80)) {
+        prop_assert!(guid(&octets).is_none_or(|text| text.len() == 36));
+        prop_assert!(sid(&octets).is_none_or(|text| text.starts_with("S-1-")));
+        let text = String::from_utf8_lossy(&octets);
+        time::generalized(&text);
+        time::file_time(&text);
+    }
+
+    #[test]
+    fn nearly_a_time_is_read_or_refused(text in "[0-9]{8,16}([.,][0-9]{0,12})?(Z|[+-][0-9]{0,5})?") {
+        if let Some(moment) = time::generalized(&text) {
+            prop_assert!((-1..=10_000).contains(&chrono::Datelike::year(&moment)));
+        }
+    }
+
+    #[test]
+    fn security_identifiers_read_the_same_from_octets_and_text(
+        authority in 0_u64..1 << 48,
+        numbers in prop::collection::vec(any::<u32>(), 0..=15),
+    ) {
+        let mut octets = vec![1, numbers.len() as u8];
+        octets.extend_from_slice(&authority.to_be_bytes()[2..]);
+        octets.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        let text = sid(&octets).unwrap();
+        let tail: String = numbers.iter().map(|number| format!("-{number}")).collect();
+        prop_assert!(text.ends_with(&tail));
+        prop_assert_eq!(sid(text.as_bytes()).unwrap(), text);
+    }
+
+    #[test]
+    fn guids_read_the_same_from_octets_and_text(octets in any::<[u8; 16]>()) {
+        let text = guid(&octets).unwrap();
+        prop_assert_eq!(guid(text.to_uppercase().as_bytes()).unwrap(), text.clone());
+        prop_assert_eq!(key_of_id("objectGUID", octets), Some(ExternalId::new(text)));
+    }
+
+    #[test]
+    fn every_moment_reads_as_it_was_written(
+        seconds in -60_000_000_000_i64..250_000_000_000,
+        nanoseconds in 0_u32..1_000_000_000,
+        minutes in -1439_i32..1440,
+    ) {
+        let moment = DateTime::<Utc>::from_timestamp(seconds, nanoseconds).unwrap();
+        let zone = FixedOffset::east_opt(minutes * 60).unwrap();
+        let text = moment.with_timezone(&zone).format("%Y%m%d%H%M%S.%f%z").to_string();
+        prop_assert_eq!(time::generalized(&text), Some(moment));
+        let epoch = self::moment("1601-01-01T00:00:00Z");
+        let steps = moment.signed_duration_since(epoch);
+        let steps = i128::from(steps.num_seconds()) * 10_000_000 + i128::from(steps.subsec_nanos() / 100);
+        let cut = moment - TimeDelta::nanoseconds((nanoseconds % 100).into());
+        let wanted = (steps > 0).then_some(cut);
+        prop_assert_eq!(time::file_time(&steps.to_string()), wanted);
     }
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// One LDAP entry as read: its DN and its attributes, values as octets (RFC 4511 section 4.5.2).
 ///
-/// Attribute descriptions are compared without regard to case (RFC 4512 section 2.5) and so kept in lower case;
-/// options (`cn;lang-de`, `usercertificate;binary`) are a part of the description.
+/// Attribute descriptions are compared without regard to case (RFC 4512 section 2.5) and so kept
+/// in lower case; options (`cn;lang-de`, `usercertificate;binary`) are a part of the description.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     dn: String,
@@ -82,6 +82,19 @@ impl Entry {
         }
     }
 
+    /// What the entry has of an attribute with further options (RFC 4512 section 2.5): these
+    /// options in lower case without the first `;`, such as `lang-en` or `range=0-1499`, and the
+    /// values, sorted by the options.
+    pub fn with_options(&self, name: &str) -> impl Iterator<Item = (&str, &[Vec<u8>])> {
+        self.attributes.iter().filter_map(move |(other, values)| {
+            let (start, rest) = other.split_at_checked(name.len())?;
+            let options = rest.strip_prefix(';')?;
+            start
+                .eq_ignore_ascii_case(name)
+                .then_some((options, values.as_slice()))
+        })
+    }
+
     /// The values of an attribute as text.
     ///
     /// # Errors
@@ -117,7 +130,11 @@ impl Entry {
         self.attributes.iter().map(|(name, _)| name.as_str())
     }
 
-    fn decode<'v>(&self, name: &str, value: &'v [u8]) -> Result<&'v str, NotText> {
+    /// A value of this entry's attribute as text.
+    ///
+    /// # Errors
+    /// [`NotText`] when it is not UTF-8.
+    pub fn decode<'v>(&self, name: &str, value: &'v [u8]) -> Result<&'v str, NotText> {
         str::from_utf8(value).map_err(|_| NotText {
             dn: self.dn.clone(),
             attribute: name.to_owned(),
@@ -129,7 +146,10 @@ impl Entry {
 /// line must not.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = self.attributes.iter().map(|(k, v)| (k, v.len()));
+        let counts = self
+            .attributes
+            .iter()
+            .map(|(name, values)| (name, values.len()));
         write!(f, "Entry {:?} ", self.dn)?;
         f.debug_map().entries(counts).finish()
     }
@@ -178,6 +198,31 @@ mod tests {
             }
         );
         assert!(error.to_string().contains("Photo is not UTF-8"));
+    }
+
+    #[test]
+    fn options_are_told_from_longer_names() {
+        let mut entry = Entry::new("cn=a");
+        for name in [
+            "cn;lang-en",
+            "CN;lang-DE;x-old",
+            "cn",
+            "cname",
+            "c;lang-de",
+            "c\u{e9};lang-de",
+        ] {
+            entry.push(name, b"A".to_vec());
+        }
+        let options = |name: &str| {
+            let found = entry.with_options(name);
+            found
+                .map(|(options, _)| options.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(options("Cn"), ["lang-de;x-old", "lang-en"]);
+        assert_eq!(options("cn;LANG-de"), ["x-old"]);
+        assert_eq!(options("c"), ["lang-de"]);
+        assert!(options("cname").is_empty() && options("sn").is_empty());
     }
 
     #[test]

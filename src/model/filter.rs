@@ -85,6 +85,13 @@ impl Filter {
         self.0.is_local()
     }
 
+    /// The names of the attributes that it tests, in lower case and without options.
+    pub fn attributes(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.0.collect_attributes(&mut names);
+        names
+    }
+
     /// Whether the filter is true of an entry.
     pub fn matches(&self, entry: &Entry) -> bool {
         self.0.matches(entry)
@@ -92,6 +99,16 @@ impl Filter {
 }
 
 impl Node {
+    fn collect_attributes<'n>(&'n self, names: &mut Vec<&'n str>) {
+        match self {
+            Self::And(nodes) | Self::Or(nodes) => {
+                nodes.iter().for_each(|node| node.collect_attributes(names));
+            }
+            Self::Not(node) => node.collect_attributes(names),
+            Self::Item(attribute, _) => names.push(&attribute.name),
+        }
+    }
+
     fn is_local(&self) -> bool {
         match self {
             Self::And(nodes) | Self::Or(nodes) => nodes.iter().all(Self::is_local),

@@ -1,0 +1,112 @@
+//! How fast entries become desired accounts: `cargo bench --bench mapping`.
+//!
+//! Plain on purpose, without a framework: one number a row, in nanoseconds an entry and entries
+//! a second on one core, the median of several rounds over the same 100,000 entries.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use dirsyncd::config::Config;
+use dirsyncd::mapping::Mapping;
+use dirsyncd::model::{DesiredAccount, Entry};
+
+const PEOPLE: usize = 100_000;
+const ROUNDS: usize = 9;
+
+fn main() {
+    for (preset, rules) in [
+        ("openldap", ""),
+        ("active-directory", ""),
+        (
+            "openldap",
+            "nickName = { expr = 'attr(\"mail\").split(\"@\")[0].upperAscii()' }",
+        ),
+    ] {
+        let mapping = mapping(preset, rules);
+        println!("{preset} {rules}");
+        let now = Utc::now();
+        let people: Vec<Entry> =
+            measured("read into entries", || (0..PEOPLE).map(person).collect());
+        let accounts: Vec<DesiredAccount> = measured("map and keep", || {
+            people
+                .iter()
+                .map(|entry| mapping.map(entry, now).unwrap())
+                .collect()
+        });
+        measured("map", || {
+            for entry in &people {
+                black_box(mapping.map(entry, now).unwrap());
+            }
+        });
+        measured("digest", || {
+            for account in &accounts {
+                black_box(account.digest());
+            }
+        });
+    }
+}
+
+/// Runs the work [`ROUNDS`] times, tells the median, and gives what the last round made.
+fn measured<T>(what: &str, mut work: impl FnMut() -> T) -> T {
+    let mut times = Vec::new();
+    loop {
+        let start = Instant::now();
+        let made = work();
+        times.push(start.elapsed());
+        if times.len() == ROUNDS {
+            times.sort();
+            tell(what, times[ROUNDS / 2]);
+            return made;
+        }
+    }
+}
+
+fn tell(what: &str, time: Duration) {
+    let each = time.as_secs_f64() / PEOPLE as f64;
+    println!(
+        "  {what:<20} {:>7.0} ns an entry {:>12.0} entries/s",
+        each * 1e9,
+        1.0 / each
+    );
+}
+
+fn mapping(preset: &str, rules: &str) -> Mapping {
+    let text = format!(
+        "[organization]\nid = \"o\"\ndirectory = \"d\"\nscim_key = {{ env = \"K\" }}\n[[source]]\n\
+         kind = \"ldif\"\nfile = \"f\"\nbase = \"dc=example\"\npreset = \"{preset}\"\n\
+         [source.mapping]\n{rules}\n"
+    );
+    let config = Config::parse(Path::new("config.toml"), &text).unwrap();
+    Mapping::compile(&config.sources[0], &config.organization.provisioning).unwrap()
+}
+
+/// A person with what either kind of directory sends of them.
+fn person(number: usize) -> Entry {
+    let mut entry = Entry::new(format!("uid=user{number:06},ou=people,dc=example,dc=org"));
+    let mut guid = [0x42; 16];
+    guid[..8].copy_from_slice(&number.to_le_bytes());
+    entry.push("objectGUID", guid.to_vec());
+    for (name, value) in [
+        ("entryUUID", format!("8f2a1c3e-0000-4000-8000-{number:012}")),
+        ("cn", format!("Zoë Müller-{number:06}")),
+        ("displayName", format!("Müller-{number:06}, Zoë")),
+        ("givenName", "Zoë".to_owned()),
+        ("sn", format!("Müller-{number:06}")),
+        ("mail", format!("zoe.mueller.{number:06}@example.org")),
+        ("title", "Engineer".to_owned()),
+        ("departmentNumber", format!("{}", number % 97)),
+        ("department", format!("Department {}", number % 97)),
+        ("o", "Example Ltd".to_owned()),
+        ("company", "Example Ltd".to_owned()),
+        ("ou", "people".to_owned()),
+        ("preferredLanguage", "de".to_owned()),
+        ("telephoneNumber", format!("+49 30 1234 {number:06}")),
+        ("userAccountControl", "512".to_owned()),
+    ] {
+        entry.push(name, value.into_bytes());
+    }
+    entry
+}
