@@ -20,7 +20,8 @@ pub use rule::{MappingTarget, PlacedRule, Rule};
 pub use schedule::{Schedule, ScheduleError};
 pub use secret::{SecretError, SecretRef};
 pub use source::{
-    Bind, ClientCertificate, Ldap, Preset, ReferralHost, Search, Source, SourceKind, WithoutMail,
+    Bind, ClientCertificate, Discovery, Ldap, Preset, ReferralHost, Search, Servers, Source,
+    SourceKind, WithoutMail,
 };
 
 /// The whole configuration.

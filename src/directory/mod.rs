@@ -4,6 +4,7 @@
 //! hand.
 
 mod connect;
+mod discover;
 mod follow;
 mod ldap;
 mod ldif;
@@ -41,6 +42,16 @@ pub enum DirectoryError {
     NoServer {
         /// Each server, and what went wrong.
         failures: Vec<String>,
+    },
+    /// DNS does not name the servers.
+    #[error(
+        "DNS does not tell the servers by {record}: {why}; check `discover` and `dns_server`, or name the servers by `url`"
+    )]
+    Discovery {
+        /// The name of the SRV records.
+        record: String,
+        /// What went wrong.
+        why: String,
     },
     /// The server's certificate is not trusted.
     #[error(

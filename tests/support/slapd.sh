@@ -2,7 +2,7 @@
 # slapd.sh start DIR PORT TLS_PORT FILE.ldif | stop DIR
 #
 # A private slapd on loopback: ldap://127.0.0.1:PORT (StartTLS too) and ldaps://127.0.0.1:TLS_PORT.
-# The certificate of its own CA (DIR/ca.pem) is for localhost and 127.0.0.1; ldaps://127.0.0.2:TLS_PORT shows the
+# The certificate of its own CA (DIR/ca.pem) is for localhost, ldap.example.org and 127.0.0.1; ldaps://127.0.0.2:TLS_PORT shows the
 # same one, so there it is for another name. ldapi://DIR/run/ldapi knows the Unix user that runs it as cn=sync, and
 # DIR/client.pem with DIR/client.key is a certificate for cn=sync as well (DIR/stranger.* is one for nobody). Below dc=example,dc=org:
 #   cn=admin                  admin-secret    may change everything
@@ -20,7 +20,7 @@ certificates() {
   openssl ecparam -name prime256v1 -genkey -noout -out tls.key
   openssl req -new -key tls.key -subj "/CN=localhost" -out tls.csr
   openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
-    -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out tls.pem 2>openssl.log
+    -extfile <(echo "subjectAltName=DNS:localhost,DNS:ldap.example.org,IP:127.0.0.1") -out tls.pem 2>openssl.log
   for who in client stranger; do
     openssl ecparam -name prime256v1 -genkey -noout -out $who.key
     openssl req -new -key $who.key -subj "/O=example/CN=$who" -out $who.csr
