@@ -22,8 +22,8 @@ pub use rule::{
 pub use schedule::{Schedule, ScheduleError};
 pub use secret::{SecretError, SecretRef};
 pub use source::{
-    Bind, ClientCertificate, Incremental, Ldap, Preset, ReferralHost, Search, Source, SourceKind,
-    WithoutMail,
+    Bind, ClientCertificate, Discovery, Incremental, Ldap, Preset, ReferralHost, Search, Servers,
+    Source, SourceKind, WithoutMail,
 };
 
 /// The whole configuration.

@@ -1,6 +1,7 @@
 //! One source of people: an LDAP directory or an LDIF file.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub struct Source {
 #[derive(Clone, Debug)]
 pub enum SourceKind {
     /// A directory server.
-    Ldap(Ldap),
+    Ldap(Box<Ldap>),
     /// A file as `slapcat` or `ldapsearch -LLL` write it (RFC 2849).
     Ldif(PathBuf),
 }
@@ -44,10 +45,8 @@ pub enum SourceKind {
 /// How a directory server is reached.
 #[derive(Clone, Debug)]
 pub struct Ldap {
-    /// The servers, in the order in which they are tried: `ldaps://host[:636]`,
-    /// `ldap://host[:389]` with StartTLS, or `ldapi://` with the path of a socket,
-    /// percent-encoded.
-    pub urls: Vec<url::Url>,
+    /// Which servers there are.
+    pub servers: Servers,
     /// Whether `ldap://` goes without StartTLS: the password crosses the network readable.
     pub plaintext: bool,
     /// A CA bundle in PEM to trust instead of the system's.
@@ -72,8 +71,57 @@ pub struct Ldap {
 impl Ldap {
     /// The servers, for messages.
     pub fn place(&self) -> String {
-        let urls: Vec<&str> = self.urls.iter().map(url::Url::as_str).collect();
-        urls.join(", ")
+        match &self.servers {
+            Servers::Listed(urls) => {
+                let urls: Vec<&str> = urls.iter().map(url::Url::as_str).collect();
+                urls.join(", ")
+            }
+            Servers::Discovered(discovery) => format!("the servers of {}", discovery.record),
+        }
+    }
+}
+
+/// Which servers have the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// These, in the order in which they are tried: `ldaps://host[:636]`, `ldap://host[:389]`
+    /// with StartTLS, or `ldapi://` with the path of a socket, percent-encoded.
+    Listed(Vec<url::Url>),
+    /// Those that DNS names.
+    Discovered(Discovery),
+}
+
+impl Servers {
+    /// The schemes of their URLs.
+    pub fn schemes(&self) -> Vec<&str> {
+        match self {
+            Servers::Listed(urls) => urls.iter().map(url::Url::scheme).collect(),
+            Servers::Discovered(discovery) => vec![discovery.scheme()],
+        }
+    }
+}
+
+/// Where DNS names the servers (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// The name of the SRV records: `_ldaps._tcp.` or `_ldap._tcp.` and a domain.
+    pub record: String,
+    /// The DNS server to ask instead of the system's.
+    pub dns_server: Option<SocketAddr>,
+}
+
+impl Discovery {
+    /// The first labels of the record and the scheme that each of them stands for.
+    pub(super) const SERVICES: [(&'static str, &'static str); 2] =
+        [("_ldaps._tcp.", "ldaps"), ("_ldap._tcp.", "ldap")];
+
+    /// `ldaps`, or `ldap` with StartTLS.
+    pub fn scheme(&self) -> &'static str {
+        let record = self.record.to_ascii_lowercase();
+        let found = Self::SERVICES
+            .iter()
+            .find(|(labels, _)| record.starts_with(labels));
+        found.map_or("ldaps", |(_, scheme)| scheme)
     }
 }
 

@@ -76,6 +76,8 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "preset",
         "file",
         "url",
+        "discover",
+        "dns_server",
         "plaintext",
         "client_certificate",
         "client_key",
@@ -306,7 +308,7 @@ fn with_server(lines: &str) -> Result<Config, String> {
     parse(&format!("{head}{lines}\nbase = \"dc=example,dc=org\"\n"))
 }
 
-fn server(lines: &str) -> Ldap {
+fn server(lines: &str) -> Box<Ldap> {
     let config = with_server(lines).unwrap_or_else(|error| panic!("{lines}: {error}"));
     match &config.sources[0].kind {
         SourceKind::Ldap(server) => server.clone(),
@@ -324,10 +326,35 @@ fn servers_are_one_url_or_a_list_of_them() {
         ),
     ] {
         let server = server(lines);
-        let found: Vec<&str> = server.urls.iter().map(url::Url::as_str).collect();
-        assert_eq!(found, urls);
+        let urls = urls.into_iter().map(|url| url.parse().unwrap());
+        assert_eq!(server.servers, Servers::Listed(urls.collect()));
         assert_eq!(server.connect_timeout, std::time::Duration::from_secs(10));
         assert_eq!(server.bind, Bind::Anonymous);
+    }
+}
+
+#[test]
+fn servers_may_be_named_by_dns() {
+    for (lines, scheme, dns_server) in [
+        ("discover = '_ldaps._tcp.a.org'", "ldaps", None),
+        (
+            "discover = '_ldap._tcp.dc._msdcs.a.org'\ndns_server = '127.0.0.1'",
+            "ldap",
+            Some("127.0.0.1:53"),
+        ),
+        (
+            "discover = '_LDAP._tcp.a.org'\ndns_server = '[::1]:5353'",
+            "ldap",
+            Some("[::1]:5353"),
+        ),
+    ] {
+        let Servers::Discovered(discovery) = server(lines).servers else {
+            panic!("{lines}")
+        };
+        assert!(lines.contains(&discovery.record));
+        assert_eq!(discovery.scheme(), scheme);
+        let wanted = dns_server.map(|address| address.parse().unwrap());
+        assert_eq!(discovery.dns_server, wanted);
     }
 }
 
@@ -379,6 +406,42 @@ fn referrals_are_followed_to_hosts_that_are_named() {
 #[test]
 fn keys_about_the_server_that_do_not_go_together_are_refused_at_their_place() {
     for (lines, place, words) in [
+        ("bind_dn = 'cn=a'", "7:1", "the source has no `url`"),
+        (
+            "url = 'ldaps://a'\ndiscover = '_ldap._tcp.a'",
+            "10:12",
+            "give either `url` or `discover`",
+        ),
+        (
+            "url = 'ldaps://a'\ndns_server = '127.0.0.1'",
+            "10:14",
+            "`dns_server` belongs to `discover`",
+        ),
+        (
+            "discover = 'example.org'",
+            "9:12",
+            "write the name of the SRV records",
+        ),
+        (
+            "discover = '_ldap._tcp.'",
+            "9:12",
+            "write the name of the SRV records",
+        ),
+        (
+            "discover = '_ldap._tcp.a'\ndns_server = 'ns.example.org'",
+            "10:14",
+            "`ns.example.org` is neither ADDRESS nor ADDRESS:PORT",
+        ),
+        (
+            "discover = '_ldaps._tcp.a'\nplaintext = true",
+            "10:13",
+            "and there is a server with ldaps://",
+        ),
+        (
+            "discover = '_ldap._tcp.a'\nbind = 'external'",
+            "10:8",
+            "needs an ldapi:// url, or `client_certificate`",
+        ),
         ("url = []", "9:7", "give at least one url"),
         (
             "url = ['ldaps://a', 'ldaps://a']",
@@ -405,7 +468,7 @@ fn keys_about_the_server_that_do_not_go_together_are_refused_at_their_place() {
         (
             "url = ['ldap://a', 'ldaps://b']\nplaintext = true",
             "10:13",
-            "`plaintext` goes with ldap://, and there is the url ldaps://b",
+            "`plaintext` goes with ldap://, and there is a server with ldaps://",
         ),
         (
             "url = 'ldaps://a'\nbind = 'external'",

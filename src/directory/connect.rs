@@ -4,16 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_resolver::TokioResolver;
 use ldap3::controls::RawControl;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use url::Url;
 
 use super::search::{self, Searches};
-use super::{DirectoryError, Request};
-use crate::config::{Bind, ClientCertificate, Ldap as Server};
+use super::{DirectoryError, Request, discover};
+use crate::config::{Bind, ClientCertificate, Discovery, Ldap as Server, Servers};
 use crate::model::Entry;
 
 /// What a server says about itself (its root DSE, RFC 4512 section 5.1).
@@ -73,12 +76,22 @@ struct Access<'a> {
     server: &'a Server,
     tls: Arc<rustls::ClientConfig>,
     password: Option<SecretString>,
+    names: Names<'a>,
+}
+
+/// How the names of the servers are known.
+enum Names<'a> {
+    /// They are configured; the system knows their addresses.
+    Listed(&'a [Url]),
+    /// DNS tells them, and is asked for their addresses in the same way.
+    Discovered(&'a Discovery, Box<TokioResolver>),
 }
 
 impl<'a> Session<'a> {
     /// Connects to the first of the servers that lets it, and binds.
     pub(super) async fn open(server: &'a Server) -> Result<Self, DirectoryError> {
-        let (_, session) = Access::of(server)?.open(&server.urls).await?;
+        let access = Access::of(server)?;
+        let (_, session) = access.open(&access.servers().await?).await?;
         Ok(session)
     }
 
@@ -86,7 +99,7 @@ impl<'a> Session<'a> {
     /// that was taken.
     pub(super) async fn open_among(
         server: &'a Server,
-        urls: &[url::Url],
+        urls: &[Url],
     ) -> Result<(usize, Self), DirectoryError> {
         Access::of(server)?.open(urls).await
     }
@@ -256,12 +269,28 @@ impl<'a> Access<'a> {
             server,
             tls: tls_config(server)?,
             password,
+            names: match &server.servers {
+                Servers::Listed(urls) => Names::Listed(urls),
+                Servers::Discovered(discovery) => {
+                    Names::Discovered(discovery, Box::new(discover::resolver(discovery)?))
+                }
+            },
         })
+    }
+
+    /// The servers of the source in the order in which they are to be tried.
+    async fn servers(&self) -> Result<Vec<Url>, DirectoryError> {
+        match &self.names {
+            Names::Listed(urls) => Ok(urls.to_vec()),
+            Names::Discovered(discovery, resolver) => {
+                discover::servers(discovery, resolver, self.server.connect_timeout).await
+            }
+        }
     }
 
     /// Opens a session with the first of these servers that can serve; also gives its place
     /// among them.
-    async fn open(&self, urls: &[url::Url]) -> Result<(usize, Session<'a>), DirectoryError> {
+    async fn open(&self, urls: &[Url]) -> Result<(usize, Session<'a>), DirectoryError> {
         let wait = self.server.connect_timeout;
         let mut failures: Vec<(String, String)> = Vec::new();
         for (place, target) in urls.iter().enumerate() {
@@ -296,10 +325,14 @@ impl<'a> Access<'a> {
     }
 
     /// Connects and binds to one server.
-    async fn attempt(&self, target: &url::Url, url: &str) -> Result<Ldap, Failure> {
-        let settings = LdapConnSettings::new()
+    async fn attempt(&self, target: &Url, url: &str) -> Result<Ldap, Failure> {
+        let mut settings = LdapConnSettings::new()
             .set_starttls(target.scheme() == "ldap" && !self.server.plaintext)
             .set_config(self.tls.clone());
+        if let Names::Discovered(_, resolver) = &self.names {
+            let stream = connect(resolver, target).await.map_err(Failure::Away)?;
+            settings = settings.set_std_stream(StdStream::Tcp(stream));
+        }
         let (connection, mut ldap) = LdapConnAsync::from_url_with_settings(settings, target)
             .await
             .map_err(|error| connect_failure(url, &error))?;
@@ -344,6 +377,20 @@ impl<'a> Access<'a> {
             advice,
         }
     }
+}
+
+/// A connection to an address that the resolver gives.
+async fn connect(resolver: &TokioResolver, target: &Url) -> Result<std::net::TcpStream, String> {
+    let port = target.port().unwrap_or(match target.scheme() {
+        "ldaps" => 636,
+        _ => 389,
+    });
+    let host = target.host_str().unwrap_or_default();
+    let addresses = discover::addresses(resolver, host, port).await?;
+    let stream = TcpStream::connect(&addresses[..]).await;
+    stream
+        .and_then(TcpStream::into_std)
+        .map_err(|error| error.to_string())
 }
 
 /// Whether another server may do better than one that could not be reached: not where it is

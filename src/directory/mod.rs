@@ -5,6 +5,7 @@
 
 mod careful;
 mod connect;
+mod discover;
 mod follow;
 mod groups;
 mod ldap;
@@ -16,7 +17,7 @@ mod search;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Incremental, SecretError, Source, SourceKind};
+use crate::config::{self, Incremental, SecretError, Servers, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
 use careful::careful;
@@ -47,6 +48,16 @@ pub enum DirectoryError {
     NoServer {
         /// Each server, and what went wrong.
         failures: Vec<String>,
+    },
+    /// DNS does not name the servers.
+    #[error(
+        "DNS does not tell the servers by {record}: {why}; check `discover` and `dns_server`, or name the servers by `url`"
+    )]
+    Discovery {
+        /// The name of the SRV records.
+        record: String,
+        /// What went wrong.
+        why: String,
     },
     /// The server's certificate is not trusted.
     #[error(
@@ -218,11 +229,13 @@ pub enum Changes {
 
 /// The servers of a source, for messages.
 fn named(server: &config::Ldap) -> String {
-    let urls: Vec<&str> = server
-        .urls
-        .iter()
-        .map(|url| url.as_str().trim_end_matches('/'))
-        .collect();
+    let urls: Vec<&str> = match &server.servers {
+        Servers::Discovered(discovery) => return discovery.record.clone(),
+        Servers::Listed(urls) => urls
+            .iter()
+            .map(|url| url.as_str().trim_end_matches('/'))
+            .collect(),
+    };
     urls.join(", ")
 }
 

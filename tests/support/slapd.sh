@@ -2,8 +2,8 @@
 # slapd.sh start DIR PORT TLS_PORT FILE.ldif | stop DIR | certify DIR NOT_BEFORE NOT_AFTER
 #
 # A private slapd on loopback: ldap://127.0.0.1:PORT (StartTLS too) and ldaps://127.0.0.1:TLS_PORT.
-# The certificate of its own CA (DIR/ca.pem) is for localhost and 127.0.0.1; ldaps://127.0.0.2:TLS_PORT shows the
-# same one, so there it is for another name. After `certify`, the next start shows one that is valid between the two
+# The certificate of its own CA (DIR/ca.pem) is for localhost, ldap.example.org and 127.0.0.1;
+# ldaps://127.0.0.2:TLS_PORT shows the same one, so there it is for another name. After `certify`, the next start shows one that is valid between the two
 # times (YYYYMMDDHHMMSSZ). ldapi://DIR/run/ldapi knows the Unix user that runs it as cn=sync, and DIR/client.pem with
 # DIR/client.key is a certificate for cn=sync as well (DIR/stranger.* is one for nobody). Below dc=example,dc=org:
 #   cn=admin                  admin-secret    may change everything

@@ -1,6 +1,7 @@
 //! How a `[[source]]` is checked.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use toml::Spanned;
 use super::written::{KindFile, OneOrMany, SourceFile};
 use super::{Checked, Reader, unknown};
 use crate::config::{
-    Bind, ClientCertificate, Incremental, Ldap, MappingTarget, PlacedRule, Preset, ReferralHost,
-    Rule, Search, Source, SourceKind, WithoutMail,
+    Bind, ClientCertificate, Discovery, Incremental, Ldap, MappingTarget, PlacedRule, Preset,
+    ReferralHost, Rule, Search, Servers, Source, SourceKind, WithoutMail,
 };
 use crate::model::{Attribute, Dn, Filter, Scope, SourceName};
 
@@ -163,7 +164,7 @@ impl Reader<'_> {
         if let Some(file) = file.file {
             return self.refuse(file.span(), "`file` belongs to a source of kind = \"ldif\"");
         }
-        Ok(SourceKind::Ldap(self.ldap(span, file)?))
+        Ok(SourceKind::Ldap(Box::new(self.ldap(span, file)?)))
     }
 
     fn ldif(&self, span: Range<usize>, file: SourceFile) -> Checked<SourceKind> {
@@ -172,6 +173,8 @@ impl Reader<'_> {
         }
         let stray = [
             place(&file.url),
+            place(&file.discover),
+            place(&file.dns_server),
             place(&file.plaintext),
             place(&file.ca_file),
             place(&file.client_certificate),
@@ -195,25 +198,20 @@ impl Reader<'_> {
     }
 
     fn ldap(&self, span: Range<usize>, file: SourceFile) -> Checked<Ldap> {
-        let Some(url) = &file.url else {
-            return self.refuse(
-                span,
-                "the source has no `url`: write for example \"ldaps://ldap.example.org\"",
-            );
-        };
-        let urls = self.ldap_urls(url)?;
+        let servers = self.servers(span, &file)?;
+        let schemes = servers.schemes();
         if let Some(plaintext) = &file.plaintext
             && *plaintext.get_ref()
-            && let Some(other) = urls.iter().find(|url| url.scheme() != "ldap")
+            && let Some(other) = schemes.iter().find(|scheme| **scheme != "ldap")
         {
             return self.refuse(
                 plaintext.span(),
-                format!("`plaintext` goes with ldap://, and there is the url {other}"),
+                format!("`plaintext` goes with ldap://, and there is a server with {other}://"),
             );
         }
         let plaintext = file.plaintext.is_some_and(Spanned::into_inner);
         // Whether each server is reached by TLS, so that it asks for a client certificate.
-        let has_tls = !plaintext && urls.iter().all(|url| url.scheme() != "ldapi");
+        let has_tls = !plaintext && !schemes.contains(&"ldapi");
         let client_certificate = match (file.client_certificate, file.client_key) {
             (None, None) => None,
             (Some(chain), Some(_)) if !has_tls => {
@@ -244,9 +242,8 @@ impl Reader<'_> {
                 );
             }
             (Some(bind), None, None) => {
-                let is_known =
-                    |url: &url::Url| url.scheme() == "ldapi" || client_certificate.is_some();
-                if !urls.iter().all(is_known) {
+                let is_known = |scheme: &&str| *scheme == "ldapi" || client_certificate.is_some();
+                if !schemes.iter().all(is_known) {
                     return self.refuse(
                         bind.span(),
                         "bind = \"external\" needs an ldapi:// url, or `client_certificate` and `client_key`",
@@ -274,7 +271,7 @@ impl Reader<'_> {
             Some(size) => return self.refuse(size.span(), "a page is 1 to 100000 entries"),
         };
         Ok(Ldap {
-            urls,
+            servers,
             plaintext,
             ca_file: file.ca_file.map(|path| self.resolve(path.into_inner())),
             client_certificate,
@@ -308,6 +305,57 @@ impl Reader<'_> {
             Ok(ReferralHost { host, port })
         });
         hosts.collect()
+    }
+
+    fn servers(&self, span: Range<usize>, file: &SourceFile) -> Checked<Servers> {
+        match (&file.url, &file.discover, &file.dns_server) {
+            (Some(_), Some(record), _) => {
+                self.refuse(record.span(), "give either `url` or `discover`")
+            }
+            (_, None, Some(server)) => {
+                self.refuse(server.span(), "`dns_server` belongs to `discover`")
+            }
+            (Some(url), None, None) => Ok(Servers::Listed(self.ldap_urls(url)?)),
+            (None, Some(record), server) => {
+                Ok(Servers::Discovered(self.discovery(record, server)?))
+            }
+            (None, None, None) => self.refuse(
+                span,
+                "the source has no `url`: write for example \"ldaps://ldap.example.org\", or let DNS name the servers by `discover`",
+            ),
+        }
+    }
+
+    fn discovery(
+        &self,
+        record: &Spanned<String>,
+        server: &Option<Spanned<String>>,
+    ) -> Checked<Discovery> {
+        let name = record.get_ref().to_ascii_lowercase();
+        let domain = Discovery::SERVICES
+            .iter()
+            .find_map(|(labels, _)| name.strip_prefix(labels));
+        if domain.is_none_or(|domain| domain.is_empty() || domain.contains(['/', ':', ' '])) {
+            return self.refuse(
+                record.span(),
+                "write the name of the SRV records: _ldaps._tcp.DOMAIN, or _ldap._tcp.DOMAIN for StartTLS",
+            );
+        }
+        let dns_server = match server {
+            None => None,
+            Some(text) => {
+                let address = text.get_ref();
+                let address = address
+                    .parse()
+                    .or_else(|_| address.parse().map(|ip| SocketAddr::new(ip, 53)))
+                    .map_err(|_| format!("`{address}` is neither ADDRESS nor ADDRESS:PORT"));
+                Some(self.check(text.span(), address)?)
+            }
+        };
+        Ok(Discovery {
+            record: record.get_ref().clone(),
+            dns_server,
+        })
     }
 
     fn ldap_urls(&self, list: &Spanned<OneOrMany>) -> Checked<Vec<url::Url>> {

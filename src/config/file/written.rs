@@ -136,6 +136,8 @@ pub(super) struct SourceFile {
     pub(super) preset: Option<Spanned<String>>,
     pub(super) file: Option<Spanned<PathBuf>>,
     pub(super) url: Option<Spanned<OneOrMany>>,
+    pub(super) discover: Option<Spanned<String>>,
+    pub(super) dns_server: Option<Spanned<String>>,
     pub(super) plaintext: Option<Spanned<bool>>,
     pub(super) ca_file: Option<Spanned<PathBuf>>,
     pub(super) client_certificate: Option<Spanned<PathBuf>>,
