@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.config)?;
-    start_log("error", LogFormat::Text);
+    start_log("warn", LogFormat::Text);
     let mut report = Report { failed: 0 };
     let config = &setup.config;
     report.tell(

@@ -95,8 +95,13 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// The same with other servers than the configured ones; also gives the place of the one
-    /// that was taken.
+    /// The servers of a source in the order in which they are to be tried.
+    pub(super) async fn urls(server: &'a Server) -> Result<Vec<Url>, DirectoryError> {
+        Access::of(server)?.servers().await
+    }
+
+    /// Connects to the first of these servers that lets it, and binds; also gives its place among
+    /// them.
     pub(super) async fn open_among(
         server: &'a Server,
         urls: &[Url],
@@ -309,7 +314,12 @@ impl<'a> Access<'a> {
                     let server = self.server;
                     return Ok((place, Session { server, url, ldap }));
                 }
-                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Final(error)) => {
+                    for (failed, why) in failures {
+                        tracing::warn!(server = failed, why, "a server is passed over");
+                    }
+                    return Err(error);
+                }
                 Err(Failure::Away(why)) => failures.push((url, why)),
             }
         }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::connect::{ServerKind, Session, describe, waited};
+use super::ldap::pass_over;
 use super::search::{self, Patience, Searches, decode, failed, malformed, scope};
 use super::{Changes, DirectoryError, Event, Request, Selection};
 use crate::config::{Incremental, Ldap as Server};
@@ -73,7 +74,11 @@ enum Way {
     /// The domain controller's invocation id, in base64, and its highest update sequence number.
     UpdateSequence { invocation: String, usn: u64 },
     /// Changed at this time or later, in generalized time (RFC 4517 section 3.3.13).
-    Time { since: String },
+    Time {
+        /// Which server: another one may lag behind it.
+        server: String,
+        since: String,
+    },
 }
 
 /// In words, how the pull works that a cookie begins.
@@ -99,9 +104,11 @@ pub(super) enum Beginning {
 }
 
 /// What the newest time among the entries makes of a [`Beginning::Newest`].
-pub(super) fn cookie_of_time(around: Around, newest: &str) -> Option<String> {
-    let since = earlier(newest)?;
-    let way = Way::Time { since };
+pub(super) fn cookie_of_time(around: Around, server: &str, newest: &str) -> Option<String> {
+    let way = Way::Time {
+        server: server.to_owned(),
+        since: earlier(newest)?,
+    };
     Cookie { around, way }.text()
 }
 
@@ -169,8 +176,19 @@ pub(super) async fn changes(
     let Ok(cookie) = serde_json::from_str::<Cookie>(cookie) else {
         return Ok(full("the cookie is of another version"));
     };
-    let mut session = Session::open(server).await?;
-    let around = around(&mut session, request).await?;
+    let mut urls = Session::urls(server).await?;
+    let (mut session, around) = loop {
+        let (place, mut session) = Session::open_among(server, &urls).await?;
+        let others = urls.split_off(place + 1);
+        match around(&mut session, request).await {
+            Ok(around) => break (session, around),
+            Err(error) if error.is_away() && !others.is_empty() => {
+                pass_over(&error);
+                urls = others;
+            }
+            Err(error) => return Err(error),
+        }
+    };
     if around != cookie.around {
         session.close().await;
         return Ok(full(if around.members == cookie.around.members {
@@ -201,7 +219,8 @@ pub(super) async fn changes(
         Way::UpdateSequence { invocation, usn } => {
             reading.update_sequence(&invocation, usn).await?
         }
-        Way::Time { since } => reading.time(&since).await?,
+        Way::Time { server, .. } if server != reading.session.url => full("another server answers"),
+        Way::Time { since, .. } => reading.time(&since).await?,
     };
     session.close().await;
     Ok(if is_too_much {
@@ -515,8 +534,11 @@ impl Reading<'_, '_> {
         })
         .await?;
         let next = earlier(&newest).filter(|next| **next > *since);
-        let since = next.unwrap_or_else(|| since.to_owned());
-        Ok(self.read(Way::Time { since }, false, false))
+        let way = Way::Time {
+            server: self.session.url.clone(),
+            since: next.unwrap_or_else(|| since.to_owned()),
+        };
+        Ok(self.read(way, false, false))
     }
 }
 

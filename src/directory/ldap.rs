@@ -6,6 +6,7 @@ use super::search::Referral;
 use super::{DirectoryError, Full, Request, ServerInfo, follow, referral, search};
 use crate::config::{Incremental, Ldap as Server};
 use crate::model::{Entry, PullEnd};
+use url::Url;
 
 /// A full pull under way.
 pub(super) struct Started<'a> {
@@ -13,6 +14,8 @@ pub(super) struct Started<'a> {
     session: Session<'a>,
     searches: search::Started,
     beginning: Option<Beginning>,
+    /// The servers that are left, should this one turn out to be away.
+    others: Vec<Url>,
 }
 
 /// Connects, binds and begins to search for the people.
@@ -20,36 +23,86 @@ pub(super) async fn start<'a>(
     server: &'a Server,
     request: Request<'a>,
 ) -> Result<Started<'a>, DirectoryError> {
-    let mut session = Session::open(server).await?;
-    // Before the entries are read: what changes meanwhile is told again by the next pull.
-    let beginning = match request.incremental {
-        Incremental::Off => None,
-        // What other servers tell is not followed.
-        _ if !server.follow_referrals.is_empty() => None,
-        Incremental::WhereDeparturesShow | Incremental::On => {
-            follow::begin(&mut session, request).await?
-        }
-    };
-    let mut searches = session.searches(request, &request.source.search.filter_text);
-    if let Some(Beginning::Newest { attribute, .. }) = &beginning {
-        searches.attributes.push((*attribute).to_owned());
-    }
-    Ok(Started {
-        request,
-        session,
-        searches: searches.start(),
-        beginning,
-    })
+    let urls = Session::urls(server).await?;
+    start_among(server, request, urls).await
 }
 
-impl Started<'_> {
-    /// Reads all entries that the search finds.
+/// The same with the first of these servers that is there.
+async fn start_among<'a>(
+    server: &'a Server,
+    request: Request<'a>,
+    mut urls: Vec<Url>,
+) -> Result<Started<'a>, DirectoryError> {
+    loop {
+        let (place, mut session) = Session::open_among(server, &urls).await?;
+        let others = urls.split_off(place + 1);
+        // Before the entries are read: what changes meanwhile is told again by the next pull.
+        let beginning = match request.incremental {
+            Incremental::Off => Ok(None),
+            // What other servers tell is not followed.
+            _ if !server.follow_referrals.is_empty() => Ok(None),
+            Incremental::WhereDeparturesShow | Incremental::On => {
+                follow::begin(&mut session, request).await
+            }
+        };
+        let beginning = match beginning {
+            Ok(beginning) => beginning,
+            Err(error) if error.is_away() && !others.is_empty() => {
+                pass_over(&error);
+                urls = others;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut searches = session.searches(request, &request.source.search.filter_text);
+        if let Some(Beginning::Newest { attribute, .. }) = &beginning {
+            searches.attributes.push((*attribute).to_owned());
+        }
+        return Ok(Started {
+            request,
+            session,
+            searches: searches.start(),
+            beginning,
+            others,
+        });
+    }
+}
+
+/// Tells that a server which was taken does not serve after all.
+pub(super) fn pass_over(error: &DirectoryError) {
+    tracing::warn!(%error, "a server is passed over");
+}
+
+impl<'a> Started<'a> {
+    /// Reads all entries that the search finds. As long as there was none, another server may
+    /// take over.
     pub(super) async fn read(self, each: &mut dyn FnMut(Entry)) -> Result<Full, DirectoryError> {
+        let mut started = self;
+        loop {
+            let (server, request) = (started.session.server, started.request);
+            let others = std::mem::take(&mut started.others);
+            let mut has_begun = false;
+            let mut each = |entry| {
+                has_begun = true;
+                each(entry);
+            };
+            match started.read_from_one(&mut each).await {
+                Err(error) if error.is_away() && !has_begun && !others.is_empty() => {
+                    pass_over(&error);
+                    started = start_among(server, request, others).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn read_from_one(self, each: &mut dyn FnMut(Entry)) -> Result<Full, DirectoryError> {
         let Started {
             request,
             session,
             searches,
             beginning,
+            ..
         } = self;
         let (found, cookie) = match beginning {
             None => (searches.read(each).await?, None),
@@ -65,7 +118,8 @@ impl Started<'_> {
                     each(entry);
                 };
                 let found = searches.read(&mut each).await?;
-                (found, follow::cookie_of_time(around, &newest))
+                let cookie = follow::cookie_of_time(around, &session.url, &newest);
+                (found, cookie)
             }
         };
         let (server, origin) = (session.server, session.url.clone());

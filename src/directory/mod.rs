@@ -118,6 +118,8 @@ pub enum DirectoryError {
         why: String,
         /// The way out.
         advice: &'static str,
+        /// The result code (RFC 4511 section 4.1.9).
+        code: u32,
     },
     /// The connection broke or stalled.
     #[error(
@@ -162,6 +164,18 @@ pub enum DirectoryError {
         /// What is wrong.
         problem: GroupProblem,
     },
+}
+
+impl DirectoryError {
+    /// Whether it says that a server is not there, busy (51) or unavailable (52), so that another
+    /// one may do better.
+    fn is_away(&self) -> bool {
+        match self {
+            DirectoryError::Search { code, .. } => matches!(code, 51 | 52),
+            DirectoryError::Broken { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// What is to be read of a source.

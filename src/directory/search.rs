@@ -325,6 +325,7 @@ pub(super) fn failed(url: &str, base: &str, entries: u64, result: &LdapResult) -
         entries,
         why: describe(result),
         advice: advice(result.rc),
+        code: result.rc,
     }
 }
 

@@ -210,8 +210,20 @@ impl Reader<'_> {
             );
         }
         let plaintext = file.plaintext.is_some_and(Spanned::into_inner);
-        // Whether each server is reached by TLS, so that it asks for a client certificate.
-        let has_tls = !plaintext && !schemes.contains(&"ldapi");
+        if let (Servers::Listed(urls), false) = (&servers, plaintext) {
+            let is_ipv6 = |url: &url::Url| {
+                matches!(url.host(), Some(url::Host::Ipv6(_)))
+                    || url.host_str().is_some_and(|host| host.starts_with('['))
+            };
+            if let (Some(bad), Some(list)) = (urls.iter().find(|url| is_ipv6(url)), &file.url) {
+                return self.refuse(
+                    list.span(),
+                    format!("the certificate of `{bad}` cannot be checked against an IPv6 address: write the host name"),
+                );
+            }
+        }
+        // Whether some server is reached by TLS, so that it can ask for a client certificate.
+        let has_tls = !plaintext && schemes.iter().any(|scheme| *scheme != "ldapi");
         let client_certificate = match (file.client_certificate, file.client_key) {
             (None, None) => None,
             (Some(chain), Some(_)) if !has_tls => {
@@ -247,6 +259,12 @@ impl Reader<'_> {
                     return self.refuse(
                         bind.span(),
                         "bind = \"external\" needs an ldapi:// url, or `client_certificate` and `client_key`",
+                    );
+                }
+                if let (None, Some(hosts)) = (&client_certificate, &file.follow_referrals) {
+                    return self.refuse(
+                        hosts.span(),
+                        "other servers do not know the Unix user: `follow_referrals` with bind = \"external\" needs `client_certificate` and `client_key`",
                     );
                 }
                 Bind::External
@@ -384,7 +402,9 @@ fn ldap_url(text: &str) -> Result<url::Url, String> {
         || url.password().is_some();
     if url.scheme() == "ldapi" {
         // The path of the socket stands where the host name would.
-        let is_path = url.host_str().is_some_and(|host| host.starts_with("%2"));
+        let is_path = url
+            .host_str()
+            .is_some_and(|host| host.to_ascii_lowercase().starts_with("%2f"));
         if !is_path || url.port().is_some() || is_more {
             return Err(
                 "write ldapi:// and the path of the socket with %2F for each slash, such as ldapi://%2Frun%2Fldapi".to_owned(),
