@@ -377,6 +377,10 @@ fn each_way_to_bind_has_its_own_keys() {
     assert!(simple.client_certificate.is_some());
     let socket = server("url = 'ldapi://%2Frun%2Fldapi'\nbind = 'external'");
     assert_eq!(socket.bind, Bind::External);
+    let either = format!("url = ['ldapi://%2frun', 'ldaps://a']\nbind = 'external'\n{certificate}");
+    assert!(server(&either).client_certificate.is_some());
+    // Without TLS there is no certificate to check.
+    server("url = 'ldap://[::1]:1389'\nplaintext = true");
 }
 
 #[test]
@@ -449,6 +453,21 @@ fn keys_about_the_server_that_do_not_go_together_are_refused_at_their_place() {
             "`ldaps://a` is there twice",
         ),
         ("url = ['ldaps://a', 'b']", "9:7", "`b` is no URL"),
+        (
+            "url = ['ldaps://a', 'ldap://[::1]:1389']",
+            "9:7",
+            "the certificate of `ldap://[::1]:1389` cannot be checked against an IPv6 address: write the host name",
+        ),
+        (
+            "url = 'ldapi://%2Esocket'",
+            "9:7",
+            "write ldapi:// and the path of the socket with %2F",
+        ),
+        (
+            "url = 'ldapi://%2Fsocket'\nbind = 'external'\nfollow_referrals = ['b']",
+            "11:20",
+            "other servers do not know the Unix user",
+        ),
         (
             "url = 3",
             "9:7",

@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::support::scripted::{
-    Search, Step, page_end, pages, person, reference, referral, result,
+    Scripted, Search, Step, page_end, pages, person, reference, referral, result,
 };
 
 /// The page with more after it, up to and with its end.
@@ -293,4 +293,32 @@ fn a_reference_in_mid_page_suspends_departures_unless_it_is_ignored() {
     host.run("plan", 0)
         .expect_words(&["Pat Person 11", "no longer in the directory"]);
     host.recovers();
+}
+
+#[test]
+fn a_server_that_is_away_is_passed_over_before_its_first_entry_and_not_after_it() {
+    let mut host = Host::synced();
+    let other = Scripted::start();
+    other.answers(host.good());
+    let urls = format!("[{:?}, {:?}]", host.server.url(), other.url());
+    host.dirsyncd.set_source("url", &urls);
+    for away in [result(51, ""), result(52, "going down"), Step::Close] {
+        host.server.answers(pages(vec![vec![away.clone()]]));
+        let before = other.requests().len();
+        host.run("plan", 0)
+            .expect_words(&["Nothing to do: ", "a server is passed over"]);
+        assert!(other.requests().len() > before);
+
+        let mut some = host.page(0);
+        some.push(away);
+        host.server.answers(pages(vec![some]));
+        let before = other.requests().len();
+        host.run("plan", 1).expect_words(&["after 5 entries"]);
+        assert_eq!(other.requests().len(), before);
+    }
+    // A limit is no absence: the next server would be the same.
+    host.server.answers(pages(vec![vec![result(4, "")]]));
+    let before = other.requests().len();
+    host.run("plan", 1).expect_words(&["sizeLimitExceeded (4)"]);
+    assert_eq!(other.requests().len(), before);
 }
