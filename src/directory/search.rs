@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::DirectoryError;
-use super::connect::{advice, describe, waited};
+use super::connect::{NOT_LDAP, advice, describe, waited};
 use crate::model::{Entry, Scope};
 
 /// Entries that are handed on together.
@@ -98,7 +98,7 @@ pub(super) fn malformed(url: &str, entries: u64) -> DirectoryError {
     DirectoryError::Broken {
         url: url.to_owned(),
         entries,
-        why: "the server sent something that is not LDAP".to_owned(),
+        why: NOT_LDAP.to_owned(),
     }
 }
 
