@@ -217,8 +217,11 @@ pub(super) const NOT_LDAP: &str = "the server sent something that is not LDAP";
 
 /// The `ldap3` crate panics where an answer is not what the protocol says. That must end the
 /// pull, not the program.
-async fn guarded<T>(answer: impl Future<Output = T>) -> Option<T> {
-    AssertUnwindSafe(answer).catch_unwind().await.ok()
+fn guarded<T>(answer: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+    // Boxed, as what a connection takes would be carried in every future above.
+    AssertUnwindSafe(Box::pin(answer))
+        .catch_unwind()
+        .map(Result::ok)
 }
 
 pub(super) fn waited(time: Duration) -> String {
