@@ -57,7 +57,8 @@ pub struct Ldap {
     pub bind: Bind,
     /// Entries a page (RFC 2696).
     pub page_size: u32,
-    /// The longest that connection, TLS and bind may take together, for each of the servers.
+    /// The longest that connection, TLS and bind may take together, for each of the servers;
+    /// also the longest wait for DNS to name them.
     pub connect_timeout: Duration,
     /// The longest wait for each message after them.
     pub timeout: Duration,

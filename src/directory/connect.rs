@@ -1,9 +1,11 @@
 //! The connection to a directory server (RFC 4511, RFC 4513).
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hickory_resolver::TokioResolver;
 use ldap3::controls::RawControl;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
@@ -180,9 +182,10 @@ impl<'a> Session<'a> {
         let search = self
             .ldap
             .search(dn, ldap3::Scope::Base, "(objectClass=*)", attributes);
-        let found = timeout(self.server.timeout, search)
+        let found = timeout(self.server.timeout, guarded(search))
             .await
             .map_err(|_| broken(waited(self.server.timeout)))?
+            .ok_or_else(|| broken(NOT_LDAP.to_owned()))?
             .map_err(|error| broken(error.to_string()))?;
         let entry = found.0.into_iter().find(|found| !found.is_ref());
         Ok(entry.and_then(search::decode))
@@ -212,6 +215,18 @@ impl<'a> Session<'a> {
             tracing::debug!("the server does not take the unbind");
         }
     }
+}
+
+/// What is said of an answer that is none.
+pub(super) const NOT_LDAP: &str = "the server sent something that is not LDAP";
+
+/// The `ldap3` crate panics where an answer is not what the protocol says. That must end the
+/// pull, not the program.
+fn guarded<T>(answer: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+    // Boxed, as what a connection takes would be carried in every future above.
+    AssertUnwindSafe(Box::pin(answer))
+        .catch_unwind()
+        .map(Result::ok)
 }
 
 pub(super) fn waited(time: Duration) -> String {
@@ -300,28 +315,25 @@ impl<'a> Access<'a> {
         let mut failures: Vec<(String, String)> = Vec::new();
         for (place, target) in urls.iter().enumerate() {
             let url = target.to_string().trim_end_matches('/').to_owned();
-            let attempt = timeout(wait, self.attempt(target, &url)).await;
-            match attempt.unwrap_or_else(|_| Err(Failure::Away(waited(wait)))) {
-                Ok(ldap) => {
-                    for (failed, why) in failures {
-                        tracing::warn!(
-                            server = failed,
-                            why,
-                            taken = url,
-                            "a server is passed over"
-                        );
-                    }
-                    let server = self.server;
-                    return Ok((place, Session { server, url, ldap }));
+            let attempt = timeout(wait, guarded(self.attempt(target, &url))).await;
+            let outcome = match attempt {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => Err(Failure::Away(NOT_LDAP.to_owned())),
+                Err(_) => Err(Failure::Away(waited(wait))),
+            };
+            let decision = match outcome {
+                Ok(ldap) => Ok(ldap),
+                Err(Failure::Final(error)) => Err(error),
+                Err(Failure::Away(why)) => {
+                    failures.push((url, why));
+                    continue;
                 }
-                Err(Failure::Final(error)) => {
-                    for (failed, why) in failures {
-                        tracing::warn!(server = failed, why, "a server is passed over");
-                    }
-                    return Err(error);
-                }
-                Err(Failure::Away(why)) => failures.push((url, why)),
+            };
+            for (failed, why) in failures {
+                tracing::warn!(server = failed, why, taken = url, "a server is passed over");
             }
+            let (ldap, server) = (decision?, self.server);
+            return Ok((place, Session { server, url, ldap }));
         }
         Err(match <[(String, String); 1]>::try_from(failures) {
             Ok([(url, why)]) => DirectoryError::Connect { url, why },

@@ -17,7 +17,7 @@ mod search;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Incremental, SecretError, Servers, Source, SourceKind};
+use crate::config::{self, Incremental, SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
 use careful::careful;
@@ -241,18 +241,6 @@ pub enum Changes {
     },
 }
 
-/// The servers of a source, for messages.
-fn named(server: &config::Ldap) -> String {
-    let urls: Vec<&str> = match &server.servers {
-        Servers::Discovered(discovery) => return discovery.record.clone(),
-        Servers::Listed(urls) => urls
-            .iter()
-            .map(|url| url.as_str().trim_end_matches('/'))
-            .collect(),
-    };
-    urls.join(", ")
-}
-
 /// The attributes to ask for: those that are mapped, and those by which people are selected.
 pub fn wanted(mapped: Vec<String>, selection: Option<&Selection>) -> Vec<String> {
     let mut names = mapped;
@@ -280,7 +268,7 @@ pub async fn start(request: Request<'_>) -> Result<Started<'_>, DirectoryError> 
     let way = match &request.source.kind {
         SourceKind::Ldap(server) => {
             let work = ldap::start(server, request);
-            Way::Ldap(Box::new(careful(&named(server), work).await?), server)
+            Way::Ldap(Box::new(careful(&server.place(), work).await?), server)
         }
         SourceKind::Ldif(path) => Way::Ldif(path),
     };
@@ -300,7 +288,7 @@ impl Started<'_> {
             }
         };
         let mut full = match way {
-            Way::Ldap(started, server) => careful(&named(server), started.read(&mut each)).await?,
+            Way::Ldap(started, server) => careful(&server.place(), started.read(&mut each)).await?,
             Way::Ldif(path) => Full {
                 end: ldif::pull(path, &request.source.search, &mut each)?,
                 cookie: None,
@@ -322,7 +310,7 @@ pub async fn changes(
     match &request.source.kind {
         SourceKind::Ldap(server) => {
             let work = follow::changes(server, request, cookie, each);
-            careful(&named(server), work).await
+            careful(&server.place(), work).await
         }
         SourceKind::Ldif(_) => Ok(Changes::FullNeeded {
             why: "the source is a file".to_owned(),
@@ -336,7 +324,7 @@ pub async fn probe(source: &Source) -> Result<Option<ServerInfo>, DirectoryError
     match &source.kind {
         SourceKind::Ldap(server) => {
             let work = ldap::probe(server);
-            Ok(Some(careful(&named(server), work).await?))
+            Ok(Some(careful(&server.place(), work).await?))
         }
         SourceKind::Ldif(_) => Ok(None),
     }

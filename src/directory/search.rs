@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DirectoryError;
-use super::connect::{advice, describe, waited};
+use super::connect::{NOT_LDAP, advice, describe, waited};
 use crate::model::{Entry, Scope};
 
 /// Entries that are handed on together.
@@ -112,7 +112,7 @@ pub(super) fn malformed(url: &str, entries: u64) -> DirectoryError {
     DirectoryError::Broken {
         url: url.to_owned(),
         entries,
-        why: "the server sent something that is not LDAP".to_owned(),
+        why: NOT_LDAP.to_owned(),
     }
 }
 

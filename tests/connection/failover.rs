@@ -34,8 +34,14 @@ impl Silent {
     }
 }
 
-/// A server that answers each bind (RFC 4511 section 4.2.2) with this result code, without TLS.
+/// A server that answers each bind with this result code, without TLS.
 fn refusing(code: u8) -> u16 {
+    answering(vec![10, 1, code, 4, 0, 4, 0])
+}
+
+/// A server that answers each request with a BindResponse (RFC 4511 section 4.2.2) that holds
+/// these octets, without TLS.
+fn answering(response: Vec<u8>) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -48,8 +54,12 @@ fn refusing(code: u8) -> u16 {
                 continue;
             }
             let id = request[4];
-            let answer = [0x30, 12, 2, 1, id, 0x61, 7, 10, 1, code, 4, 0, 4, 0];
+            let length = u8::try_from(response.len()).unwrap();
+            let mut answer = vec![0x30, length + 5, 2, 1, id, 0x61, length];
+            answer.extend(&response);
             stream.write_all(&answer).unwrap();
+            // It ends when the client does, whatever else comes.
+            let _ = stream.read(&mut request);
         }
     });
     port
@@ -133,6 +143,28 @@ fn a_server_that_is_busy_or_unavailable_at_the_bind_is_passed_over() {
 }
 
 #[test]
+fn a_server_whose_answer_is_malformed_is_passed_over() {
+    let mut world = World::of(&Person::four());
+    let good = world.slapd.url(Transport::StartTls);
+    world.dirsyncd.set_source("plaintext", "true");
+    // Some of them look like the beginning of more.
+    world.dirsyncd.set_source("connect_timeout", "\"500ms\"");
+    for response in [
+        vec![],
+        vec![4, 0],
+        vec![10, 1, 0],
+        vec![10, 1, 0, 4, 0, 4, 9],
+    ] {
+        let url = format!("ldap://127.0.0.1:{}", answering(response));
+        world.dirsyncd.set_source("url", &list(&[&url, &good]));
+        expect_plan_of_four(&world.dirsyncd, &["a server is passed over", &url]);
+        world.dirsyncd.set_source("url", &quoted(&url));
+        let output = world.dirsyncd.run(&["plan"]).expect_code(1);
+        output.expect_words(&[&format!("cannot connect to {url}: ")]);
+    }
+}
+
+#[test]
 fn when_no_server_can_serve_each_is_told_with_its_reason() {
     let mut world = World::of(&Person::four());
     let closed = format!("ldaps://127.0.0.1:{}", free_port());
@@ -181,4 +213,11 @@ fn a_wrong_password_and_an_untrusted_certificate_are_not_tried_elsewhere() {
     let output = world.dirsyncd.run(&["plan"]).expect_code(1);
     output.expect_words(&[&format!("the certificate of {other_name} is not trusted")]);
     second.expect_never_asked();
+
+    // Those that were passed over before are told all the same.
+    let closed = format!("ldaps://127.0.0.1:{}", free_port());
+    let urls = list(&[&closed, &other_name]);
+    world.dirsyncd.set_source("url", &urls);
+    let output = world.dirsyncd.run(&["plan"]).expect_code(1);
+    output.expect_words(&["a server is passed over", &closed, "is not trusted"]);
 }
