@@ -773,6 +773,9 @@ fn accounts_expire_by_either_kind_of_time() {
     };
     let expires = "file_time(attr(\"accountExpires\")) > now";
     let until = "ldap_time(attr(\"until\")) + duration(\"24h\") > now";
+    let grace = "file_time(attr(\"accountExpires\")) + duration(\"720h\") > now";
+    let left = "file_time(attr(\"accountExpires\")) - now > duration(\"24h\")";
+    let since = "now - ldap_time(attr(\"since\")) > duration(\"24h\")";
     let shadow = "timestamp(int(attr(\"shadowExpire\")) * 86400) > now";
     for (expression, name, value, wanted) in [
         (expires, "accountExpires", "0", Ok(true)),
@@ -796,6 +799,16 @@ fn accounts_expire_by_either_kind_of_time() {
             "tomorrow",
             Err("\"tomorrow\" is no generalized time"),
         ),
+        // What is written for "never" can be computed with.
+        (grace, "accountExpires", "0", Ok(true)),
+        (grace, "accountExpires", "9223372036854775806", Ok(true)),
+        (grace, "accountExpires", "134374896000000000", Ok(false)),
+        (grace, "accountExpires", "134374896000000001", Ok(true)),
+        (left, "accountExpires", "9223372036854775807", Ok(true)),
+        (left, "accountExpires", "134400816000000000", Ok(false)),
+        (since, "since", "000001010000Z", Ok(true)),
+        (since, "since", "16010101000000.0Z", Ok(true)),
+        (since, "since", "99991231235959Z", Ok(false)),
         (shadow, "shadowExpire", "20782", Ok(false)),
         (shadow, "shadowExpire", "20783", Ok(true)),
     ] {
