@@ -748,14 +748,33 @@ fn what_a_server_computes_and_what_time_changes_cannot_be_tracked() {
         assert!(why.contains(word), "{rule}: {why}");
         assert_eq!(why.is_empty(), word.is_empty(), "{rule}: {why}");
     }
-    for (filter, is_tracked) in [
-        ("(&(objectClass=user)(mail=*))", true),
-        ("(&(objectClass=user)(!(MemberOf=cn=a,dc=b)))", false),
-        ("(cn=memberOf)", true),
+    const CHAIN: &str = "1.2.840.113556.1.4.1941";
+    for (filter, word) in [
+        ("(&(objectClass=user)(mail=*))", ""),
+        (
+            "(&(objectClass=user)(!(MemberOf=cn=a,dc=b)))",
+            "the filter reads `memberof`",
+        ),
+        ("(cn=memberOf)", ""),
+        ("(manager=cn=a)", ""),
+        ("(manager:caseExactMatch:=cn=a)", ""),
+        (
+            "(|(cn=a)(Manager:CHAIN:=cn=a))",
+            "the filter follows `manager`",
+        ),
+        (
+            "(!(manager:dn:CHAIN:=cn=a))",
+            "the filter follows `manager`",
+        ),
+        ("(memberOf:CHAIN:=cn=a)", "the filter follows `memberof`"),
     ] {
-        let source = format!("preset = \"active-directory\"\nfilter = {filter:?}");
-        assert_eq!(why(&source, "").is_empty(), is_tracked, "{filter}");
+        let filter = Filter::parse(&filter.replace("CHAIN", CHAIN)).unwrap();
+        let why = untrackable_filter(&filter).unwrap_or_default();
+        assert!(why.contains(word), "{filter:?}: {why}");
+        assert_eq!(why.is_empty(), word.is_empty(), "{filter:?}: {why}");
     }
+    let source = "preset = \"active-directory\"\nfilter = \"(memberOf=cn=a)\"";
+    assert!(why(source, "").contains("the filter reads `memberof`"));
 }
 
 #[test]
