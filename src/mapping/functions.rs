@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use cel::common::types::{CelBool, CelInt, CelString, CelTimestamp};
 use cel::{Env, ExecutionError, extensions};
+use chrono::{DateTime, Utc};
 
 use super::{RuleError, time};
 use crate::model::Timestamp;
@@ -49,10 +50,17 @@ fn ldap_time(text: &CelString<'_>) -> Result<CelTimestamp, ExecutionError> {
     )
 }
 
-/// A Windows file time; *never* is the end of the year 9999.
+/// A Windows file time; *never* is [`LATEST`].
 fn file_time(text: &CelString<'_>) -> Result<CelTimestamp, ExecutionError> {
     moment("file_time", text, "Windows file time", time::file_time)
 }
+
+/// The bounds of the moments that expressions see, in the years 1823 and 2262: directories write
+/// *never* as a moment thousands of years away, and CEL's durations hold 292 years. Within the
+/// bounds neither the time between a moment and `now` nor a moment and some days of grace
+/// overflows, which would be an error for everybody who never expires.
+const EARLIEST: DateTime<Utc> = DateTime::from_timestamp_nanos(i64::MIN / 2);
+const LATEST: DateTime<Utc> = DateTime::from_timestamp_nanos(i64::MAX);
 
 fn moment(
     function: &str,
@@ -60,7 +68,7 @@ fn moment(
     what: &str,
     read: fn(&str) -> Option<Timestamp>,
 ) -> Result<CelTimestamp, ExecutionError> {
-    let moment = present(function, text, what, read)?;
+    let moment = present(function, text, what, read)?.clamp(EARLIEST, LATEST);
     Ok(CelTimestamp::from(moment.fixed_offset()))
 }
 

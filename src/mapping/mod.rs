@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{AttributeRule, MappingTarget, Provisioning, Rule, Source, WithoutMail};
 use crate::model::{
-    Attribute, DesiredAccount, Entry, ExternalId, NotText, Profile, SourceName, Timestamp,
+    Attribute, DesiredAccount, Entry, ExternalId, Filter, NotText, Profile, SourceName, Timestamp,
 };
 
 use expression::Expression;
@@ -28,8 +28,8 @@ pub struct Mapping {
     source: SourceName,
     key: Description,
     without_mail: WithoutMail,
-    /// An attribute in the filter that a server computes.
-    filter_computed: Option<String>,
+    /// Why the filter lets entries in or out that have not changed, if it does.
+    untrackable_filter: Option<String>,
     rules: Vec<(MappingTarget, Compiled)>,
 }
 
@@ -220,13 +220,7 @@ impl Mapping {
             source: source.name.clone(),
             key: Description::named(&source.key).map_err(failed(&place, &None))?,
             without_mail: source.without_mail,
-            filter_computed: source
-                .search
-                .filter
-                .attributes()
-                .into_iter()
-                .find(|name| value::is_computed(name))
-                .map(str::to_owned),
+            untrackable_filter: untrackable_filter(&source.search.filter),
             rules,
         })
     }
@@ -246,8 +240,9 @@ impl Mapping {
     }
 
     /// Why asking a server for changed entries does not find all whose account changes, if so: a
-    /// rule depends on the moment of the run, or the mapping or the filter reads an attribute that
-    /// the server computes, such as `memberOf`, which changes without a change of the entry.
+    /// rule depends on the moment of the run, the mapping or the filter reads an attribute that
+    /// the server computes, such as `memberOf`, which changes without a change of the entry, or
+    /// the filter follows an attribute through other entries.
     pub fn untrackable(&self) -> Option<String> {
         let depends_on_time = self.rules.iter().any(|(_, rule)| match rule {
             Compiled::Expression(expression) => expression.depends_on_time(),
@@ -256,13 +251,10 @@ impl Mapping {
         if depends_on_time {
             return Some("the mapping depends on the time (`now`)".to_owned());
         }
-        let of_mapping = self.names().filter(|name| value::is_computed(name)).min();
-        of_mapping
-            .map(|name| ("the mapping", name))
-            .or_else(|| Some(("the filter", self.filter_computed.as_deref()?)))
-            .map(|(place, name)| {
-                format!("{place} reads `{name}`, which changes without a change of the entry")
-            })
+        let computed = self.names().filter(|name| value::is_computed(name)).min();
+        computed
+            .map(|name| reads_computed("the mapping", name))
+            .or_else(|| self.untrackable_filter.clone())
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -372,6 +364,23 @@ impl Mapping {
             skip: self.without_mail == WithoutMail::Skip,
         }
     }
+}
+
+/// Why changes of other entries decide whether an entry matches the filter, if they do.
+fn untrackable_filter(filter: &Filter) -> Option<String> {
+    let followed = filter.followed_attributes().into_iter().next();
+    if let Some(name) = followed {
+        return Some(format!(
+            "the filter follows `{name}` through other entries, whose changes do not show in the entry"
+        ));
+    }
+    let mut names = filter.attributes().into_iter();
+    let computed = names.find(|name| value::is_computed(name))?;
+    Some(reads_computed("the filter", computed))
+}
+
+fn reads_computed(place: &str, name: &str) -> String {
+    format!("{place} reads `{name}`, which changes without a change of the entry")
 }
 
 impl Compiled {

@@ -748,14 +748,33 @@ fn what_a_server_computes_and_what_time_changes_cannot_be_tracked() {
         assert!(why.contains(word), "{rule}: {why}");
         assert_eq!(why.is_empty(), word.is_empty(), "{rule}: {why}");
     }
-    for (filter, is_tracked) in [
-        ("(&(objectClass=user)(mail=*))", true),
-        ("(&(objectClass=user)(!(MemberOf=cn=a,dc=b)))", false),
-        ("(cn=memberOf)", true),
+    const CHAIN: &str = "1.2.840.113556.1.4.1941";
+    for (filter, word) in [
+        ("(&(objectClass=user)(mail=*))", ""),
+        (
+            "(&(objectClass=user)(!(MemberOf=cn=a,dc=b)))",
+            "the filter reads `memberof`",
+        ),
+        ("(cn=memberOf)", ""),
+        ("(manager=cn=a)", ""),
+        ("(manager:caseExactMatch:=cn=a)", ""),
+        (
+            "(|(cn=a)(Manager:CHAIN:=cn=a))",
+            "the filter follows `manager`",
+        ),
+        (
+            "(!(manager:dn:CHAIN:=cn=a))",
+            "the filter follows `manager`",
+        ),
+        ("(memberOf:CHAIN:=cn=a)", "the filter follows `memberof`"),
     ] {
-        let source = format!("preset = \"active-directory\"\nfilter = {filter:?}");
-        assert_eq!(why(&source, "").is_empty(), is_tracked, "{filter}");
+        let filter = Filter::parse(&filter.replace("CHAIN", CHAIN)).unwrap();
+        let why = untrackable_filter(&filter).unwrap_or_default();
+        assert!(why.contains(word), "{filter:?}: {why}");
+        assert_eq!(why.is_empty(), word.is_empty(), "{filter:?}: {why}");
     }
+    let source = "preset = \"active-directory\"\nfilter = \"(memberOf=cn=a)\"";
+    assert!(why(source, "").contains("the filter reads `memberof`"));
 }
 
 #[test]
@@ -773,6 +792,9 @@ fn accounts_expire_by_either_kind_of_time() {
     };
     let expires = "file_time(attr(\"accountExpires\")) > now";
     let until = "ldap_time(attr(\"until\")) + duration(\"24h\") > now";
+    let grace = "file_time(attr(\"accountExpires\")) + duration(\"720h\") > now";
+    let left = "file_time(attr(\"accountExpires\")) - now > duration(\"24h\")";
+    let since = "now - ldap_time(attr(\"since\")) > duration(\"24h\")";
     let shadow = "timestamp(int(attr(\"shadowExpire\")) * 86400) > now";
     for (expression, name, value, wanted) in [
         (expires, "accountExpires", "0", Ok(true)),
@@ -796,6 +818,16 @@ fn accounts_expire_by_either_kind_of_time() {
             "tomorrow",
             Err("\"tomorrow\" is no generalized time"),
         ),
+        // What is written for "never" can be computed with.
+        (grace, "accountExpires", "0", Ok(true)),
+        (grace, "accountExpires", "9223372036854775806", Ok(true)),
+        (grace, "accountExpires", "134374896000000000", Ok(false)),
+        (grace, "accountExpires", "134374896000000001", Ok(true)),
+        (left, "accountExpires", "9223372036854775807", Ok(true)),
+        (left, "accountExpires", "134400816000000000", Ok(false)),
+        (since, "since", "000001010000Z", Ok(true)),
+        (since, "since", "16010101000000.0Z", Ok(true)),
+        (since, "since", "99991231235959Z", Ok(false)),
         (shadow, "shadowExpire", "20782", Ok(false)),
         (shadow, "shadowExpire", "20783", Ok(true)),
     ] {

@@ -97,7 +97,7 @@ pub(super) fn file_time(text: &str) -> Option<Timestamp> {
     }
 }
 
-/// The last moment that an expression can compute with: the end of the year 9999.
+/// The last moment that is read: the end of the year 9999.
 fn never() -> Timestamp {
     const SECONDS: i64 = 253_402_300_799;
     DateTime::<Utc>::from_timestamp(SECONDS, 999_999_999).unwrap_or(DateTime::<Utc>::MAX_UTC)

@@ -13,6 +13,8 @@ const MAX_DEPTH: usize = 100;
 /// Active Directory's rules that compare bits (MS-ADTS section 3.1.1.3.4.4).
 const BIT_AND: &str = "1.2.840.113556.1.4.803";
 const BIT_OR: &str = "1.2.840.113556.1.4.804";
+/// Active Directory's rule that follows an attribute from entry to entry (the same section).
+const IN_CHAIN: &str = "1.2.840.113556.1.4.1941";
 
 /// A search filter (RFC 4511 section 4.5.1.7, RFC 4515), parsed.
 ///
@@ -48,6 +50,8 @@ enum Test {
     AnyBits(i128),
     /// A matching rule that only a server knows.
     Server,
+    /// That the attribute leads there, through other entries: only a server knows them.
+    InChain,
 }
 
 /// A text is not a search filter, or one that cannot be evaluated here.
@@ -87,9 +91,23 @@ impl Filter {
 
     /// The names of the attributes that it tests, in lower case and without options.
     pub fn attributes(&self) -> Vec<&str> {
-        let mut names = Vec::new();
-        self.0.collect_attributes(&mut names);
-        names
+        self.items()
+            .map(|(attribute, _)| &*attribute.name)
+            .collect()
+    }
+
+    /// The names of the attributes that it follows from entry to entry (Active Directory's
+    /// in-chain rule): whether an entry matches, a change of another entry decides.
+    pub fn followed_attributes(&self) -> Vec<&str> {
+        let is_followed = |(_, test): &(&Attribute, &Test)| **test == Test::InChain;
+        let followed = self.items().filter(is_followed);
+        followed.map(|(attribute, _)| &*attribute.name).collect()
+    }
+
+    fn items(&self) -> impl Iterator<Item = (&Attribute, &Test)> {
+        let mut items = Vec::new();
+        self.0.collect_items(&mut items);
+        items.into_iter()
     }
 
     /// Whether the filter is true of an entry.
@@ -99,13 +117,13 @@ impl Filter {
 }
 
 impl Node {
-    fn collect_attributes<'n>(&'n self, names: &mut Vec<&'n str>) {
+    fn collect_items<'n>(&'n self, items: &mut Vec<(&'n Attribute, &'n Test)>) {
         match self {
             Self::And(nodes) | Self::Or(nodes) => {
-                nodes.iter().for_each(|node| node.collect_attributes(names));
+                nodes.iter().for_each(|node| node.collect_items(items));
             }
-            Self::Not(node) => node.collect_attributes(names),
-            Self::Item(attribute, _) => names.push(&attribute.name),
+            Self::Not(node) => node.collect_items(items),
+            Self::Item(attribute, test) => items.push((attribute, test)),
         }
     }
 
@@ -113,7 +131,7 @@ impl Node {
         match self {
             Self::And(nodes) | Self::Or(nodes) => nodes.iter().all(Self::is_local),
             Self::Not(node) => node.is_local(),
-            Self::Item(_, test) => *test != Test::Server,
+            Self::Item(_, test) => !matches!(test, Test::Server | Test::InChain),
         }
     }
 
@@ -141,7 +159,7 @@ impl Test {
             Self::Like(like) => like.holds(value),
             Self::AllBits(bits) => integer(value).is_some_and(|value| value & bits == *bits),
             Self::AnyBits(bits) => integer(value).is_some_and(|value| value & bits != 0),
-            Self::Server => false,
+            Self::Server | Self::InChain => false,
         }
     }
 }
@@ -383,16 +401,19 @@ impl<'t> Parser<'t> {
         let test = match self.rule() {
             BIT_AND => Test::AllBits,
             BIT_OR => Test::AnyBits,
-            rule => {
+            mut rule => {
                 if rule == "dn" && self.take(":") && !self.take("=") {
-                    self.rule();
+                    rule = self.rule();
                     self.require(":=", "`:=` after the matching rule")?;
                 } else if rule.is_empty() {
                     self.require("=", "a matching rule or `=` after `:`")?;
                 } else if rule != "dn" {
                     self.require(":=", "`:=` after the matching rule")?;
                 }
-                return self.literal().map(|_| Test::Server);
+                return self.literal().map(|_| match rule {
+                    IN_CHAIN => Test::InChain,
+                    _ => Test::Server,
+                });
             }
         };
         self.require(":=", "`:=` after the matching rule")?;
@@ -683,6 +704,7 @@ mod tests {
                 "(&(a=b)(!(memberOf:1.2.840.113556.1.4.1941:=cn=a,dc=b)))",
                 false,
             ),
+            ("(manager:dn:1.2.840.113556.1.4.1941:=cn=a)", false),
             ("(|(a=b)(c:1.2.840.113556.1.4.803:=2))", true),
         ] {
             assert_eq!(
