@@ -459,14 +459,18 @@ fn acceptable(target: Attribute, value: &str) -> Result<(), Problem> {
             why,
         })
     };
-    let chars = value.chars().count();
-    if chars > target.max_chars() {
+    // Nearly every value is told to be right by its bytes, of which it has no fewer than
+    // characters.
+    if value.len() > target.max_chars() && value.chars().count() > target.max_chars() {
         return refuse(format!(
-            "has {chars} characters, and the API takes {} at most",
+            "has {} characters, and the API takes {} at most",
+            value.chars().count(),
             target.max_chars()
         ));
     }
-    if value.chars().any(char::is_control) {
+    // In UTF-8, U+0080 to U+009F begin with C2.
+    let may_be_control = |byte: u8| matches!(byte, ..b' ' | 0x7f | 0xc2);
+    if value.bytes().any(may_be_control) && value.chars().any(char::is_control) {
         return refuse("holds a control character".to_owned());
     }
     if target == Attribute::Email && !is_address(value) {

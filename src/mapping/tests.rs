@@ -840,6 +840,33 @@ fn accounts_expire_by_either_kind_of_time() {
 }
 
 #[test]
+fn the_example_of_the_active_directory_preset_disables_who_has_expired() {
+    let preset = crate::config::Preset::text("active-directory").unwrap();
+    let rule = preset
+        .lines()
+        .find_map(|line| line.strip_prefix("#   "))
+        .unwrap();
+    let mapping = mapping("preset = \"active-directory\"", rule);
+    for (control, expires, active) in [
+        ("512", "0", true),
+        ("514", "0", false),
+        ("512", "134400816000000000", false),
+        ("512", "134400816000000001", true),
+    ] {
+        let mut entry = entry(&ZOE);
+        entry.push("objectGUID", GUID.to_vec());
+        entry.push("userAccountControl", control.into());
+        entry.push("accountExpires", expires.into());
+        assert_eq!(
+            mapping.map(&entry, now()).unwrap().active,
+            active,
+            "{expires}"
+        );
+    }
+    assert!(mapping.attributes().contains(&"accountExpires".to_owned()));
+}
+
+#[test]
 fn generalized_times_are_read_in_all_their_forms() {
     for (text, wanted) in [
         ("20261125101500Z", Some("2026-11-25T10:15:00Z")),

@@ -127,10 +127,18 @@ impl Digest {
     /// The digest of these parts.
     pub fn of(source: &SourceName, dn: &str, profile: &Profile, active: bool) -> Self {
         // Each part is preceded by its length, so that no two different lists of parts give
-        // the same bytes.
+        // the same bytes; few bytes, as hashing them is most of the work. (Another order of the
+        // attributes would make another digest, and every account differ in the next run: no
+        // more than a closer look at each.)
         let mut bytes = Vec::with_capacity(512);
         let mut part = |text: &str| {
-            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            match u8::try_from(text.len()) {
+                Ok(short) if short < u8::MAX => bytes.push(short),
+                _ => {
+                    bytes.push(u8::MAX);
+                    bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                }
+            }
             bytes.extend_from_slice(text.as_bytes());
         };
         part(source.as_str());
