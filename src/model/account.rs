@@ -127,9 +127,9 @@ impl Digest {
     /// The digest of these parts.
     pub fn of(source: &SourceName, dn: &str, profile: &Profile, active: bool) -> Self {
         // Each part is preceded by its length, so that no two different lists of parts give
-        // the same bytes; few bytes, as hashing them is most of the work. (Another order of the
-        // attributes would make another digest, and every account differ in the next run: no
-        // more than a closer look at each.)
+        // the same bytes; few bytes, as hashing them is most of the work. Whoever changes this
+        // makes every account differ from its row, so it takes a migration that clears the
+        // column `email` of `accounts`, which has the digests made anew.
         let mut bytes = Vec::with_capacity(512);
         let mut part = |text: &str| {
             match u8::try_from(text.len()) {

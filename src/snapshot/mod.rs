@@ -137,12 +137,12 @@ impl Snapshot {
             .run(&mut snapshot.connection)
             .await
             .map_err(|error| SnapshotError::migrate(path, error))?;
-        snapshot.fill_in_addresses().await?;
+        snapshot.fill_in().await?;
         Ok(snapshot)
     }
 
-    /// Fills in what a migration cannot, as SQLite folds ASCII only.
-    async fn fill_in_addresses(&mut self) -> Result<(), SnapshotError> {
+    /// Fills in what a migration cannot, as SQLite folds ASCII only and knows no digests.
+    async fn fill_in(&mut self) -> Result<(), SnapshotError> {
         let query = format!("{} WHERE email IS NULL LIMIT 1000", rows::SELECT_ACCOUNTS);
         loop {
             let rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
@@ -158,9 +158,10 @@ impl Snapshot {
                     let key = row.try_get(0).unwrap_or_default();
                     unreadable(&self.path, key, &why)
                 })?;
-                sqlx::query("UPDATE accounts SET user_name = ?, email = ? WHERE external_id = ?")
+                sqlx::query("UPDATE accounts SET user_name = ?, email = ?, digest = ? WHERE external_id = ?")
                     .bind(rows::address(&account.profile, Attribute::UserName))
                     .bind(rows::address(&account.profile, Attribute::Email))
+                    .bind(account.digest().0.as_slice())
                     .bind(account.key.as_str())
                     .execute(&mut *transaction)
                     .await

@@ -51,7 +51,13 @@ async fn an_older_database_is_brought_up_to_date_with_its_accounts() {
     assert!(journal.cursors().await.unwrap().is_empty());
     let mut index = Index::new(vec![source()], HashSet::new());
     journal.index(&mut index).await.unwrap();
-    assert_eq!(index.len(), 1);
+    let upgraded = journal
+        .accounts(&HashSet::from([key("zoe")]))
+        .await
+        .unwrap();
+    let mut expected = Index::new(vec![source()], HashSet::new());
+    expected.insert_account(&upgraded[&key("zoe")]);
+    assert_eq!(index, expected, "the digests are made anew");
     journal.close().await.unwrap();
 }
 

@@ -302,7 +302,7 @@ fn a_server_that_is_away_is_passed_over_before_its_first_entry_and_not_after_it(
     other.answers(host.good());
     let urls = format!("[{:?}, {:?}]", host.server.url(), other.url());
     host.dirsyncd.set_source("url", &urls);
-    for away in [result(51, ""), result(52, "going down"), Step::Close] {
+    for away in [result(51, ""), result(52, "going down")] {
         host.server.answers(pages(vec![vec![away.clone()]]));
         let before = other.requests().len();
         host.run("plan", 0)
@@ -316,6 +316,9 @@ fn a_server_that_is_away_is_passed_over_before_its_first_entry_and_not_after_it(
         host.run("plan", 1).expect_words(&["after 5 entries"]);
         assert_eq!(other.requests().len(), before);
     }
+    host.server.answers(pages(vec![vec![Step::Close]]));
+    host.run("plan", 0)
+        .expect_words(&["a server is passed over"]);
     // A limit is no absence: the next server would be the same.
     host.server.answers(pages(vec![vec![result(4, "")]]));
     let before = other.requests().len();
