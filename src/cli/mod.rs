@@ -199,7 +199,8 @@ fn load(argument: &ConfigArgument) -> Result<Setup, Failure> {
 /// Starts logging, to standard error. `DIRSYNCD_LOG` goes before `level`.
 fn start_log(level: &str, format: LogFormat) {
     let level = std::env::var("DIRSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
-    let filter = tracing_subscriber::EnvFilter::new(level);
+    // What the crate has to say of a connection that was let go of is no news.
+    let filter = tracing_subscriber::EnvFilter::new(format!("ldap3=error,{level}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
