@@ -49,7 +49,7 @@ impl Entry {
     fn position(&self, name: &str) -> Option<usize> {
         self.attributes
             .iter()
-            .position(|(other, _)| other.eq_ignore_ascii_case(name))
+            .position(|(other, _)| **other == *name || other.eq_ignore_ascii_case(name))
     }
 
     /// The distinguished name, as it was read.
