@@ -60,7 +60,8 @@ fn measured<'a, T, R>(what: &str, items: &'a [T], work: impl Fn(&'a T) -> R) {
 }
 
 /// What this thread has used, in nanoseconds: what else the machine does counts less than in
-/// wall time. The first number of schedstat (proc(5)).
+/// wall time. The first number of schedstat (proc(5)), which the kernel counts every few
+/// milliseconds.
 fn processor_time() -> u64 {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     schedstat.split(' ').next().unwrap().parse().unwrap()
