@@ -33,34 +33,21 @@ fn main() {
         let people: Vec<Entry> = (0..IN_HAND).map(person).collect();
         let map = |entry| mapping.map(entry, now).unwrap();
         let accounts: Vec<DesiredAccount> = people.iter().map(map).collect();
-        measured("copy the entry", || {
-            people
-                .iter()
-                .for_each(|entry| drop(black_box(entry.clone())))
-        });
-        measured("map", || {
-            people.iter().for_each(|entry| drop(black_box(map(entry))))
-        });
-        measured("copy the account", || {
-            accounts
-                .iter()
-                .for_each(|account| drop(black_box(account.clone())));
-        });
-        measured("digest", || {
-            accounts.iter().for_each(|account| {
-                black_box(account.digest());
-            })
-        });
+        measured("copy the entry", &people, Entry::clone);
+        measured("map", &people, map);
+        measured("copy the account", &accounts, DesiredAccount::clone);
+        measured("digest", &accounts, DesiredAccount::digest);
     }
 }
 
-/// Does the work, which is that of [`IN_HAND`] entries, for [`PEOPLE`] of them and several
-/// times over, and tells the median.
-fn measured(what: &str, work: impl Fn()) {
+/// Does the work for [`PEOPLE`] of the items in hand, several times over, and tells the median.
+fn measured<'a, T, R>(what: &str, items: &'a [T], work: impl Fn(&'a T) -> R) {
     let mut times: Vec<u64> = (0..ROUNDS)
         .map(|_| {
             let start = processor_time();
-            (0..PEOPLE / IN_HAND).for_each(|_| work());
+            for item in items.iter().cycle().take(PEOPLE) {
+                black_box(work(black_box(item)));
+            }
             processor_time() - start
         })
         .collect();
@@ -73,7 +60,8 @@ fn measured(what: &str, work: impl Fn()) {
 }
 
 /// What this thread has used, in nanoseconds: what else the machine does counts less than in
-/// wall time. The first number of schedstat (proc(5)).
+/// wall time. The first number of schedstat (proc(5)), which the kernel counts every few
+/// milliseconds.
 fn processor_time() -> u64 {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     schedstat.split(' ').next().unwrap().parse().unwrap()

@@ -47,7 +47,7 @@ enum Compiled {
 #[derive(Debug, thiserror::Error)]
 #[error("{place} is wrong: {source}")]
 pub struct MappingError {
-    /// Which rule: `the expression for `title``, or the key.
+    /// What is wrong, such as "the expression for `title`".
     pub place: String,
     /// The rule's bytes in the configuration; none when it is a preset's.
     pub span: Option<std::ops::Range<usize>>,

@@ -17,6 +17,8 @@ use crate::model::{Entry, ExternalId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Description {
     name: String,
+    /// The name as entries have it, in lower case, which is found fastest.
+    lower: String,
     form: Form,
 }
 
@@ -137,6 +139,7 @@ impl Description {
         };
         Ok(Description {
             name: name.to_owned(),
+            lower,
             form,
         })
     }
@@ -183,9 +186,9 @@ impl Description {
         {
             return Ok(values);
         }
-        let values = entry.values(&self.name);
+        let values = entry.values(&self.lower);
         if values.is_empty() {
-            self.is_whole(entry.with_options(&self.name).map(|(options, _)| options))?;
+            self.is_whole(entry.with_options(&self.lower).map(|(options, _)| options))?;
         }
         Ok(values)
     }
@@ -194,7 +197,7 @@ impl Description {
     /// as the range `lang-en-` does (RFC 3866 section 3).
     fn tagged<'e>(&self, entry: &'e Entry, tag: &str) -> Result<Option<&'e [Vec<u8>]>, Problem> {
         let mut longer = None;
-        for (options, values) in entry.with_options(&self.name) {
+        for (options, values) in entry.with_options(&self.lower) {
             let Some(exactly) = is_in_language(options, tag) else {
                 continue;
             };
