@@ -23,7 +23,7 @@ SLAPD_EDIT='s/^maxsize .*/maxsize 17179869184/' PATH=$PATH:/usr/sbin \
   tests/support/slapd.sh start "$work/slapd" "$port" "$(free_port)" "$work/people.ldif"
 "$program" simulate --state "$work/organization" --domain example.org --listen "127.0.0.1:$(free_port)" > "$work/organization.out" &
 simulator=$!
-until grep -q admin_key "$work/organization.out"; do sleep 0.1; done
+until grep -qs admin_key "$work/organization.out"; do sleep 0.1; done
 echo sync-secret > "$work/password"
 cat > "$work/config.toml" <<TOML
 database = "dirsyncd.db"
