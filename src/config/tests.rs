@@ -612,3 +612,27 @@ fn a_limit_allows_the_larger_of_always_and_the_share() {
         );
     }
 }
+
+#[test]
+fn a_person_is_whom_any_of_the_filters_finds() {
+    let search = |filter: &str| {
+        with_server(&format!("url = 'ldaps://a'\nfilter = {filter}"))
+            .map(|config| config.sources[0].search.filter_text.clone())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(search("'(uid=a)'").unwrap(), "(uid=a)");
+    assert_eq!(
+        search("['(uid=a)', '(|(sn=b)(cn=c))']").unwrap(),
+        "(|(uid=a)(|(sn=b)(cn=c)))"
+    );
+    assert!(
+        search("[]")
+            .unwrap_err()
+            .contains("give at least one filter")
+    );
+    let error = search("['(uid=a)', '(uid=']").unwrap_err();
+    assert!(
+        error.contains("`(uid=` is not a usable search filter"),
+        "{error}"
+    );
+}

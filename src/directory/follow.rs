@@ -134,10 +134,7 @@ pub(super) async fn begin(
         }
         (ServerKind::OpenLdap, "entryuuid") if is_sync => {
             // A search that finds nothing ends with the cookie of now.
-            let filter = format!(
-                "(&{}(!(objectClass=*)))",
-                parenthesized(&request.source.search.filter_text)
-            );
+            let filter = format!("(&{}(!(objectClass=*)))", request.source.search.filter_text);
             let cookies = cookies_of_now(session, request, &filter).await?;
             cookies.map(Way::ContentSync)
         }
@@ -422,7 +419,7 @@ impl Reading<'_, '_> {
                 .iter()
                 .map(|key| format!("({NS_UNIQUE_ID}={key})"))
                 .collect();
-            let filter = parenthesized(&self.request.source.search.filter_text);
+            let filter = &self.request.source.search.filter_text;
             let searches = self
                 .session
                 .searches(self.request, &format!("(&{filter}(|{any}))"));
@@ -479,10 +476,7 @@ impl Reading<'_, '_> {
         let mut changed = Vec::new();
         let every = guids(searches, root.clone(), Vec::new());
         search::run(every, &mut |entry| changed.extend(id(&entry))).await?;
-        let filter = format!(
-            "(&{}{since})",
-            parenthesized(&self.request.source.search.filter_text)
-        );
+        let filter = format!("(&{}{since})", self.request.source.search.filter_text);
         let people = self.session.searches(self.request, &filter);
         let each = &mut *self.each;
         let mut is_person = HashSet::new();
@@ -518,7 +512,7 @@ impl Reading<'_, '_> {
         let attribute = time_attribute(self.session.info().await?.kind);
         let filter = format!(
             "(&{}({attribute}>={since}))",
-            parenthesized(&self.request.source.search.filter_text)
+            self.request.source.search.filter_text
         );
         let mut searches = self.session.searches(self.request, &filter);
         searches.attributes.push(attribute.to_owned());
@@ -749,16 +743,6 @@ fn done(result: &LdapResult) -> Option<SyncDone> {
     })
 }
 
-/// A filter as it can stand in another one (RFC 4515 section 3 wants the parentheses).
-fn parenthesized(filter: &str) -> String {
-    let filter = filter.trim();
-    if filter.starts_with('(') {
-        filter.to_owned()
-    } else {
-        format!("({filter})")
-    }
-}
-
 /// A generalized time (RFC 4517 section 3.3.13), [`OVERLAP`] earlier and with seconds only.
 fn earlier(time: &str) -> Option<String> {
     const FORM: &str = "%Y%m%d%H%M%S";
@@ -787,11 +771,5 @@ mod tests {
         ] {
             assert_eq!(earlier(time).as_deref(), wanted, "{time}");
         }
-    }
-
-    #[test]
-    fn a_filter_is_put_into_parentheses_once() {
-        assert_eq!(parenthesized("uid=a"), "(uid=a)");
-        assert_eq!(parenthesized(" (uid=a) "), "(uid=a)");
     }
 }

@@ -36,7 +36,7 @@ impl Reader<'_> {
             .map(|preset| self.preset(preset))
             .transpose()?;
         let (filter_span, filter_text) = match (&file.filter, &preset) {
-            (Some(filter), _) => (filter.span(), filter.get_ref().clone()),
+            (Some(filter), _) => (filter.span(), self.filter(filter)?),
             (None, Some(preset)) => (span.clone(), preset.filter.clone()),
             (None, None) => {
                 return self.refuse(span, "the source has no `filter`: give one, or a `preset`");
@@ -91,6 +91,19 @@ impl Reader<'_> {
             without_mail,
             mapping,
         })
+    }
+
+    /// One filter of those that are given: a person is whom any of them finds.
+    fn filter(&self, list: &Spanned<OneOrMany>) -> Checked<String> {
+        let texts = list.get_ref().texts();
+        for text in texts {
+            self.check(list.span(), Filter::parse(text))?;
+        }
+        match texts {
+            [] => self.refuse(list.span(), "give at least one filter"),
+            [text] => Ok(text.clone()),
+            texts => Ok(format!("(|{})", texts.concat())),
+        }
     }
 
     fn preset(&self, name: &Spanned<String>) -> Checked<Preset> {

@@ -152,7 +152,7 @@ pub(super) struct SourceFile {
     pub(super) ignore_referrals: Option<Spanned<bool>>,
     pub(super) base: Spanned<OneOrMany>,
     pub(super) scope: Option<Scope>,
-    pub(super) filter: Option<Spanned<String>>,
+    pub(super) filter: Option<Spanned<OneOrMany>>,
     pub(super) members_of: Option<Spanned<OneOrMany>>,
     pub(super) key: Option<String>,
     pub(super) without_mail: Option<WithoutMail>,
