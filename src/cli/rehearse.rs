@@ -10,7 +10,8 @@ use crate::report;
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.config)?;
-    start_log("error", LogFormat::Text);
+    // The report tells of the rest.
+    start_log("error,dirsyncd::directory=warn", LogFormat::Text);
     let stop = shutdown_on_signals()?;
     let progress = Progress::new();
     let control = Control {

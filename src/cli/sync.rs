@@ -24,7 +24,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.config)?;
-    start_log("error", LogFormat::Text);
+    // The report tells of the rest.
+    start_log("error,dirsyncd::directory=warn", LogFormat::Text);
     let stop = shutdown_on_signals()?;
     let progress = Progress::new();
     let control = Control {
