@@ -35,6 +35,9 @@ pub enum Depth {
     Full,
 }
 
+/// So many ids of entries that are gone or still there are more than any directory has changes.
+const MANY_IDS: usize = 10_000_000;
+
 /// Why the sources could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
@@ -344,17 +347,52 @@ impl Round<'_> {
         }
         gone.retain(|key| !changed.contains_key(key));
         let asked: HashSet<ExternalId> = changed.keys().chain(&gone).cloned().collect();
-        let mut there = self.snapshot.keys_among(&source.name, &asked).await?;
+        let accounts = self.snapshot.accounts(&asked).await?;
+        let mut known: BTreeMap<&ExternalId, &str> = accounts
+            .values()
+            .filter(|account| account.source == source.name)
+            .map(|account| (&account.key, account.dn.as_str()))
+            .collect();
         for Deviation { key, said, .. } in &deviations {
             match said {
-                Said::Gone => there.remove(key),
-                Said::Wants(_) | Said::Unmapped(_) => there.insert(key.clone()),
+                Said::Gone => known.remove(key),
+                Said::Wants(person) => known.insert(key, &person.dn),
+                Said::Unmapped(unmapped) => known.insert(key, &unmapped.dn),
             };
         }
+        // Without the server's own ids a move cannot be told from another entry with the key.
+        let has_moved = |(key, mapped): (&ExternalId, &Mapped)| {
+            known.get(key).is_some_and(|dn| *dn != mapped_dn(mapped))
+        };
+        if !shows_departures && changed.iter().any(has_moved) {
+            let refusal = Refusal {
+                why: "an entry has moved, or has another one's key".to_owned(),
+                is_behind: false,
+            };
+            return Ok(self.full_instead(source, refusal));
+        }
         // A server also names entries that were none of the people.
-        gone.retain(|key| there.contains(key));
-        let joined = changed.keys().filter(|key| !there.contains(*key)).count();
-        let entries = (cursor.entries + joined as u64).saturating_sub(gone.len() as u64);
+        gone.retain(|key| known.contains_key(key));
+        // Whoever has another source's account is that one's.
+        let is_ours = |key| {
+            accounts
+                .get(key)
+                .is_none_or(|account| account.source == source.name)
+        };
+        let joined = changed
+            .keys()
+            .filter(|key| !known.contains_key(*key) && is_ours(*key))
+            .count();
+        let entries = self.snapshot.people_of(&source.name).await? + joined as u64;
+        let entries = entries.saturating_sub(gone.len() as u64);
+        if entries == 0 {
+            // Whether there is really nobody is for the server to say.
+            let refusal = Refusal {
+                why: "nobody of it would be left".to_owned(),
+                is_behind: false,
+            };
+            return Ok(self.full_instead(source, refusal));
+        }
         Ok(Way::Followed(Followed {
             cursor,
             deviations,
@@ -378,8 +416,11 @@ impl Round<'_> {
         } = sourced;
         let mut changed = BTreeMap::new();
         let mut gone = BTreeSet::new();
+        // Changed, and not selected: where entries are told apart by nothing but the key, it may
+        // be somebody else's.
+        let mut unselected = BTreeSet::new();
         let mut present = HashSet::new();
-        let mut without_key = false;
+        let mut untraceable = None;
         let attributes = sourced.attributes();
         let request = sourced.request(&attributes);
         let mut each = |event: Event| {
@@ -390,40 +431,59 @@ impl Round<'_> {
                     self.watch.entries_read(self.read);
                     let mapped = mapping.map(&entry, self.now);
                     match (request.has(&entry), mapped_key(&mapped)) {
-                        (true, Some(key)) => drop(changed.insert(key, mapped)),
-                        (true, None) => without_key = true,
-                        (false, key) => gone.extend(key),
+                        (true, Some(key)) => {
+                            let other = changed.insert(key, mapped);
+                            if other.is_some_and(|other| mapped_dn(&other) != entry.dn()) {
+                                untraceable = Some("two entries have one key");
+                            }
+                        }
+                        (true, None) => untraceable = Some("an entry has no key"),
+                        (false, key) => unselected.extend(key),
                     }
                 }
                 Event::Gone(id) => gone.extend(key(id)),
                 Event::Present(id) => present.extend(key(id)),
             }
-            if changed.len() > limit {
+            if changed.len() > limit || gone.len().max(present.len()) > MANY_IDS {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         };
-        let changes = directory::changes(request, cookie, &mut each)
-            .await
-            .map_err(|error| told(source, error))?;
+        let changes = match directory::changes(request, cookie, &mut each).await {
+            // A search that cannot be had in this way may be had in the other.
+            Err(error @ (DirectoryError::Search { .. } | DirectoryError::Broken { .. })) => {
+                Changes::FullNeeded {
+                    why: error.to_string(),
+                    is_behind: false,
+                }
+            }
+            changes => changes.map_err(|error| told(source, error))?,
+        };
         Ok(match changes {
             Changes::FullNeeded { why, is_behind } => Err(Refusal { why, is_behind }),
-            Changes::Read { .. } if without_key => Err(Refusal {
-                why: "an entry without a key cannot be followed".to_owned(),
-                is_behind: false,
-            }),
             Changes::Read {
                 cookie,
                 names_all,
                 shows_departures,
-            } => Ok(News {
-                changed,
-                gone,
-                present: names_all.then_some(present),
-                cookie,
-                shows_departures,
-            }),
+            } => match untraceable {
+                Some(why) => Err(Refusal {
+                    why: why.to_owned(),
+                    is_behind: false,
+                }),
+                None => {
+                    if shows_departures {
+                        gone.extend(unselected);
+                    }
+                    Ok(News {
+                        changed,
+                        gone,
+                        present: names_all.then_some(present),
+                        cookie,
+                        shows_departures,
+                    })
+                }
+            },
         })
     }
 
@@ -640,6 +700,13 @@ impl Way {
             Way::Followed(followed) => Some(followed),
             Way::Full { .. } | Way::Checked(_) => None,
         }
+    }
+}
+
+fn mapped_dn(mapped: &Mapped) -> &str {
+    match mapped {
+        Ok(person) => &person.dn,
+        Err(unmapped) => &unmapped.dn,
     }
 }
 

@@ -374,6 +374,9 @@ impl Reading<'_, '_> {
             Ok((_, true)) if cookies.len() > 1 => {
                 full("the server does not know what was deleted below each of the bases")
             }
+            Ok((next, _)) if goes_back(cookies, &next) => {
+                behind("its cookie has gone back".to_owned())
+            }
             Ok((next, names_all)) => self.read(Way::ContentSync(next), names_all, true),
         })
     }
@@ -470,7 +473,7 @@ impl Reading<'_, '_> {
         let id = |entry: &Entry| {
             <[u8; 16]>::try_from(entry.values("objectGUID").first()?.as_slice()).ok()
         };
-        let since = format!("(uSNChanged>={})", usn + 1);
+        let since = format!("(uSNChanged>={})", usn.saturating_add(1));
         // The whole domain first: who changes between the two searches is found by the second.
         let searches = self.session.searches(self.request, &since);
         let mut changed = Vec::new();
@@ -480,11 +483,14 @@ impl Reading<'_, '_> {
         let people = self.session.searches(self.request, &filter);
         let each = &mut *self.each;
         let mut is_person = HashSet::new();
-        search::run(people, &mut |entry| {
+        let found = search::run(people, &mut |entry| {
             is_person.extend(id(&entry));
             let _ = each(Event::Changed(entry));
         })
         .await?;
+        if !found.referrals.is_empty() && !self.session.server.ignore_referrals {
+            return Ok(elsewhere());
+        }
         changed.retain(|id| !is_person.contains(id));
         let shows_departures = shows_deleted(self.session).await?;
         if !shows_departures && self.request.incremental != Incremental::On {
@@ -518,7 +524,7 @@ impl Reading<'_, '_> {
         searches.attributes.push(attribute.to_owned());
         let mut newest = String::new();
         let each = &mut *self.each;
-        search::run(searches, &mut |entry| {
+        let found = search::run(searches, &mut |entry| {
             if let Ok(Some(time)) = entry.text(attribute)
                 && *newest < *time
             {
@@ -527,6 +533,9 @@ impl Reading<'_, '_> {
             let _ = each(Event::Changed(entry));
         })
         .await?;
+        if !found.referrals.is_empty() && !self.session.server.ignore_referrals {
+            return Ok(elsewhere());
+        }
         let next = earlier(&newest).filter(|next| **next > *since);
         let way = Way::Time {
             server: self.session.url.clone(),
@@ -534,6 +543,10 @@ impl Reading<'_, '_> {
         };
         Ok(self.read(way, false, false))
     }
+}
+
+fn elsewhere() -> Changes {
+    full("parts of the tree are on other servers")
 }
 
 fn behind(why: String) -> Changes {
@@ -658,6 +671,9 @@ impl Synchronization<'_> {
             .map_err(|error| broken(entries, error.to_string()))?
         {
             entries += 1;
+            if item.is_ref() && !session.server.ignore_referrals {
+                return Ok(Err(elsewhere()));
+            }
             let told = read(item, &mut names_all).ok_or_else(|| malformed(&url, entries))?;
             for (id, told) in told {
                 if tell(id, told).is_break() {
@@ -743,6 +759,27 @@ fn done(result: &LdapResult) -> Option<SyncDone> {
     })
 }
 
+/// Whether a cookie of OpenLDAP has an older state of one of the servers of a replicated directory
+/// than before: `rid=…,csn=TIME#COUNT#SERVER#MOD;…`, which is documented, if not promised.
+fn goes_back(before: &[String], after: &[String]) -> bool {
+    let states = |cookie: &String| -> BTreeMap<String, String> {
+        let octets = BASE64.decode(cookie).unwrap_or_default();
+        let text = String::from_utf8(octets).unwrap_or_default();
+        let states = text.split(',').find_map(|part| part.strip_prefix("csn="));
+        states
+            .unwrap_or_default()
+            .split(';')
+            .filter_map(|csn| Some((csn.split('#').nth(2)?.to_owned(), csn.to_owned())))
+            .collect()
+    };
+    before.iter().zip(after).any(|(before, after)| {
+        let after = states(after);
+        states(before)
+            .iter()
+            .any(|(server, csn)| after.get(server).is_some_and(|now| now < csn))
+    })
+}
+
 /// A generalized time (RFC 4517 section 3.3.13), [`OVERLAP`] earlier and with seconds only.
 fn earlier(time: &str) -> Option<String> {
     const FORM: &str = "%Y%m%d%H%M%S";
@@ -750,6 +787,8 @@ fn earlier(time: &str) -> Option<String> {
     // Servers write these times in UTC.
     time.ends_with('Z').then_some(())?;
     let time = chrono::NaiveDateTime::parse_from_str(digits, FORM).ok()?;
+    // An entry may have a time to come, after a clock that was wrong: nothing would be found then.
+    let time = time.min(chrono::Utc::now().naive_utc());
     let earlier = time - chrono::TimeDelta::seconds(OVERLAP);
     Some(format!("{}Z", earlier.format(FORM)))
 }
@@ -770,6 +809,26 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(earlier(time).as_deref(), wanted, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_goes_back_when_one_server_s_state_does() {
+        let cookie = |states: &str| vec![BASE64.encode(format!("rid=000,csn={states}"))];
+        let (one, two) = (
+            "20260101000001.000000Z#000000#001#000000",
+            "20260101000002.000000Z#000000#002#000000",
+        );
+        let older = "20260101000000.000000Z#000000#001#000000";
+        let both = cookie(&format!("{one};{two}"));
+        for (after, goes) in [
+            (both.clone(), false),
+            (cookie(&format!("{two};{one}")), false),
+            (cookie(&format!("{older};{two}")), true),
+            (cookie(one), false),
+            (vec![BASE64.encode("host#dn:base:filter#25")], false),
+        ] {
+            assert_eq!(goes_back(&both, &after), goes, "{after:?}");
         }
     }
 }

@@ -52,6 +52,16 @@ async fn start_among<'a>(
                 urls = others;
                 continue;
             }
+            // It can be read in full all the same, or that fails by itself.
+            Err(error @ DirectoryError::Search { .. }) => {
+                tracing::warn!(%error, "the source cannot be followed");
+                None
+            }
+            Err(error @ DirectoryError::Broken { .. }) => {
+                tracing::warn!(%error, "the source cannot be followed");
+                (_, session) = Session::open_among(server, &urls[place..]).await?;
+                None
+            }
             Err(error) => return Err(error),
         };
         let mut searches = session.searches(request, &request.source.search.filter_text);

@@ -272,26 +272,19 @@ impl Snapshot {
         Ok(keys.into_iter().map(ExternalId::new).collect())
     }
 
-    /// Those of these people who have an account that comes from the source.
-    pub async fn keys_among(
-        &mut self,
-        source: &SourceName,
-        keys: &HashSet<ExternalId>,
-    ) -> Result<HashSet<ExternalId>, SnapshotError> {
-        let keys: Vec<&str> = keys.iter().map(ExternalId::as_str).collect();
-        let rows = self
-            .rows_in(
-                "SELECT external_id, source FROM accounts WHERE external_id",
-                &keys,
-            )
-            .await?;
-        let mut found = HashSet::new();
-        for row in &rows {
-            if row.try_get::<&str, _>(1).at(&self.path)? == source.as_str() {
-                found.insert(ExternalId::new(row.try_get::<&str, _>(0).at(&self.path)?));
-            }
-        }
-        Ok(found)
+    /// How many people a source has, by what its last pull said.
+    pub async fn people_of(&mut self, source: &SourceName) -> Result<u64, SnapshotError> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT (SELECT count(*) FROM accounts INDEXED BY accounts_digests WHERE source = ?1)
+                + (SELECT count(*) FROM deviations WHERE source = ?1 AND said <> '\"gone\"' AND NOT EXISTS
+                    (SELECT 1 FROM accounts WHERE accounts.external_id = deviations.external_id AND accounts.source = ?1))
+                - (SELECT count(*) FROM deviations WHERE source = ?1 AND said = '\"gone\"')",
+        )
+        .bind(source.as_str())
+        .fetch_one(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 
     /// Where the next pull of each source continues.
