@@ -201,3 +201,44 @@ fn without_content_synchronization_the_time_of_change_is_followed_and_departures
     assert_eq!(world.organization.active(), 3);
     world.dirsyncd.expect_nothing_to_do();
 }
+
+#[test]
+fn where_entries_are_told_apart_by_a_key_alone_another_entry_with_it_takes_nobody_s_account() {
+    let people = Person::four();
+    let mut world = World::of(&people);
+    world.dirsyncd.set_source("key", "\"employeeNumber\"");
+    world.dirsyncd.set_source("incremental", "true");
+    world.dirsyncd.sync(0);
+    let before = world.organization.accounts();
+    let other = Person {
+        employee_number: people[0].employee_number.clone(),
+        ..Person::new("impostor", "Im", "Postor")
+    };
+    world.slapd.add(&other);
+
+    world.dirsyncd.sync(3).expect_words(&[
+        "read in full instead of what changed: two entries have one key",
+        "another entry has the same key n-ada",
+    ]);
+
+    assert_eq!(world.organization.accounts(), before);
+    // As long as that is so, there is nothing to continue from.
+    let (_, how) = plan(&world.dirsyncd, &[]);
+    assert!(how["pulls"][0]["changed"].is_null(), "{how:#}");
+    world.slapd.delete(&other.dn());
+    world.dirsyncd.sync(0);
+    let (_, how) = plan(&world.dirsyncd, &[]);
+    assert!(how["pulls"][0]["changed"].is_u64(), "{how:#}");
+}
+
+#[test]
+fn a_source_that_everybody_would_have_left_is_read_in_full_and_refused() {
+    let people = Person::four();
+    let world = World::synced(&people);
+    for person in &people {
+        world.slapd.delete(&person.dn());
+    }
+    let output = world.dirsyncd.sync(3);
+    output.expect_words(&["returned no entry at all"]);
+    assert_eq!(world.organization.active(), 4);
+}
