@@ -11,7 +11,9 @@ use std::ops::ControlFlow;
 
 use crate::apply::Watch;
 use crate::config::{Incremental, Source};
-use crate::directory::{self, Changes, DirectoryError, Event, Request, Selection, Started};
+use crate::directory::{
+    self, Changes, DirectoryError, Event, MANY_CHANGES, Request, Selection, Started,
+};
 use crate::mapping::{Mapping, Unmapped, key_of_id};
 use crate::model::{
     Complete, Cursor, DesiredAccount, Digest, Entry, ExternalId, ManagedAccount, PullEnd,
@@ -22,9 +24,6 @@ use crate::snapshot::{Snapshot, SnapshotError};
 
 /// What the mapping makes of an entry.
 pub type Mapped = Result<DesiredAccount, Box<Unmapped>>;
-
-/// Above so many changes, and above a tenth of the source, a full pull is the better way.
-const MANY_CHANGES: usize = 10_000;
 
 /// How much is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +218,6 @@ enum Way {
 }
 
 /// How a source's reading ended.
-#[derive(Default)]
 struct End {
     /// Where the next pull may continue, after a full one.
     cookie: Option<String>,
@@ -291,6 +289,15 @@ struct Refusal {
     is_behind: bool,
 }
 
+impl Refusal {
+    fn because(why: &str) -> Self {
+        Refusal {
+            why: why.to_owned(),
+            is_behind: false,
+        }
+    }
+}
+
 struct Round<'a> {
     snapshot: &'a mut Snapshot,
     settled: &'a [ManagedAccount],
@@ -316,12 +323,9 @@ impl Round<'_> {
     async fn follow(&mut self, sourced: Sourced<'_>, cursor: Cursor) -> Result<Way, PullError> {
         let source = sourced.source;
         if cursor.fingerprint != sourced.fingerprint {
-            let refusal = Refusal {
-                why: "the configuration has changed".to_owned(),
-                is_behind: false,
-            };
-            return Ok(self.full_instead(source, refusal));
+            return Ok(self.full_instead(source, Refusal::because("the configuration has changed")));
         }
+        // Above this a full pull is the better way.
         let limit = MANY_CHANGES.max(usize::try_from(cursor.entries / 10).unwrap_or(usize::MAX));
         let news = match self.news(sourced, &cursor.cookie, limit).await? {
             Ok(news) => news,
@@ -365,11 +369,10 @@ impl Round<'_> {
             known.get(key).is_some_and(|dn| *dn != mapped_dn(mapped))
         };
         if !shows_departures && changed.iter().any(has_moved) {
-            let refusal = Refusal {
-                why: "an entry has moved, or has another one's key".to_owned(),
-                is_behind: false,
-            };
-            return Ok(self.full_instead(source, refusal));
+            return Ok(self.full_instead(
+                source,
+                Refusal::because("an entry has moved, or has another one's key"),
+            ));
         }
         // A server also names entries that were none of the people.
         gone.retain(|key| known.contains_key(key));
@@ -387,11 +390,7 @@ impl Round<'_> {
         let entries = entries.saturating_sub(gone.len() as u64);
         if entries == 0 {
             // Whether there is really nobody is for the server to say.
-            let refusal = Refusal {
-                why: "nobody of it would be left".to_owned(),
-                is_behind: false,
-            };
-            return Ok(self.full_instead(source, refusal));
+            return Ok(self.full_instead(source, Refusal::because("nobody of it would be left")));
         }
         Ok(Way::Followed(Followed {
             cursor,
@@ -467,10 +466,7 @@ impl Round<'_> {
                 names_all,
                 shows_departures,
             } => match untraceable {
-                Some(why) => Err(Refusal {
-                    why: why.to_owned(),
-                    is_behind: false,
-                }),
+                Some(why) => Err(Refusal::because(why)),
                 None => {
                     if shows_departures {
                         gone.extend(unselected);

@@ -10,6 +10,7 @@ use std::sync::Once;
 use futures_util::FutureExt;
 
 use super::DirectoryError;
+use super::search::malformed;
 
 thread_local! {
     /// Whether the last panic of this thread was one of the crates that decode.
@@ -28,11 +29,7 @@ pub(super) async fn careful<T>(
     // On the heap, as it is large and callers hold it.
     match AssertUnwindSafe(Box::pin(work)).catch_unwind().await {
         Ok(result) => result,
-        Err(_) if IS_THEIRS.take() => Err(DirectoryError::Broken {
-            url: url.to_owned(),
-            entries: 0,
-            why: "the server sent something that is not LDAP".to_owned(),
-        }),
+        Err(_) if IS_THEIRS.take() => Err(malformed(url, 0)),
         Err(ours) => panic::resume_unwind(ours),
     }
 }

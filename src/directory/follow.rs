@@ -38,7 +38,7 @@ const NS_UNIQUE_ID: &str = "nsUniqueId";
 /// The filter that finds every entry.
 const EVERYTHING: &str = "(objectClass=*)";
 /// Above so many changes a full pull is the better way.
-const MANY_CHANGES: usize = 10_000;
+pub const MANY_CHANGES: usize = 10_000;
 
 /// What containers are, wherever people may stand below one.
 const CONTAINERS: &str = "(|(objectClass=organizationalUnit)(objectClass=organization)(objectClass=container)(objectClass=nsContainer)(objectClass=domain)(objectClass=dcObject)(objectClass=locality)(objectClass=country)(objectClass=builtinDomain))";
@@ -104,12 +104,35 @@ pub(super) enum Beginning {
 }
 
 /// What the newest time among the entries makes of a [`Beginning::Newest`].
-pub(super) fn cookie_of_time(around: Around, server: &str, newest: &str) -> Option<String> {
+pub(super) fn cookie_of_time(around: Around, server: &str, newest: &Newest) -> Option<String> {
     let way = Way::Time {
         server: server.to_owned(),
-        since: earlier(newest)?,
+        since: earlier(&newest.time)?,
     };
     Cookie { around, way }.text()
+}
+
+/// The newest value of an attribute in generalized time among entries.
+pub(super) struct Newest {
+    attribute: &'static str,
+    time: String,
+}
+
+impl Newest {
+    pub(super) fn of(attribute: &'static str) -> Self {
+        Newest {
+            attribute,
+            time: String::new(),
+        }
+    }
+
+    pub(super) fn note(&mut self, entry: &Entry) {
+        if let Ok(Some(time)) = entry.text(self.attribute)
+            && *self.time < *time
+        {
+            time.clone_into(&mut self.time);
+        }
+    }
 }
 
 impl Cookie {
@@ -128,7 +151,8 @@ pub(super) async fn begin(
     let is_sync = info.controls.iter().any(|oid| oid == CONTENT_SYNC);
     let way = match (info.kind, key.as_str()) {
         (ServerKind::ActiveDirectory, "objectguid")
-            if request.incremental == Incremental::On || shows_deleted(session).await? =>
+            if request.incremental == Incremental::On
+                || shows_deleted(session, info.default_context.as_deref()).await? =>
         {
             update_sequence(session).await?
         }
@@ -303,10 +327,9 @@ async fn update_sequence(session: &mut Session<'_>) -> Result<Option<Way>, Direc
     }))
 }
 
-/// Where Active Directory keeps what was deleted.
-async fn deleted_objects(session: &mut Session<'_>) -> Result<Option<String>, DirectoryError> {
-    let root = session.info().await?.default_context;
-    Ok(root.map(|root| format!("CN=Deleted Objects,{root}")))
+/// Where Active Directory keeps what was deleted in a domain.
+fn deleted_objects(root: &str) -> String {
+    format!("CN=Deleted Objects,{root}")
 }
 
 fn show_deleted() -> RawControl {
@@ -319,12 +342,15 @@ fn show_deleted() -> RawControl {
 
 /// Whether it may be seen what was deleted. Without the right to, a search there finds nothing,
 /// and says so by nothing.
-async fn shows_deleted(session: &mut Session<'_>) -> Result<bool, DirectoryError> {
-    let Some(deleted) = deleted_objects(session).await? else {
+async fn shows_deleted(
+    session: &mut Session<'_>,
+    root: Option<&str>,
+) -> Result<bool, DirectoryError> {
+    let Some(root) = root else {
         return Ok(false);
     };
     let container = session
-        .read(&deleted, &["isDeleted"], vec![show_deleted()])
+        .read(&deleted_objects(root), &["isDeleted"], vec![show_deleted()])
         .await?;
     Ok(container.is_some_and(|entry| !entry.values("isDeleted").is_empty()))
 }
@@ -492,16 +518,15 @@ impl Reading<'_, '_> {
             return Ok(elsewhere());
         }
         changed.retain(|id| !is_person.contains(id));
-        let shows_departures = shows_deleted(self.session).await?;
+        let shows_departures = shows_deleted(self.session, Some(&root)).await?;
         if !shows_departures && self.request.incremental != Incremental::On {
             return Ok(full("the bind DN may no longer see what was deleted"));
         }
-        let deleted = deleted_objects(self.session).await?;
-        if let (true, Some(deleted)) = (shows_departures, deleted) {
+        if shows_departures {
             let searches = self
                 .session
                 .searches(self.request, &format!("(&(isDeleted=TRUE){since})"));
-            let gone = guids(searches, deleted, vec![show_deleted()]);
+            let gone = guids(searches, deleted_objects(&root), vec![show_deleted()]);
             search::run(gone, &mut |entry| changed.extend(id(&entry))).await?;
         }
         for id in changed {
@@ -522,21 +547,17 @@ impl Reading<'_, '_> {
         );
         let mut searches = self.session.searches(self.request, &filter);
         searches.attributes.push(attribute.to_owned());
-        let mut newest = String::new();
+        let mut newest = Newest::of(attribute);
         let each = &mut *self.each;
         let found = search::run(searches, &mut |entry| {
-            if let Ok(Some(time)) = entry.text(attribute)
-                && *newest < *time
-            {
-                time.clone_into(&mut newest);
-            }
+            newest.note(&entry);
             let _ = each(Event::Changed(entry));
         })
         .await?;
         if !found.referrals.is_empty() && !self.session.server.ignore_referrals {
             return Ok(elsewhere());
         }
-        let next = earlier(&newest).filter(|next| **next > *since);
+        let next = earlier(&newest.time).filter(|next| **next > *since);
         let way = Way::Time {
             server: self.session.url.clone(),
             since: next.unwrap_or_else(|| since.to_owned()),

@@ -1,7 +1,7 @@
 //! Full pulls from a directory server.
 
 use super::connect::Session;
-use super::follow::Beginning;
+use super::follow::{Beginning, Newest};
 use super::search::Referral;
 use super::{DirectoryError, Full, Request, ServerInfo, follow, referral, search};
 use crate::config::{Incremental, Ldap as Server};
@@ -118,13 +118,9 @@ impl<'a> Started<'a> {
             None => (searches.read(each).await?, None),
             Some(Beginning::Known(cookie)) => (searches.read(each).await?, Some(cookie)),
             Some(Beginning::Newest { attribute, around }) => {
-                let mut newest = String::new();
+                let mut newest = Newest::of(attribute);
                 let mut each = |entry: Entry| {
-                    if let Ok(Some(time)) = entry.text(attribute)
-                        && *newest < *time
-                    {
-                        time.clone_into(&mut newest);
-                    }
+                    newest.note(&entry);
                     each(entry);
                 };
                 let found = searches.read(&mut each).await?;

@@ -22,7 +22,7 @@ use crate::model::{Entry, PullEnd};
 
 use careful::careful;
 pub use connect::{ServerInfo, ServerKind};
-pub use follow::way;
+pub use follow::{MANY_CHANGES, way};
 pub use groups::select;
 pub use ldif::{LdifError, LdifReader, write_entry};
 pub use membership::{GroupProblem, Membership, Selection};
