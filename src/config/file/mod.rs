@@ -1,5 +1,6 @@
 //! `config.toml` as it is written, and how it becomes the typed [`Config`].
 
+mod guards;
 mod organization;
 mod policy;
 mod source;
