@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
 use crate::pull::Depth;
-use crate::run::{RunError, Setup};
+use crate::run::{Orders, RunError, Setup};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -77,18 +77,24 @@ struct ConfigArgument {
 }
 
 #[derive(Args)]
-struct DepthArgument {
+struct OrderArguments {
     /// Read every source in full, also where a pull of what changed would do
     #[arg(long)]
     full: bool,
+    /// Let those depart whom a change of the configuration has put out of scope
+    #[arg(long)]
+    accept_scope_change: bool,
 }
 
-impl DepthArgument {
-    fn depth(&self) -> Depth {
-        if self.full {
-            Depth::Full
-        } else {
-            Depth::Changes
+impl OrderArguments {
+    fn orders(&self) -> Orders {
+        Orders {
+            depth: if self.full {
+                Depth::Full
+            } else {
+                Depth::Changes
+            },
+            accepts_scope_change: self.accept_scope_change,
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::progress::Progress;
-use super::{ConfigArgument, DepthArgument, Exit, Failure, load, print, start_log};
+use super::{ConfigArgument, Exit, Failure, OrderArguments, load, print, start_log};
 use crate::apply::{Control, Shutdown};
 use crate::config::LogFormat;
 use crate::plan::Plan;
@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
     #[command(flatten)]
-    depth: DepthArgument,
+    orders: OrderArguments,
     /// The form of the plan
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         stop: Shutdown::never(),
         now: &chrono::Utc::now,
     };
-    let plan = dry_run(&setup, arguments.depth.depth(), &control).await;
+    let plan = dry_run(&setup, arguments.orders.orders(), &control).await;
     progress.finish();
     let plan = plan?;
     print(&match arguments.format {

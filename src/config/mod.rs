@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 pub use error::ConfigError;
 pub use guards::{Guards, Limit};
-pub use policy::{Departure, Policy};
+pub use policy::{
+    Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
+};
 pub use rule::{
     AttributeRule, MappingTarget, PlacedRule, Rule, is_attribute_name, is_language_tag,
 };
@@ -25,7 +27,7 @@ pub use schedule::{Schedule, ScheduleError};
 pub use secret::{SecretError, SecretRef};
 pub use source::{
     Bind, ClientCertificate, Discovery, Incremental, Ldap, Preset, ReferralHost, Search, Servers,
-    Source, SourceKind, WithoutMail,
+    Source, SourceKind, SourceScope, WithoutMail,
 };
 
 /// The whole configuration.
@@ -39,7 +41,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Where the people come from, in order of precedence.
     pub sources: Vec<Source>,
-    /// What happens to people who leave, are disabled or return.
+    /// What happens to people who leave, are disabled or return, unless their source says
+    /// otherwise.
     pub policy: Policy,
     /// How much a run may change without being asked.
     pub guards: Guards,
@@ -148,7 +151,20 @@ impl Config {
 
     /// Whether runs may delete accounts.
     pub fn deletes(&self) -> bool {
-        self.policy.delete_after.is_some()
+        let policies = self.sources.iter().map(|source| &source.policy);
+        policies
+            .chain([&self.policy])
+            .any(|policy| policy.delete_after.is_some())
+    }
+
+    /// The policies of all sources.
+    pub fn policies(&self, accepts_scope_change: bool) -> Policies {
+        let of_source = |source: &Source| (source.name.clone(), source.policy.clone());
+        Policies {
+            default: self.policy.clone(),
+            of_sources: self.sources.iter().map(of_source).collect(),
+            accepts_scope_change,
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::config::{Incremental, Ldap as Server, Source, SourceKind};
 use crate::model::{Entry, Group, GroupKind, MemberKey};
 
 /// How many members are looked up at a time: the server has always something to do, and never much.
-const AT_A_TIME: usize = 32;
+pub(super) const AT_A_TIME: usize = 32;
 
 /// Above so many members the names of all people are read first: a look-up costs ten times as much as a name in a list,
 /// and of a small group there are few.
@@ -181,7 +181,7 @@ fn take_in(
 }
 
 /// What a name stands for.
-enum Found {
+pub(super) enum Found {
     Entry(Entry),
     /// noSuchObject (32).
     Nothing,
@@ -266,13 +266,14 @@ fn take_portion(entry: &mut Entry, members: &mut Vec<Vec<u8>>) -> Result<Portion
     })
 }
 
-enum Answer {
+/// What the server says of a name.
+pub(super) enum Answer {
     Entry(Entry),
     Other(Found),
 }
 
 /// Reads one entry.
-async fn read(
+pub(super) async fn read(
     session: &Session<'_>,
     name: &str,
     attributes: &[&str],

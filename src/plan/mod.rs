@@ -22,10 +22,10 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::config::{Guards, Policy};
+use crate::config::{Guards, Policies};
 use crate::model::{
-    Complete, ExistingAccount, ExternalId, Incomplete, Kind, Lifecycle, ManagedAccount, Operation,
-    SourceName, Timestamp,
+    Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind, Lifecycle,
+    ManagedAccount, Operation, SourceName, Timestamp,
 };
 
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
@@ -35,12 +35,13 @@ pub use told::{
 };
 
 use draft::Draft;
+use lifecycle::{Event, State, Step};
 
 /// What the snapshot and the organization know, as far as the plan is concerned.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// The managed accounts that [`Desired::concerned`] names, those that hold one of
-    /// [`Desired::addresses`], and all that are not settled.
+    /// [`Desired::identifiers`], and all that are not settled.
     pub accounts: HashMap<ExternalId, ManagedAccount>,
     /// Accounts of the provisioning directory that are not managed yet and that newcomers may
     /// already have.
@@ -177,9 +178,58 @@ impl Plan {
     }
 }
 
-/// The people whose new address others in the directory have too, so that they do not get it.
-pub fn contested(desired: &Desired, known: &Known) -> BTreeSet<ExternalId> {
-    addresses::contested(desired, known).into_keys().collect()
+/// The people who may have an account in the organization that the snapshot does not know: those
+/// without one, whose address is theirs alone. Disabled people get no new account, and there may
+/// be many of them at all times: they are not among them.
+pub fn newcomers<'a>(
+    desired: &'a Desired,
+    known: &Known,
+    policies: &Policies,
+    now: Timestamp,
+) -> Vec<&'a DesiredAccount> {
+    let contested = addresses::contested(desired, known);
+    let is_new = |person: &&DesiredAccount| {
+        let policy = policies.of(&person.source);
+        let state = State::of(known.accounts.get(&person.key), policy, now, true, false);
+        lifecycle::next(state, Event::Enabled) == Step::Create
+    };
+    desired
+        .different
+        .iter()
+        .filter(|person| person.active && !contested.contains_key(&person.key))
+        .filter(is_new)
+        .collect()
+}
+
+/// The people whom no pull has shown and whose account may change because of it, so that it is
+/// to be found out where they are. Nobody, while the pulls are no proof in any case.
+pub fn sought<'a>(
+    desired: &Desired,
+    known: &'a Known,
+    policies: &Policies,
+    now: Timestamp,
+) -> Vec<&'a ManagedAccount> {
+    if desired.pulls.values().any(Result::is_err) {
+        return Vec::new();
+    }
+    let may_change = |account: &&ManagedAccount| {
+        let policy = policies.of(&account.source);
+        let is_doubtful = known.doubtful_deletions.contains(&account.key);
+        let absence = account.absence.filter(|absence| absence.pulls > 0);
+        match State::of(Some(account), policy, now, true, is_doubtful) {
+            State::Active | State::Missing | State::Due | State::DoubtfulDue => true,
+            State::Deactivated | State::Departed | State::Doubtful | State::DeletePending => {
+                absence.and_then(|absence| absence.cause).is_none()
+            }
+            State::None | State::Expired | State::Deleted => false,
+        }
+    };
+    desired
+        .absent
+        .iter()
+        .filter_map(|key| known.accounts.get(key))
+        .filter(may_change)
+        .collect()
 }
 
 /// Plans a run.
@@ -190,7 +240,7 @@ pub fn contested(desired: &Desired, known: &Known) -> BTreeSet<ExternalId> {
 pub fn plan(
     desired: &Desired,
     known: &Known,
-    policy: &Policy,
+    policies: &Policies,
     guards: &Guards,
     now: Timestamp,
 ) -> Result<Plan, Stop> {
@@ -205,7 +255,7 @@ pub fn plan(
     let clock_fault = guard::clock_fault(known, now);
     let mut draft = Draft {
         known,
-        policy,
+        policies,
         now,
         is_clock_trusted: clock_fault.is_none(),
         people: desired
@@ -221,6 +271,13 @@ pub fn plan(
             )
             .chain(desired.repeated.iter().map(|(person, _)| &person.key))
             .collect(),
+        absent: desired.absent.iter().collect(),
+        present: desired
+            .claimants()
+            .map(|person| &person.key)
+            .chain(desired.unmapped.iter().filter_map(|one| one.key.as_ref()))
+            .collect(),
+        departures: BTreeMap::new(),
         operations: Vec::new(),
         plan: Plan::default(),
     };
@@ -238,6 +295,7 @@ pub fn plan(
             },
         );
     }
+    draft.find_departures(desired);
     let contested = addresses::contested(desired, known);
     for person in &desired.different {
         // Whoever is disabled takes no address, and loses the login whoever has it. But which
@@ -248,7 +306,7 @@ pub fn plan(
             _ => draft.present(person),
         }
     }
-    draft.absent(desired);
+    draft.depart();
     let Draft {
         mut operations,
         mut plan,

@@ -15,7 +15,7 @@ use toml::Spanned;
 
 use self::written::{File, SecretFile};
 use super::error::{Invalid, explain, nearest};
-use super::{Config, ConfigError, SecretRef, Source};
+use super::{Config, ConfigError, Policy, SecretRef, Source};
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| {
@@ -74,17 +74,21 @@ impl Reader<'_> {
                 "there is no [[source]]: say where the people are".to_owned(),
             ));
         }
+        let has_admin_key = organization.admin_key.is_some();
+        let policy = self.policy(policy, Policy::default(), has_admin_key)?;
         let several = source.len() > 1;
         let mut sources: Vec<Source> = Vec::new();
         for spanned in source {
             let span = spanned.span();
-            let source = self.source(spanned, several)?;
+            let mut spanned = spanned;
+            let of_source = std::mem::take(&mut spanned.get_mut().policy);
+            let of_source = self.policy(of_source, policy.clone(), has_admin_key)?;
+            let source = self.source(spanned, several, of_source)?;
             if sources.iter().any(|other| other.name == source.name) {
                 return self.refuse(span, format!("two sources have the name `{}`", source.name));
             }
             sources.push(source);
         }
-        let policy = self.policy(policy, organization.admin_key.is_some())?;
         Ok(Config {
             path: self.path.to_owned(),
             organization: self.organization(organization)?,
