@@ -123,7 +123,11 @@ pub async fn locate(
                 .extend(rescoped.map(|key| (key, out.clone())));
             continue;
         };
-        match locate_in(*sourced, accepted.get(name), &accounts).await {
+        let people: Vec<(&ExternalId, &str)> = accounts
+            .iter()
+            .map(|account| (&account.key, account.dn.as_str()))
+            .collect();
+        match locate_in(*sourced, accepted.get(name), &people).await {
             Ok(found) => desired.whereabouts.extend(found),
             Err(error) => {
                 desired.unlocated.insert(name.clone(), error.to_string());
@@ -132,22 +136,67 @@ pub async fn locate(
     }
 }
 
-/// Where these people of one source are.
+/// Where these people of one source are, each known by key and last DN.
+pub async fn whereabouts(
+    sourced: Sourced<'_>,
+    people: &[(&ExternalId, &str)],
+) -> Result<HashMap<ExternalId, Whereabouts>, PullError> {
+    locate_in(sourced, None, people)
+        .await
+        .map_err(|error| told(sourced.source, error))
+}
+
+/// Reads a source in full, and tells the key and DN of everybody in scope who has a key; or why
+/// the pull was not complete.
+pub async fn everybody(
+    sourced: Sourced<'_>,
+    now: Timestamp,
+    watch: &dyn Watch,
+    each: &mut dyn FnMut(ExternalId, &str),
+) -> Result<Result<(), String>, PullError> {
+    let attributes = sourced.attributes();
+    let request = Request {
+        incremental: Incremental::Off,
+        ..sourced.request(&attributes)
+    };
+    let mut read = 0;
+    let mut without_key = 0_u64;
+    let mut each = |entry: Entry| {
+        read += 1;
+        watch.entries_read(read);
+        match mapped_key(&sourced.mapping.map(&entry, now)) {
+            Some(key) => each(key, entry.dn()),
+            None => without_key += 1,
+        }
+    };
+    let work = async { directory::start(request).await?.read(&mut each).await };
+    let full = work.await.map_err(|error| told(sourced.source, error))?;
+    Ok(match full.end.clean {
+        Ok(()) if without_key > 0 => Err(format!("entries without a usable key: {without_key}")),
+        clean => clean,
+    })
+}
+
+/// The same, with regard to the scope that was in force at the last run.
 async fn locate_in(
     sourced: Sourced<'_>,
     accepted: Option<&SourceScope>,
-    accounts: &[&ManagedAccount],
+    people: &[(&ExternalId, &str)],
 ) -> Result<HashMap<ExternalId, Whereabouts>, DirectoryError> {
     let Sourced {
         source, mapping, ..
     } = sourced;
     let key_of = |entry: &Entry| mapping.key(entry);
-    let sought = |account: &&ManagedAccount| {
-        let key = octets_of_key(&source.key, &account.key);
-        let dn = account.dn.clone();
-        (account.key.clone(), Sought { key, dn })
-    };
-    let sought: HashMap<ExternalId, Sought> = accounts.iter().map(sought).collect();
+    let sought: HashMap<ExternalId, Sought> = people
+        .iter()
+        .map(|(key, dn)| {
+            let sought = Sought {
+                key: octets_of_key(&source.key, key),
+                dn: (*dn).to_owned(),
+            };
+            ((*key).clone(), sought)
+        })
+        .collect();
     let attributes = sourced.attributes();
     let found = directory::locate(sourced.request(&attributes), &sought, &key_of).await?;
     let mut whereabouts: HashMap<ExternalId, Whereabouts> = found
@@ -169,7 +218,9 @@ async fn locate_in(
         return Ok(whereabouts);
     };
     let is_out = |whereabouts: &Whereabouts| matches!(whereabouts, Whereabouts::Out(_));
-    let is_elsewhere = accepted.place != source.scope().place || accepted.key != source.key;
+    let places = source.scope().places;
+    let is_known = |place: &String| accepted.places.contains(place);
+    let is_elsewhere = !places.iter().any(is_known) || accepted.key != source.key;
     let former = match source.with_scope(accepted) {
         Some(former) if !is_elsewhere => former,
         // Other servers, another key: nobody is to be found again.

@@ -85,7 +85,7 @@ impl Setup {
 
     /// The sources as they are pulled. What is read of them before and after a change of their
     /// configuration, or of the program, does not fit together.
-    fn sourced<'a>(&'a self, selections: &'a [Option<Selection>]) -> Vec<Sourced<'a>> {
+    pub(crate) fn sourced<'a>(&'a self, selections: &'a [Option<Selection>]) -> Vec<Sourced<'a>> {
         let Config { sources, .. } = &self.config;
         // Attributes that the way of provisioning does not know are not mapped.
         let managed = self.managed();

@@ -12,7 +12,7 @@ mod simulate;
 mod sync;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -184,7 +184,11 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
 
 /// Reads the configuration and compiles its mappings.
 fn load(argument: &ConfigArgument) -> Result<Setup, Failure> {
-    let config = Config::load(&argument.path).map_err(Failure::usage)?;
+    load_from(&argument.path)
+}
+
+fn load_from(path: &Path) -> Result<Setup, Failure> {
+    let config = Config::load(path).map_err(Failure::usage)?;
     // A fault in a mapping is told with its place in the file.
     let source = config.clone();
     let setup = Setup::new(config)

@@ -51,7 +51,7 @@ impl Default for Policy {
             on_source_change: Change::Follow,
             deactivate_after: Confirmation::default(),
             delete_after: None,
-            adopt: Adopt::Unowned,
+            adopt: Adopt::Any,
             match_by: vec![vec![Attribute::Email], vec![Attribute::UserName]],
             rehire_within: TimeDelta::days(30),
             recycle_after: None,

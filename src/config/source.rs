@@ -39,8 +39,9 @@ pub struct Source {
 /// put out of scope by an edit of the configuration is not taken for a leaver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceScope {
-    /// The servers; empty for a file, whose name may have a date in it.
-    pub place: String,
+    /// The hosts of the servers, or where DNS names them; `file` for a file, whose name may have
+    /// a date in it.
+    pub places: Vec<String>,
     /// The attribute with the immutable key.
     pub key: String,
     /// The search bases.
@@ -59,9 +60,15 @@ impl Source {
     pub fn scope(&self) -> SourceScope {
         let texts = |list: &[(String, Dn)]| list.iter().map(|(text, _)| text.clone()).collect();
         SourceScope {
-            place: match &self.kind {
-                SourceKind::Ldap(server) => server.place(),
-                SourceKind::Ldif(_) => String::new(),
+            places: match &self.kind {
+                SourceKind::Ldap(server) => match &server.servers {
+                    Servers::Listed(urls) => {
+                        let hosts = urls.iter().filter_map(url::Url::host_str);
+                        hosts.map(str::to_lowercase).collect()
+                    }
+                    Servers::Discovered(discovery) => vec![discovery.record.to_lowercase()],
+                },
+                SourceKind::Ldif(_) => vec!["file".to_owned()],
             },
             key: self.key.clone(),
             bases: texts(&self.search.bases),

@@ -7,6 +7,7 @@
 //! - `compare` takes the mapped entries as they stream by and keeps only those that differ;
 //! - `draft` goes through the people, and then the absences;
 //! - `lifecycle` is the state machine: what an account's state and a person's presence lead to;
+//! - `edit` compares the scopes of two configurations;
 //! - `newcomer` creates, or adopts what the organization has already;
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
@@ -15,6 +16,7 @@
 mod addresses;
 mod compare;
 mod draft;
+mod edit;
 mod guard;
 mod lifecycle;
 mod newcomer;
@@ -29,6 +31,7 @@ use crate::model::{
 };
 
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
+pub use edit::{Edit, InScope, Person};
 pub use guard::{Approved, ApprovedPlan, Guard, Hold, HoldCause};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,

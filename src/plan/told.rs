@@ -85,7 +85,7 @@ pub enum RefusalReason {
     },
     /// The account carries the key of another provisioner.
     #[error(
-        "the organization's account {candidate} carries a key that is not of this directory, so another provisioner may keep it; `adopt = \"any\"` in [policy] takes it over all the same"
+        "the organization's account {candidate} carries a key that is not of this directory, so another provisioner may keep it, and `adopt = \"unowned\"` in [policy] forbids to take it over"
     )]
     Foreign {
         /// The account.

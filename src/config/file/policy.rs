@@ -105,12 +105,12 @@ impl Reader<'_> {
 
     fn adopt(&self, file: Spanned<AdoptFile>) -> Checked<Adopt> {
         match file.get_ref() {
-            AdoptFile::Unowned(true) => Ok(Adopt::Unowned),
-            AdoptFile::Unowned(false) => Ok(Adopt::Off),
-            AdoptFile::Named(name) if name == "any" => Ok(Adopt::Any),
+            AdoptFile::Switch(true) => Ok(Adopt::Any),
+            AdoptFile::Switch(false) => Ok(Adopt::Off),
+            AdoptFile::Named(name) if name == "unowned" => Ok(Adopt::Unowned),
             AdoptFile::Named(_) => self.refuse(
                 file.span(),
-                "`adopt` is true (accounts without another provisioner's key), \"any\" or false",
+                "`adopt` is true, \"unowned\" (only accounts without another provisioner's key) or false",
             ),
         }
     }

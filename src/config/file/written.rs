@@ -242,11 +242,11 @@ pub(super) enum DeleteAfterFile {
     Time(String),
 }
 
-/// `true`, `false` or `"any"`.
+/// `true`, `false` or `"unowned"`.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected true, false or \"any\"")]
+#[serde(untagged, expecting = "expected true, false or \"unowned\"")]
 pub(super) enum AdoptFile {
-    Unowned(bool),
+    Switch(bool),
     Named(String),
 }
 

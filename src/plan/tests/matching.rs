@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use super::super::fixture::*;
 use super::super::*;
 use super::{DEACTIVATED, refusal};
-use crate::config::{Departure, Return};
+use crate::config::{Adopt, Departure, Return};
 use crate::model::{Attribute, Cause, DesiredAccount, Kind, Lifecycle, Reason, Whereabouts};
 
 fn with_number(person: DesiredAccount, number: &str) -> DesiredAccount {
@@ -75,14 +75,16 @@ fn whoever_has_the_address_is_a_candidate_whatever_the_rules() {
 }
 
 #[test]
-fn an_account_with_another_provisioner_s_key_is_refused_with_both_sides() {
+fn an_account_with_another_provisioner_s_key_can_be_refused() {
     let mut world = World::new(vec![person("a"), person("b")], vec![]);
     world.existing = vec![existing("a", Some("00u1abcd"))];
+    assert_eq!(brief(&world.planned()), ["adopt a", "create b"]);
+    world.policy.adopt = Adopt::Unowned;
     let plan = world.planned();
     assert_eq!(brief(&plan), ["create b"]);
     let why = refusal(&plan, "a");
     assert!(
-        why.contains("00u1abcd") && why.contains("adopt = \"any\""),
+        why.contains("00u1abcd") && why.contains("adopt = \"unowned\""),
         "{why}"
     );
 }

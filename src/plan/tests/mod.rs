@@ -250,7 +250,6 @@ fn accounts_that_the_organization_has_are_adopted() {
         (existing("a", Some("of-another-provisioner")), "e-mail"),
     ] {
         let mut world = World::new(vec![person("a")], vec![]);
-        world.policy.adopt = Adopt::Any;
         world.existing = vec![found];
         let plan = world.planned();
         assert_eq!(brief(&plan), ["adopt a"]);
