@@ -14,7 +14,7 @@ use crate::config::{Incremental, Source};
 use crate::directory::{
     self, Changes, DirectoryError, Event, MANY_CHANGES, Request, Selection, Started,
 };
-use crate::mapping::{Mapping, Unmapped, key_of_id};
+use crate::mapping::{Excluded, Mapping, NotMapped, Unmapped, key_of_id};
 use crate::model::{
     Complete, Cursor, DesiredAccount, Digest, Entry, ExternalId, ManagedAccount, PullEnd,
     SourceName, Timestamp,
@@ -428,7 +428,14 @@ impl Round<'_> {
                 Event::Changed(entry) => {
                     self.read += 1;
                     self.watch.entries_read(self.read);
-                    let mapped = mapping.map(&entry, self.now);
+                    let mapped = match observed(mapping.map(&entry, self.now)) {
+                        Ok(mapped) => mapped,
+                        // As one whom the filter does not find.
+                        Err(excluded) => {
+                            unselected.extend(excluded.key);
+                            return ControlFlow::Continue(());
+                        }
+                    };
                     match (request.has(&entry), mapped_key(&mapped)) {
                         (true, Some(key)) => {
                             let other = changed.insert(key, mapped);
@@ -575,15 +582,21 @@ impl Round<'_> {
         started: Started<'_>,
         comparison: &mut Comparison,
     ) -> Result<(PullEnd, Option<String>), PullError> {
+        let mut excluded = 0;
         let mut each = |entry: Entry| {
             self.read += 1;
             self.watch.entries_read(self.read);
-            comparison.observe(sourced.mapping.map(&entry, self.now));
+            match observed(sourced.mapping.map(&entry, self.now)) {
+                Ok(mapped) => comparison.observe(mapped),
+                Err(_) => excluded += 1,
+            }
         };
-        let full = started
+        let mut full = started
             .read(&mut each)
             .await
             .map_err(|error| told(sourced.source, error))?;
+        // As those whom the filter does not find.
+        full.end.entries = full.end.entries.saturating_sub(excluded);
         Ok((full.end, full.cookie))
     }
 
@@ -696,6 +709,15 @@ impl Way {
             Way::Followed(followed) => Some(followed),
             Way::Full { .. } | Way::Checked(_) => None,
         }
+    }
+}
+
+/// What an entry says of a person, or that it is none of the source's people.
+fn observed(mapped: Result<DesiredAccount, NotMapped>) -> Result<Mapped, Box<Excluded>> {
+    match mapped {
+        Ok(person) => Ok(Ok(person)),
+        Err(NotMapped::Unmapped(unmapped)) => Ok(Err(unmapped)),
+        Err(NotMapped::Excluded(excluded)) => Err(excluded),
     }
 }
 

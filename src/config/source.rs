@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use super::{MappingTarget, PlacedRule, SecretRef};
+use super::{MappingTarget, PlacedExpression, PlacedRule, SecretRef};
 use crate::model::{Dn, Filter, Scope, SourceName};
 
 /// One source of people.
@@ -175,6 +175,14 @@ pub struct Search {
     /// The groups that select people, as written and parsed: only their members, direct or
     /// through other groups, are people of this source. Empty: everybody.
     pub members_of: Vec<(String, Dn)>,
+    /// Below these nobody is a person of this source, as written and parsed.
+    pub exclude_bases: Vec<(String, Dn)>,
+    /// Nor is who is in one of these groups, as written and parsed.
+    pub exclude_members_of: Vec<(String, Dn)>,
+    /// Who is one: only those of whom it is true.
+    pub include: Option<PlacedExpression>,
+    /// Who is none: those of whom it is true.
+    pub exclude: Option<PlacedExpression>,
 }
 
 /// Whether a pull asks only for what changed since the last one.
@@ -207,7 +215,7 @@ pub struct Preset {
     /// The attribute with the immutable key.
     pub key: String,
     /// The mapping; names are checked like those of the configuration.
-    pub(super) mapping: BTreeMap<String, super::Rule>,
+    pub(super) mapping: BTreeMap<String, toml::Spanned<super::Rule>>,
 }
 
 impl Preset {

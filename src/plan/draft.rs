@@ -197,9 +197,10 @@ impl Draft<'_> {
         });
     }
 
-    /// Only where the entry stands, or that the person is back, is new: that is for the
-    /// snapshot alone.
-    fn note_presence(&mut self, person: &DesiredAccount, account: ManagedAccount) {
+    /// Only where the entry stands, or that the person is back, or a local value, is new: that
+    /// is for the snapshot alone.
+    fn note_presence(&mut self, person: &DesiredAccount, mut account: ManagedAccount) {
+        account.profile.set_local(&person.profile);
         self.note(ManagedAccount {
             source: person.source.clone(),
             dn: person.dn.clone(),
@@ -332,10 +333,11 @@ fn operation_on(account: &ManagedAccount, kind: Kind, reason: Reason) -> Operati
     }
 }
 
-/// What differs between two profiles, attribute by attribute.
+/// What differs between two profiles, attribute by attribute, of what the organization knows.
 pub(super) fn differences(before: &Profile, after: &Profile) -> Vec<Change> {
     Attribute::ALL
         .into_iter()
+        .filter(|attribute| !attribute.is_local())
         .filter(|attribute| before.get(*attribute) != after.get(*attribute))
         .map(|attribute| Change {
             attribute: attribute.name().to_owned(),

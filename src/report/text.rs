@@ -229,7 +229,8 @@ fn operation(out: &mut String, Planned { operation, hold }: &Planned) {
             .after
             .iter()
             .filter(|(attribute, _)| {
-                !matches!(attribute, Attribute::DisplayName | Attribute::Email)
+                !attribute.is_local()
+                    && !matches!(attribute, Attribute::DisplayName | Attribute::Email)
             })
             .map(|(attribute, value)| format!("{attribute} {value}"))
             .collect();

@@ -30,6 +30,18 @@ fn mapping(source: &str, rules: &str) -> Mapping {
         .unwrap_or_else(|e| panic!("{e}"))
 }
 
+/// Why no account can be made.
+fn unmapped(why: NotMapped) -> Unmapped {
+    match why {
+        NotMapped::Unmapped(unmapped) => *unmapped,
+        NotMapped::Excluded(excluded) => panic!("{excluded:?}"),
+    }
+}
+
+fn problem(why: NotMapped) -> Problem {
+    unmapped(why).problem
+}
+
 fn refused(rules: &str) -> String {
     let text = format!(
         "[organization]\nid = \"o\"\ndirectory = \"d\"\nscim_key = {{ env = \"K\" }}\n\
@@ -375,9 +387,11 @@ fn what_cannot_be_mapped_is_told_by_entry_and_attribute() {
             vec!["uid=zoe,ou=people,dc=example", "cn"],
         ),
     ] {
-        let unmapped = mapping("preset = \"openldap\"", "")
-            .map(&entry, now())
-            .unwrap_err();
+        let unmapped = unmapped(
+            mapping("preset = \"openldap\"", "")
+                .map(&entry, now())
+                .unwrap_err(),
+        );
         assert_eq!(unmapped.key.is_some(), has_key, "{unmapped:?}");
         let text = unmapped.problem.to_string();
         for word in words {
@@ -411,7 +425,7 @@ fn active_takes_an_ldap_boolean_and_refuses_other_words() {
     };
     assert!(active("TRUE").unwrap());
     assert!(!active("false").unwrap());
-    let problem = active("perhaps").unwrap_err().problem.to_string();
+    let problem = problem(active("perhaps").unwrap_err()).to_string();
     assert!(
         problem.contains("\"perhaps\" is neither TRUE nor FALSE"),
         "{problem}"
@@ -423,7 +437,7 @@ fn an_account_control_that_cannot_be_read_is_no_permission_to_log_in() {
     let mut entry = entry(&ZOE);
     entry.push("objectGUID", vec![7; 16]);
     let mapping = mapping("preset = \"active-directory\"", "");
-    let problem = mapping.map(&entry, now()).unwrap_err().problem.to_string();
+    let problem = problem(mapping.map(&entry, now()).unwrap_err()).to_string();
     assert!(
         problem.contains("`active`") && problem.contains("bind DN may read"),
         "{problem}"
@@ -492,7 +506,7 @@ fn title(rule: &str, more: &[(&str, &[u8])]) -> Result<Option<String>, Problem> 
     mapping("preset = \"openldap\"", &format!("title = {rule}"))
         .map(&entry, now())
         .map(|account| account.profile.get(Attribute::Title).map(str::to_owned))
-        .map_err(|unmapped| unmapped.problem)
+        .map_err(problem)
 }
 
 const GUID: [u8; 16] = [
@@ -571,7 +585,7 @@ fn damaged_binary_values_are_told_by_attribute() {
         let mut entry = entry(&ZOE);
         entry.push(attribute, octets.to_vec());
         let by_key = mapping(&format!("preset = \"openldap\"\nkey = \"{attribute}\""), "");
-        let unmapped = by_key.map(&entry, now()).unwrap_err();
+        let unmapped = unmapped(by_key.map(&entry, now()).unwrap_err());
         let problem = unmapped.problem.to_string();
         assert!(unmapped.key.is_none(), "{unmapped:?}");
         assert!(
@@ -788,7 +802,7 @@ fn accounts_expire_by_either_kind_of_time() {
         )
         .map(&entry, now())
         .map(|account| account.active)
-        .map_err(|unmapped| unmapped.problem.to_string())
+        .map_err(|why| problem(why).to_string())
     };
     let expires = "file_time(attr(\"accountExpires\")) > now";
     let until = "ldap_time(attr(\"until\")) + duration(\"24h\") > now";

@@ -1,0 +1,164 @@
+//! Who is none of the source's people, though the search finds the entry.
+
+use std::sync::Arc;
+
+use cel::Env;
+
+use super::expression::{Expression, Wanted};
+use super::problem::{Exclusion, MappingError, Problem};
+use super::rule::compile_expression;
+use super::trace::Witness;
+use super::value::{Description, is_computed};
+use crate::config::{PlacedExpression, Search};
+use crate::model::{Dn, Entry, Scope as Depth, Timestamp};
+
+/// What excludes entries, in the order in which it is asked.
+pub(super) struct Scope(Vec<Excluder>);
+
+/// One thing that may exclude an entry.
+pub(super) enum Excluder {
+    /// A part of the tree.
+    Base(String, Dn),
+    /// Who is included.
+    Include(Condition),
+    /// Who is excluded.
+    Exclude(Condition),
+}
+
+/// An expression that is true or false of an entry.
+pub(super) struct Condition {
+    text: String,
+    expression: Expression,
+}
+
+impl Condition {
+    fn compile(
+        name: &str,
+        written: &PlacedExpression,
+        env: &Arc<Env>,
+    ) -> Result<Self, MappingError> {
+        Ok(Condition {
+            text: written.text.clone(),
+            expression: compile_expression(name, written, Wanted::Truth, env)?,
+        })
+    }
+}
+
+impl Excluder {
+    /// The key in the configuration.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Excluder::Base(..) => "exclude_base",
+            Excluder::Include(_) => "include",
+            Excluder::Exclude(_) => "exclude",
+        }
+    }
+
+    /// What stands there.
+    pub(super) fn written(&self) -> &str {
+        match self {
+            Excluder::Base(text, _) => text,
+            Excluder::Include(condition) | Excluder::Exclude(condition) => &condition.text,
+        }
+    }
+
+    /// The attributes that it reads.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Description> {
+        let expression = match self {
+            Excluder::Base(..) => None,
+            Excluder::Include(condition) | Excluder::Exclude(condition) => {
+                Some(&condition.expression)
+            }
+        };
+        expression.into_iter().flat_map(Expression::reads)
+    }
+
+    /// Whether it excludes the entry.
+    fn excludes(&self, entry: &Entry, now: Timestamp) -> Result<bool, Problem> {
+        match self {
+            // The search has found the entry by its name, which so can be read. One that is not
+            // written as it should be is below nothing here.
+            Excluder::Base(_, base) => {
+                let dn = Dn::parse(entry.dn());
+                Ok(dn.is_ok_and(|dn| dn.is_within(base, Depth::Subtree)))
+            }
+            Excluder::Include(condition) => condition
+                .expression
+                .truth(&self.name(), entry, now)
+                .map(|is_included| !is_included),
+            Excluder::Exclude(condition) => condition.expression.truth(&self.name(), entry, now),
+        }
+    }
+
+    fn exclusion(&self) -> Exclusion {
+        let text = self.written().to_owned();
+        match self {
+            Excluder::Base(..) => Exclusion::Base { base: text },
+            Excluder::Include(_) => Exclusion::NotIncluded { expression: text },
+            Excluder::Exclude(_) => Exclusion::Excluded { expression: text },
+        }
+    }
+}
+
+impl Scope {
+    pub(super) fn compile(search: &Search, env: &Arc<Env>) -> Result<Self, MappingError> {
+        let bases = search.exclude_bases.iter().cloned();
+        let mut excluders: Vec<Excluder> =
+            bases.map(|(text, dn)| Excluder::Base(text, dn)).collect();
+        if let Some(written) = &search.include {
+            excluders.push(Excluder::Include(Condition::compile(
+                "include", written, env,
+            )?));
+        }
+        if let Some(written) = &search.exclude {
+            excluders.push(Excluder::Exclude(Condition::compile(
+                "exclude", written, env,
+            )?));
+        }
+        Ok(Scope(excluders))
+    }
+
+    /// The attributes that it reads.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Description> {
+        self.0.iter().flat_map(Excluder::reads)
+    }
+
+    /// Why entries come in or go out that have not changed, if they do.
+    pub(super) fn untrackable(&self) -> Option<String> {
+        self.0.iter().find_map(|excluder| {
+            let name = excluder.name();
+            match excluder {
+                Excluder::Include(condition) | Excluder::Exclude(condition)
+                    if condition.expression.depends_on_time() =>
+                {
+                    Some(format!("`{name}` depends on the time (`now`)"))
+                }
+                _ => {
+                    let mut read = excluder.reads().map(Description::name);
+                    let computed = read.find(|read| is_computed(read))?;
+                    Some(super::reads_computed(&format!("`{name}`"), computed))
+                }
+            }
+        })
+    }
+
+    /// What excludes the entry, if something does.
+    ///
+    /// # Errors
+    /// When it cannot be said, as an expression fails.
+    pub(super) fn exclusion(
+        &self,
+        entry: &Entry,
+        now: Timestamp,
+        witness: &mut impl Witness,
+    ) -> Result<Option<Exclusion>, Problem> {
+        for excluder in &self.0 {
+            let excludes = excluder.excludes(entry, now);
+            witness.judged(excluder, entry, &excludes);
+            if excludes? {
+                return Ok(Some(excluder.exclusion()));
+            }
+        }
+        Ok(None)
+    }
+}
