@@ -116,7 +116,7 @@ impl Expression {
             Fault {
                 at: first.map(|error| byte_at(text, error.pos)),
                 error: RuleError::Syntax(
-                    first.map_or_else(|| errors.to_string(), |error| error.msg.clone()),
+                    first.map_or_else(|| errors.to_string(), |error| syntax(&error.msg)),
                 ),
             }
         })?;
@@ -129,13 +129,17 @@ impl Expression {
         };
         let bound = binder.bind(&mut tree);
         bound
-            .and_then(|()| kinds::check(&tree, wanted, env, &binder.variables()))
+            .and_then(|()| kinds::check(&tree, env, &binder.variables()))
             .map_err(|(id, error)| {
                 let offsets = program.source_info().offset_for(id);
                 Fault {
-                    at: offsets.map(|offsets| bytes(text, offsets)),
+                    at: offsets.map(|offsets| place_of(text, offsets)),
                     error,
                 }
+            })
+            .and_then(|kind| {
+                let error = kind.and_then(|kind| kinds::unwanted(kind, wanted));
+                error.map_or(Ok(()), |error| Err(Fault { at: None, error }))
             })?;
         Ok(Expression {
             uses: binder.uses,
@@ -489,13 +493,28 @@ fn byte_at(text: &str, (line, column): (isize, isize)) -> Range<usize> {
     before + within..before + within
 }
 
-/// The bytes of what stands between two characters.
-fn bytes(text: &str, (first, last): (u32, u32)) -> Range<usize> {
-    let byte = |character: u32| {
-        let mut all = text.char_indices();
-        all.nth(character as usize).map_or(text.len(), |(at, _)| at)
+/// The bytes of a node: of a call the parser knows the parenthesis, before which its name stands.
+fn place_of(text: &str, (first, last): (u32, u32)) -> Range<usize> {
+    let (mut start, end) = (first as usize, (last as usize).saturating_add(1));
+    let Some(before) = text.get(..start) else {
+        return 0..text.len();
     };
-    byte(first)..byte(last)
+    if text.get(start..).is_some_and(|rest| rest.starts_with('(')) {
+        let name = before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        if name.len() < start {
+            return name.len()..before.len();
+        }
+    }
+    start = start.min(text.len());
+    start..end.clamp(start, text.len())
+}
+
+/// What the parser says, without all the tokens that it would take.
+fn syntax(message: &str) -> String {
+    let (what, _) = message.split_once(" expecting ").unwrap_or((message, ""));
+    what.replace("mismatched input '<EOF>'", "the expression ends too early")
+        .trim_start_matches("Syntax error: ")
+        .to_owned()
 }
 
 /// The name that `a` or `a.b.c` spells.

@@ -17,39 +17,35 @@ use chrono::DateTime;
 use super::RuleError;
 use super::expression::{Misfit, NOW, Wanted};
 
-/// Checks an expression in which each use of an attribute is one of these variables.
+/// Checks an expression in which each use of an attribute is one of these variables; gives what
+/// kind of value it has, if that is known.
 pub(super) fn check(
     tree: &IdedExpr,
-    wanted: Wanted,
     env: &Arc<Env>,
     variables: &[(&str, Kind)],
-) -> Result<(), Misfit> {
+) -> Result<Option<Kind>, Misfit> {
     let moment = Moment(CelTimestamp::from(DateTime::UNIX_EPOCH.fixed_offset()));
     let mut context = Context::with_env(Arc::clone(env));
     context.set_variable_resolver(&moment);
-    let checker = Checker {
+    let mut checker = Checker {
         context: &context,
         variables,
+        scope: Vec::new(),
     };
-    let Some(known) = checker.known(tree)? else {
-        return Ok(());
-    };
-    let does = match wanted {
-        Wanted::Text => matches!(
-            known.kind,
-            Kind::String | Kind::Int | Kind::UInt | Kind::NullType
+    Ok(checker.known(tree)?.map(|known| known.kind))
+}
+
+/// That a kind of value is not the one that is needed, if so.
+pub(super) fn unwanted(kind: Kind, wanted: Wanted) -> Option<RuleError> {
+    let (is_wanted, wanted) = match wanted {
+        Wanted::Text => (
+            matches!(kind, Kind::String | Kind::Int | Kind::UInt | Kind::NullType),
+            "a text",
         ),
-        Wanted::Truth => known.kind == Kind::Boolean,
+        Wanted::Truth => (kind == Kind::Boolean, "true or false"),
     };
-    if does {
-        return Ok(());
-    }
-    let wanted = match wanted {
-        Wanted::Text => "a text",
-        Wanted::Truth => "true or false",
-    };
-    let gives = in_words(known.kind);
-    Err((tree.id, RuleError::WrongKind { gives, wanted }))
+    let gives = in_words(kind);
+    (!is_wanted).then_some(RuleError::WrongKind { gives, wanted })
 }
 
 /// Any moment.
@@ -100,15 +96,18 @@ fn node(expr: Expr) -> IdedExpr {
 struct Checker<'a> {
     context: &'a Context<'a, 'a>,
     variables: &'a [(&'a str, Kind)],
+    /// The variables of the surrounding `map`, `filter`, `all`, …, which hide others.
+    scope: Vec<String>,
 }
 
 impl Checker<'_> {
-    fn known(&self, node: &IdedExpr) -> Result<Option<Known>, Misfit> {
+    fn known(&mut self, node: &IdedExpr) -> Result<Option<Known>, Misfit> {
         match &node.expr {
             Expr::Literal(literal) => Ok(Some(Known {
                 kind: literal.to_val().get_type().kind(),
                 samples: vec![node.expr.clone()],
             })),
+            Expr::Ident(name) if self.scope.contains(name) => Ok(None),
             Expr::Ident(name) if name == NOW => Ok(Some(Known::of(Kind::Timestamp))),
             Expr::Ident(name) => {
                 let variable = self.variables.iter().find(|(known, _)| known == name);
@@ -125,10 +124,16 @@ impl Checker<'_> {
                 Ok(Some(Known::of(Kind::List)))
             }
             Expr::Comprehension(of) => {
-                for part in [&of.iter_range, &of.loop_cond, &of.loop_step] {
+                self.known(&of.iter_range)?;
+                let start = self.known(&of.accu_init)?;
+                let outside = self.scope.len();
+                self.scope
+                    .extend([of.iter_var.clone(), of.accu_var.clone()]);
+                self.scope.extend(of.iter_var2.clone());
+                for part in [&of.loop_cond, &of.loop_step, &of.result] {
                     self.known(part)?;
                 }
-                let start = self.known(&of.accu_init)?;
+                self.scope.truncate(outside);
                 let is_start = matches!(&of.result.expr, Expr::Ident(name) if *name == of.accu_var);
                 Ok(start
                     .filter(|_| is_start)
@@ -151,7 +156,7 @@ impl Checker<'_> {
         }
     }
 
-    fn call(&self, id: u64, call: &CallExpr) -> Result<Option<Known>, Misfit> {
+    fn call(&mut self, id: u64, call: &CallExpr) -> Result<Option<Known>, Misfit> {
         let target = call.target.as_deref();
         let parts: Vec<&IdedExpr> = target.into_iter().chain(&call.args).collect();
         let mut known = Vec::new();
@@ -196,7 +201,8 @@ impl Checker<'_> {
     }
 
     fn is_variable(&self, name: &str) -> bool {
-        name == NOW || self.variables.iter().any(|(known, _)| *known == name)
+        let in_scope = || self.scope.iter().any(|known| known == name);
+        name == NOW || in_scope() || self.variables.iter().any(|(known, _)| *known == name)
     }
 
     /// Calls a function with values of these kinds.
