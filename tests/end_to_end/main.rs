@@ -15,6 +15,7 @@ mod faults;
 mod guards;
 mod interruption;
 mod life;
+mod mapping;
 mod rehearsal;
 mod scale;
 mod sources;
