@@ -17,32 +17,31 @@ fn of_file(people: &[Person]) -> (Organization, Dirsyncd) {
 fn who_is_excluded_gets_no_account_and_loses_the_one_that_is_there() {
     let mut people = Person::four();
     "external".clone_into(&mut people[1].employee_type);
+    "robot".clone_into(&mut people[2].title);
     let (organization, mut dirsyncd) = of_file(&people);
-    let active = |person: &Person| organization.of_key(&person.key()).map(|one| one.active);
-
+    dirsyncd.set_source("include", "'attr(\"title\") != \"robot\"'");
     dirsyncd.set_source("exclude", "'attr(\"employeeType\") == \"external\"'");
-    dirsyncd
-        .sync(0)
-        .expect_words(&["3 to create", "Read 3 people"]);
-    assert_eq!(active(&people[1]), None);
+    let expect = |people: &[Person], words: &[&str], active: [Option<bool>; 4]| {
+        dirsyncd.write_ldif(&directory(people));
+        dirsyncd.sync(0).expect_words(words);
+        for (person, active) in people.iter().zip(active) {
+            let account = organization.of_key(&person.key());
+            assert_eq!(account.map(|one| one.active), active, "{}", person.uid);
+        }
+        dirsyncd.expect_nothing_to_do();
+    };
+    let made = [Some(true), None, None, Some(true)];
+    expect(&people, &["2 to create", "Read 2 people"], made);
 
-    // Whom it does not exclude any more, and whom it now does.
-    dirsyncd.set_source("exclude", "'attr(\"uid\") == \"ada\"'");
-    dirsyncd
-        .sync(0)
-        .expect_words(&["1 to create", "1 to deactivate"]);
-    assert_eq!(active(&people[0]), Some(false));
-    assert_eq!(active(&people[1]), Some(true));
-    dirsyncd.expect_nothing_to_do();
+    "external".clone_into(&mut people[0].employee_type);
+    "staff".clone_into(&mut people[1].employee_type);
+    let changed = [Some(false), Some(true), None, Some(true)];
+    expect(&people, &["1 to create", "1 to deactivate"], changed);
 
-    dirsyncd.set_source("include", "'attr(\"uid\") != \"alan\"'");
-    dirsyncd.set_source("exclude", "'false'");
-    dirsyncd
-        .sync(0)
-        .expect_words(&["1 to restore", "1 to deactivate"]);
-    assert_eq!(active(&people[0]), Some(true));
-    assert_eq!(active(&people[2]), Some(false));
-    dirsyncd.expect_nothing_to_do();
+    "staff".clone_into(&mut people[0].employee_type);
+    "robot".clone_into(&mut people[3].title);
+    let back = [Some(true), Some(true), None, Some(false)];
+    expect(&people, &["1 to restore", "1 to deactivate"], back);
 }
 
 #[test]
