@@ -59,11 +59,11 @@ impl Mapping {
     /// The first rule that can never do, with its place in the configuration.
     pub fn compile(source: &Source, way: &Provisioning) -> Result<Self, MappingError> {
         let failed = |place: String| {
-            move |source| MappingError {
+            move |error| MappingError {
                 place,
                 at: None,
                 span: None,
-                source,
+                source: Box::new(error),
             }
         };
         let environment = functions::environment().map_err(failed("the mapping".to_owned()))?;

@@ -18,7 +18,7 @@ pub struct MappingError {
     /// The bytes in the configuration; none when it is a preset's.
     pub span: Option<Range<usize>>,
     /// What is wrong.
-    pub source: RuleError,
+    pub source: Box<RuleError>,
 }
 
 /// A place in an expression.

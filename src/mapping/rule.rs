@@ -49,7 +49,7 @@ pub(super) fn compile_expression(
         place: format!("the expression for `{name}`"),
         at: at.as_ref().map(|at| Position::of(&written.text, at.start)),
         span: written.place(at.unwrap_or(0..written.text.len())),
-        source: error,
+        source: Box::new(error),
     })
 }
 
@@ -59,11 +59,11 @@ impl Rule {
         placed: &PlacedRule,
         env: &Arc<Env>,
     ) -> Result<Self, MappingError> {
-        let refuse = |source| MappingError {
+        let refuse = |error| MappingError {
             place: format!("the rule for `{target}`"),
             at: None,
             span: placed.span.clone(),
-            source,
+            source: Box::new(error),
         };
         let making = &placed.rule;
         let from = match &making.origin {

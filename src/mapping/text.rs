@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use cel::common::types::{CelBool, CelInt, CelList, CelString, LIST_TYPE};
-use cel::common::value::{CowVal, Val};
+use cel::common::value::CowVal;
 use cel::{DeclarationError, Env, ExecutionError, add_member_overload};
 use deunicode::deunicode_with_tofu_cow;
 use regex::Regex;
@@ -77,10 +77,10 @@ pub(super) fn register(env: &mut Env) -> Result<(), DeclarationError> {
     add_member_overload!(env, fn hash: (CelString, CelInt) -> Result<CelString>)?;
     // By hand, as the values of a list are of any kind.
     env.add_member_overload("first", "list.first()", LIST_TYPE, vec![], |list| {
-        end(list, "first", <[_]>::first)
+        end(list, false)
     })?;
     env.add_member_overload("last", "list.last()", LIST_TYPE, vec![], |list| {
-        end(list, "last", <[_]>::last)
+        end(list, true)
     })
 }
 
@@ -307,18 +307,19 @@ fn hash(text: &CelString<'_>, digits: &CelInt) -> Result<CelString<'static>, Exe
 
 /// The value at an end of a list; "" of an empty one.
 fn end<'b, 'v>(
-    mut list: Vec<CowVal<'b, 'v>>,
-    function: &str,
-    take: for<'l> fn(&'l [Box<dyn Val + 'v>]) -> Option<&'l Box<dyn Val + 'v>>,
+    mut arguments: Vec<CowVal<'b, 'v>>,
+    is_last: bool,
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let value = list.pop();
-    let value = value
+    let list = arguments.pop();
+    let list = list
         .as_ref()
-        .and_then(|value| value.downcast_ref::<CelList>());
-    let Some(value) = value else {
-        return Err(ExecutionError::function_error(function, "it takes a list"));
+        .and_then(|list| list.downcast_ref::<CelList>());
+    let values = list.ok_or_else(ExecutionError::missing_argument_or_target)?;
+    let value = match is_last {
+        true => values.inner().last(),
+        false => values.inner().first(),
     };
-    Ok(match take(value.inner()) {
+    Ok(match value {
         Some(value) => CowVal::Owned(value.clone()),
         None => CowVal::owned(CelString::from("")),
     })
