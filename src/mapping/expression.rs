@@ -26,6 +26,7 @@ pub(super) const NOW: &str = "now";
 
 /// A compiled expression.
 pub(super) struct Expression {
+    written: String,
     tree: IdedExpr,
     env: Arc<Env>,
     uses: Vec<Use>,
@@ -142,11 +143,17 @@ impl Expression {
                 error.map_or(Ok(()), |error| Err(Fault { at: None, error }))
             })?;
         Ok(Expression {
+            written: text.to_owned(),
             uses: binder.uses,
             depends_on_time: binder.depends_on_time,
             tree,
             env: Arc::clone(env),
         })
+    }
+
+    /// The expression as it is written.
+    pub(super) fn written(&self) -> &str {
+        &self.written
     }
 
     /// The attributes that it reads.
@@ -359,7 +366,7 @@ impl Binder {
             if is_written && calls_nothing(call.func_name.clone(), None, &self.context) {
                 return Err(no_function(&call.func_name, false).into());
             }
-            return Ok(());
+            return Ok(literal_arguments(call)?);
         };
         // `math.greatest(…)` is the function of that name, not one on `math`.
         if let Some(of) = qualified(&target.expr)
@@ -446,7 +453,8 @@ fn no_function(name: &str, is_member: bool) -> RuleError {
 /// Checks the arguments that have to be literals: patterns, of which a regular expression is made
 /// once, and the language of a spelling.
 fn literal_arguments(call: &mut CallExpr) -> Result<(), Misfit> {
-    let Some(argument) = call.args.first() else {
+    // `matches` may stand alone, with the text before the pattern.
+    let Some(argument) = call.args.get(usize::from(call.target.is_none())) else {
         return Ok(());
     };
     let literal = match &argument.expr {
@@ -471,7 +479,7 @@ fn literal_arguments(call: &mut CallExpr) -> Result<(), Misfit> {
             if let Err(error) = regex::Regex::new(pattern) {
                 return refuse(RuleError::Pattern(error.to_string()));
             }
-            if name == "matches" {
+            if name == "matches" && call.target.is_some() {
                 call.func_name = text::MATCHES.to_owned();
             }
             Ok(())

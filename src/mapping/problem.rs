@@ -204,6 +204,9 @@ pub enum Problem {
         /// What is wrong with it.
         why: String,
     },
+    /// A name of which it cannot be said whether it is below an `exclude_base`.
+    #[error("it cannot be said whether `exclude_base` leaves the entry out: {0}")]
+    Base(String),
     /// An expression that cannot be evaluated for this entry.
     #[error("the expression for `{target}` fails for this entry: {why}")]
     Expression {

@@ -233,7 +233,16 @@ impl Rule {
                 format!("`{}`", names.join("`, `"))
             }
             MadeFrom::Value(_) => "a constant".to_owned(),
-            MadeFrom::Expression(_) => "an expression".to_owned(),
+            MadeFrom::Expression(expression) => {
+                const LONGEST: usize = 80;
+                let text = expression.written();
+                let more = if text.chars().count() > LONGEST {
+                    "…"
+                } else {
+                    ""
+                };
+                format!("`{}{more}`", text.chars().take(LONGEST).collect::<String>())
+            }
         };
         match (&self.table, self.found(entry, now)) {
             (Some(_), Ok(found)) if !found.trim().is_empty() => {

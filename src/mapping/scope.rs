@@ -20,28 +20,9 @@ pub(super) enum Excluder {
     /// A part of the tree.
     Base(String, Dn),
     /// Who is included.
-    Include(Condition),
+    Include(Expression),
     /// Who is excluded.
-    Exclude(Condition),
-}
-
-/// An expression that is true or false of an entry.
-pub(super) struct Condition {
-    text: String,
-    expression: Expression,
-}
-
-impl Condition {
-    fn compile(
-        name: &str,
-        written: &PlacedExpression,
-        env: &Arc<Env>,
-    ) -> Result<Self, MappingError> {
-        Ok(Condition {
-            text: written.text.clone(),
-            expression: compile_expression(name, written, Wanted::Truth, env)?,
-        })
-    }
+    Exclude(Expression),
 }
 
 impl Excluder {
@@ -58,7 +39,7 @@ impl Excluder {
     pub(super) fn written(&self) -> &str {
         match self {
             Excluder::Base(text, _) => text,
-            Excluder::Include(condition) | Excluder::Exclude(condition) => &condition.text,
+            Excluder::Include(expression) | Excluder::Exclude(expression) => expression.written(),
         }
     }
 
@@ -66,9 +47,7 @@ impl Excluder {
     pub(super) fn reads(&self) -> impl Iterator<Item = &Description> {
         let expression = match self {
             Excluder::Base(..) => None,
-            Excluder::Include(condition) | Excluder::Exclude(condition) => {
-                Some(&condition.expression)
-            }
+            Excluder::Include(expression) | Excluder::Exclude(expression) => Some(expression),
         };
         expression.into_iter().flat_map(Expression::reads)
     }
@@ -76,17 +55,14 @@ impl Excluder {
     /// Whether it excludes the entry.
     fn excludes(&self, entry: &Entry, now: Timestamp) -> Result<bool, Problem> {
         match self {
-            // The search has found the entry by its name, which so can be read. One that is not
-            // written as it should be is below nothing here.
-            Excluder::Base(_, base) => {
-                let dn = Dn::parse(entry.dn());
-                Ok(dn.is_ok_and(|dn| dn.is_within(base, Depth::Subtree)))
-            }
-            Excluder::Include(condition) => condition
-                .expression
+            Excluder::Base(_, base) => match Dn::parse(entry.dn()) {
+                Ok(dn) => Ok(dn.is_within(base, Depth::Subtree)),
+                Err(error) => Err(Problem::Base(error.to_string())),
+            },
+            Excluder::Include(expression) => expression
                 .truth(&self.name(), entry, now)
                 .map(|is_included| !is_included),
-            Excluder::Exclude(condition) => condition.expression.truth(&self.name(), entry, now),
+            Excluder::Exclude(expression) => expression.truth(&self.name(), entry, now),
         }
     }
 
@@ -105,15 +81,14 @@ impl Scope {
         let bases = search.exclude_bases.iter().cloned();
         let mut excluders: Vec<Excluder> =
             bases.map(|(text, dn)| Excluder::Base(text, dn)).collect();
+        let compile = |name: &str, written: &PlacedExpression| {
+            compile_expression(name, written, Wanted::Truth, env)
+        };
         if let Some(written) = &search.include {
-            excluders.push(Excluder::Include(Condition::compile(
-                "include", written, env,
-            )?));
+            excluders.push(Excluder::Include(compile("include", written)?));
         }
         if let Some(written) = &search.exclude {
-            excluders.push(Excluder::Exclude(Condition::compile(
-                "exclude", written, env,
-            )?));
+            excluders.push(Excluder::Exclude(compile("exclude", written)?));
         }
         Ok(Scope(excluders))
     }
@@ -128,8 +103,8 @@ impl Scope {
         self.0.iter().find_map(|excluder| {
             let name = excluder.name();
             match excluder {
-                Excluder::Include(condition) | Excluder::Exclude(condition)
-                    if condition.expression.depends_on_time() =>
+                Excluder::Include(expression) | Excluder::Exclude(expression)
+                    if expression.depends_on_time() =>
                 {
                     Some(format!("`{name}` depends on the time (`now`)"))
                 }

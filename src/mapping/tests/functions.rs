@@ -81,6 +81,33 @@ fn each_function_gives_what_its_name_says() {
         ("split(\" \").first()", "a b c", "a"),
         ("split(\" \").last()", "a b c", "c"),
         ("split(\" \").join(\"-\")", "a b", "a-b"),
+        // As the example configuration shows them.
+        ("lower()", "Zoë Müller", "zoë müller"),
+        ("upper()", "Zoë Müller", "ZOË MÜLLER"),
+        ("ascii()", "Zoë Müller", "Zoe Muller"),
+        ("ascii(\"de\")", "Zoë Müller", "Zoe Mueller"),
+        ("initials()", "Zoë Müller", "ZM"),
+        ("left(3)", "Zoë Müller", "Zoë"),
+        ("right(3)", "Zoë Müller", "ler"),
+        ("substring(4)", "Zoë Müller", "Müller"),
+        ("substring(0, 3)", "Zoë Müller", "Zoë"),
+        ("charAt(0)", "Zoë Müller", "Z"),
+        ("size()", "Zoë Müller", "10"),
+        ("indexOf(\"ü\")", "Zoë Müller", "5"),
+        ("lastIndexOf(\"l\")", "Zoë Müller", "7"),
+        ("replace(\"l\", \"r\", 1)", "Zoë Müller", "Zoë Mürler"),
+        (
+            "regexReplace(\"(\\\\\\\\w+) (\\\\\\\\w+)\", \"$2, $1\")",
+            "Zoë Müller",
+            "Müller, Zoë",
+        ),
+        ("regexExtract(\"^\\\\\\\\w+\")", "Zoë Müller", "Zoë"),
+        (
+            "split(\" \").reverse().join(\" \")",
+            "Zoë Müller",
+            "Müller Zoë",
+        ),
+        ("split(\" \").sort().distinct().join(\",\")", "b a b", "a,b"),
     ] {
         // Where the row has four backslashes for the file, a literal text has two.
         let expression = format!("attr(\"l\").{}", call.replace("\\\\\\\\", "\\\\"));
@@ -97,6 +124,11 @@ fn each_function_gives_what_its_name_says() {
         ("string(attr(\"mail\").matches(\"^y\"))", "false"),
         ("string(matches(attr(\"mail\"), \"^z\"))", "true"),
         ("attr(\"l\").initials()", ""),
+        ("\"%s-%d\".format([attr(\"cn\"), 5])", "Zoë Müller-5"),
+        (
+            "string(attr(\"cn\").matches(\"^Z\") && attr(\"cn\").contains(\"ë\"))",
+            "true",
+        ),
         ("attr(\"l\").capitalize()", ""),
         (
             "(attr(\"givenName\") + \".\" + attr(\"sn\")).ascii(\"de\").lower()",

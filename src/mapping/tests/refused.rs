@@ -1,6 +1,8 @@
 //! Rules that can never do, each with its place.
 
-use super::refused;
+use proptest::prelude::*;
+
+use super::{NotMapped, ZOE, entry, mapping, now, refused};
 
 /// All messages one after the other.
 fn messages(rules: &[&str]) -> String {
@@ -26,6 +28,7 @@ fn a_wrong_expression_is_refused_at_its_column() {
         r#"title = { expr = 'attr("member;range=0-9")' }"#,
         r#"title = { expr = 'attr("a") + attr("userPassword;x-old")' }"#,
         r#"title = { expr = 'attr("a").matches("(x")' }"#,
+        r#"active = { expr = 'matches(attr("a"), "x)")' }"#,
         r#"title = { expr = 'attr("a").regexExtract(attr("b"))' }"#,
         r#"title = { expr = 'attr("a").ascii("klingon")' }"#,
     ]));
@@ -74,4 +77,50 @@ fn what_stands_beside_a_rule_is_checked() {
         r#"active = { expr = 'attr("a") == "b"', default = true }"#,
         r#"active = { value = "sometimes" }"#,
     ]));
+}
+
+/// Expressions that give a text, and whose parts are all of the right kind.
+fn texts() -> impl Strategy<Value = String> {
+    let leaves = prop::sample::select(vec![
+        r#"attr("cn")"#,
+        r#"attr("nothing")"#,
+        r#"attrs("mail").first()"#,
+        r#"lang("sn", "en")"#,
+        r#""x, y""#,
+        r#"string(now.getFullYear())"#,
+    ]);
+    leaves
+        .prop_map(str::to_owned)
+        .prop_recursive(4, 24, 3, |text| {
+            (text.clone(), text.clone(), text, 0..14_u8).prop_map(|(a, b, c, form)| match form {
+                0 => format!("({a} + {b})"),
+                1 => format!("({a} == {b} ? {b} : {c})"),
+                2 => format!("({a}.contains({b}) && !{b}.matches(\"^x\") ? {a} : {c})"),
+                3 => format!("{a}.split(\",\").map(v, v + {b}).join({c})"),
+                4 => format!("{a}.lower().replace({b}, {c})"),
+                5 => format!("{a}.left({b}.size()).padLeft(9, \"-\")"),
+                6 => format!("string({a}.indexOf({b}) + 1)"),
+                7 => format!("({a} in attrs(\"mail\") || {b} in [{c}, \"x\"] ? {a} : {b})"),
+                8 => format!("{a}.regexReplace(\"[a-z]+\", {b}).ascii(\"de\")"),
+                9 => format!("(attrs(\"cn\").exists(v, v == {a}) ? {b}.hash(4) : {c}.trim())"),
+                10 => format!("[{a}, {b}].filter(v, v != {c}).sort().last()"),
+                11 => format!("{{\"k\": {a}}}[\"k\"].initials()"),
+                12 => format!("\"%s %s\".format([{a}, {b}])"),
+                _ => format!("(size({a}) > math.least(1, {b}.size()) ? {a} : string({c} < {b}))"),
+            })
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// What is of the right kind is not refused, and does not fail for its kinds.
+    #[test]
+    fn no_expression_of_the_right_kind_is_refused(expression in texts()) {
+        let mapping = mapping("preset = \"openldap\"", &format!("title = {{ expr = '{expression}' }}"));
+        if let Err(NotMapped::Unmapped(unmapped)) = mapping.map(&entry(&ZOE), now()) {
+            let why = unmapped.problem.to_string();
+            prop_assert!(!why.contains("overload") && !why.contains("it gives a"), "{}", why);
+        }
+    }
 }

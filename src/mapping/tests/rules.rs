@@ -123,7 +123,7 @@ fn who_lacks_what_is_required_is_refused() {
         (
             r#"{ expr = 'attr("l")', required = true }"#,
             vec![],
-            "an expression",
+            "`attr(\"l\")`",
         ),
         (
             r#"{ attribute = "l", table = { A = "b" }, required = true }"#,

@@ -74,6 +74,21 @@ fn an_expression_that_fails_leaves_the_person_unknown() {
 }
 
 #[test]
+fn a_name_that_cannot_be_read_leaves_the_person_unknown() {
+    let mapping = mapping("preset = \"openldap\"\nexclude_base = \"dc=x\"", "");
+    let mut odd = Entry::new("zoe");
+    odd.push("entryUUID", b"1".to_vec());
+    odd.push("mail", b"zoe@example.org".to_vec());
+    let unmapped = unmapped(mapping.map(&odd, now()).unwrap_err());
+    assert_eq!(unmapped.key, Some(ExternalId::new("1")));
+    let told = unmapped.problem.to_string();
+    assert!(
+        told.contains("whether `exclude_base` leaves the entry out"),
+        "{told}"
+    );
+}
+
+#[test]
 fn who_is_excluded_needs_no_key() {
     let source = "preset = \"openldap\"\nexclude = 'true'";
     let why = mapping(source, "")
