@@ -326,7 +326,7 @@ async fn make_plan(
     let policies = setup.config.policies(orders.accepts_scope_change);
     let accepted = snapshot.scopes().await?;
     let missing = sought(&desired, &known, &policies, now);
-    locate(&sources, &accepted, missing, &mut desired).await;
+    locate(&sources, &accepted, missing, &mut desired, now).await;
     let newcomers = newcomers(&desired, &known, &policies, now);
     known.existing = existing_accounts(&desired, newcomers, &known, snapshot, reader).await?;
     let managed = setup.managed();

@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod map;
 mod plan;
 mod progress;
 mod rehearse;
@@ -54,6 +55,9 @@ enum Verb {
     /// Check configuration, directory, API keys and database, and tell about each
     #[command(after_help = EXIT_CODES)]
     Check(check::Arguments),
+    /// Show what the mapping makes of an entry, step by step; changes nothing anywhere
+    #[command(after_help = map::EXIT_CODES)]
+    Map(map::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
     Rehearse(sync::Arguments),
@@ -176,6 +180,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Sync(arguments) => Box::pin(sync::run(arguments)).await,
         Verb::Run(arguments) => Box::pin(run::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
+        Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,

@@ -312,7 +312,7 @@ fn email(operation: &Operation) -> &str {
 }
 
 /// One line. What came from a directory must not move the cursor or ring the bell.
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.extend(
         text.chars()
             .map(|c| if c.is_control() { '\u{fffd}' } else { c }),

@@ -16,6 +16,7 @@ mod guards;
 mod interruption;
 mod leaving;
 mod life;
+mod mapping;
 mod rehearsal;
 mod scale;
 mod sources;

@@ -125,11 +125,9 @@ impl Company {
     /// Comes back into the directory, with an address of its own.
     fn come_back(&mut self, at: usize) {
         let mail = self.humans[at].mail.clone();
-        let is_taken = self
-            .humans
-            .iter()
-            .enumerate()
-            .any(|(other, human)| other != at && human.place != Place::Nowhere && human.mail == mail);
+        let is_taken = self.humans.iter().enumerate().any(|(other, human)| {
+            other != at && human.place != Place::Nowhere && human.mail == mail
+        });
         if is_taken {
             self.humans[at].mail = self.fresh_mail();
         }
@@ -314,7 +312,8 @@ impl Life {
             accepts_scope_change,
             ..Orders::ROUTINE
         };
-        self.runtime.block_on(sync(&setup, orders, "test", &control))
+        self.runtime
+            .block_on(sync(&setup, orders, "test", &control))
     }
 
     #[track_caller]
@@ -419,6 +418,14 @@ impl Life {
             }
         }
         self.company.humans = humans;
+        // An edit that puts nobody out of an account is in force.
+        let waits = |human: &Human| {
+            let account = human.account.as_ref().and_then(|id| accounts.get(id));
+            self.company.is_waiting(human) && account.is_some_and(|account| account.active)
+        };
+        if self.company.edit == Edit::Waiting && !self.company.humans.iter().any(waits) {
+            self.company.edit = Edit::Accepted;
+        }
         let strays = accounts.keys().filter(|id| !owned.contains(*id));
         faults.extend(strays.map(|id| format!("the account {id} is nobody's")));
         self.check(faults.is_empty(), &faults.join("; "));
@@ -473,7 +480,12 @@ impl Life {
                 break;
             }
             rounds += 1;
-            let holds: Vec<String> = finished.plan.holds.iter().map(ToString::to_string).collect();
+            let holds: Vec<String> = finished
+                .plan
+                .holds
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             self.check(rounds < 5, &format!("no end of operations: {holds:?}"));
         }
         self.check_all();

@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 mod addresses;
 mod leaving;
 mod lifecycle;
+mod local;
 mod matching;
 mod properties;
 
