@@ -3,7 +3,7 @@
 //! Floor 7. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
 //! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::model::{
     ManagedAccount, RunId, Timestamp, deletion_grace, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
-use crate::plan::{Desired, Known, Plan, Stop, contested, plan};
+use crate::plan::{Desired, GuardedGroups, Known, Opened, Plan, Stop, contested, plan};
 use crate::pull::{Depth, PullError, Sourced, pull, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
@@ -126,7 +126,7 @@ pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Resu
     let result = async {
         let unanswered = snapshot.unanswered().await?;
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
-        make_plan(
+        let (mut plan, _) = make_plan(
             setup,
             depth,
             &mut snapshot,
@@ -135,12 +135,13 @@ pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Resu
             &settlements,
             control,
         )
-        .await
+        .await?;
+        number_holds(&mut plan, &snapshot.opened((control.now)()).await?);
+        Ok(plan)
     }
     .await;
     snapshot.close().await?;
-    let (plan, _) = result?;
-    Ok(plan)
+    result
 }
 
 /// Plans a run and carries it out.
@@ -198,16 +199,43 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
-    let (plan, pulled) = tokio::select! {
+    let (mut plan, pulled) = tokio::select! {
         planned = make_plan(setup, depth, journal, &reader, capabilities, &[], control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     journal.record_pulls(run, &pulled).await?;
+    let expiry = setup.config.guards.hold_expiry;
+    let opened = journal
+        .record_holds(run, &plan, expiry, (control.now)())
+        .await?;
+    number_holds(&mut plan, &opened);
     let approved = plan.approve();
     let applied = apply::apply(&approved, run, reader, journal, control)
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))
+}
+
+/// Adds what the database knows of the holds.
+fn number_holds(plan: &mut Plan, opened: &BTreeMap<String, Opened>) {
+    for hold in &mut plan.holds {
+        hold.opened = opened.get(&hold.name).copied();
+    }
+}
+
+/// The newcomers whose account an earlier run has tried to create.
+async fn attempted(
+    desired: &Desired,
+    known: &Known,
+    snapshot: &mut Snapshot,
+) -> Result<HashSet<ExternalId>, RunError> {
+    let newcomers: Vec<&ExternalId> = desired
+        .different
+        .iter()
+        .map(|person| &person.key)
+        .filter(|key| !known.accounts.contains_key(*key))
+        .collect();
+    Ok(snapshot.attempted_creations(&newcomers).await?)
 }
 
 /// Asks the API what it can do, which shows that it can be reached and takes the key, and reads
@@ -274,8 +302,16 @@ async fn make_plan(
         doubtful_deletions,
         last_run: snapshot.last_run().await?,
         api_time: capabilities.time,
+        attempted: HashSet::new(),
+        guarded_groups: GuardedGroups::default(),
+        approvals: snapshot.approvals(now).await?,
     };
     if known.population.all > 0 {
+        let guards = &setup.config.guards;
+        snapshot
+            .population_by_scope(&mut known.population, guards)
+            .await?;
+        known.attempted = attempted(&desired, &known, snapshot).await?;
         let holders = snapshot.holders(&desired.addresses()).await?;
         known.accounts.extend(holders);
     }
@@ -294,7 +330,17 @@ async fn make_plan(
         "what the plan needs is loaded"
     );
     let Config { policy, guards, .. } = &setup.config;
-    let mut plan = plan(&desired, &known, policy, guards, now)?;
+    let make = |known: &Known| plan(&desired, known, policy, guards, now);
+    let mut plan = make(&known)?;
+    let departs = |plan: &Plan| {
+        let mut operations = plan.operations.iter();
+        operations.any(|planned| planned.operation.is_departure())
+    };
+    // Their members are asked for only where somebody may be missing among them.
+    if guards.names_groups() && departs(&plan) {
+        known.guarded_groups = reader.guarded_groups(guards).await?;
+        plan = make(&known)?;
+    }
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());

@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod freeze;
 mod guards;
 mod policy;
 mod rule;
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::ConfigError;
-pub use guards::{Guards, Limit};
+pub use freeze::{Freeze, Window};
+pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use policy::{Departure, Policy};
 pub use rule::{
     AttributeRule, MappingTarget, PlacedRule, Rule, is_attribute_name, is_language_tag,

@@ -604,6 +604,7 @@ fn a_limit_allows_the_larger_of_always_and_the_share() {
             always,
             percent,
             at_most,
+            ..Limit::default()
         };
         assert_eq!(
             limit.allowed(population),

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::apply::{Applied, EndedBy};
-use crate::config::Limit;
+use crate::config::{Guard, Limit};
 use crate::model::{Attribute, Lifecycle, SourceName};
 use crate::plan::fixture::*;
 use crate::plan::{Figures, Notice, Noticed, Plan};
@@ -68,11 +68,13 @@ fn plan_of_everything() -> Plan {
     world.existing = vec![existing("known", Some("from-elsewhere"))];
     world.unmapped = vec![unmapped("odd", true)];
     world.policy.delete_after = Some(TimeDelta::days(30));
-    world.guards.change_email = Limit {
-        always: 0,
-        percent: Some(10.0),
-        at_most: None,
-    };
+    world.limit(
+        Guard::ChangeEmail,
+        Limit {
+            percent: Some(10.0),
+            ..Limit::default()
+        },
+    );
     world.planned()
 }
 

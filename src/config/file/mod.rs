@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use toml::Spanned;
 
 use self::written::{File, SecretFile};
 use super::error::{Invalid, explain, nearest};
-use super::{Config, ConfigError, SecretRef, Source};
+use super::{Config, ConfigError, Schedule, SecretRef, Source};
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| {
@@ -85,6 +86,10 @@ impl Reader<'_> {
             sources.push(source);
         }
         let policy = self.policy(policy, organization.admin_key.is_some())?;
+        let schedule = schedule
+            .map(|schedule| self.schedule(schedule))
+            .transpose()?;
+        let zone = schedule.as_ref().map_or(Tz::UTC, Schedule::zone);
         Ok(Config {
             path: self.path.to_owned(),
             organization: self.organization(organization)?,
@@ -92,10 +97,8 @@ impl Reader<'_> {
                 .resolve(database.unwrap_or_else(|| "/var/lib/dirsyncd/dirsyncd.db".into())),
             sources,
             policy,
-            guards: self.guards(guards)?,
-            schedule: schedule
-                .map(|schedule| self.schedule(schedule))
-                .transpose()?,
+            guards: self.guards(guards, zone)?,
+            schedule,
             log: self.log(log)?,
             text: self.text.into(),
         })

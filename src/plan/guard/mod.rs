@@ -1,0 +1,470 @@
+//! Guards: what exceeds a limit, or is protected, is held; the safe rest goes on.
+//!
+//! - `limits` counts each kind in each scope, against what `population` tells;
+//! - `always` has what is held whatever the numbers;
+//! - an approval takes exactly one operation, unchanged, out of one hold.
+
+mod always;
+mod limits;
+mod population;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::ops::Deref;
+
+use chrono::TimeDelta;
+use chrono_tz::Tz;
+
+use super::{Known, Plan, Planned};
+use crate::config::{Guard, Guards, Per};
+use crate::model::{
+    Attribute, Digest, ExternalId, Kind, Lifecycle, ManagedAccount, Operation, SourceName,
+    Timestamp,
+};
+
+pub use always::{GuardedGroup, GuardedGroups, GuardedMember};
+pub use limits::Scope;
+pub use population::{Count, Population, ou_of};
+
+use limits::Guarded;
+use population::domain_of;
+
+/// Operations that wait, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// The name by which it is approved: the same as long as the same holds.
+    pub name: String,
+    /// What holds them.
+    pub cause: HoldCause,
+    /// How many are held: operations, or members that would be removed.
+    pub planned: u64,
+    /// The database's record of it, once there is one.
+    pub opened: Option<Opened>,
+}
+
+/// When a hold was opened, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its number. A hold that comes again after its end has another one.
+    pub number: i64,
+    /// When a run first saw it.
+    pub since: Timestamp,
+    /// From then on nobody can approve it any more, and no approval counts.
+    pub until: Timestamp,
+}
+
+/// What holds operations back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HoldCause {
+    /// More operations than a limit allows.
+    Limit {
+        /// What was counted.
+        guard: Guard,
+        /// The attribute, of the guard that counts each by itself.
+        attribute: Option<Attribute>,
+        /// Where it was counted.
+        scope: Scope,
+        /// How many the limit allows in this population.
+        allowed: u64,
+        /// How many accounts, or members, the share is taken of.
+        population: u64,
+    },
+    /// The configuration protects the accounts, or groups that they are in.
+    Protected,
+    /// A group of administrators would be left without an active member.
+    Administrators {
+        /// The groups.
+        groups: Vec<String>,
+        /// Groups that the configuration names and the organization does not have.
+        missing: Vec<String>,
+    },
+    /// The configuration lets nothing, or not this, be done now.
+    Freeze {
+        /// The first moment after it.
+        until: Timestamp,
+        /// The zone in which that is shown.
+        zone: Tz,
+    },
+    /// The clock cannot be trusted, and deletions are counted by it.
+    Clock {
+        /// What does not fit.
+        why: String,
+    },
+}
+
+impl HoldCause {
+    /// The name of the hold.
+    pub fn name(&self) -> String {
+        match self {
+            HoldCause::Limit {
+                guard,
+                attribute,
+                scope,
+                ..
+            } => {
+                let attribute = attribute.map_or(String::new(), |name| format!(".{name}"));
+                format!("{}{attribute}{}", guard.name(), scope.suffix())
+            }
+            HoldCause::Protected => "protected".to_owned(),
+            HoldCause::Administrators { .. } => "administrators".to_owned(),
+            HoldCause::Freeze { .. } => "freeze".to_owned(),
+            HoldCause::Clock { .. } => "clock".to_owned(),
+        }
+    }
+
+    /// Whether somebody can approve what it holds.
+    pub fn can_be_approved(&self) -> bool {
+        !matches!(self, HoldCause::Clock { .. })
+    }
+}
+
+impl Hold {
+    /// The command that lets it through.
+    pub fn way_out(&self) -> String {
+        let plain = |c: char| c.is_alphanumeric() || "._-=,@".contains(c);
+        let name = if self.name.chars().all(plain) {
+            self.name.clone()
+        } else {
+            format!("'{}'", self.name.replace('\'', r"'\''"))
+        };
+        format!("dirsyncd approve {name} --reason …")
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let planned = self.planned;
+        let way_out = self.way_out();
+        match &self.cause {
+            HoldCause::Limit {
+                guard,
+                attribute,
+                scope,
+                allowed,
+                population,
+            } => {
+                let what = match (guard, attribute) {
+                    (Guard::SameAttribute, Some(attribute)) => format!("changes of {attribute}"),
+                    (guard, _) => counted(*guard).to_owned(),
+                };
+                #[allow(clippy::cast_precision_loss)]
+                let share = 100.0 * planned as f64 / (*population).max(1) as f64;
+                let whom = match guard {
+                    Guard::RemoveMembers => "members",
+                    _ => "accounts",
+                };
+                let place = match scope {
+                    Scope::Whole => String::new(),
+                    scope => format!(" of {scope}"),
+                };
+                write!(
+                    f,
+                    "{planned} {what} among {population} {whom}{place} ({share:.1} %) are more than the {allowed} that `{}` in [guards] allows: they are held, the rest goes on; if they are right: {way_out}",
+                    guard.name()
+                )
+            }
+            HoldCause::Protected => write!(
+                f,
+                "`protected` or `protected_groups` in [guards] name the account or a group of it: held: {planned}; if they are right: {way_out}"
+            ),
+            HoldCause::Administrators { groups, missing } => {
+                if !groups.is_empty() {
+                    let groups = groups.join("`, `");
+                    write!(f, "no active member would be left of `{groups}`, ")?;
+                }
+                if !missing.is_empty() {
+                    let missing = missing.join("`, `");
+                    write!(f, "the organization has no group `{missing}`, ")?;
+                }
+                write!(
+                    f,
+                    "which `administrators` in [guards] names: departures held: {planned}; if they are right: {way_out}"
+                )
+            }
+            HoldCause::Freeze { until, zone } => write!(
+                f,
+                "[[guards.freeze]] until {}: held: {planned}; they go on after it, or now by: {way_out}",
+                until.with_timezone(zone).format("%Y-%m-%d %H:%M %Z")
+            ),
+            HoldCause::Clock { why } => write!(
+                f,
+                "{why}; departures held, as deletions are counted by the clock: {planned}; set the clock right (NTP) and run again"
+            ),
+        }
+    }
+}
+
+fn counted(guard: Guard) -> &'static str {
+    match guard {
+        Guard::Create => "creations",
+        Guard::Update => "updates",
+        Guard::Deactivate => "deactivations",
+        Guard::Delete => "deletions",
+        Guard::ChangeEmail => "changes of e-mail or user name",
+        Guard::SameAttribute => "changes of one attribute",
+        Guard::RemoveMembers => "removals of members",
+    }
+}
+
+/// That somebody has let an operation through, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// Its number in the database.
+    pub id: i64,
+    /// The hold that it is about.
+    pub hold: String,
+    /// The operation, by [`Operation::digest`].
+    pub digest: Digest,
+}
+
+/// A hold and what it holds, by index.
+struct Found {
+    hold: Hold,
+    operations: Vec<usize>,
+}
+
+/// An operation on an account, as the limits count it. Somebody who moves is counted where the
+/// account stands in the snapshot, as its population is.
+struct Subject<'a> {
+    operation: &'a Operation,
+    source: &'a SourceName,
+    dn: &'a str,
+    email: Option<&'a str>,
+    /// An earlier run has begun to make the account, which no guard held then.
+    is_attempted: bool,
+}
+
+impl<'a> Subject<'a> {
+    fn new(operation: &'a Operation, known: &'a Known) -> Self {
+        let account = known
+            .accounts
+            .get(&operation.key)
+            .filter(|account| !matches!(account.lifecycle, Lifecycle::Deleted { .. }));
+        let email = |profile: &'a crate::model::Profile| profile.get(Attribute::Email);
+        let (source, dn, email) = match account {
+            Some(account) => (&account.source, &account.dn, email(&account.profile)),
+            None => (
+                &operation.source,
+                &operation.dn,
+                email(&operation.before).or(email(&operation.after)),
+            ),
+        };
+        Subject {
+            operation,
+            source,
+            dn,
+            email,
+            is_attempted: known.attempted.contains(&operation.key),
+        }
+    }
+}
+
+impl Guarded for Subject<'_> {
+    fn counts(&self, guard: Guard) -> u64 {
+        if guard == Guard::Create && self.is_attempted {
+            return 0;
+        }
+        guard.counts(self.operation)
+    }
+
+    fn changed(&self) -> Vec<Attribute> {
+        Attribute::ALL
+            .into_iter()
+            .filter(|attribute| self.operation.changes(*attribute))
+            .collect()
+    }
+
+    fn scope(&self, per: Per) -> Option<Scope> {
+        match per {
+            Per::Whole => Some(Scope::Whole),
+            Per::Source => Some(Scope::Source(self.source.clone())),
+            Per::Ou => ou_of(self.dn).map(Scope::Ou),
+            Per::Domain => self.email.and_then(domain_of).map(Scope::Domain),
+            Per::Group => None,
+        }
+    }
+}
+
+/// Marks what is held, and by what. The operations are in the order of their waves; one that
+/// waits for a held one to free its address is held with it.
+pub(super) fn guard(
+    operations: Vec<Operation>,
+    known: &Known,
+    guards: &Guards,
+    now: Timestamp,
+    clock_fault: Option<String>,
+) -> (Vec<Planned>, Vec<Hold>) {
+    let approvals = approvals_of(&operations, &known.approvals);
+    let is_approved = |name: &str, at: usize| {
+        let mut given = approvals[at].iter();
+        given.any(|approval| approval.hold == name)
+    };
+    let subjects: Vec<Subject> = operations
+        .iter()
+        .map(|operation| Subject::new(operation, known))
+        .collect();
+    let mut population = known.population.clone();
+    // An adopted account was active before dirsyncd knew it.
+    for subject in &subjects {
+        if subject.operation.kind == Kind::Adopt && subject.operation.active.0 {
+            population.enter_active(subject.source, subject.dn, subject.email);
+        }
+    }
+    let against = |guard: Guard, scope: &Scope| population.against(guard, scope);
+    let mut found = limits::over_limits(&subjects, guards, against, is_approved);
+    found.extend(always::protected(&operations, known, guards, is_approved));
+    found.extend(always::administrators(
+        &operations,
+        known,
+        guards,
+        is_approved,
+    ));
+    found.extend(always::freeze(&operations, guards, now, is_approved));
+    found.extend(always::clock(&operations, clock_fault));
+
+    let mut holds_of: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); operations.len()];
+    for (hold, one) in found.iter().enumerate() {
+        for at in &one.operations {
+            holds_of[*at].insert(hold);
+        }
+    }
+    let approvals = approvals
+        .into_iter()
+        .map(|given| given.into_iter().map(|approval| approval.id).collect())
+        .collect();
+    let planned = with_those_that_wait(operations, holds_of, approvals);
+    (planned, found.into_iter().map(|one| one.hold).collect())
+}
+
+/// The approvals of each operation.
+fn approvals_of<'a>(operations: &[Operation], approvals: &'a [Approval]) -> Vec<Vec<&'a Approval>> {
+    let mut by_digest: HashMap<[u8; 16], Vec<&Approval>> = HashMap::new();
+    for approval in approvals {
+        by_digest
+            .entry(approval.digest.0)
+            .or_default()
+            .push(approval);
+    }
+    if by_digest.is_empty() {
+        return vec![Vec::new(); operations.len()];
+    }
+    operations
+        .iter()
+        .map(|operation| {
+            let given = by_digest.get(&operation.digest().0);
+            given.cloned().unwrap_or_default()
+        })
+        .collect()
+}
+
+fn with_those_that_wait(
+    operations: Vec<Operation>,
+    holds_of: Vec<BTreeSet<usize>>,
+    approvals: Vec<BTreeSet<i64>>,
+) -> Vec<Planned> {
+    let mut held: HashMap<ExternalId, BTreeSet<usize>> = HashMap::new();
+    let mut all = Vec::with_capacity(operations.len());
+    // What is waited for comes first.
+    for ((operation, holds), approvals) in operations.into_iter().zip(holds_of).zip(approvals) {
+        let waited_for: BTreeSet<usize> = operation
+            .waits_for
+            .iter()
+            .filter_map(|key| held.get(key))
+            .flatten()
+            .copied()
+            .collect();
+        let waits: BTreeSet<usize> = waited_for.difference(&holds).copied().collect();
+        if !holds.is_empty() || !waits.is_empty() {
+            let all_of_them = holds.union(&waits).copied().collect();
+            held.insert(operation.key.clone(), all_of_them);
+        }
+        all.push(Planned {
+            operation,
+            holds: holds.into_iter().collect(),
+            waits: waits.into_iter().collect(),
+            approvals: approvals.into_iter().collect(),
+        });
+    }
+    all
+}
+
+/// How far two clocks may be apart before departures wait.
+fn clock_tolerance() -> TimeDelta {
+    TimeDelta::minutes(10)
+}
+
+fn second(moment: Timestamp) -> impl fmt::Display {
+    moment.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
+/// Why the clock cannot be trusted, if so.
+pub(super) fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
+    let tolerance = clock_tolerance();
+    if let Some(last) = known.last_run
+        && now + tolerance < last
+    {
+        return Some(format!(
+            "the last run began at {}, and now it is {}, so the clock went back",
+            second(last),
+            second(now)
+        ));
+    }
+    if let Some(theirs) = known.api_time
+        && (now - theirs).abs() > tolerance
+    {
+        return Some(format!(
+            "this machine says that it is {}, and the API says {}",
+            second(now),
+            second(theirs)
+        ));
+    }
+    None
+}
+
+/// An operation that the guards have let through. Only [`Plan::approve`] makes one, and the
+/// writing client sends nothing else.
+#[derive(Clone, Debug)]
+pub struct Approved(Operation);
+
+impl Deref for Approved {
+    type Target = Operation;
+
+    fn deref(&self) -> &Operation {
+        &self.0
+    }
+}
+
+/// All that the guards let through.
+#[derive(Clone, Debug)]
+pub struct ApprovedPlan {
+    operations: Vec<Approved>,
+    notes: Vec<ManagedAccount>,
+}
+
+impl ApprovedPlan {
+    /// The operations in the order in which they are sent.
+    pub fn operations(&self) -> &[Approved] {
+        &self.operations
+    }
+
+    /// Rows of the snapshot to be brought up to date without an outside write.
+    pub fn notes(&self) -> &[ManagedAccount] {
+        &self.notes
+    }
+}
+
+impl Plan {
+    /// Lets through what no guard holds.
+    pub fn approve(&self) -> ApprovedPlan {
+        let free = |planned: &&Planned| !planned.is_held();
+        ApprovedPlan {
+            operations: self
+                .operations
+                .iter()
+                .filter(free)
+                .map(|planned| Approved(planned.operation.clone()))
+                .collect(),
+            notes: self.notes.clone(),
+        }
+    }
+}
