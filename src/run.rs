@@ -4,6 +4,7 @@
 //! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -24,6 +25,9 @@ use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswe
 /// Above so many newcomers, the organization's accounts are listed instead of looked up one by
 /// one: two look-ups a person cost more than the pages.
 const LOOK_UPS: usize = 25;
+
+/// How long another writer is waited for: `dirsyncd approve` is done in no time.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why a run ended without a plan that could be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +156,7 @@ pub async fn sync(
     control: &Control<'_>,
 ) -> Result<Finished, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
-    let mut journal = Journal::open(&setup.config.database).await?;
+    let mut journal = Journal::open_within(&setup.config.database, PATIENCE).await?;
     let run = journal.begin_run(trigger, (control.now)()).await?;
     let result = carry_out(setup, depth, run, &mut journal, reader, control).await;
     let (outcome, error, summary) = match &result {

@@ -2,9 +2,11 @@
 //!
 //! Floor 6, without I/O: a form is text made from a [`Plan`](crate::plan::Plan).
 
+mod holds;
 mod json;
 mod text;
 
+pub use holds::{approved, holds, holds_json};
 pub use json::{json, summary};
 pub use text::{Detail, applied, summary_line, text};
 

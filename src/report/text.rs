@@ -299,7 +299,7 @@ fn email(operation: &Operation) -> &str {
 }
 
 /// One line. What came from a directory must not move the cursor or ring the bell.
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.extend(
         text.chars()
             .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
@@ -315,7 +315,7 @@ fn people(count: u64) -> String {
 }
 
 /// 1234567 as `1,234,567`.
-fn number(count: u64) -> String {
+pub(super) fn number(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
