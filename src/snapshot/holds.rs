@@ -10,7 +10,7 @@ use sqlx::{Row, Sqlite, Transaction};
 use super::error::Context;
 use super::{Journal, Snapshot, SnapshotError};
 use crate::model::{Attribute, Change, Digest, Dn, Operation, RunId, Timestamp, fold};
-use crate::plan::{Approval, Hold, HoldCause, Opened, Plan, Planned};
+use crate::plan::{Approval, Hold, HoldCause, Opened, Plan};
 
 /// The approvals of a time that are not used up: no run has looked at them, or one has let the
 /// operation through and broke off before it was sent.
@@ -316,20 +316,23 @@ impl Journal {
     ) -> Result<BTreeMap<String, Opened>, SnapshotError> {
         let path = self.path.clone();
         let live = self.approvals(now).await?;
+        let entries = entries(plan);
+        let mut by_hold: Vec<Vec<&Entry>> = vec![Vec::new(); plan.holds.len()];
+        for entry in &entries {
+            for hold in entry.holds {
+                by_hold[*hold].push(entry);
+            }
+        }
         let mut transaction = self.begin().await?;
-        use_approvals(&mut transaction, run, plan, &live)
+        use_approvals(&mut transaction, run, &entries, &live)
             .await
             .at(&path)?;
         close_holds(&mut transaction, plan, now).await.at(&path)?;
-        for (at, hold) in plan.holds.iter().enumerate() {
+        for (hold, held) in plan.holds.iter().zip(by_hold) {
             let number = open_hold(&mut transaction, run, hold, expiry, now)
                 .await
                 .at(&path)?;
-            let held = plan
-                .operations
-                .iter()
-                .filter(|planned| planned.holds.contains(&at));
-            hold_operations(&mut transaction, number, held)
+            hold_operations(&mut transaction, number, &held)
                 .await
                 .at(&path)?;
         }
@@ -434,6 +437,32 @@ impl Journal {
     }
 }
 
+/// Something planned, as holds and approvals are recorded of it.
+struct Entry<'a> {
+    digest: Digest,
+    key: &'a str,
+    kind: &'a str,
+    /// What holds it: indices in [`Plan::holds`].
+    holds: &'a [usize],
+    is_held: bool,
+    detail: Box<dyn Fn() -> Detail + Send + Sync + 'a>,
+}
+
+/// All that is planned. What else the guards hold is to be added here.
+fn entries(plan: &Plan) -> Vec<Entry<'_>> {
+    plan.operations
+        .iter()
+        .map(|planned| Entry {
+            digest: planned.operation.digest(),
+            key: planned.operation.key.as_str(),
+            kind: planned.operation.kind.name(),
+            holds: &planned.holds,
+            is_held: planned.is_held(),
+            detail: Box::new(|| Detail::of(&planned.operation)),
+        })
+        .collect()
+}
+
 fn the_one(hold: &OpenHold, who: &str) -> Result<HeldOperation, ApproveError> {
     let meant: Vec<&HeldOperation> = hold
         .operations
@@ -462,16 +491,15 @@ fn the_one(hold: &OpenHold, who: &str) -> Result<HeldOperation, ApproveError> {
 async fn use_approvals(
     transaction: &mut Transaction<'_, Sqlite>,
     run: RunId,
-    plan: &Plan,
+    entries: &[Entry<'_>],
     live: &[Approval],
 ) -> Result<(), sqlx::Error> {
     if live.is_empty() {
         return Ok(());
     }
-    let planned: HashMap<[u8; 16], bool> = plan
-        .operations
+    let planned: HashMap<[u8; 16], bool> = entries
         .iter()
-        .map(|planned| (planned.operation.digest().0, planned.is_held()))
+        .map(|entry| (entry.digest.0, entry.is_held))
         .collect();
     for approval in live {
         let result = match planned.get(&approval.digest.0) {
@@ -554,20 +582,32 @@ async fn open_hold(
         .checked_add_signed(expiry)
         .unwrap_or(Timestamp::MAX_UTC)
         .timestamp_millis();
-    sqlx::query_scalar(
-        "INSERT INTO holds (name, message, figures, opened_at, expires_at, first_run, last_run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
-         ON CONFLICT (name) WHERE closed_at IS NULL DO UPDATE SET message = excluded.message,
-            figures = excluded.figures, last_run = excluded.last_run
-         RETURNING id",
+    let figures = serde_json::json!(figures).to_string();
+    // Not one statement, as an upsert takes a new number each time.
+    let open: Option<i64> = sqlx::query_scalar(
+        "UPDATE holds SET message = ?, figures = ?, last_run = ? WHERE name = ? AND closed_at IS NULL RETURNING id",
+    )
+    .bind(hold.to_string())
+    .bind(&figures)
+    .bind(run.0)
+    .bind(&hold.name)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    if let Some(number) = open {
+        return Ok(number);
+    }
+    let opened = sqlx::query(
+        "INSERT INTO holds (name, message, figures, opened_at, expires_at, first_run, last_run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
     )
     .bind(&hold.name)
     .bind(hold.to_string())
-    .bind(serde_json::json!(figures).to_string())
+    .bind(&figures)
     .bind(now.timestamp_millis())
     .bind(expires_at)
     .bind(run.0)
-    .fetch_one(&mut **transaction)
-    .await
+    .execute(&mut **transaction)
+    .await?;
+    Ok(opened.last_insert_rowid())
 }
 
 /// Brings the operations of a hold up to date. There may be very many, which stay the same from
@@ -575,7 +615,7 @@ async fn open_hold(
 async fn hold_operations(
     transaction: &mut Transaction<'_, Sqlite>,
     hold: i64,
-    held: impl Iterator<Item = &Planned>,
+    held: &[&Entry<'_>],
 ) -> Result<(), sqlx::Error> {
     let rows: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT digest FROM held_operations WHERE hold_id = ?")
@@ -583,8 +623,8 @@ async fn hold_operations(
             .fetch_all(&mut **transaction)
             .await?;
     let mut gone: HashSet<Vec<u8>> = rows.into_iter().collect();
-    for Planned { operation, .. } in held {
-        let digest = operation.digest().0;
+    for entry in held {
+        let digest = entry.digest.0;
         if gone.remove(digest.as_slice()) {
             continue;
         }
@@ -593,9 +633,9 @@ async fn hold_operations(
         )
         .bind(hold)
         .bind(digest.as_slice())
-        .bind(operation.key.as_str())
-        .bind(operation.kind.name())
-        .bind(serde_json::json!(Detail::of(operation)).to_string())
+        .bind(entry.key)
+        .bind(entry.kind)
+        .bind(serde_json::json!((entry.detail)()).to_string())
         .execute(&mut **transaction)
         .await?;
     }

@@ -39,12 +39,12 @@ pub struct GuardedMember {
     pub is_active: bool,
 }
 
-/// Holds the operations that `concerns` names, but for the approved ones.
-fn hold_all(
-    operations: &[Operation],
+/// Holds what `concerns` names, but for what is approved.
+pub(super) fn hold_all<Planned>(
+    operations: &[Planned],
     cause: HoldCause,
     is_approved: impl Fn(&str, usize) -> bool,
-    concerns: impl Fn(&Operation) -> bool,
+    concerns: impl Fn(&Planned) -> bool,
 ) -> Option<Found> {
     let name = cause.name();
     let held: Vec<usize> = operations
@@ -143,12 +143,14 @@ pub(super) fn administrators(
     })
 }
 
-/// The hold over what falls into a freeze window.
-pub(super) fn freeze(
-    operations: &[Operation],
+/// The hold over what falls into a freeze window. `counts` tells how many of what a guard counts
+/// something does.
+pub(super) fn freeze<Planned>(
+    operations: &[Planned],
     guards: &Guards,
     now: Timestamp,
     is_approved: impl Fn(&str, usize) -> bool,
+    counts: impl Fn(Guard, &Planned) -> u64,
 ) -> Option<Found> {
     let open: Vec<_> = guards
         .freezes
@@ -163,7 +165,7 @@ pub(super) fn freeze(
     hold_all(operations, cause, is_approved, |operation| {
         open.iter().any(|(freeze, _)| match &freeze.what {
             None => true,
-            Some(what) => what.iter().any(|guard| guard.counts(operation) > 0),
+            Some(what) => what.iter().any(|guard| counts(*guard, operation) > 0),
         })
     })
 }

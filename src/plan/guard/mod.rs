@@ -2,9 +2,11 @@
 //!
 //! - `limits` counts each kind in each scope, against what `population` tells;
 //! - `always` has what is held whatever the numbers;
+//! - `groups` holds what is done to groups;
 //! - an approval takes exactly one operation, unchanged, out of one hold.
 
 mod always;
+mod groups;
 mod limits;
 mod population;
 
@@ -23,6 +25,7 @@ use crate::model::{
 };
 
 pub use always::{GuardedGroup, GuardedGroups, GuardedMember};
+pub use groups::{GroupChange, hold_groups};
 pub use limits::Scope;
 pub use population::{Count, Population, ou_of};
 
@@ -319,7 +322,13 @@ pub(super) fn guard(
         guards,
         is_approved,
     ));
-    found.extend(always::freeze(&operations, guards, now, is_approved));
+    found.extend(always::freeze(
+        &operations,
+        guards,
+        now,
+        is_approved,
+        Guard::counts,
+    ));
     found.extend(always::clock(&operations, clock_fault));
 
     let mut holds_of: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); operations.len()];

@@ -631,6 +631,92 @@ fn departures_that_the_clock_holds_cannot_be_approved() {
 }
 
 #[test]
+fn removed_members_are_counted_in_all_groups_and_in_each() {
+    let change = |name: &'static str, members, removed| GroupChange {
+        name,
+        members,
+        removed,
+        digest: crate::model::Digest::of_text(&format!("{name} {removed}")),
+    };
+    let per_group = Limit {
+        per: Per::Group,
+        ..share(50.0)
+    };
+    let held = |limit: &Limit, changes: &[GroupChange], approvals: &[Approval]| {
+        let mut guards = no_guards();
+        guards
+            .limits
+            .insert(Guard::RemoveMembers, vec![limit.clone()]);
+        let held = hold_groups(changes, 40, &guards, approvals, now());
+        held.into_iter()
+            .map(|(hold, changes)| (hold.name, hold.planned, changes))
+            .collect::<Vec<_>>()
+    };
+    for (limit, changes, expected) in [
+        // 10 % of all memberships, whichever groups they are of.
+        (share(10.0), [("a", 20, 3), ("b", 10, 1)], vec![]),
+        (
+            share(10.0),
+            [("a", 20, 3), ("b", 10, 2)],
+            vec![("remove_members".to_owned(), 5, vec![0, 1])],
+        ),
+        (at_most(4), [("a", 20, 4), ("b", 10, 0)], vec![]),
+        (
+            at_most(4),
+            [("a", 20, 5), ("b", 10, 0)],
+            vec![("remove_members".to_owned(), 5, vec![0])],
+        ),
+        // Half of each group.
+        (per_group.clone(), [("a", 20, 10), ("b", 10, 5)], vec![]),
+        (
+            per_group,
+            [("a", 20, 10), ("b", 10, 6)],
+            vec![("remove_members.group.b".to_owned(), 6, vec![1])],
+        ),
+    ] {
+        let changes = changes.map(|(name, members, removed)| change(name, members, removed));
+        assert_eq!(held(&limit, &changes, &[]), expected, "{limit:?}");
+        let approvals: Vec<Approval> = expected
+            .iter()
+            .flat_map(|(name, _, held)| held.iter().map(move |at| (name, *at)))
+            .map(|(name, at)| Approval {
+                id: 1,
+                hold: name.clone(),
+                digest: changes[at].digest,
+            })
+            .collect();
+        assert_eq!(held(&limit, &changes, &approvals), []);
+    }
+}
+
+#[test]
+fn what_is_done_to_a_protected_group_is_held_and_what_a_freeze_names() {
+    let digest = crate::model::Digest::of_text("a change");
+    let changes = ["Billing", "others"].map(|name| GroupChange {
+        name,
+        members: 3,
+        removed: u64::from(name == "others"),
+        digest,
+    });
+    let mut guards = no_guards();
+    guards.protected_groups = vec![NamePattern::new("bill*")];
+    guards.freezes = vec![Freeze {
+        window: Window::Once {
+            from: "2026-06-15T00:00:00".parse().unwrap(),
+            to: "2026-06-16T00:00:00".parse().unwrap(),
+        },
+        zone: chrono_tz::UTC,
+        what: Some([Guard::RemoveMembers].into()),
+    }];
+    let held = hold_groups(&changes, 6, &guards, &[], now());
+    let held: Vec<(&str, &[usize])> = held
+        .iter()
+        .map(|(hold, changes)| (hold.name.as_str(), changes.as_slice()))
+        .collect();
+    assert_eq!(held, [("protected", [0].as_slice()), ("freeze", &[1])]);
+}
+
+#[test]
 fn the_way_out_is_quoted_for_the_shell() {
     let hold = |name: &str| Hold {
         name: name.to_owned(),
