@@ -98,9 +98,22 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "on_disabled",
         "delete_after",
         "adopt",
+        "create",
+        "update",
+        "same_attribute",
         "deactivate",
         "delete",
         "change_email",
+        "remove_members",
+        "protected",
+        "protected_groups",
+        "administrators",
+        "hold_expiry",
+        "from",
+        "to",
+        "days",
+        "hours",
+        "what",
         "sync",
         "time_zone",
         "level",
@@ -127,7 +140,8 @@ fn the_example_configuration_is_one_and_names_every_key() {
         })
         .flat_map(|line| [line, "\n"])
         .collect();
-    Config::parse(&path, &live).unwrap_or_else(|error| panic!("uncommented: {error}"));
+    let live = Config::parse(&path, &live).unwrap_or_else(|error| panic!("uncommented: {error}"));
+    assert_eq!(live.guards, Guards::default());
 }
 
 #[test]

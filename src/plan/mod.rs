@@ -32,7 +32,7 @@ pub use crate::config::Guard;
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
 pub use guard::{
     Approval, Approved, ApprovedPlan, Count, GroupChange, GuardedGroup, GuardedGroups,
-    GuardedMember, Hold, HoldCause, Opened, Population, Scope, hold_groups, ou_of,
+    GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
 };
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,

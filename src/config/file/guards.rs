@@ -199,7 +199,10 @@ impl Reader<'_> {
                 time: Some(time),
                 offset: None,
             } => NaiveDate::from_ymd_opt(date.year.into(), date.month.into(), date.day.into())
-                .and_then(|date| date.and_hms_opt(time.hour.into(), time.minute.into(), 0)),
+                .and_then(|date| {
+                    let second = time.second.unwrap_or_default();
+                    date.and_hms_opt(time.hour.into(), time.minute.into(), second.into())
+                }),
             _ => None,
         };
         moment.map_or_else(

@@ -1,7 +1,9 @@
 //! What is done to groups of the organization, as the guards see it.
 
+use std::collections::BTreeMap;
+
 use super::limits::{Guarded, Scope, over_limits};
-use super::{Approval, Found, Hold, HoldCause, always};
+use super::{Approval, Found, HoldCause, Plan, always, approvals_of};
 use crate::config::{Guard, Guards, Per};
 use crate::model::{Attribute, Digest, Timestamp};
 
@@ -39,49 +41,61 @@ impl Guarded for GroupChange<'_> {
     }
 }
 
-/// The holds over changes to groups, each with the indices of those that it holds: removals of
-/// members beyond a limit, what is done to protected groups, and what falls into a freeze.
-/// `memberships` is how many members all groups have together that dirsyncd manages, the same
-/// person once in each.
-///
-/// This is the hook for whoever plans group operations. A freeze that holds everything, and
-/// `protected`, have the same name for groups as for accounts: where there is one already, the
-/// two are one hold, whose `planned` is the sum.
-pub fn hold_groups(
-    changes: &[GroupChange<'_>],
-    memberships: u64,
-    guards: &Guards,
-    approvals: &[Approval],
-    now: Timestamp,
-) -> Vec<(Hold, Vec<usize>)> {
-    let is_approved = |name: &str, at: usize| {
-        let mut given = approvals.iter();
-        given.any(|approval| approval.hold == name && approval.digest == changes[at].digest)
-    };
-    let members = |_: Guard, scope: &Scope| match scope {
-        Scope::Group(name) => changes
-            .iter()
-            .filter(|change| change.name == name)
-            .map(|change| change.members)
-            .sum(),
-        _ => memberships,
-    };
-    let mut found = over_limits(changes, guards, members, is_approved);
-    found.extend(always::hold_all(
-        changes,
-        HoldCause::Protected,
-        is_approved,
-        |change| guards.protects_group(change.name),
-    ));
-    found.extend(always::freeze(
-        changes,
-        guards,
-        now,
-        is_approved,
-        |guard, change| change.counts(guard),
-    ));
-    found
-        .into_iter()
-        .map(|Found { hold, operations }| (hold, operations))
-        .collect()
+impl Plan {
+    /// The hook for whoever plans changes to groups: adds the holds over them to the plan, and
+    /// tells for each change the indices of those that hold it. Held are removals of members
+    /// beyond a limit, what is done to protected groups, and what falls into a freeze.
+    /// `memberships` is how many members the groups that dirsyncd manages have together, the
+    /// same person once in each.
+    ///
+    /// A hold that is there for accounts already, such as `freeze`, is one for both.
+    pub fn hold_groups(
+        &mut self,
+        changes: &[GroupChange<'_>],
+        memberships: u64,
+        guards: &Guards,
+        approvals: &[Approval],
+        now: Timestamp,
+    ) -> Vec<Vec<usize>> {
+        let given = approvals_of(changes.iter().map(|change| change.digest), approvals);
+        let is_approved = |name: &str, at: usize| {
+            let mut given = given[at].iter();
+            given.any(|approval| approval.hold == name)
+        };
+        let mut members_of: BTreeMap<&str, u64> = BTreeMap::new();
+        for change in changes {
+            *members_of.entry(change.name).or_default() += change.members;
+        }
+        let members = |_: Guard, scope: &Scope| match scope {
+            Scope::Group(name) => members_of.get(name.as_str()).copied().unwrap_or_default(),
+            _ => memberships,
+        };
+        let mut found = over_limits(changes, guards, members, is_approved);
+        found.extend(always::hold_all(
+            changes,
+            HoldCause::Protected,
+            is_approved,
+            |change| guards.protects_group(change.name),
+        ));
+        found.extend(always::freeze(
+            changes,
+            guards,
+            now,
+            is_approved,
+            |guard, change| change.counts(guard),
+        ));
+        let mut holds_of = vec![Vec::new(); changes.len()];
+        for Found { hold, operations } in found {
+            let same = self.holds.iter().position(|other| other.name == hold.name);
+            let at = same.unwrap_or(self.holds.len());
+            match same {
+                Some(at) => self.holds[at].planned += hold.planned,
+                None => self.holds.push(hold),
+            }
+            for change in operations {
+                holds_of[change].push(at);
+            }
+        }
+        holds_of
+    }
 }

@@ -25,7 +25,7 @@ use crate::model::{
 };
 
 pub use always::{GuardedGroup, GuardedGroups, GuardedMember};
-pub use groups::{GroupChange, hold_groups};
+pub use groups::GroupChange;
 pub use limits::Scope;
 pub use population::{Count, Population, ou_of};
 
@@ -297,7 +297,7 @@ pub(super) fn guard(
     now: Timestamp,
     clock_fault: Option<String>,
 ) -> (Vec<Planned>, Vec<Hold>) {
-    let approvals = approvals_of(&operations, &known.approvals);
+    let approvals = approvals_of(operations.iter().map(Operation::digest), &known.approvals);
     let is_approved = |name: &str, at: usize| {
         let mut given = approvals[at].iter();
         given.any(|approval| approval.hold == name)
@@ -345,24 +345,21 @@ pub(super) fn guard(
     (planned, found.into_iter().map(|one| one.hold).collect())
 }
 
-/// The approvals of each operation.
-fn approvals_of<'a>(operations: &[Operation], approvals: &'a [Approval]) -> Vec<Vec<&'a Approval>> {
+/// The approvals of each of these operations.
+fn approvals_of(
+    digests: impl ExactSizeIterator<Item = Digest>,
+    approvals: &[Approval],
+) -> Vec<Vec<&Approval>> {
+    if approvals.is_empty() {
+        return vec![Vec::new(); digests.len()];
+    }
     let mut by_digest: HashMap<[u8; 16], Vec<&Approval>> = HashMap::new();
     for approval in approvals {
-        by_digest
-            .entry(approval.digest.0)
-            .or_default()
-            .push(approval);
+        let given = by_digest.entry(approval.digest.0).or_default();
+        given.push(approval);
     }
-    if by_digest.is_empty() {
-        return vec![Vec::new(); operations.len()];
-    }
-    operations
-        .iter()
-        .map(|operation| {
-            let given = by_digest.get(&operation.digest().0);
-            given.cloned().unwrap_or_default()
-        })
+    digests
+        .map(|digest| by_digest.get(&digest.0).cloned().unwrap_or_default())
         .collect()
 }
 

@@ -647,9 +647,16 @@ fn removed_members_are_counted_in_all_groups_and_in_each() {
         guards
             .limits
             .insert(Guard::RemoveMembers, vec![limit.clone()]);
-        let held = hold_groups(changes, 40, &guards, approvals, now());
-        held.into_iter()
-            .map(|(hold, changes)| (hold.name, hold.planned, changes))
+        let mut plan = Plan::default();
+        let holds_of = plan.hold_groups(changes, 40, &guards, approvals, now());
+        let held = |at: usize| -> Vec<usize> {
+            let all = 0..changes.len();
+            all.filter(|n| holds_of[*n].contains(&at)).collect()
+        };
+        plan.holds
+            .iter()
+            .enumerate()
+            .map(|(at, hold)| (hold.name.clone(), hold.planned, held(at)))
             .collect::<Vec<_>>()
     };
     for (limit, changes, expected) in [
@@ -708,12 +715,20 @@ fn what_is_done_to_a_protected_group_is_held_and_what_a_freeze_names() {
         zone: chrono_tz::UTC,
         what: Some([Guard::RemoveMembers].into()),
     }];
-    let held = hold_groups(&changes, 6, &guards, &[], now());
-    let held: Vec<(&str, &[usize])> = held
-        .iter()
-        .map(|(hold, changes)| (hold.name.as_str(), changes.as_slice()))
-        .collect();
-    assert_eq!(held, [("protected", [0].as_slice()), ("freeze", &[1])]);
+    // A hold of this name over accounts is the same.
+    let mut plan = Plan {
+        holds: vec![Hold {
+            name: "protected".to_owned(),
+            cause: HoldCause::Protected,
+            planned: 2,
+            opened: None,
+        }],
+        ..Plan::default()
+    };
+    let holds_of = plan.hold_groups(&changes, 6, &guards, &[], now());
+    assert_eq!(holds(&plan), ["protected", "freeze"]);
+    assert_eq!((plan.holds[0].planned, plan.holds[1].planned), (3, 1));
+    assert_eq!(holds_of, [vec![0], vec![1]]);
 }
 
 #[test]
