@@ -57,7 +57,7 @@ fn hold(hold: &Hold) -> Value {
         "name": hold.name,
         "guard": limit.map_or(hold.name.as_str(), |(guard, ..)| guard.name()),
         "attribute": limit.and_then(|(_, attribute, ..)| *attribute).map(Attribute::name),
-        "scope": limit.map(|(_, _, scope, ..)| scope.to_string()),
+        "scope": limit.map(|(_, _, scope, ..)| scope.name()),
         "planned": hold.planned,
         "allowed": limit.map(|(_, _, _, allowed, _)| allowed),
         "population": limit.map(|(_, _, _, _, population)| population),

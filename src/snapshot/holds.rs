@@ -48,7 +48,7 @@ pub struct Figures {
     pub allowed: Option<u64>,
     /// What a limit's share is taken of.
     pub population: Option<u64>,
-    /// Where a limit counts.
+    /// Where a limit counts, by the name of the scope.
     pub scope: Option<String>,
     /// Whether somebody can approve it.
     pub can_be_approved: bool,
@@ -316,7 +316,7 @@ impl Journal {
     ) -> Result<BTreeMap<String, Opened>, SnapshotError> {
         let path = self.path.clone();
         let live = self.approvals(now).await?;
-        let entries = entries(plan);
+        let entries = entries(plan, live.is_empty());
         let mut by_hold: Vec<Vec<&Entry>> = vec![Vec::new(); plan.holds.len()];
         for entry in &entries {
             for hold in entry.holds {
@@ -448,10 +448,12 @@ struct Entry<'a> {
     detail: Box<dyn Fn() -> Detail + Send + Sync + 'a>,
 }
 
-/// All that is planned. What else the guards hold is to be added here.
-fn entries(plan: &Plan) -> Vec<Entry<'_>> {
+/// What is planned: all of it, or as far as it is held, where no approval can be about the rest.
+/// What else the guards hold than operations on accounts is to be added here.
+fn entries(plan: &Plan, only_held: bool) -> Vec<Entry<'_>> {
     plan.operations
         .iter()
+        .filter(|planned| !only_held || planned.is_held())
         .map(|planned| Entry {
             digest: planned.operation.digest(),
             key: planned.operation.key.as_str(),
@@ -576,7 +578,7 @@ async fn open_hold(
     {
         figures.allowed = Some(*allowed);
         figures.population = Some(*population);
-        figures.scope = Some(scope.to_string());
+        figures.scope = Some(scope.name());
     }
     let expires_at = now
         .checked_add_signed(expiry)

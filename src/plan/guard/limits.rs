@@ -23,14 +23,14 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// What it is for the name of a hold; nothing for the whole.
-    pub(super) fn suffix(&self) -> String {
+    /// Its name for programs: the kind, and which one of that.
+    pub fn name(&self) -> String {
         match self {
-            Scope::Whole => String::new(),
-            Scope::Source(source) => format!(".source.{source}"),
-            Scope::Ou(ou) => format!(".ou.{ou}"),
-            Scope::Domain(domain) => format!(".domain.{domain}"),
-            Scope::Group(group) => format!(".group.{group}"),
+            Scope::Whole => "whole".to_owned(),
+            Scope::Source(source) => format!("source.{source}"),
+            Scope::Ou(ou) => format!("ou.{ou}"),
+            Scope::Domain(domain) => format!("domain.{domain}"),
+            Scope::Group(group) => format!("group.{group}"),
         }
     }
 }

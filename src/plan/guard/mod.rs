@@ -106,7 +106,11 @@ impl HoldCause {
                 ..
             } => {
                 let attribute = attribute.map_or(String::new(), |name| format!(".{name}"));
-                format!("{}{attribute}{}", guard.name(), scope.suffix())
+                let scope = match scope {
+                    Scope::Whole => String::new(),
+                    scope => format!(".{}", scope.name()),
+                };
+                format!("{}{attribute}{scope}", guard.name())
             }
             HoldCause::Protected => "protected".to_owned(),
             HoldCause::Administrators { .. } => "administrators".to_owned(),

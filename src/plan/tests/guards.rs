@@ -779,7 +779,7 @@ fn sent(world: &World) -> BTreeSet<ExternalId> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn a_narrower_guard_never_lets_more_through(
