@@ -11,35 +11,36 @@ use crate::plan::{GuardedGroup, GuardedGroups, GuardedMember};
 impl Reader {
     /// Reads the groups that `protected_groups` and `administrators` name: with the admin key
     /// those of all directories of the organization, else those of the provisioning directory.
-    /// Groups of one name in several directories are one.
+    /// Several directories may have a group of one name, each with members of its own.
     pub async fn guarded_groups(&self, guards: &Guards) -> Result<GuardedGroups, ApiError> {
         let administrators: BTreeSet<String> = guards
             .administrators
             .iter()
             .map(|name| fold(name))
             .collect();
-        let mut groups: Vec<GuardedGroup> = Vec::new();
         let is_wanted =
             |name: &str| administrators.contains(&fold(name)) || guards.protects_group(name);
-        let mut add = |name: String, members: Vec<GuardedMember>| match groups
-            .iter_mut()
-            .find(|group| fold(&group.name) == fold(&name))
-        {
-            Some(group) => group.members.extend(members),
-            None => groups.push(GuardedGroup { name, members }),
-        };
+        let mut groups: Vec<GuardedGroup> = Vec::new();
         if self.has_admin_key() {
             for (id, name) in self.directory_groups().await? {
                 if is_wanted(&name) {
-                    add(name, self.members_by_account(&id).await?);
+                    let members = self.members_by_account(&id).await?;
+                    groups.push(GuardedGroup { name, members });
                 }
             }
         } else {
             for group in self.all_groups().await? {
-                if is_wanted(&group.name) {
+                // A list need not show the members. A group that has just gone has none.
+                let group = match is_wanted(&group.name) {
+                    true => self.group(&group.scim_id).await?,
+                    false => None,
+                };
+                if let Some(group) = group {
                     let counts = administrators.contains(&fold(&group.name));
-                    let members = self.members_by_resource(&group, counts).await?;
-                    add(group.name, members);
+                    groups.push(GuardedGroup {
+                        members: self.members_by_resource(&group, counts).await?,
+                        name: group.name,
+                    });
                 }
             }
         }

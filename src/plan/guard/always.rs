@@ -1,7 +1,7 @@
 //! What is held whatever the numbers: protected accounts and groups, the last administrator,
 //! freeze windows.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Found, Hold, HoldCause, Known};
 use crate::config::{Guard, Guards};
@@ -116,25 +116,24 @@ pub(super) fn administrators(
         .filter_map(|operation| operation.target.as_ref())
         .collect();
     let administrators: HashSet<String> = guards.administrators.iter().map(|n| fold(n)).collect();
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     let mut at_risk = Vec::new();
     for group in &known.guarded_groups.groups {
         if !administrators.contains(&fold(&group.name)) {
             continue;
         }
-        let active = || group.members.iter().filter(|member| member.is_active);
-        let ids = Ids::of(active());
+        let ids = Ids::of(group.members.iter().filter(|member| member.is_active));
         let departing = departures.iter().filter(|target| ids.may_have(target));
         // Two targets are two accounts, so no more members are left than this.
-        if (1..=departing.count()).contains(&active().count()) {
-            names.push(group.name.clone());
+        if (1..=departing.count()).contains(&ids.count) {
+            names.insert(group.name.clone());
             at_risk.push(ids);
         }
     }
     let missing = known.guarded_groups.missing.clone();
     let is_any = !missing.is_empty();
     let cause = HoldCause::Administrators {
-        groups: names,
+        groups: names.into_iter().collect(),
         missing,
     };
     hold_all(operations, cause, is_approved, |operation| {
@@ -182,6 +181,8 @@ struct Ids<'a> {
     scim: HashSet<&'a str>,
     accounts: HashSet<&'a str>,
     is_by_account: bool,
+    /// How many members there are.
+    count: usize,
 }
 
 impl<'a> Ids<'a> {
@@ -190,12 +191,14 @@ impl<'a> Ids<'a> {
             scim: HashSet::new(),
             accounts: HashSet::new(),
             is_by_account: false,
+            count: 0,
         };
         for member in members {
             ids.scim.extend(member.scim_id.as_ref().map(ScimId::as_str));
             ids.accounts
                 .extend(member.account_id.as_ref().map(AccountId::as_str));
             ids.is_by_account |= member.scim_id.is_none();
+            ids.count += 1;
         }
         ids
     }

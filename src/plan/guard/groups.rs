@@ -12,7 +12,7 @@ use crate::model::{Attribute, Digest, Timestamp};
 pub struct GroupChange<'a> {
     /// The group's name, before.
     pub name: &'a str,
-    /// How many members it has.
+    /// How many members it has before this; the same in each change to one group.
     pub members: u64,
     /// How many of them it loses; all, where it is deleted.
     pub removed: u64,
@@ -64,7 +64,8 @@ impl Plan {
         };
         let mut members_of: BTreeMap<&str, u64> = BTreeMap::new();
         for change in changes {
-            *members_of.entry(change.name).or_default() += change.members;
+            let members = members_of.entry(change.name).or_default();
+            *members = change.members.max(*members);
         }
         let members = |_: Guard, scope: &Scope| match scope {
             Scope::Group(name) => members_of.get(name.as_str()).copied().unwrap_or_default(),

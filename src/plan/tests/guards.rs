@@ -480,6 +480,22 @@ fn a_group_of_administrators_keeps_an_active_member() {
 }
 
 #[test]
+fn groups_of_one_name_in_several_directories_each_keep_a_member() {
+    let mut world = world_of(Guard::Deactivate, 3);
+    world.guards.administrators = vec!["admins".into()];
+    world.groups.groups = vec![
+        group("admins", &["p01", "p09"]),
+        group("Admins", &["p01", "p02"]),
+    ];
+    let plan = world.planned();
+    assert_eq!(
+        brief(&plan),
+        ["deactivate p00", "!deactivate p01", "!deactivate p02"]
+    );
+    assert!(plan.holds[0].to_string().contains("of `Admins`"));
+}
+
+#[test]
 fn whose_account_is_not_known_may_be_the_last_administrator() {
     let mut world = world_of(Guard::Deactivate, 2);
     world.accounts[0].account_id = None;
