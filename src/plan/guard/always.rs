@@ -142,14 +142,14 @@ pub(super) fn administrators(
     })
 }
 
-/// The hold over what falls into a freeze window. `counts` tells how many of what a guard counts
-/// something does.
+/// The hold over what falls into a freeze window. `is_named` tells whether something is of the
+/// kinds that a window names, or of any where it names none.
 pub(super) fn freeze<Planned>(
     operations: &[Planned],
     guards: &Guards,
     now: Timestamp,
     is_approved: impl Fn(&str, usize) -> bool,
-    counts: impl Fn(Guard, &Planned) -> u64,
+    is_named: impl Fn(Option<&BTreeSet<Guard>>, &Planned) -> bool,
 ) -> Option<Found> {
     let open: Vec<_> = guards
         .freezes
@@ -162,11 +162,16 @@ pub(super) fn freeze<Planned>(
         zone: last.zone,
     };
     hold_all(operations, cause, is_approved, |operation| {
-        open.iter().any(|(freeze, _)| match &freeze.what {
-            None => true,
-            Some(what) => what.iter().any(|guard| counts(*guard, operation) > 0),
-        })
+        let mut open = open.iter();
+        open.any(|(freeze, _)| is_named(freeze.what.as_ref(), operation))
     })
+}
+
+/// Whether a freeze of these kinds is about the operation. To cancel a deletion does not wait: it
+/// is possible for a time only, and the account is lost after it.
+pub(super) fn is_frozen(what: Option<&BTreeSet<Guard>>, operation: &Operation) -> bool {
+    !operation.cancel_delete
+        && what.is_none_or(|what| what.iter().any(|guard| guard.counts(operation) > 0))
 }
 
 /// The hold over departures while the clock cannot be trusted. Nobody can approve them: a

@@ -1,6 +1,6 @@
 //! What is done to groups of the organization, as the guards see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::limits::{Guarded, Scope, over_limits};
 use super::{Approval, Found, HoldCause, Plan, always, approvals_of};
@@ -78,13 +78,10 @@ impl Plan {
             is_approved,
             |change| guards.protects_group(change.name),
         ));
-        found.extend(always::freeze(
-            changes,
-            guards,
-            now,
-            is_approved,
-            |guard, change| change.counts(guard),
-        ));
+        let is_named = |what: Option<&BTreeSet<Guard>>, change: &GroupChange| {
+            what.is_none_or(|what| what.iter().any(|guard| change.counts(*guard) > 0))
+        };
+        found.extend(always::freeze(changes, guards, now, is_approved, is_named));
         let mut holds_of = vec![Vec::new(); changes.len()];
         for Found { hold, operations } in found {
             let same = self.holds.iter().position(|other| other.name == hold.name);

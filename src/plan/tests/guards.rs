@@ -569,6 +569,26 @@ fn in_a_freeze_nothing_is_done_that_it_names() {
 }
 
 #[test]
+fn a_freeze_does_not_keep_a_deletion_from_being_cancelled() {
+    let pending = in_state(
+        "back",
+        pending("2026-06-10T00:00:00Z"),
+        Some("2026-06-01T00:00:00Z"),
+    );
+    let left = in_state("again", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+    let mut world = World::new(vec![person("back"), person("again")], vec![pending, left]);
+    world.guards.freezes = vec![Freeze {
+        window: Window::Once {
+            from: "2026-06-15T00:00:00".parse().unwrap(),
+            to: "2026-06-30T00:00:00".parse().unwrap(),
+        },
+        zone: chrono_tz::UTC,
+        what: None,
+    }];
+    assert_eq!(brief(&world.planned()), ["!restore again", "restore back"]);
+}
+
+#[test]
 fn an_approval_lets_exactly_that_operation_out_of_that_hold() {
     let mut world = world_of(Guard::Deactivate, 6);
     world.limit(Guard::Deactivate, at_most(2));
