@@ -2,8 +2,10 @@
 //!
 //! Floor 9.
 
+mod approve;
 mod check;
 mod demo;
+mod holds;
 mod map;
 mod plan;
 mod progress;
@@ -52,6 +54,12 @@ enum Verb {
     /// Run as a daemon: sync on the schedule of the configuration until SIGTERM or SIGINT
     #[command(after_help = EXIT_CODES)]
     Run(run::Arguments),
+    /// List what the guards hold, from the database alone
+    #[command(after_help = EXIT_CODES)]
+    Holds(holds::Arguments),
+    /// Let what a hold holds through: once, in the next sync
+    #[command(after_help = EXIT_CODES)]
+    Approve(approve::Arguments),
     /// Check configuration, directory, API keys and database, and tell about each
     #[command(after_help = EXIT_CODES)]
     Check(check::Arguments),
@@ -179,6 +187,8 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Plan(arguments) => Box::pin(plan::run(arguments)).await,
         Verb::Sync(arguments) => Box::pin(sync::run(arguments)).await,
         Verb::Run(arguments) => Box::pin(run::run(arguments)).await,
+        Verb::Holds(arguments) => Box::pin(holds::run(arguments)).await,
+        Verb::Approve(arguments) => Box::pin(approve::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
         Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,

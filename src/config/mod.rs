@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod freeze;
 mod guards;
 mod policy;
 mod rule;
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::{ConfigError, nearest};
-pub use guards::{Guards, Limit};
+pub use freeze::{Freeze, Window};
+pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
 };

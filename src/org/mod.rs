@@ -6,6 +6,7 @@
 
 mod admin;
 mod error;
+mod guarded;
 mod http;
 mod pace;
 mod read;

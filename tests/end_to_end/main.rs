@@ -13,6 +13,7 @@ mod daemon;
 mod deletion;
 mod faults;
 mod guards;
+mod holds;
 mod interruption;
 mod leaving;
 mod life;
