@@ -283,7 +283,14 @@ impl Life {
         dirsyncd.rest = format!(
             "[policy]\ndelete_after = \"{DELETE_AFTER}days\"\nrecycle_after = \"{RECYCLE_AFTER}days\"\n[guards]\n"
         );
-        for guard in ["deactivate", "delete", "change_email"] {
+        for guard in [
+            "create",
+            "update",
+            "same_attribute",
+            "deactivate",
+            "delete",
+            "change_email",
+        ] {
             dirsyncd.rest += &format!("{guard} = {{ always = 1000, percent = 100 }}\n");
         }
         Life {
