@@ -653,6 +653,8 @@ impl Round<'_> {
                 Some(why) => Err(Refusal::because(why)),
                 None => {
                     if shows_departures {
+                        // A server that names all that is there names them as well.
+                        present.retain(|key| !unselected.contains(key));
                         gone.extend(unselected);
                     }
                     Ok(News {

@@ -17,7 +17,7 @@ Exit codes:
    0  each entry becomes an account
    1  failed: the source cannot be read, or has no such entry
    2  wrong usage or configuration
-   3  an entry is refused, excluded or not found by the search";
+   3  an entry is refused, skipped, excluded or not found by the search";
 
 #[derive(Args)]
 pub(super) struct Arguments {

@@ -92,7 +92,7 @@ fn upper(text: &CelString<'_>) -> CelString<'static> {
     text.inner().to_uppercase().into()
 }
 
-/// Each word with a capital letter and small ones after it; a word is what has letters only.
+/// Each word with a capital letter and small ones after it; a word is of letters and digits.
 fn capitalize(text: &CelString<'_>) -> CelString<'static> {
     let mut capitalized = String::with_capacity(text.inner().len());
     let mut is_within = false;
@@ -102,7 +102,7 @@ fn capitalize(text: &CelString<'_>) -> CelString<'static> {
         } else {
             capitalized.extend(c.to_uppercase());
         }
-        is_within = c.is_alphabetic();
+        is_within = c.is_alphanumeric();
     }
     capitalized.into()
 }

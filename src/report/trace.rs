@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::text::line;
 use crate::config::MappingTarget;
 use crate::directory::Check;
-use crate::mapping::{Made, NotMapped, Reading, Step, Trace, Verdict};
+use crate::mapping::{Made, NotMapped, Problem, Reading, Step, Trace, Verdict};
 use crate::model::SourceName;
 
 /// An entry before a source.
@@ -52,6 +52,9 @@ impl Traced {
             Err(NotMapped::Excluded(excluded)) => {
                 format!("none of this source's people: {}", excluded.why)
             }
+            Err(NotMapped::Unmapped(unmapped)) if is_skipped(&unmapped.problem) => {
+                format!("skipped: {}", unmapped.problem)
+            }
             Err(NotMapped::Unmapped(unmapped)) => {
                 format!(
                     "refused, and unknown rather than gone: {}",
@@ -60,6 +63,11 @@ impl Traced {
             }
         }
     }
+}
+
+/// Whether the configuration says that such people are simply skipped.
+fn is_skipped(problem: &Problem) -> bool {
+    matches!(problem, Problem::Missing { skip: true, .. })
 }
 
 fn in_words(check: &str) -> &'static str {
@@ -244,7 +252,12 @@ fn entry(traced: &Traced) -> Value {
         "account": account,
         "outcome": match &trace.result {
             _ if traced.is_mapped() => "mapped",
-            Err(NotMapped::Unmapped(_)) if traced.refusal().is_none() => "refused",
+            Err(NotMapped::Unmapped(unmapped)) if traced.refusal().is_none() => {
+                match is_skipped(&unmapped.problem) {
+                    true => "skipped",
+                    false => "refused",
+                }
+            }
             _ => "excluded",
         },
         "message": traced.outcome(),
@@ -283,4 +296,114 @@ fn read(readings: &[Reading]) -> Map<String, Value> {
         .iter()
         .map(|reading| (reading.attribute.clone(), values(reading)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::mapping::{Judged, Unmapped};
+    use crate::model::Attribute;
+
+    fn reading(attribute: &str, values: &[&str]) -> Reading {
+        Reading {
+            attribute: attribute.to_owned(),
+            values: Ok(values.iter().map(|value| (*value).to_owned()).collect()),
+        }
+    }
+
+    /// An entry of which little can be said.
+    fn odd() -> Traced {
+        let failed = |target: &str| Problem::Expression {
+            target: target.to_owned(),
+            why: "it does".to_owned(),
+        };
+        let step = |target, written: &str, read, made| Step {
+            target: MappingTarget::Attribute(target),
+            written: written.to_owned(),
+            is_own: true,
+            is_required: false,
+            read,
+            made,
+        };
+        let many: Vec<String> = (0..7).map(|n| format!("ou{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let long = "x".repeat(61);
+        Traced {
+            dn: "uid=a\u{7},dc=x".to_owned(),
+            source: SourceName::new("staff"),
+            checks: vec![Check {
+                name: "filter",
+                passes: None,
+                why: "only a server can apply (a:1.2.3:=b)".to_owned(),
+            }],
+            trace: Trace {
+                judged: vec![Judged {
+                    name: "exclude",
+                    written: "int(attr(\"n\"))\n  > 5".to_owned(),
+                    read: vec![reading("n", &[])],
+                    verdict: Verdict::Unknown(failed("exclude")),
+                }],
+                key_attribute: "entryUUID".to_owned(),
+                key: Some(Err(Problem::NoKey {
+                    attribute: "entryUUID".to_owned(),
+                })),
+                steps: vec![
+                    step(
+                        Attribute::Department,
+                        "{ expr = '…' }",
+                        vec![reading("ou", &many), reading("o", &[&long])],
+                        Made::Problem(failed("department")),
+                    ),
+                    step(
+                        Attribute::Title,
+                        "\"title\"",
+                        vec![reading("title", &[])],
+                        Made::Nothing,
+                    ),
+                ],
+                result: Err(NotMapped::Unmapped(Box::new(Unmapped {
+                    source: SourceName::new("staff"),
+                    dn: "uid=a,dc=x".to_owned(),
+                    key: None,
+                    problem: failed("exclude"),
+                }))),
+            },
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_told_with_its_reason_and_on_few_lines() {
+        insta::assert_snapshot!(trace_text(&odd()));
+    }
+
+    #[test]
+    fn json_tells_what_cannot_be_said_too() {
+        insta::assert_json_snapshot!(trace_json(&[odd()]));
+    }
+
+    #[test]
+    fn who_lacks_an_address_may_be_skipped() {
+        let mut traced = odd();
+        if let Err(NotMapped::Unmapped(unmapped)) = &mut traced.trace.result {
+            unmapped.problem = Problem::Missing {
+                target: Attribute::Email,
+                from: "`mail`".to_owned(),
+                skip: true,
+            };
+        }
+        assert_eq!(trace_json(&[traced])["entries"][0]["outcome"], "skipped");
+    }
+
+    #[test]
+    fn a_check_that_is_not_passed_goes_before_what_the_mapping_says() {
+        let mut traced = odd();
+        assert_eq!(trace_json(&[odd()])["entries"][0]["outcome"], "refused");
+        traced.checks[0].passes = Some(false);
+        assert!(!traced.is_mapped());
+        let json = trace_json(&[traced]);
+        assert_eq!(json["entries"][0]["outcome"], "excluded");
+        let message = json["entries"][0]["message"].as_str().unwrap();
+        assert!(message.contains("the filter does not find it"), "{message}");
+    }
 }

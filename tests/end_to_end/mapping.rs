@@ -291,6 +291,29 @@ fn what_map_says_of_an_entry_is_what_a_sync_makes_of_it() {
 }
 
 #[test]
+fn map_takes_the_source_that_reaches_the_entry_or_the_one_that_is_named() {
+    let (_organization, mut dirsyncd) = of_file(&Person::four());
+    let ada = Person::four()[0].dn();
+    dirsyncd.set_source("name", "\"staff\"");
+    dirsyncd.set_source(
+        "base",
+        &format!("{:?}", format!("ou=Sales,ou=people,{BASE}")),
+    );
+    dirsyncd.rest = format!(
+        "[[source]]\nname = \"others\"\nkind = \"ldif\"\npreset = \"openldap\"\nfile = {:?}\nbase = \"{BASE}\"\n",
+        dirsyncd.ldif_file()
+    );
+    dirsyncd
+        .run(&["map", &ada])
+        .expect_code(0)
+        .expect_words(&["source             others"]);
+    dirsyncd
+        .run(&["map", &ada, "--source", "staff"])
+        .expect_code(3)
+        .expect_words(&["source             staff", "the search does not reach it"]);
+}
+
+#[test]
 fn map_prints_the_presets_in_the_language_of_the_configuration() {
     let (_organization, dirsyncd) = of_file(&Person::four());
     for name in ["openldap", "active-directory", "389ds", "freeipa"] {

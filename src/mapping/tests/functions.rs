@@ -28,6 +28,7 @@ fn each_function_gives_what_its_name_says() {
             "anna-lena o'NEIL von der HÖHE",
             "Anna-Lena O'Neil Von Der Höhe",
         ),
+        ("capitalize()", "3RD floor", "3rd Floor"),
         ("capitalize()", "e\u{301}MILE", "Émile"),
         (
             "ascii()",
