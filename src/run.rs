@@ -3,7 +3,10 @@
 //! Floor 7. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
 //! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
 
-use std::collections::{BTreeSet, HashSet};
+mod ask;
+mod saved;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::json;
 
@@ -16,10 +19,12 @@ use crate::model::{
     ManagedAccount, RunId, Timestamp, deletion_grace, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
-use crate::plan::{Desired, Known, Plan, Stop, contested, plan};
+use crate::plan::{Answers, Calls, Desired, Known, Plan, Stop, contested, plan, questions};
 use crate::pull::{Depth, PullError, Sourced, pull, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
+
+pub use saved::{save, sync_saved};
 
 /// Above so many newcomers, the organization's accounts are listed instead of looked up one by
 /// one: two look-ups a person cost more than the pages.
@@ -56,6 +61,16 @@ pub enum RunError {
     /// The run was asked to stop before anything was sent.
     #[error("the run was asked to stop before anything was sent")]
     Stopped,
+    /// A saved plan is another organization's.
+    #[error(
+        "the saved plan is for the organization {theirs}, and the configuration is for {ours}: carry it out with the configuration that it was made with"
+    )]
+    ForeignPlan {
+        /// The plan's organization.
+        theirs: String,
+        /// The configuration's.
+        ours: String,
+    },
 }
 
 /// The configuration with its mappings compiled.
@@ -121,12 +136,30 @@ pub struct Finished {
 
 /// Plans a run and changes nothing, neither in the organization nor in the database.
 pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Result<Plan, RunError> {
+    Ok(look(setup, depth, control).await?.plan)
+}
+
+/// What a dry run saw.
+struct Looked {
+    plan: Plan,
+    /// The snapshot's rows of the people whom the plan concerns.
+    rows: HashMap<ExternalId, ManagedAccount>,
+    /// The newest run that had read the sources before.
+    last_reading: Option<RunId>,
+    /// How many accounts there are.
+    population: u64,
+    reader: Reader,
+}
+
+async fn look(setup: &Setup, depth: Depth, control: &Control<'_>) -> Result<Looked, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let result = async {
+        let last_reading = snapshot.last_reading().await?;
+        let population = snapshot.population().await?.all;
         let unanswered = snapshot.unanswered().await?;
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
-        make_plan(
+        let made = make_plan(
             setup,
             depth,
             &mut snapshot,
@@ -135,12 +168,28 @@ pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Resu
             &settlements,
             control,
         )
-        .await
+        .await?;
+        Ok::<_, RunError>((made, last_reading, population))
     }
     .await;
     snapshot.close().await?;
-    let (plan, _) = result?;
-    Ok(plan)
+    let (Made { mut plan, rows, .. }, last_reading, population) = result?;
+    let free = plan
+        .operations
+        .iter()
+        .filter(|planned| planned.hold.is_none())
+        .map(|planned| &planned.operation);
+    let calls = Calls::of(free, reader.way());
+    let (scim, admin) = reader.rates();
+    plan.forecast.estimate = calls.estimate(&scim, &admin);
+    plan.forecast.calls = Some(calls);
+    Ok(Looked {
+        plan,
+        rows,
+        last_reading,
+        population,
+        reader,
+    })
 }
 
 /// Plans a run and carries it out.
@@ -154,6 +203,16 @@ pub async fn sync(
     let mut journal = Journal::open(&setup.config.database).await?;
     let run = journal.begin_run(trigger, (control.now)()).await?;
     let result = carry_out(setup, depth, run, &mut journal, reader, control).await;
+    finish(journal, run, result, control).await
+}
+
+/// Records how a run ended.
+async fn finish(
+    mut journal: Journal,
+    run: RunId,
+    result: Result<(Plan, Applied), RunError>,
+    control: &Control<'_>,
+) -> Result<Finished, RunError> {
     let (outcome, error, summary) = match &result {
         Ok((plan, applied)) => {
             let clean = applied.failed.is_empty()
@@ -198,7 +257,7 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
-    let (plan, pulled) = tokio::select! {
+    let Made { plan, pulled, .. } = tokio::select! {
         planned = make_plan(setup, depth, journal, &reader, capabilities, &[], control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
@@ -235,6 +294,14 @@ async fn learn(
     ))
 }
 
+/// A plan, and what it was made from.
+struct Made {
+    plan: Plan,
+    pulled: Pulled,
+    /// The snapshot's rows of the people whom the plan concerns.
+    rows: HashMap<ExternalId, ManagedAccount>,
+}
+
 /// Makes the plan. `settlements` are those that are not in the database, as a dry run must not
 /// record them.
 async fn make_plan(
@@ -245,7 +312,7 @@ async fn make_plan(
     capabilities: Capabilities,
     settlements: &[Settlement],
     control: &Control<'_>,
-) -> Result<(Plan, Pulled), RunError> {
+) -> Result<Made, RunError> {
     let now = (control.now)();
     let verified_domains = verified_domains(setup, reader).await?;
     let settled: Vec<ManagedAccount> = settlements
@@ -274,6 +341,7 @@ async fn make_plan(
         doubtful_deletions,
         last_run: snapshot.last_run().await?,
         api_time: capabilities.time,
+        answers: Answers::default(),
     };
     if known.population.all > 0 {
         let holders = snapshot.holders(&desired.addresses()).await?;
@@ -294,7 +362,16 @@ async fn make_plan(
         "what the plan needs is loaded"
     );
     let Config { policy, guards, .. } = &setup.config;
-    let mut plan = plan(&desired, &known, policy, guards, now)?;
+    let mut first = plan(&desired, &known, policy, guards, now)?;
+    let questions = questions(&first, reader.way());
+    known.answers = ask::ask(reader, &questions, &setup.config.organization).await;
+    let mut plan = if known.answers.change_a_plan_of(questions.creations) {
+        plan(&desired, &known, policy, guards, now)?
+    } else {
+        first.forecast.unseen_rights = known.answers.unseen_rights;
+        first.forecast.unseen_addresses = known.answers.unseen_addresses;
+        first
+    };
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
@@ -307,7 +384,18 @@ async fn make_plan(
         cursors: pulled.cursors,
         deviations: desired.deviations(source_of),
     };
-    Ok((plan, recorded))
+    let mut rows = known.accounts;
+    let planned = plan.operations.iter().map(|planned| &planned.operation.key);
+    let concerned: HashSet<&ExternalId> = planned
+        .chain(plan.notes.iter().map(|note| &note.key))
+        .collect();
+    rows.retain(|key, _| concerned.contains(key));
+    drop(concerned);
+    Ok(Made {
+        plan,
+        pulled: recorded,
+        rows,
+    })
 }
 
 /// The verified domains, where the admin key is there to read them. They save requests that

@@ -69,7 +69,7 @@ pub struct DesiredAccount {
 }
 
 /// A managed account as the snapshot last knew it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagedAccount {
     /// The immutable key of the person whom it belongs to.
     pub key: ExternalId,
@@ -90,7 +90,7 @@ pub struct ManagedAccount {
 }
 
 /// An account as the organization's provisioning directory shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExistingAccount {
     /// The SCIM resource's id.
     pub scim_id: ScimId,

@@ -6,6 +6,7 @@
 
 mod admin;
 mod error;
+mod foresee;
 mod http;
 mod pace;
 mod read;

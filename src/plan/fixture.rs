@@ -157,6 +157,7 @@ pub(crate) struct World {
     pub(crate) doubtful: Vec<&'static str>,
     pub(crate) last_run: Option<Timestamp>,
     pub(crate) api_time: Option<Timestamp>,
+    pub(crate) answers: super::Answers,
 }
 
 impl World {
@@ -174,6 +175,7 @@ impl World {
             doubtful: Vec::new(),
             last_run: None,
             api_time: None,
+            answers: super::Answers::default(),
         }
     }
 
@@ -234,6 +236,7 @@ impl World {
             doubtful_deletions: self.doubtful.iter().map(|name| key(name)).collect(),
             last_run: self.last_run,
             api_time: self.api_time,
+            answers: self.answers.clone(),
         }
     }
 

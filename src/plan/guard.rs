@@ -1,6 +1,6 @@
 //! Guards: what exceeds a limit is held, the safe rest goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Deref;
 
@@ -70,6 +70,13 @@ pub enum HoldCause {
         /// What does not fit.
         why: String,
     },
+    /// They were held when the plan was saved that is carried out now.
+    Saved {
+        /// Whose operations.
+        people: BTreeSet<ExternalId>,
+        /// What held them then.
+        why: String,
+    },
 }
 
 impl HoldCause {
@@ -79,6 +86,7 @@ impl HoldCause {
             HoldCause::Limit { guard, .. } => guard.concerns(operation),
             // A deactivation writes the dates that deletions are counted from.
             HoldCause::Clock { .. } => operation.is_departure(),
+            HoldCause::Saved { people, .. } => people.contains(&operation.key),
         }
     }
 }
@@ -108,6 +116,10 @@ impl fmt::Display for Hold {
             HoldCause::Clock { why } => write!(
                 f,
                 "{why}; departures held, as deletions are counted by the clock: {planned}; set the clock right (NTP) and run again"
+            ),
+            HoldCause::Saved { why, .. } => write!(
+                f,
+                "operations that were held when the plan was saved: {planned}; they stay held, and a new plan looks at them anew (then: {why})"
             ),
         }
     }

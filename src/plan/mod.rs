@@ -10,14 +10,18 @@
 //! - `newcomer` creates, or adopts what the organization has already;
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
+//! - `forecast` foresees what the organization would refuse, and what carrying out costs;
+//! - `resume` makes a plan again from the rows of a saved one;
 //! - `told` has the reasons that a plan tells beside its operations.
 
 mod addresses;
 mod compare;
 mod draft;
+mod forecast;
 mod guard;
 mod lifecycle;
 mod newcomer;
+mod resume;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -29,7 +33,12 @@ use crate::model::{
 };
 
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
+pub use forecast::{
+    Answers, Api, Call, Calls, Endpoint, Estimate, Forecast, Foreseen, Holder, Pace, Questions,
+    Rate, Right, Way, Window, questions,
+};
 pub use guard::{Approved, ApprovedPlan, Guard, Hold, HoldCause};
+pub use resume::{Expected, Row, in_the_way, moved, resume};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
 };
@@ -57,6 +66,8 @@ pub struct Known {
     pub last_run: Option<Timestamp>,
     /// What the organization's API says that the time is.
     pub api_time: Option<Timestamp>,
+    /// What the organization answered to the [`questions`] that a first plan raised.
+    pub answers: Answers,
 }
 
 impl Known {
@@ -110,6 +121,8 @@ pub struct Plan {
     pub pulls: BTreeMap<SourceName, Figures>,
     /// People whose account is as the directory wants it.
     pub unchanged: u64,
+    /// What is foreseen of carrying it out.
+    pub forecast: Forecast,
 }
 
 /// The figures of a pull.
@@ -174,6 +187,7 @@ impl Plan {
             || !self.refusals.is_empty()
             || !self.suspensions.is_empty()
             || self.notices.iter().any(has_missed)
+            || self.skipped.iter().any(|skipped| skipped.why.is_stale())
     }
 }
 
@@ -250,15 +264,30 @@ pub fn plan(
     }
     draft.absent(desired);
     let Draft {
-        mut operations,
-        mut plan,
-        ..
+        operations, plan, ..
     } = draft;
+    let holds = |operations: &[Operation]| guard::holds(operations, known, guards, clock_fault);
+    Ok(conclude(plan, operations, known, holds))
+}
+
+/// What is done to the operations of every plan once there are all of them: what cannot be is
+/// refused, the rest is put in order and held where a guard says so.
+fn conclude(
+    mut plan: Plan,
+    mut operations: Vec<Operation>,
+    known: &Known,
+    holds: impl FnOnce(&[Operation]) -> Vec<Hold>,
+) -> Plan {
     plan.refusals
         .extend(newcomer::refuse_shared_accounts(&mut operations));
     plan.refusals
+        .extend(forecast::refuse_forbidden(&mut operations, known));
+    plan.refusals
         .extend(addresses::settle(&mut operations, known));
-    let holds = guard::holds(&operations, known, guards, clock_fault);
+    plan.refusals
+        .extend(forecast::refuse_overfull(&mut operations, &known.answers));
+    plan.forecast = Forecast::of(&operations, known);
+    let holds = holds(&operations);
     plan.operations = guard::apply_holds(operations, &holds);
     plan.holds = holds;
     plan.refusals
@@ -266,7 +295,7 @@ pub fn plan(
     plan.skipped
         .sort_by(|a, b| (&a.dn, &a.key).cmp(&(&b.dn, &b.key)));
     plan.notes.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(plan)
+    plan
 }
 
 #[cfg(test)]

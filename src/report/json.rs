@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::apply::{Applied, EndedBy};
 use crate::model::Kind;
-use crate::plan::{HoldCause, Plan, Planned};
+use crate::plan::{Forecast, Foreseen, HoldCause, Plan, Planned};
 
 /// The plan as JSON. Two plans from the same inputs give the same text.
 pub fn json(plan: &Plan) -> Value {
@@ -20,6 +20,7 @@ pub fn json(plan: &Plan) -> Value {
                     (guard.name(), Some(allowed), Some(population))
                 }
                 HoldCause::Clock { .. } => ("clock", None, None),
+                HoldCause::Saved { .. } => ("saved", None, None),
             };
             json!({
                 "guard": guard,
@@ -49,7 +50,57 @@ pub fn json(plan: &Plan) -> Value {
             "source": notice.source,
             "message": notice.what.to_string(),
         })).collect::<Vec<_>>(),
+        "forecast": forecast(plan),
         "summary": summary(plan, None),
+    })
+}
+
+/// A plan and what became of it.
+pub fn outcome(plan: &Plan, applied: &Applied) -> Value {
+    let mut outcome = json(plan);
+    outcome["failed"] = applied
+        .failed
+        .iter()
+        .map(|(operation, error)| {
+            json!({
+                "kind": operation.kind,
+                "key": operation.key,
+                "dn": operation.dn,
+                "account": operation.label(),
+                "error": error,
+            })
+        })
+        .collect();
+    outcome["summary"] = summary(plan, Some(applied));
+    outcome
+}
+
+fn forecast(plan: &Plan) -> Value {
+    let Forecast {
+        foreseen,
+        unseen_rights,
+        unseen_addresses,
+        calls,
+        estimate,
+    } = &plan.forecast;
+    json!({
+        "foreseen": foreseen.iter().map(|(key, foreseen)| json!({
+            "key": key,
+            "kind": match foreseen {
+                Foreseen::Linked(_) => "linked",
+                Foreseen::Conflict(_) => "conflict",
+            },
+            "message": foreseen.to_string(),
+        })).collect::<Vec<_>>(),
+        "unseen_rights": unseen_rights,
+        "unseen_addresses": unseen_addresses,
+        "calls": calls.as_ref().map(|calls| calls.iter().map(|call| json!({
+            "method": call.endpoint.method,
+            "path": call.endpoint.path,
+            "count": call.count,
+        })).collect::<Vec<_>>()),
+        "seconds": estimate.map(|estimate| estimate.time.as_secs()),
+        "paced_by": estimate.map(|estimate| estimate.by.to_string()),
     })
 }
 

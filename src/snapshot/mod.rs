@@ -7,6 +7,7 @@ mod error;
 mod journal;
 mod lock;
 mod rows;
+mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::plan::{Deviation, Index, Population};
 pub use error::SnapshotError;
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
+pub use saved::AppliedPlan;
 
 use error::Context;
 

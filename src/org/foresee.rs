@@ -1,0 +1,141 @@
+//! What is asked to foresee refusals: rights over accounts, holders of addresses, the size of the
+//! provisioning directory, and how fast the APIs take requests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::read::{segment, unintelligible};
+use super::{ApiError, Cause, Reader};
+use crate::model::{AccountId, Attribute, fold};
+use crate::plan::{Holder, Rate, Right, Way};
+
+/// The reasons of the API that name another directory begin so (contract section 7).
+const OTHER_DIRECTORY: &str = "externalDirectory";
+
+impl Reader {
+    /// How accounts are made and changed.
+    pub fn way(&self) -> Way {
+        if self.keeps_keys() {
+            Way::Scim {
+                replaces_whole: self.replaces_whole(),
+            }
+        } else {
+            Way::Admin
+        }
+    }
+
+    /// What is known of the pace of the provisioning directory, and of user management and the
+    /// organization.
+    pub fn rates(&self) -> (Rate, Rate) {
+        let rate = |http: Result<&super::http::Http, ApiError>| {
+            http.map(super::http::Http::rate).unwrap_or_default()
+        };
+        (rate(self.scim()), rate(self.admin()))
+    }
+
+    /// Which of these rights the organization denies for an account, each with its reason
+    /// (contract section 4, `GET /users/{id}/manage`). For an account that is not there nothing
+    /// is denied.
+    pub async fn denied(
+        &self,
+        account: &AccountId,
+        rights: &BTreeSet<Right>,
+    ) -> Result<BTreeMap<Right, String>, ApiError> {
+        let privileges: BTreeSet<&str> = rights.iter().map(|right| right.privilege()).collect();
+        let privileges = privileges.into_iter().collect::<Vec<_>>().join(",");
+        let Some(shown) = self.permissions(account, &privileges).await? else {
+            return Ok(BTreeMap::new());
+        };
+        let denial = |right: Right| {
+            let permission = match right {
+                Right::Delete | Right::Enablement | Right::Email => &shown[right.privilege()],
+                Right::Profile(attribute) => field(&shown[right.privilege()], attribute),
+            };
+            Some((right, denial_of(permission)?))
+        };
+        Ok(rights.iter().copied().filter_map(denial).collect())
+    }
+
+    /// The account that holds this address in the organization, whatever directory it is of.
+    pub async fn holder(&self, email: &str) -> Result<Option<Holder>, ApiError> {
+        let path = format!(
+            "/admin/v2/orgs/{}/directories/-/users",
+            segment(&self.organization)
+        );
+        let mut found = None;
+        self.each_item(&path, Some(("searchTerm", email)), |user| {
+            let theirs = user["email"].as_str().map(fold);
+            if let (true, Some(id)) = (theirs == Some(fold(email)), user["accountId"].as_str()) {
+                found.get_or_insert(Holder {
+                    account: AccountId::new(id),
+                    name: user["name"].as_str().unwrap_or("(no name)").to_owned(),
+                    active: user["accountStatus"] == "active",
+                    owner: None,
+                });
+            }
+        })
+        .await?;
+        let Some(mut holder) = found else {
+            return Ok(None);
+        };
+        let address = Right::Email;
+        let shown = self
+            .permissions(&holder.account, address.privilege())
+            .await?;
+        holder.owner = shown
+            .and_then(|shown| denial_of(&shown[address.privilege()]))
+            .filter(|reason| reason.starts_with(OTHER_DIRECTORY));
+        Ok(Some(holder))
+    }
+
+    /// How many users the provisioning directory has.
+    pub async fn user_count(&self) -> Result<u64, ApiError> {
+        let path = self.scim_path("Users");
+        let query = [("startIndex", "1"), ("count", "1")];
+        let reply = self.scim()?.send(Method::GET, &path, &query, None).await?;
+        reply.body["totalResults"]
+            .as_u64()
+            .ok_or_else(|| unintelligible(&path, "it has no `totalResults`".to_owned()))
+    }
+
+    /// What may be done with an account; `None` when there is none.
+    async fn permissions(
+        &self,
+        account: &AccountId,
+        privileges: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        let path = format!("/users/{}/manage", segment(account.as_str()));
+        let query = [("privileges", privileges)];
+        match self.admin()?.send(Method::GET, &path, &query, None).await {
+            Ok(reply) => Ok(Some(reply.body)),
+            Err(ApiError {
+                cause: Cause::NotFound(_),
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The API's reason, if a permission says no.
+fn denial_of(permission: &Value) -> Option<String> {
+    let reason = permission["reason"]["key"].as_str();
+    (permission["allowed"] == false).then(|| reason.unwrap_or("no reason given").to_owned())
+}
+
+/// The permission of one field in `profile.write`.
+fn field(profile: &Value, attribute: Attribute) -> &Value {
+    let extended = &profile["extended_profile"];
+    match attribute {
+        Attribute::DisplayName => &profile["name"],
+        Attribute::NickName => &profile["nickname"],
+        Attribute::Timezone => &profile["zoneinfo"],
+        Attribute::PreferredLanguage => &profile["locale"],
+        Attribute::Title => &extended["job_title"],
+        Attribute::Organization => &extended["organization"],
+        Attribute::Department => &extended["department"],
+        _ => &Value::Null,
+    }
+}

@@ -1,0 +1,395 @@
+//! Saved plans: a dry run that is kept in a file, and the run that carries the file out.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures_util::future::try_join_all;
+
+use super::{Config, Finished, LOOK_UPS, Looked, RunError, Setup, finish, learn, look};
+use crate::apply::{self, Applied, Control};
+use crate::model::{
+    Attribute, Digest, ExistingAccount, ExternalId, Kind, Operation, RunId, ScimId, Timestamp, fold,
+};
+use crate::org::{Capabilities, Reader};
+use crate::plan::{
+    Answers, Expected, Known, Plan, Refusal, RefusalReason, Row, Stop, in_the_way, moved, resume,
+};
+use crate::pull::Depth;
+use crate::report::{Circumstances, Expects, SavedOperation, SavedPlan};
+use crate::snapshot::{AppliedPlan, Journal, Snapshot};
+
+/// For how many days a saved plan is good. Whom it takes an account from has left by the pull of
+/// its time, and the addresses that it gives were free then: a week is enough to have it read
+/// and decided on, and short of what people come back from or forget.
+const MAX_DAYS: i64 = 7;
+
+/// How far the clock of the machine that made a plan may be ahead of this one's, in minutes.
+const TOLERANCE: i64 = 10;
+
+/// How many accounts are read at once; the pace of the API decides how many requests go out.
+const AT_ONCE: usize = 32;
+
+/// Accounts a page, to tell whether to list them or to read them one by one.
+const PAGE: u64 = 100;
+
+/// The trigger of a run that carries a saved plan out.
+const TRIGGER: &str = "sync --plan";
+
+/// Plans a run, changes nothing, and gives the plan also as it is saved: with the state that each
+/// operation expects of its account.
+pub async fn save(
+    setup: &Setup,
+    depth: Depth,
+    control: &Control<'_>,
+) -> Result<(Plan, SavedPlan), RunError> {
+    let made_at = (control.now)();
+    let Looked {
+        plan,
+        mut rows,
+        last_reading,
+        population,
+        reader,
+    } = look(setup, depth, control).await?;
+    let targets: Vec<&ScimId> = plan
+        .operations
+        .iter()
+        .filter_map(|planned| Some(&planned.operation.target.as_ref()?.scim_id))
+        .collect();
+    let accounts = Accounts::read(setup, &reader, &targets, &[], population).await?;
+    let mut expects: HashMap<ExternalId, Expects> = HashMap::new();
+    for operation in plan.operations.iter().map(|planned| &planned.operation) {
+        let target = operation.target.as_ref();
+        let account = target.and_then(|target| accounts.of(&target.scim_id));
+        let expected = Expects {
+            row: rows.remove(&operation.key),
+            account: account.cloned(),
+        };
+        expects.insert(operation.key.clone(), expected);
+    }
+    for note in &plan.notes {
+        let expected = Expects {
+            row: rows.remove(&note.key),
+            account: None,
+        };
+        expects.insert(note.key.clone(), expected);
+    }
+    let circumstances = Circumstances {
+        id: uuid::Uuid::new_v4().to_string(),
+        made_at,
+        organization: setup.config.organization.id.clone(),
+        configuration: setup.fingerprint(),
+        last_reading,
+        expects,
+    };
+    let saved = SavedPlan::new(&plan, circumstances);
+    Ok((plan, saved))
+}
+
+impl Setup {
+    /// The digest of what a plan depends on in the configuration. The guards are not in it, as
+    /// they are looked at again when the plan is carried out.
+    fn fingerprint(&self) -> String {
+        let Config {
+            organization,
+            sources,
+            policy,
+            ..
+        } = &self.config;
+        let whole = format!(
+            "{} {:?} {sources:?} {policy:?}",
+            organization.id, organization.provisioning
+        );
+        let Digest(bytes) = Digest::of_text(&whole);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether organization, sources and policy are configured as when the plan was made.
+    pub fn is_of(&self, saved: &SavedPlan) -> bool {
+        self.fingerprint() == saved.configuration
+    }
+}
+
+/// Carries a saved plan out: each row whose account is still as it expects, if the guards let it
+/// through. No source is read.
+pub async fn sync_saved(
+    setup: &Setup,
+    saved: &SavedPlan,
+    control: &Control<'_>,
+) -> Result<Finished, RunError> {
+    let ours = &setup.config.organization.id;
+    if saved.organization != *ours {
+        return Err(RunError::ForeignPlan {
+            theirs: saved.organization.clone(),
+            ours: ours.clone(),
+        });
+    }
+    let reader = Reader::new(&setup.config.organization)?;
+    let mut journal = Journal::open(&setup.config.database).await?;
+    let run = journal.begin_run(TRIGGER, (control.now)()).await?;
+    let result = carry_out(setup, saved, run, &mut journal, reader, control).await;
+    finish(journal, run, result, control).await
+}
+
+async fn carry_out(
+    setup: &Setup,
+    saved: &SavedPlan,
+    run: RunId,
+    journal: &mut Journal,
+    reader: Reader,
+    control: &Control<'_>,
+) -> Result<(Plan, Applied), RunError> {
+    let now = (control.now)();
+    if let Some(AppliedPlan { run, at }) = journal.applied_plan(&saved.id).await? {
+        let id = saved.id.clone();
+        return Err(Stop::Applied { id, at, run }.into());
+    }
+    let age = now - saved.made_at;
+    if age > chrono::TimeDelta::days(MAX_DAYS) || age < -chrono::TimeDelta::minutes(TOLERANCE) {
+        let (made, days) = (saved.made_at, MAX_DAYS);
+        return Err(Stop::Age { made, now, days }.into());
+    }
+    let unanswered = journal.unanswered().await?;
+    let managed = setup.managed();
+    let (capabilities, settlements) = tokio::select! {
+        learned = learn(&reader, unanswered, &managed) => learned?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    for settlement in settlements {
+        settlement.record(journal, now).await?;
+    }
+    let plan = tokio::select! {
+        plan = plan_again(setup, saved, journal, &reader, capabilities, now) => plan?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    // From here on the plan counts as applied, whatever becomes of it.
+    let applied = AppliedPlan {
+        run,
+        at: (control.now)(),
+    };
+    journal
+        .apply_plan(&saved.id, saved.made_at, applied)
+        .await?;
+    let applied = apply::apply(&plan.approve(), run, reader, journal, control)
+        .await
+        .map_err(RunError::BrokeOff)?;
+    Ok((plan, applied))
+}
+
+/// The plan that the file is by now.
+async fn plan_again(
+    setup: &Setup,
+    saved: &SavedPlan,
+    snapshot: &mut Snapshot,
+    reader: &Reader,
+    capabilities: Capabilities,
+    now: Timestamp,
+) -> Result<Plan, RunError> {
+    let mut plan = Plan::default();
+    let written = written(saved, &mut plan);
+    let keys = written
+        .iter()
+        .map(|row| row.operation.key.clone())
+        .chain(saved.notes.iter().map(|note| note.row.key.clone()))
+        .collect();
+    let mut known = Known {
+        accounts: snapshot.accounts(&keys).await?,
+        existing: Vec::new(),
+        keeps_keys: reader.keeps_keys(),
+        population: snapshot.population().await?,
+        verified_domains: None,
+        doubtful_deletions: snapshot.doubtful_deletions().await?,
+        last_run: snapshot.last_run().await?,
+        api_time: capabilities.time,
+        answers: Answers::default(),
+    };
+    let newer = snapshot.last_reading().await?;
+    let newer = newer.filter(|newer| Some(*newer) > saved.last_reading);
+    for note in &saved.notes {
+        if !saved.has_written(note) {
+            let why = RefusalReason::Tampered("a note".to_owned());
+            refuse(
+                &mut plan,
+                &note.row.key,
+                &note.row.source,
+                &note.row.dn,
+                why,
+            );
+        } else if newer.is_none() && known.accounts.get(&note.row.key) == note.expects.as_ref() {
+            plan.notes.push(note.row.clone());
+        }
+    }
+    let targets: Vec<&ScimId> = written
+        .iter()
+        .filter_map(|row| Some(&row.operation.target.as_ref()?.scim_id))
+        .collect();
+    let creations: Vec<&Operation> = written
+        .iter()
+        .map(|row| &row.operation)
+        .filter(|operation| operation.kind == Kind::Create)
+        .collect();
+    let population = known.population.all;
+    let accounts = Accounts::read(setup, reader, &targets, &creations, population).await?;
+    let rows: Vec<Row> = written
+        .into_iter()
+        .map(|row| Row {
+            operation: row.operation.clone(),
+            held: row.hold.clone(),
+            moved: differs(row, &known, &accounts, newer),
+        })
+        .collect();
+    let addresses = addresses(&rows);
+    let holders = snapshot.holders(&addresses).await?;
+    known.accounts.extend(holders);
+    Ok(resume(plan, rows, &known, &setup.config.guards, now))
+}
+
+/// The rows as they were written; those that somebody has changed, or that are there twice, are
+/// refused.
+fn written<'a>(saved: &'a SavedPlan, plan: &mut Plan) -> Vec<&'a SavedOperation> {
+    let mut times: HashMap<&ExternalId, usize> = HashMap::new();
+    for row in &saved.operations {
+        *times.entry(&row.operation.key).or_default() += 1;
+    }
+    let mut written = Vec::with_capacity(saved.operations.len());
+    for row in &saved.operations {
+        let operation = &row.operation;
+        let what = if times.get(&operation.key).is_some_and(|times| *times > 1) {
+            "the person has several"
+        } else if !saved.has_written(row) {
+            "it does not fit its digest"
+        } else {
+            written.push(row);
+            continue;
+        };
+        let why = RefusalReason::Tampered(format!("{}: {what}", operation.kind));
+        refuse(plan, &operation.key, &operation.source, &operation.dn, why);
+    }
+    written
+}
+
+fn refuse(
+    plan: &mut Plan,
+    key: &ExternalId,
+    source: &crate::model::SourceName,
+    dn: &str,
+    why: RefusalReason,
+) {
+    plan.refusals.push(Refusal {
+        key: Some(key.clone()),
+        source: source.clone(),
+        dn: dn.to_owned(),
+        why,
+    });
+}
+
+/// In what a row's account is not as the row expects it, if so.
+fn differs(
+    row: &SavedOperation,
+    known: &Known,
+    accounts: &Accounts,
+    newer: Option<RunId>,
+) -> Option<String> {
+    let SavedOperation {
+        operation, expects, ..
+    } = row;
+    let expected = Expected {
+        row: expects.row.as_ref(),
+        account: expects.account.as_ref(),
+    };
+    let now = Expected {
+        row: known.accounts.get(&operation.key),
+        account: match &operation.target {
+            Some(target) => accounts.of(&target.scim_id),
+            None => in_the_way(operation, accounts.all.values()),
+        },
+    };
+    moved(expected, now).or_else(|| {
+        // Whoever came back before that reading looks the same in every row.
+        let newer = newer.filter(|_| operation.is_departure())?;
+        Some(format!(
+            "run {newer} has read the sources since, and whether the person is still gone or disabled is not known by this plan"
+        ))
+    })
+}
+
+/// The addresses that rows give to accounts, case-folded.
+fn addresses(rows: &[Row]) -> std::collections::BTreeMap<Attribute, BTreeSet<String>> {
+    let mut addresses: std::collections::BTreeMap<Attribute, BTreeSet<String>> = Default::default();
+    for operation in rows.iter().map(|row| &row.operation) {
+        for attribute in Attribute::ALL.into_iter().filter(|one| one.is_unique()) {
+            if let Some(value) = operation.after.get(attribute) {
+                addresses.entry(attribute).or_default().insert(fold(value));
+            }
+        }
+    }
+    addresses
+}
+
+/// Accounts of the organization as they are now, with the managed attributes.
+struct Accounts {
+    all: HashMap<ScimId, ExistingAccount>,
+}
+
+impl Accounts {
+    fn of(&self, id: &ScimId) -> Option<&ExistingAccount> {
+        self.all.get(id)
+    }
+
+    /// Reads these accounts, and those that stand in the way of these creations: one by one, or
+    /// all by pages where that takes fewer requests or an address cannot be looked up.
+    async fn read(
+        setup: &Setup,
+        reader: &Reader,
+        targets: &[&ScimId],
+        creations: &[&Operation],
+        population: u64,
+    ) -> Result<Self, RunError> {
+        let one_by_one = (targets.len() + 2 * creations.len()) as u64;
+        // The API filters by user name and key only (contract section 7).
+        let is_hidden = |operation: &&Operation| {
+            let value = |attribute| operation.after.get(attribute).map(fold);
+            value(Attribute::Email) != value(Attribute::UserName)
+        };
+        let lists =
+            one_by_one > LOOK_UPS as u64 + population / PAGE || creations.iter().any(is_hidden);
+        let found = if reader.keeps_keys() && lists {
+            reader.all_accounts(&Default::default()).await?
+        } else {
+            let mut found = Vec::new();
+            for portion in targets.chunks(AT_ONCE) {
+                let reads = portion.iter().map(|id| reader.by_scim_id(id));
+                found.extend(try_join_all(reads).await?.into_iter().flatten());
+            }
+            for portion in creations.chunks(AT_ONCE) {
+                let reads = portion.iter().map(|operation| look_up(reader, operation));
+                found.extend(try_join_all(reads).await?.into_iter().flatten());
+            }
+            found
+        };
+        let managed = setup.managed();
+        let all = found.into_iter().map(|mut account| {
+            account
+                .profile
+                .retain(|attribute| managed.contains(&attribute));
+            (account.scim_id.clone(), account)
+        });
+        Ok(Accounts { all: all.collect() })
+    }
+}
+
+/// The accounts that may stand in the way of a creation.
+async fn look_up(
+    reader: &Reader,
+    operation: &Operation,
+) -> Result<Vec<ExistingAccount>, crate::org::ApiError> {
+    if !reader.keeps_keys() {
+        return match operation.after.get(Attribute::Email) {
+            Some(email) => reader.by_address(email).await,
+            None => Ok(Vec::new()),
+        };
+    }
+    let mut found = reader.by_external_id(&operation.key).await?;
+    if let Some(name) = operation.after.get(Attribute::UserName) {
+        found.extend(reader.by_user_name(name).await?);
+    }
+    Ok(found)
+}
