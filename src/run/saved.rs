@@ -1,6 +1,6 @@
 //! Saved plans: a dry run that is kept in a file, and the run that carries the file out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::future::try_join_all;
 
@@ -217,23 +217,27 @@ async fn plan_again(
             plan.notes.push(note.row.clone());
         }
     }
-    let targets: Vec<&ScimId> = written
-        .iter()
-        .filter_map(|row| Some(&row.operation.target.as_ref()?.scim_id))
-        .collect();
     let creations: Vec<&Operation> = written
         .iter()
         .map(|row| &row.operation)
         .filter(|operation| operation.kind == Kind::Create)
         .collect();
+    let targets: HashMap<&ExternalId, &ScimId> = written
+        .iter()
+        .filter_map(|row| {
+            let target = row.operation.target.as_ref()?;
+            Some((&row.operation.key, &target.scim_id))
+        })
+        .collect();
+    let ids: Vec<&ScimId> = targets.values().copied().collect();
     let population = known.population.all;
-    let accounts = Accounts::read(setup, reader, &targets, &creations, population).await?;
+    let accounts = Accounts::read(setup, reader, &ids, &creations, population).await?;
     let rows: Vec<Row> = written
-        .into_iter()
+        .iter()
         .map(|row| Row {
             operation: row.operation.clone(),
             held: row.hold.clone(),
-            moved: differs(row, &known, &accounts, newer),
+            moved: differs(row, &targets, &known, &accounts, newer),
         })
         .collect();
     let addresses = addresses(&rows);
@@ -284,6 +288,7 @@ fn refuse(
 /// In what a row's account is not as the row expects it, if so.
 fn differs(
     row: &SavedOperation,
+    targets: &HashMap<&ExternalId, &ScimId>,
     known: &Known,
     accounts: &Accounts,
     newer: Option<RunId>,
@@ -299,7 +304,19 @@ fn differs(
         row: known.accounts.get(&operation.key),
         account: match &operation.target {
             Some(target) => accounts.of(&target.scim_id),
-            None => in_the_way(operation, accounts.all.values()),
+            None => {
+                // Those that free the address first are not in the way.
+                let freers: HashSet<&ScimId> = operation
+                    .waits_for
+                    .iter()
+                    .filter_map(|key| targets.get(key).copied())
+                    .collect();
+                let others = accounts.all.values();
+                in_the_way(
+                    operation,
+                    others.filter(|account| !freers.contains(&account.scim_id)),
+                )
+            }
         },
     };
     moved(expected, now).or_else(|| {
@@ -312,8 +329,8 @@ fn differs(
 }
 
 /// The addresses that rows give to accounts, case-folded.
-fn addresses(rows: &[Row]) -> std::collections::BTreeMap<Attribute, BTreeSet<String>> {
-    let mut addresses: std::collections::BTreeMap<Attribute, BTreeSet<String>> = Default::default();
+fn addresses(rows: &[Row]) -> BTreeMap<Attribute, BTreeSet<String>> {
+    let mut addresses: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
     for operation in rows.iter().map(|row| &row.operation) {
         for attribute in Attribute::ALL.into_iter().filter(|one| one.is_unique()) {
             if let Some(value) = operation.after.get(attribute) {
@@ -352,7 +369,7 @@ impl Accounts {
         let lists =
             one_by_one > LOOK_UPS as u64 + population / PAGE || creations.iter().any(is_hidden);
         let found = if reader.keeps_keys() && lists {
-            reader.all_accounts(&Default::default()).await?
+            reader.all_accounts(&HashSet::new()).await?
         } else {
             let mut found = Vec::new();
             for portion in targets.chunks(AT_ONCE) {

@@ -16,5 +16,6 @@ mod guards;
 mod interruption;
 mod life;
 mod rehearsal;
+mod saved_plans;
 mod scale;
 mod sources;
