@@ -189,8 +189,8 @@ impl Answers {
 }
 
 /// Takes out the operations that the organization would certainly refuse: those for which it
-/// denies the right, and those that take an address which an account outside the provisioning
-/// directory holds.
+/// denies the right, and those that take an address which an account holds that is not managed
+/// here.
 pub(super) fn refuse_forbidden(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refusal> {
     let Answers {
         denied, holders, ..
@@ -222,7 +222,7 @@ pub(super) fn refuse_forbidden(operations: &mut Vec<Operation>, known: &Known) -
             (operation.kind != Kind::Create).then(|| RefusalReason::AddressTaken {
                 attribute: Attribute::Email.name().to_owned(),
                 value: address.to_owned(),
-                holder: format!("{holder}, outside the provisioning directory"),
+                holder: holder.to_string(),
             })
         })
     };

@@ -1,6 +1,9 @@
 //! The planner's rules, one a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod forecast;
+mod resume;
+
 use proptest::prelude::*;
 
 use super::fixture::*;
