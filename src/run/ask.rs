@@ -3,8 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::config::Organization;
-use crate::model::fold;
-use crate::org::Reader;
+use crate::org::{ApiError, Reader};
 use crate::plan::{Answers, Questions};
 
 /// How many questions are asked at once; the pace of the API decides how many go out.
@@ -28,45 +27,27 @@ pub(super) async fn ask(
     } else {
         0
     };
+    let denied = each(rights, most, async |(account, rights)| {
+        Ok((account.clone(), reader.denied(account, rights).await?))
+    });
+    let (denied, unseen_rights) = denied.await;
+    let holders = each(addresses, most, async |address| {
+        Ok((address.clone(), reader.holder(address).await?))
+    });
+    let (holders, unseen_addresses) = holders.await;
     let mut answers = Answers {
-        unseen_rights: unknown + (rights.len() - rights.len().min(most)) as u64,
-        unseen_addresses: (addresses.len() - addresses.len().min(most)) as u64,
+        denied: denied
+            .into_iter()
+            .filter(|(_, denied)| !denied.is_empty())
+            .collect(),
+        holders: holders
+            .into_iter()
+            .filter_map(|(address, holder)| Some((address, holder?)))
+            .collect(),
+        unseen_rights: unseen_rights + unknown,
+        unseen_addresses,
         ..Answers::default()
     };
-    let asked: Vec<_> = rights.iter().take(most).collect();
-    for portion in asked.chunks(AT_ONCE) {
-        let denied = portion
-            .iter()
-            .map(|(account, rights)| reader.denied(account, rights));
-        for ((account, _), denied) in portion.iter().zip(join_all(denied).await) {
-            match denied {
-                Ok(denied) if denied.is_empty() => {}
-                Ok(denied) => {
-                    answers.denied.insert((*account).clone(), denied);
-                }
-                Err(error) => {
-                    tracing::warn!("the rights over {account} are not known: {error}");
-                    answers.unseen_rights += 1;
-                }
-            }
-        }
-    }
-    let asked: Vec<_> = addresses.iter().take(most).collect();
-    for portion in asked.chunks(AT_ONCE) {
-        let holders = portion.iter().map(|address| reader.holder(address));
-        for (address, holder) in portion.iter().zip(join_all(holders).await) {
-            match holder {
-                Ok(None) => {}
-                Ok(Some(holder)) => {
-                    answers.holders.insert(fold(address), holder);
-                }
-                Err(error) => {
-                    tracing::warn!("who holds {address} is not known: {error}");
-                    answers.unseen_addresses += 1;
-                }
-            }
-        }
-    }
     if *creations > 0 && reader.keeps_keys() {
         answers.max_users = Some(organization.max_users);
         answers.users = match reader.user_count().await {
@@ -78,4 +59,40 @@ pub(super) async fn ask(
         };
     }
     answers
+}
+
+/// The answers for at most so many of these, and for how many there is none. Where nothing is
+/// answered any more, nothing more is asked.
+async fn each<Item, Answer>(
+    all: impl IntoIterator<Item = Item>,
+    most: usize,
+    asked: impl AsyncFn(Item) -> Result<Answer, ApiError>,
+) -> (Vec<Answer>, u64) {
+    let mut all: std::collections::VecDeque<Item> = all.into_iter().collect();
+    let count = all.len();
+    let mut answers = Vec::new();
+    let mut left = most;
+    while left > 0 && !all.is_empty() {
+        let portion = left.min(AT_ONCE).min(all.len());
+        left -= portion;
+        let answered = join_all(all.drain(..portion).map(|item| asked(item))).await;
+        let before = answers.len();
+        let mut first_error = None;
+        for answer in answered {
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = first_error {
+            tracing::warn!("not everything can be foreseen: {error}");
+        }
+        if answers.len() == before {
+            break;
+        }
+    }
+    let unseen = (count - answers.len()) as u64;
+    (answers, unseen)
 }

@@ -7,9 +7,10 @@ use futures_util::future::try_join_all;
 use super::{Config, Finished, LOOK_UPS, Looked, RunError, Setup, finish, learn, look};
 use crate::apply::{self, Applied, Control};
 use crate::model::{
-    Attribute, Digest, ExistingAccount, ExternalId, Kind, Operation, RunId, ScimId, Timestamp, fold,
+    Attribute, Digest, ExistingAccount, ExternalId, Kind, Operation, Profile, RunId, ScimId,
+    SourceName, Timestamp, fold,
 };
-use crate::org::{Capabilities, Reader};
+use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{
     Answers, Expected, Known, Plan, Refusal, RefusalReason, Row, Stop, in_the_way, moved, resume,
 };
@@ -232,12 +233,23 @@ async fn plan_again(
     let ids: Vec<&ScimId> = targets.values().copied().collect();
     let population = known.population.all;
     let accounts = Accounts::read(setup, reader, &ids, &creations, population).await?;
+    let adopted: Vec<ScimId> = written
+        .iter()
+        .filter(|row| row.operation.kind == Kind::Adopt)
+        .filter_map(|row| Some(row.operation.target.as_ref()?.scim_id.clone()))
+        .collect();
+    let now_managed = snapshot.managed(&adopted).await?;
     let rows: Vec<Row> = written
         .iter()
-        .map(|row| Row {
-            operation: row.operation.clone(),
-            held: row.hold.clone(),
-            moved: differs(row, &targets, &known, &accounts, newer),
+        .map(|row| {
+            let target = row.operation.target.as_ref();
+            let is_managed = target.is_some_and(|target| now_managed.contains(&target.scim_id));
+            let taken = || is_managed.then(|| "the account is managed by now".to_owned());
+            Row {
+                operation: row.operation.clone(),
+                held: row.hold.clone(),
+                moved: differs(row, &targets, &known, &accounts, newer).or_else(taken),
+            }
         })
         .collect();
     let addresses = addresses(&rows);
@@ -270,13 +282,7 @@ fn written<'a>(saved: &'a SavedPlan, plan: &mut Plan) -> Vec<&'a SavedOperation>
     written
 }
 
-fn refuse(
-    plan: &mut Plan,
-    key: &ExternalId,
-    source: &crate::model::SourceName,
-    dn: &str,
-    why: RefusalReason,
-) {
+fn refuse(plan: &mut Plan, key: &ExternalId, source: &SourceName, dn: &str, why: RefusalReason) {
     plan.refusals.push(Refusal {
         key: Some(key.clone()),
         source: source.clone(),
@@ -311,7 +317,7 @@ fn differs(
                     .iter()
                     .filter_map(|key| targets.get(key).copied())
                     .collect();
-                let others = accounts.all.values();
+                let others = accounts.that_claim(operation);
                 in_the_way(
                     operation,
                     others.filter(|account| !freers.contains(&account.scim_id)),
@@ -344,11 +350,21 @@ fn addresses(rows: &[Row]) -> BTreeMap<Attribute, BTreeSet<String>> {
 /// Accounts of the organization as they are now, with the managed attributes.
 struct Accounts {
     all: HashMap<ScimId, ExistingAccount>,
+    /// Whose key, name or address a case-folded text is.
+    claims: HashMap<String, Vec<ScimId>>,
 }
 
 impl Accounts {
     fn of(&self, id: &ScimId) -> Option<&ExistingAccount> {
         self.all.get(id)
+    }
+
+    /// The accounts that have the key, the name or the address of an operation.
+    fn that_claim(&self, operation: &Operation) -> impl Iterator<Item = &ExistingAccount> {
+        let ids = claims(Some(operation.key.as_str()), &operation.after)
+            .into_iter()
+            .filter_map(|claim| self.claims.get(&claim));
+        ids.flatten().filter_map(|id| self.all.get(id))
     }
 
     /// Reads these accounts, and those that stand in the way of these creations: one by one, or
@@ -383,21 +399,43 @@ impl Accounts {
             found
         };
         let managed = setup.managed();
-        let all = found.into_iter().map(|mut account| {
+        let mut all = HashMap::with_capacity(found.len());
+        let mut claimed: HashMap<String, Vec<ScimId>> = HashMap::new();
+        for mut account in found {
+            let id = account.scim_id.clone();
+            if !creations.is_empty() {
+                let key = account.external_id.as_ref().map(ExternalId::as_str);
+                for claim in claims(key, &account.profile) {
+                    claimed.entry(claim).or_default().push(id.clone());
+                }
+            }
             account
                 .profile
                 .retain(|attribute| managed.contains(&attribute));
-            (account.scim_id.clone(), account)
-        });
-        Ok(Accounts { all: all.collect() })
+            all.insert(id, account);
+        }
+        Ok(Accounts {
+            all,
+            claims: claimed,
+        })
     }
 }
 
+/// The key, the name and the address, case-folded.
+fn claims(key: Option<&str>, profile: &Profile) -> BTreeSet<String> {
+    [
+        key,
+        profile.get(Attribute::UserName),
+        profile.get(Attribute::Email),
+    ]
+    .into_iter()
+    .flatten()
+    .map(fold)
+    .collect()
+}
+
 /// The accounts that may stand in the way of a creation.
-async fn look_up(
-    reader: &Reader,
-    operation: &Operation,
-) -> Result<Vec<ExistingAccount>, crate::org::ApiError> {
+async fn look_up(reader: &Reader, operation: &Operation) -> Result<Vec<ExistingAccount>, ApiError> {
     if !reader.keeps_keys() {
         return match operation.after.get(Attribute::Email) {
             Some(email) => reader.by_address(email).await,

@@ -12,6 +12,7 @@ mod adoption;
 mod daemon;
 mod deletion;
 mod faults;
+mod forecast;
 mod guards;
 mod interruption;
 mod life;
