@@ -6,7 +6,8 @@ use crate::apply::{Applied, EndedBy};
 use crate::model::Kind;
 use crate::plan::{Forecast, Foreseen, HoldCause, Plan, Planned};
 
-/// The plan as JSON. Two plans from the same inputs give the same text.
+/// The plan as JSON. Two plans from the same inputs give the same text, but for the time that its
+/// requests are going to take.
 pub fn json(plan: &Plan) -> Value {
     json!({
         "version": 1,

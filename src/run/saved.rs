@@ -157,8 +157,10 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, now).await?;
     }
+    let newer = journal.last_reading().await?;
+    let newer = newer.filter(|newer| Some(*newer) > saved.last_reading);
     let plan = tokio::select! {
-        plan = plan_again(setup, saved, journal, &reader, capabilities, now) => plan?,
+        plan = plan_again(setup, saved, journal, &reader, capabilities, newer, now) => plan?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     // From here on the plan counts as applied, whatever becomes of it.
@@ -167,7 +169,7 @@ async fn carry_out(
         at: (control.now)(),
     };
     journal
-        .apply_plan(&saved.id, saved.made_at, applied)
+        .apply_plan(&saved.id, saved.made_at, applied, newer.is_some())
         .await?;
     let applied = apply::apply(&plan.approve(), run, reader, journal, control)
         .await
@@ -175,13 +177,15 @@ async fn carry_out(
     Ok((plan, applied))
 }
 
-/// The plan that the file is by now.
+/// The plan that the file is by now. `newer` is the last run that has read the sources since it
+/// was made.
 async fn plan_again(
     setup: &Setup,
     saved: &SavedPlan,
     snapshot: &mut Snapshot,
     reader: &Reader,
     capabilities: Capabilities,
+    newer: Option<RunId>,
     now: Timestamp,
 ) -> Result<Plan, RunError> {
     let mut plan = Plan::default();
@@ -202,8 +206,6 @@ async fn plan_again(
         api_time: capabilities.time,
         answers: Answers::default(),
     };
-    let newer = snapshot.last_reading().await?;
-    let newer = newer.filter(|newer| Some(*newer) > saved.last_reading);
     for note in &saved.notes {
         if !saved.has_written(note) {
             let why = RefusalReason::Tampered("a note".to_owned());
@@ -326,10 +328,11 @@ fn differs(
         },
     };
     moved(expected, now).or_else(|| {
-        // Whoever came back before that reading looks the same in every row.
-        let newer = newer.filter(|_| operation.is_departure())?;
+        // Who is there is the newest word of the directory. Whoever came back or left before that
+        // reading may look the same in every row.
+        let newer = newer.filter(|_| operation.kind != Kind::Update)?;
         Some(format!(
-            "run {newer} has read the sources since, and whether the person is still gone or disabled is not known by this plan"
+            "run {newer} has read the sources since, and whether the person is there, disabled or gone is for a new plan to say"
         ))
     })
 }

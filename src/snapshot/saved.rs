@@ -43,13 +43,24 @@ impl Snapshot {
 
 impl Journal {
     /// Records that a saved plan is applied from now on. A plan that is recorded already is an
-    /// error of the database.
+    /// error of the database. `overtaken` tells that the sources were read after it was made: the
+    /// plan may then make of accounts what the pulls of what changed would not tell again, so the
+    /// next pulls are in full.
     pub async fn apply_plan(
         &mut self,
         id: &str,
         made_at: Timestamp,
         applied: AppliedPlan,
+        overtaken: bool,
     ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        if overtaken {
+            sqlx::query("DELETE FROM cursors")
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
         sqlx::query(
             "INSERT INTO applied_plans (plan_id, run_id, made_at, applied_at) VALUES (?, ?, ?, ?)",
         )
@@ -57,9 +68,9 @@ impl Journal {
         .bind(applied.run.0)
         .bind(made_at.timestamp_millis())
         .bind(applied.at.timestamp_millis())
-        .execute(&mut self.connection)
+        .execute(&mut *transaction)
         .await
-        .at(&self.path.clone())?;
-        Ok(())
+        .at(&path)?;
+        transaction.commit().await.at(&path)
     }
 }
