@@ -63,7 +63,7 @@ pub enum RunError {
     Stopped,
     /// A saved plan is another organization's.
     #[error(
-        "the saved plan is for the organization {theirs}, and the configuration is for {ours}: carry it out with the configuration that it was made with"
+        "the saved plan is for the organization {theirs:?}, and the configuration is for {ours:?}: carry it out with the configuration that it was made with"
     )]
     ForeignPlan {
         /// The plan's organization.

@@ -41,6 +41,13 @@ pub(super) struct RunArguments {
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.run.config)?;
     let saved = arguments.plan.as_deref().map(read).transpose()?;
+    if let Some(saved) = &saved
+        && !setup.is_of(saved)
+    {
+        say(
+            "dirsyncd: warning: the configuration of organization, sources or policy has changed since the plan was made; it is carried out as it stands\n",
+        );
+    }
     // The report tells of the rest.
     start_log("error,dirsyncd::directory=warn", LogFormat::Text);
     let stop = shutdown_on_signals()?;
@@ -56,16 +63,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     progress.finish();
     let finished = finished?;
-    if let Some(saved) = &saved
-        && !setup.is_of(saved)
-    {
-        say(
-            "dirsyncd: warning: the configuration of organization, sources or policy has changed since the plan was made; it was carried out as it stands\n",
-        );
-    }
+    let told = saved.as_ref();
     print(&match arguments.format {
-        Format::Text => outcome(&finished, &arguments.run),
-        Format::Json => format!("{:#}\n", report::outcome(&finished.plan, &finished.applied)),
+        Format::Text => {
+            told.map(SavedPlan::title).unwrap_or_default() + &outcome(&finished, &arguments.run)
+        }
+        Format::Json => format!(
+            "{:#}\n",
+            report::outcome(&finished.plan, &finished.applied, told)
+        ),
     });
     Ok(exit(&finished))
 }

@@ -58,7 +58,8 @@ impl Reader {
         Ok(rights.iter().copied().filter_map(denial).collect())
     }
 
-    /// The account that holds this address in the organization, whatever directory it is of.
+    /// The account that holds this address in the organization, whatever directory it is of. Who
+    /// owns it is for [`owner`](Self::owner) to tell.
     pub async fn holder(&self, email: &str) -> Result<Option<Holder>, ApiError> {
         let path = format!(
             "/admin/v2/orgs/{}/directories/-/users",
@@ -77,17 +78,59 @@ impl Reader {
             }
         })
         .await?;
-        let Some(mut holder) = found else {
-            return Ok(None);
-        };
-        let address = Right::Email;
-        let shown = self
-            .permissions(&holder.account, address.privilege())
-            .await?;
-        holder.owner = shown
-            .and_then(|shown| denial_of(&shown[address.privilege()]))
-            .filter(|reason| reason.starts_with(OTHER_DIRECTORY));
-        Ok(Some(holder))
+        Ok(found)
+    }
+
+    /// How many requests it takes to list the managed accounts; `None` when the list does not
+    /// tell how long it is.
+    pub async fn account_pages(&self) -> Result<Option<u64>, ApiError> {
+        let path = self.accounts_path();
+        let reply = self.admin()?.send(Method::GET, &path, &[], None).await?;
+        let page = reply.body["data"].as_array().map_or(0, Vec::len) as u64;
+        let total = reply.body["meta"]["total"].as_u64();
+        Ok(total.map(|total| total.div_ceil(page.max(1)).max(1)))
+    }
+
+    /// Of all managed accounts those that hold one of these addresses, case-folded, by the
+    /// address.
+    pub async fn holders(
+        &self,
+        addresses: &BTreeSet<String>,
+    ) -> Result<Vec<(String, Holder)>, ApiError> {
+        let mut found = Vec::new();
+        self.each_item(&self.accounts_path(), None, |account| {
+            let address = account["email"].as_str().map(fold);
+            let address = address.filter(|address| addresses.contains(address));
+            // A closed account is gone, and with it its address.
+            if let (Some(address), Some(id), true) = (
+                address,
+                account["account_id"].as_str(),
+                account["account_status"] != "closed",
+            ) {
+                let holder = Holder {
+                    account: AccountId::new(id),
+                    name: account["name"].as_str().unwrap_or("(no name)").to_owned(),
+                    active: account["account_status"] == "active",
+                    owner: None,
+                };
+                found.push((address, holder));
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    fn accounts_path(&self) -> String {
+        format!("/admin/v1/orgs/{}/users", segment(&self.organization))
+    }
+
+    /// By which reason of the API another directory owns the account, if one does.
+    pub async fn owner(&self, account: &AccountId) -> Result<Option<String>, ApiError> {
+        let address = Right::Email.privilege();
+        let shown = self.permissions(account, address).await?;
+        Ok(shown
+            .and_then(|shown| denial_of(&shown[address]))
+            .filter(|reason| reason.starts_with(OTHER_DIRECTORY)))
     }
 
     /// How many users the provisioning directory has.

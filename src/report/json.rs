@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::SavedPlan;
 use crate::apply::{Applied, EndedBy};
 use crate::model::Kind;
 use crate::plan::{Forecast, Foreseen, HoldCause, Plan, Planned};
@@ -56,9 +57,12 @@ pub fn json(plan: &Plan) -> Value {
     })
 }
 
-/// A plan and what became of it.
-pub fn outcome(plan: &Plan, applied: &Applied) -> Value {
+/// A plan and what became of it; `saved` is the saved plan that it was.
+pub fn outcome(plan: &Plan, applied: &Applied, saved: Option<&SavedPlan>) -> Value {
     let mut outcome = json(plan);
+    outcome["plan"] = saved
+        .map(|saved| json!({ "id": saved.id, "made_at": saved.made_at }))
+        .into();
     outcome["failed"] = applied
         .failed
         .iter()

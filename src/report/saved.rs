@@ -103,6 +103,9 @@ pub enum SavedPlanError {
     /// It is JSON of something else.
     #[error("it is JSON, but no plan of `dirsyncd plan --save`: `format` is not \"{FORMAT}\"")]
     Foreign,
+    /// Its name is none.
+    #[error("its `id` is no UUID, so it was changed after it was written; make a new plan")]
+    Id,
     /// It is of another version of the form.
     #[error(
         "it is a saved plan of version {theirs}, and this dirsyncd knows version {VERSION}: make a new one with this dirsyncd"
@@ -199,7 +202,18 @@ impl SavedPlan {
             let theirs = head["version"].to_string();
             return Err(SavedPlanError::Version { theirs });
         }
-        Ok(serde_json::from_str(text)?)
+        let saved: Self = serde_json::from_str(text)?;
+        uuid::Uuid::parse_str(&saved.id).map_err(|_| SavedPlanError::Id)?;
+        Ok(saved)
+    }
+
+    /// Which plan it is, in one line.
+    pub fn title(&self) -> String {
+        format!(
+            "The saved plan {} of {}.\n",
+            self.id,
+            self.made_at.format("%Y-%m-%d %H:%M:%S UTC")
+        )
     }
 
     /// The text of the file.

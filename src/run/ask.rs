@@ -1,10 +1,13 @@
 //! What only the organization can tell about a plan is asked, for a limited number of accounts.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use futures_util::future::join_all;
 
+use super::LOOK_UPS;
 use crate::config::Organization;
 use crate::org::{ApiError, Reader};
-use crate::plan::{Answers, Questions};
+use crate::plan::{Answers, Holder, Questions};
 
 /// How many questions are asked at once; the pace of the API decides how many go out.
 const AT_ONCE: usize = 32;
@@ -31,19 +34,13 @@ pub(super) async fn ask(
         Ok((account.clone(), reader.denied(account, rights).await?))
     });
     let (denied, unseen_rights) = denied.await;
-    let holders = each(addresses, most, async |address| {
-        Ok((address.clone(), reader.holder(address).await?))
-    });
-    let (holders, unseen_addresses) = holders.await;
+    let (holders, unseen_addresses) = holders(reader, addresses, most).await;
     let mut answers = Answers {
         denied: denied
             .into_iter()
             .filter(|(_, denied)| !denied.is_empty())
             .collect(),
-        holders: holders
-            .into_iter()
-            .filter_map(|(address, holder)| Some((address, holder?)))
-            .collect(),
+        holders: holders.into_iter().collect(),
         unseen_rights: unseen_rights + unknown,
         unseen_addresses,
         ..Answers::default()
@@ -61,6 +58,40 @@ pub(super) async fn ask(
     answers
 }
 
+/// Who holds these addresses, and for how many that is not known. They are looked for one by one,
+/// or among all managed accounts where that takes fewer requests.
+async fn holders(
+    reader: &Reader,
+    addresses: &BTreeSet<String>,
+    most: usize,
+) -> (Vec<(String, Holder)>, u64) {
+    let one_by_one = addresses.len().min(most) as u64;
+    let lists = one_by_one > LOOK_UPS as u64
+        && matches!(reader.account_pages().await, Ok(Some(pages)) if pages < one_by_one);
+    let (found, unseen) = if lists {
+        match reader.holders(addresses).await {
+            Ok(found) => (found, 0),
+            Err(error) => {
+                tracing::warn!("who holds new addresses is not known: {error}");
+                (Vec::new(), addresses.len() as u64)
+            }
+        }
+    } else {
+        let asked = each(addresses, most, async |address| {
+            let holder = reader.holder(address).await?;
+            Ok(holder.map(|holder| (address.clone(), holder)))
+        });
+        let (found, unseen) = asked.await;
+        (found.into_iter().flatten().collect(), unseen)
+    };
+    let owned = each(found, most, async |(address, holder)| {
+        let owner = reader.owner(&holder.account).await?;
+        Ok((address, Holder { owner, ..holder }))
+    });
+    let (owned, unknown) = owned.await;
+    (owned, unseen + unknown)
+}
+
 /// The answers for at most so many of these, and for how many there is none. Where nothing is
 /// answered any more, nothing more is asked.
 async fn each<Item, Answer>(
@@ -68,7 +99,7 @@ async fn each<Item, Answer>(
     most: usize,
     asked: impl AsyncFn(Item) -> Result<Answer, ApiError>,
 ) -> (Vec<Answer>, u64) {
-    let mut all: std::collections::VecDeque<Item> = all.into_iter().collect();
+    let mut all: VecDeque<Item> = all.into_iter().collect();
     let count = all.len();
     let mut answers = Vec::new();
     let mut left = most;

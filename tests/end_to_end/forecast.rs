@@ -181,6 +181,34 @@ fn an_account_outside_the_provisioning_directory_is_told_before_it_is_linked() {
 }
 
 #[test]
+fn many_addresses_are_looked_for_in_the_list_of_accounts() {
+    let organization = Organization::start();
+    let people = Person::several(40);
+    for (n, person) in people.iter().enumerate().take(3) {
+        organization.seed(person.mail.as_ref().unwrap(), &format!("Found {n}"));
+    }
+    let mut dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&people));
+    let mut plan = Value::Null;
+    let requests = requests(&organization, || plan = dirsyncd.plan().json);
+    let searches = |requests: &Counts| -> i64 {
+        let of = |path: &str| path.ends_with("/directories/-/users");
+        let found = requests.iter().filter(|((_, path), _)| of(path));
+        found.map(|(_, count)| *count).sum()
+    };
+    assert_eq!(searches(&requests), 0, "{requests:?}");
+    assert_eq!(plan["forecast"]["foreseen"].as_array().unwrap().len(), 3);
+    assert_eq!(plan["forecast"]["unseen_addresses"], 0);
+    // A longer list than there are addresses to look for is not read.
+    dirsyncd.organization += "forecast_accounts = 26\n";
+    for n in 0..1300 {
+        organization.seed(&format!("other{n}@example.org"), "Other");
+    }
+    let requests = self::requests(&organization, || plan = dirsyncd.plan().json);
+    assert_eq!(searches(&requests), 26, "{requests:?}");
+    assert_eq!(plan["forecast"]["unseen_addresses"], 14);
+}
+
+#[test]
 fn a_new_address_that_an_account_holds_is_refused_before_it_is_sent() {
     let organization = Organization::start();
     let mut people = Person::four();

@@ -130,7 +130,11 @@ fn a_saved_plan_is_carried_out_exactly_and_once() {
 
     story
         .carry_out(0)
-        .expect_words(&["Done: 4 applied.", "~ Ada Lovelace", "- Alan Turing"]);
+        .expect_words(&["Done: 4 applied.", "~ Ada Lovelace", "- Alan Turing"])
+        .expect_words(&[&format!(
+            "The saved plan {} of ",
+            plan["id"].as_str().unwrap()
+        )]);
 
     let expected = [
         ("Ada Lovelace", "ada@example.org", "Countess", true),
@@ -202,6 +206,7 @@ fn the_report_of_a_carried_out_plan_is_json_too() {
     assert_eq!(report["summary"]["applied"]["done"], 3);
     assert_eq!(report["summary"]["skipped"], 1);
     assert_eq!(report["failed"], json!([]));
+    assert_eq!(report["plan"]["id"], story.read()["id"]);
     let reason = report["skipped"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("active: true → false"), "{reason}");
 }
@@ -469,7 +474,7 @@ fn what_cannot_be_carried_out_is_told_and_nothing_is_sent() {
         (
             with("organization", json!("another")),
             2,
-            "the saved plan is for the organization another",
+            "the saved plan is for the organization \"another\"",
         ),
         (
             with("version", json!(2)),
@@ -481,6 +486,7 @@ fn what_cannot_be_carried_out_is_told_and_nothing_is_sent() {
             2,
             "`format` is not \"dirsyncd-plan\"",
         ),
+        (with("id", json!("one")), 2, "its `id` is no UUID"),
         (with("surprise", json!(1)), 2, "unknown field `surprise`"),
         ("[]".to_owned(), 2, "it is JSON, but no plan"),
         ("dn: dc=example".to_owned(), 2, "line 1 column 1"),
