@@ -163,6 +163,13 @@ impl Digest {
     }
 }
 
+/// In hexadecimal digits.
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl DesiredAccount {
     /// The digest of what the directory says.
     pub fn digest(&self) -> Digest {

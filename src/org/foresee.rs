@@ -11,8 +11,8 @@ use super::{ApiError, Cause, Reader};
 use crate::model::{AccountId, Attribute, fold};
 use crate::plan::{Holder, Rate, Right, Way};
 
-/// The reasons of the API that name another directory begin so (contract section 7).
-const OTHER_DIRECTORY: &str = "externalDirectory";
+/// The reasons of the API that name a provisioning directory begin so (contract section 7).
+const BY_DIRECTORY: &str = "externalDirectory";
 
 impl Reader {
     /// How accounts are made and changed.
@@ -124,13 +124,14 @@ impl Reader {
         format!("/admin/v1/orgs/{}/users", segment(&self.organization))
     }
 
-    /// By which reason of the API another directory owns the account, if one does.
+    /// By which reason of the API a provisioning directory owns the account, if one does: this
+    /// one, in which another user has it, or another.
     pub async fn owner(&self, account: &AccountId) -> Result<Option<String>, ApiError> {
         let address = Right::Email.privilege();
         let shown = self.permissions(account, address).await?;
         Ok(shown
             .and_then(|shown| denial_of(&shown[address]))
-            .filter(|reason| reason.starts_with(OTHER_DIRECTORY)))
+            .filter(|reason| reason.starts_with(BY_DIRECTORY)))
     }
 
     /// How many users the provisioning directory has.

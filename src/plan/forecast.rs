@@ -147,7 +147,7 @@ pub struct Holder {
     pub name: String,
     /// Whether its login is on.
     pub active: bool,
-    /// By which reason of the API another directory owns it, if one does.
+    /// By which reason of the API a provisioning directory owns it, if one does.
     pub owner: Option<String>,
 }
 
@@ -335,7 +335,7 @@ impl fmt::Display for Foreseen {
                     "will probably be refused: the account {holder} has this address and is "
                 )?;
                 match &holder.owner {
-                    Some(owner) => write!(f, "managed by another directory ({owner})")?,
+                    Some(owner) => write!(f, "managed by a provisioning directory ({owner})")?,
                     None => write!(f, "deactivated")?,
                 }
                 write!(f, "; settle in the organization whose it is")
@@ -581,7 +581,8 @@ pub struct Window {
     pub period: Duration,
 }
 
-/// How long requests take, and by what.
+/// How long requests take at least, and by what: what this machine does between them is not in
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
     /// How long.

@@ -244,8 +244,7 @@ impl SavedPlan {
             last_reading,
             row.content()
         ]);
-        let Digest(bytes) = Digest::of_text(&whole.to_string());
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        Digest::of_text(&whole.to_string()).to_string()
     }
 }
 

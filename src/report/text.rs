@@ -126,7 +126,7 @@ fn forecast(out: &mut String, forecast: &Forecast) {
         let time = match estimate {
             None => String::new(),
             Some(estimate) => format!(
-                ", in about {} by {}",
+                ", in at least {} by {}",
                 humantime::format_duration(Duration::from_secs(estimate.time.as_secs().max(1))),
                 estimate.by
             ),

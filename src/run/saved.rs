@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use chrono::TimeDelta;
 use futures_util::future::try_join_all;
 
 use super::{Config, Finished, LOOK_UPS, Looked, RunError, Setup, finish, learn, look};
@@ -99,8 +100,7 @@ impl Setup {
             "{} {:?} {sources:?} {policy:?}",
             organization.id, organization.provisioning
         );
-        let Digest(bytes) = Digest::of_text(&whole);
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        Digest::of_text(&whole).to_string()
     }
 
     /// Whether organization, sources and policy are configured as when the plan was made.
@@ -143,11 +143,7 @@ async fn carry_out(
         let id = saved.id.clone();
         return Err(Stop::Applied { id, at, run }.into());
     }
-    let age = now - saved.made_at;
-    if age > chrono::TimeDelta::days(MAX_DAYS) || age < -chrono::TimeDelta::minutes(TOLERANCE) {
-        let (made, days) = (saved.made_at, MAX_DAYS);
-        return Err(Stop::Age { made, now, days }.into());
-    }
+    check_age(saved.made_at, now)?;
     let unanswered = journal.unanswered().await?;
     let managed = setup.managed();
     let (capabilities, settlements) = tokio::select! {
@@ -175,6 +171,16 @@ async fn carry_out(
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))
+}
+
+/// A plan is neither too old nor of a time that is still to come.
+fn check_age(made: Timestamp, now: Timestamp) -> Result<(), Stop> {
+    let age = now - made;
+    if age > TimeDelta::days(MAX_DAYS) || age < -TimeDelta::minutes(TOLERANCE) {
+        let days = MAX_DAYS;
+        return Err(Stop::Age { made, now, days });
+    }
+    Ok(())
 }
 
 /// The plan that the file is by now. `newer` is the last run that has read the sources since it
@@ -450,4 +456,24 @@ async fn look_up(reader: &Reader, operation: &Operation) -> Result<Vec<ExistingA
         found.extend(reader.by_user_name(name).await?);
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_good_for_seven_days_and_not_before_its_time() {
+        let made = Timestamp::UNIX_EPOCH;
+        let second = TimeDelta::seconds(1);
+        for (age, is_good) in [
+            (TimeDelta::zero(), true),
+            (TimeDelta::days(7), true),
+            (TimeDelta::days(7) + second, false),
+            (TimeDelta::minutes(-10), true),
+            (TimeDelta::minutes(-10) - second, false),
+        ] {
+            assert_eq!(check_age(made, made + age).is_ok(), is_good, "{age}");
+        }
+    }
 }

@@ -129,7 +129,7 @@ fn a_creation_is_told_to_be_linked_or_to_be_in_conflict_and_stays_planned() {
                 owner: owned.clone(),
                 ..stranger()
             },
-            "is managed by another directory (externalDirectory.google);",
+            "is managed by a provisioning directory (externalDirectory.google);",
         ),
         (
             Holder {
@@ -137,7 +137,7 @@ fn a_creation_is_told_to_be_linked_or_to_be_in_conflict_and_stays_planned() {
                 active: false,
                 ..stranger()
             },
-            "is managed by another directory (externalDirectory.google);",
+            "is managed by a provisioning directory (externalDirectory.google);",
         ),
     ] {
         let mut world = World::new(vec![person("a"), person("b")], vec![]);
