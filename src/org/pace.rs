@@ -380,4 +380,38 @@ mod tests {
             began.elapsed()
         );
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_for_an_estimate_is_what_headers_and_answers_have_told() {
+        let pace = Pace::new(NonZeroU32::new(7));
+        let rate = pace.rate();
+        assert_eq!(rate.per_second, Some(7));
+        assert_eq!(
+            (rate.window, rate.round_trip, rate.at_once),
+            (None, None, 8)
+        );
+
+        let told = |remaining, reset| Limits {
+            limit: Some(100),
+            ..limits(remaining, reset)
+        };
+        pace.learn(false, &told(40, 60));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        pace.learn(false, &told(30, 40));
+        pace.answered(Duration::from_millis(100));
+        pace.answered(Duration::from_millis(300));
+        let window = |remaining, ends_in| plan::Window {
+            limit: 100,
+            remaining,
+            ends_in: Duration::from_secs(ends_in),
+            period: Duration::from_secs(60),
+        };
+        let rate = pace.rate();
+        assert_eq!(rate.window, Some(window(30, 40)));
+        assert_eq!(rate.round_trip, Some(Duration::from_millis(200)));
+
+        // The period is over: the next one has not begun.
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(pace.rate().window, Some(window(100, 60)));
+    }
 }

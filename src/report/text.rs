@@ -150,7 +150,10 @@ fn forecast(out: &mut String, forecast: &Forecast) {
         if count > 0 {
             line(
                 out,
-                &format!("Not looked at beforehand: {what} ({}).", number(count)),
+                &format!(
+                    "Not looked at beforehand (`forecast_accounts`, `admin_key`): {what}, {}.",
+                    number(count)
+                ),
             );
         }
     }

@@ -287,7 +287,7 @@ fn what_was_not_looked_at_is_told() {
         let output = dirsyncd.run(&["plan"]).expect_code(0);
         let told = rest.map(|rest| {
             format!(
-                "Not looked at beforehand: who holds new addresses in the organization ({rest})."
+                "Not looked at beforehand (`forecast_accounts`, `admin_key`): who holds new addresses in the organization, {rest}."
             )
         });
         match told {
@@ -302,7 +302,7 @@ fn what_was_not_looked_at_is_told() {
     dirsyncd
         .run(&["plan"])
         .expect_code(0)
-        .expect_words(&["who holds new addresses in the organization (5)."]);
+        .expect_words(&["who holds new addresses in the organization, 5."]);
 }
 
 #[test]
