@@ -3,6 +3,7 @@
 //! Floor 7. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
 //! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
 
+mod accounts;
 mod ask;
 mod saved;
 

@@ -10,11 +10,12 @@
 //! - `newcomer` creates, or adopts what the organization has already;
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
-//! - `forecast` foresees what the organization would refuse, and what carrying out costs;
+//! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs;
 //! - `resume` makes a plan again from the rows of a saved one;
 //! - `told` has the reasons that a plan tells beside its operations.
 
 mod addresses;
+mod calls;
 mod compare;
 mod draft;
 mod forecast;
@@ -32,11 +33,9 @@ use crate::model::{
     SourceName, Timestamp,
 };
 
+pub use calls::{Api, Call, Calls, Endpoint, Estimate, Pace, Rate, Window};
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
-pub use forecast::{
-    Answers, Api, Call, Calls, Endpoint, Estimate, Forecast, Foreseen, Holder, Pace, Questions,
-    Rate, Right, Way, Window, questions,
-};
+pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, questions};
 pub use guard::{Approved, ApprovedPlan, Guard, Hold, HoldCause};
 pub use resume::{Expected, Row, in_the_way, moved, resume};
 pub use told::{

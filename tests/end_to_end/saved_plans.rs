@@ -191,6 +191,28 @@ fn rows_that_have_moved_on_are_skipped_and_named_and_the_rest_is_applied() {
 }
 
 #[test]
+fn an_address_that_cannot_be_looked_up_is_found_in_the_list_of_accounts() {
+    let mut story = Story::new();
+    // Names that are no addresses.
+    story.dirsyncd.mapping += "userName = \"uid\"\n";
+    story.dirsyncd.sync(0);
+    story.go_on();
+    story.save(0);
+    let other = story
+        .organization
+        .create_by_hand("radia@example.org", "Another Radia", None);
+    story
+        .organization
+        .patch_by_hand(&other, "userName", &json!("another"));
+
+    story.carry_out(3).expect_words(&[
+        "not done (create): no longer as the saved plan expects it: the organization has the account ",
+        "(Another Radia) by now",
+        "Done: 3 applied.",
+    ]);
+}
+
+#[test]
 fn the_report_of_a_carried_out_plan_is_json_too() {
     let mut story = Story::new();
     story.go_on();
