@@ -104,8 +104,10 @@ fn forecast(plan: &Plan) -> Value {
             "path": call.endpoint.path,
             "count": call.count,
         })).collect::<Vec<_>>()),
-        "seconds": estimate.map(|estimate| estimate.time.as_secs()),
-        "paced_by": estimate.map(|estimate| estimate.by.to_string()),
+        "time": estimate.map(|estimate| json!({
+            "seconds": estimate.time.as_secs(),
+            "paced_by": estimate.by.to_string(),
+        })),
     })
 }
 

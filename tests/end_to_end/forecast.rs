@@ -318,13 +318,13 @@ fn the_time_is_told_by_the_limit_that_the_client_knows() {
     dirsyncd.organization = replaced(&dirsyncd.organization, "requests_per_second", "1000");
     organization.limits(&json!({"scim": {"requests": 20, "seconds": 600}}));
     let plan = dirsyncd.plan().json;
-    let paced = plan["forecast"]["paced_by"].as_str().unwrap();
+    let paced = plan["forecast"]["time"]["paced_by"].as_str().unwrap();
     assert!(
         paced.starts_with("the API's limit of 20 requests in "),
         "{paced}"
     );
     // What the present period has left, and then two more to wait for.
-    let seconds = plan["forecast"]["seconds"].as_u64().unwrap();
+    let seconds = plan["forecast"]["time"]["seconds"].as_u64().unwrap();
     assert!((1100..=1210).contains(&seconds), "{seconds}");
     assert!(database::accounts(&dirsyncd.database()).is_empty());
 }
