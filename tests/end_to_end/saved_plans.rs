@@ -660,3 +660,32 @@ fn a_run_that_breaks_off_uses_the_plan_up() {
 
     assert_eq!(story.dirsyncd.plan().operations().len(), 4);
 }
+
+#[test]
+fn an_account_that_another_plan_has_taken_over_for_somebody_else_is_not_taken_over() {
+    let organization = Organization::start();
+    let people = Person::four();
+    let mut dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&people));
+    dirsyncd.organization = organization.admin_block();
+    dirsyncd.sync(0);
+    // The accounts are as the directory wants them, and nobody knows whose they are.
+    std::fs::remove_file(dirsyncd.database()).unwrap();
+    let mut story = Story {
+        organization,
+        dirsyncd,
+        people,
+    };
+    let first = story.save(0);
+    std::fs::remove_file(story.file()).unwrap();
+    "countess".clone_into(&mut story.people[0].uid);
+    story.write();
+    story.save(0);
+    story.carry_out(0).expect_words(&["Done: 4 applied."]);
+    story.edit(&first);
+
+    story.carry_out(3).expect_words(&[
+        "not done (adopt): no longer as the saved plan expects it: the account is managed by now",
+        "4 skipped",
+        "Done: 0 applied.",
+    ]);
+}
