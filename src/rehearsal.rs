@@ -210,5 +210,7 @@ fn organization_of(
         timeout: real.timeout,
         operation_timeout: real.operation_timeout,
         requests_per_second: None,
+        max_users: real.max_users,
+        forecast_accounts: real.forecast_accounts,
     })
 }

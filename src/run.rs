@@ -3,7 +3,11 @@
 //! Floor 7. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
 //! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod accounts;
+mod ask;
+mod saved;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
@@ -18,11 +22,14 @@ use crate::model::{
 };
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{
-    Desired, Figures, GuardedGroups, Known, Opened, Plan, Stop, Suspension, newcomers, plan, sought,
+    Answers, Calls, Desired, Figures, GuardedGroups, Known, Opened, Plan, Stop, Suspension,
+    newcomers, plan, questions, sought,
 };
 use crate::pull::{Depth, PullError, Sourced, locate, pull, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
+
+pub use saved::{save, sync_saved};
 
 /// Above so many newcomers, the organization's accounts are listed instead of looked up one by
 /// one: two look-ups a person cost more than the pages.
@@ -62,6 +69,16 @@ pub enum RunError {
     /// The run was asked to stop before anything was sent.
     #[error("the run was asked to stop before anything was sent")]
     Stopped,
+    /// A saved plan is another organization's.
+    #[error(
+        "the saved plan is for the organization {theirs:?}, and the configuration is for {ours:?}: carry it out with the configuration that it was made with"
+    )]
+    ForeignPlan {
+        /// The plan's organization.
+        theirs: String,
+        /// The configuration's.
+        ours: String,
+    },
 }
 
 /// The configuration with its mappings compiled.
@@ -148,12 +165,30 @@ pub async fn dry_run(
     orders: Orders,
     control: &Control<'_>,
 ) -> Result<Plan, RunError> {
+    Ok(look(setup, orders, control).await?.plan)
+}
+
+/// What a dry run saw.
+struct Looked {
+    plan: Plan,
+    /// The snapshot's rows of the people whom the plan concerns.
+    rows: HashMap<ExternalId, ManagedAccount>,
+    /// The newest run that had read the sources before.
+    last_reading: Option<RunId>,
+    /// How many accounts there are.
+    population: u64,
+    reader: Reader,
+}
+
+async fn look(setup: &Setup, orders: Orders, control: &Control<'_>) -> Result<Looked, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let result = async {
+        let last_reading = snapshot.last_reading().await?;
+        let population = snapshot.population().await?.all;
         let unanswered = snapshot.unanswered().await?;
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
-        let (mut plan, _) = make_plan(
+        let mut made = make_plan(
             setup,
             orders,
             &mut snapshot,
@@ -163,12 +198,28 @@ pub async fn dry_run(
             control,
         )
         .await?;
-        number_holds(&mut plan, &snapshot.opened((control.now)()).await?);
-        Ok(plan)
+        number_holds(&mut made.plan, &snapshot.opened((control.now)()).await?);
+        Ok::<_, RunError>((made, last_reading, population))
     }
     .await;
     snapshot.close().await?;
-    result
+    let (Made { mut plan, rows, .. }, last_reading, population) = result?;
+    let free = plan
+        .operations
+        .iter()
+        .filter(|planned| !planned.is_held())
+        .map(|planned| &planned.operation);
+    let calls = Calls::of(free, reader.way());
+    let (scim, admin) = reader.rates();
+    plan.forecast.estimate = calls.estimate(&scim, &admin);
+    plan.forecast.calls = Some(calls);
+    Ok(Looked {
+        plan,
+        rows,
+        last_reading,
+        population,
+        reader,
+    })
 }
 
 /// Plans a run and carries it out.
@@ -182,6 +233,16 @@ pub async fn sync(
     let mut journal = Journal::open_within(&setup.config.database, PATIENCE).await?;
     let run = journal.begin_run(trigger, (control.now)()).await?;
     let result = carry_out(setup, orders, run, &mut journal, reader, control).await;
+    finish(journal, run, result, control).await
+}
+
+/// Records how a run ended.
+async fn finish(
+    mut journal: Journal,
+    run: RunId,
+    result: Result<(Plan, Applied), RunError>,
+    control: &Control<'_>,
+) -> Result<Finished, RunError> {
     let (outcome, error, summary) = match &result {
         Ok((plan, applied)) => {
             let clean = applied.failed.is_empty()
@@ -226,7 +287,9 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
-    let (mut plan, pulled) = tokio::select! {
+    let Made {
+        mut plan, pulled, ..
+    } = tokio::select! {
         planned = make_plan(setup, orders, journal, &reader, capabilities, &[], control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
@@ -290,6 +353,14 @@ async fn learn(
     ))
 }
 
+/// A plan, and what it was made from.
+struct Made {
+    plan: Plan,
+    pulled: Pulled,
+    /// The snapshot's rows of the people whom the plan concerns.
+    rows: HashMap<ExternalId, ManagedAccount>,
+}
+
 /// Makes the plan. `settlements` are those that are not in the database, as a dry run must not
 /// record them.
 async fn make_plan(
@@ -300,7 +371,7 @@ async fn make_plan(
     capabilities: Capabilities,
     settlements: &[Settlement],
     control: &Control<'_>,
-) -> Result<(Plan, Pulled), RunError> {
+) -> Result<Made, RunError> {
     let now = (control.now)();
     let verified_domains = verified_domains(setup, reader).await?;
     let settled: Vec<ManagedAccount> = settlements
@@ -345,6 +416,7 @@ async fn make_plan(
         attempted: HashSet::new(),
         guarded_groups: GuardedGroups::default(),
         approvals: snapshot.approvals(now).await?,
+        answers: Answers::default(),
     };
     if known.population.all > 0 {
         let guards = &setup.config.guards;
@@ -384,6 +456,9 @@ async fn make_plan(
     let guards = &setup.config.guards;
     let make = |known: &Known| plan(&desired, known, &policies, guards, now);
     let mut plan = make(&known)?;
+    let questions = questions(&plan, reader.way());
+    known.answers = ask::ask(reader, &questions, &setup.config.organization).await;
+    let mut is_news = known.answers.change_a_plan_of(questions.creations);
     let departs = |plan: &Plan| {
         let mut operations = plan.operations.iter();
         operations.any(|planned| planned.operation.is_departure())
@@ -391,7 +466,13 @@ async fn make_plan(
     // Their members are asked for only where somebody may be missing among them.
     if guards.names_groups() && departs(&plan) {
         known.guarded_groups = reader.guarded_groups(guards).await?;
+        is_news = true;
+    }
+    if is_news {
         plan = make(&known)?;
+    } else {
+        plan.forecast.unseen_rights = known.answers.unseen_rights;
+        plan.forecast.unseen_addresses = known.answers.unseen_addresses;
     }
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
@@ -403,7 +484,21 @@ async fn make_plan(
         deviations: desired.deviations(source_of),
         scopes: scopes_in_force(&setup.config, accepted, &plan, &desired),
     };
-    Ok((plan, recorded))
+    let mut rows = known.accounts;
+    let planned = plan
+        .operations
+        .iter()
+        .map(|planned| planned.operation.row());
+    let concerned: HashSet<&ExternalId> = planned
+        .chain(plan.notes.iter().map(|note| &note.key))
+        .collect();
+    rows.retain(|key, _| concerned.contains(key));
+    drop(concerned);
+    Ok(Made {
+        plan,
+        pulled: recorded,
+        rows,
+    })
 }
 
 /// The scopes to measure the next run by. An edited scope is in force as soon as it puts nobody

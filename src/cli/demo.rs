@@ -160,7 +160,7 @@ fn configure(folder: &Path, organization: &str) -> Result<Setup, Failure> {
     let text = format!(
         r#"database = "dirsyncd.db"
 
-{organization}
+{organization}max_users = 100000
 [[source]]
 kind = "ldif"
 preset = "openldap"

@@ -68,7 +68,7 @@ enum Verb {
     Map(map::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
-    Rehearse(sync::Arguments),
+    Rehearse(sync::RunArguments),
     /// Serve a simulator of the organization's admin API
     Simulate(simulate::Arguments),
     /// Show dirsyncd at work on a made-up company; needs no server, account or network
@@ -149,6 +149,7 @@ impl From<RunError> for Failure {
         let exit = match error {
             RunError::Refused(_) => Exit::Refused,
             RunError::Stopped => Exit::Done,
+            RunError::ForeignPlan { .. } => Exit::Usage,
             RunError::Pull(_)
             | RunError::Api(_)
             | RunError::Snapshot(_)

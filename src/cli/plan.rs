@@ -1,17 +1,20 @@
 //! `dirsyncd plan`: the dry run.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::progress::Progress;
-use super::{ConfigArgument, Exit, Failure, OrderArguments, load, load_from, print, start_log};
+use super::{
+    ConfigArgument, Exit, Failure, OrderArguments, load, load_from, print, say, start_log,
+};
 use crate::against::compare;
 use crate::apply::{Control, Shutdown};
 use crate::config::LogFormat;
 use crate::plan::Plan;
-use crate::report::{self, Detail};
-use crate::run::{Setup, dry_run};
+use crate::report::{self, Detail, SavedPlan};
+use crate::run::{Setup, dry_run, save};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -31,6 +34,15 @@ pub(super) struct Arguments {
     /// Exit with 10 when changes are pending
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Save the plan as JSON, for `dirsyncd sync --plan FILE`
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Replace the file of `--save` if it is there already
+    #[arg(long, requires = "save")]
+    force: bool,
+    /// Print the JSON Schema of a saved plan, and do nothing else
+    #[arg(long, exclusive = true)]
+    schema: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -40,6 +52,16 @@ pub(super) enum Format {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    if arguments.schema {
+        print(report::SCHEMA);
+        return Ok(Exit::Done);
+    }
+    // Told before the sources are read, not after.
+    if let (Some(path), false) = (&arguments.save, arguments.force)
+        && path.symlink_metadata().is_ok()
+    {
+        return Err(is_there(path));
+    }
     let setup = load(&arguments.config)?;
     start_log("warn", LogFormat::Text);
     if let Some(old) = &arguments.against {
@@ -51,9 +73,17 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         stop: Shutdown::never(),
         now: &chrono::Utc::now,
     };
-    let plan = dry_run(&setup, arguments.orders.orders(), &control).await;
+    let orders = arguments.orders.orders();
+    let planned = match &arguments.save {
+        None => dry_run(&setup, orders, &control)
+            .await
+            .map(|plan| (plan, None)),
+        Some(path) => save(&setup, orders, &control)
+            .await
+            .map(|(plan, saved)| (plan, Some((path, saved)))),
+    };
     progress.finish();
-    let plan = plan?;
+    let (plan, saved) = planned?;
     print(&match arguments.format {
         Format::Text => report::text(
             &plan,
@@ -63,7 +93,55 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         ),
         Format::Json => format!("{:#}\n", report::json(&plan)),
     });
+    if let Some((path, saved)) = saved {
+        write(path, &saved, arguments.force)?;
+        // Not to standard output, where the plan may be JSON.
+        say(&format!(
+            "dirsyncd: the plan {id} is saved in {path}; dirsyncd sync --plan {path} carries it out, once\n",
+            id = saved.id,
+            path = path.display()
+        ));
+    }
     Ok(exit(&plan, arguments.detailed_exitcode))
+}
+
+fn is_there(path: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} is there already: name another file, or replace it with --force",
+        path.display()
+    ))
+}
+
+/// Writes the plan, for its owner's eyes only, as a whole or not at all.
+fn write(path: &Path, saved: &SavedPlan, force: bool) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!(
+            "the plan cannot be saved in {}: {error}",
+            path.display()
+        ))
+    };
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let text = saved.text().map_err(|error| failed(&error))?;
+    // A temporary file has the mode 0600, and takes it along.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(|error| failed(&error))?;
+    let kept = if force {
+        file.persist(path)
+    } else {
+        file.persist_noclobber(path)
+    };
+    match kept {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(is_there(path))
+        }
+        Err(error) => Err(failed(&error.error)),
+    }
 }
 
 fn exit(plan: &Plan, detailed: bool) -> Exit {

@@ -1,14 +1,14 @@
 //! `dirsyncd rehearse`: the real sync against a copy of the organization.
 
 use super::progress::Progress;
-use super::sync::{Arguments, exit, outcome};
+use super::sync::{RunArguments, exit, outcome};
 use super::{Exit, Failure, load, print, shutdown_on_signals, start_log};
 use crate::apply::Control;
 use crate::config::LogFormat;
 use crate::rehearsal::{RehearsalError, rehearse};
 use crate::report;
 
-pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.config)?;
     // The report tells of the rest.
     start_log("error,dirsyncd::directory=warn", LogFormat::Text);

@@ -1,29 +1,53 @@
 //! `dirsyncd sync`: one run.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
+use super::plan::Format;
 use super::progress::Progress;
 use super::{
-    ConfigArgument, Exit, Failure, OrderArguments, load, print, shutdown_on_signals, start_log,
+    ConfigArgument, Exit, Failure, OrderArguments, load, print, say, shutdown_on_signals, start_log,
 };
 use crate::apply::{Control, EndedBy};
 use crate::config::LogFormat;
-use crate::report::{self, Detail};
-use crate::run::{Finished, sync};
+use crate::report::{self, Detail, SavedPlan};
+use crate::run::{Finished, sync, sync_saved};
 
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
+    run: RunArguments,
+    /// Carry out the plan of `dirsyncd plan --save FILE`, without reading the sources
+    #[arg(long, value_name = "FILE", conflicts_with = "full")]
+    plan: Option<PathBuf>,
+    /// The form of the report
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// What every verb takes that makes a run.
+#[derive(Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
     pub(super) config: ConfigArgument,
     #[command(flatten)]
     pub(super) orders: OrderArguments,
-    /// Show at most N people a group
+    /// Show at most N people a group (text only)
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let setup = load(&arguments.config)?;
+    let setup = load(&arguments.run.config)?;
+    let saved = arguments.plan.as_deref().map(read).transpose()?;
+    if let Some(saved) = &saved
+        && !setup.is_of(saved)
+    {
+        say(
+            "dirsyncd: warning: the configuration of organization, sources or policy has changed since the plan was made; it is carried out as it stands\n",
+        );
+    }
     // The report tells of the rest.
     start_log("error,dirsyncd::directory=warn", LogFormat::Text);
     let stop = shutdown_on_signals()?;
@@ -33,15 +57,39 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         stop,
         now: &chrono::Utc::now,
     };
-    let finished = sync(&setup, arguments.orders.orders(), "sync", &control).await;
+    let finished = match &saved {
+        None => sync(&setup, arguments.run.orders.orders(), "sync", &control).await,
+        Some(saved) => sync_saved(&setup, saved, &control).await,
+    };
     progress.finish();
     let finished = finished?;
-    print(&outcome(&finished, &arguments));
+    let told = saved.as_ref();
+    print(&match arguments.format {
+        Format::Text => {
+            told.map(SavedPlan::title).unwrap_or_default() + &outcome(&finished, &arguments.run)
+        }
+        Format::Json => format!(
+            "{:#}\n",
+            report::outcome(&finished.plan, &finished.applied, told)
+        ),
+    });
     Ok(exit(&finished))
 }
 
+/// Reads a saved plan.
+fn read(path: &Path) -> Result<SavedPlan, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!(
+            "the plan {} cannot be read: {error}",
+            path.display()
+        ))
+    })?;
+    SavedPlan::parse(&text)
+        .map_err(|error| Failure::usage(format!("the plan {}: {error}", path.display())))
+}
+
 /// What was planned, and what became of it.
-pub(super) fn outcome(finished: &Finished, arguments: &Arguments) -> String {
+pub(super) fn outcome(finished: &Finished, arguments: &RunArguments) -> String {
     let detail = Detail {
         limit: arguments.limit,
     };

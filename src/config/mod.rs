@@ -75,6 +75,10 @@ pub struct Organization {
     pub operation_timeout: std::time::Duration,
     /// The most requests a second to each of the APIs; as many as they let, when not set.
     pub requests_per_second: Option<std::num::NonZeroU32>,
+    /// The most users that the provisioning directory takes.
+    pub max_users: u64,
+    /// For how many accounts and addresses a plan asks the organization what it would refuse.
+    pub forecast_accounts: usize,
 }
 
 /// How accounts are made and changed.

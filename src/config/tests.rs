@@ -39,6 +39,8 @@ fn a_minimal_configuration_has_safe_defaults() {
             key: SecretRef::File("/etc/dirsyncd/scim-key".into()),
         }
     );
+    assert_eq!(config.organization.max_users, 70_000);
+    assert_eq!(config.organization.forecast_accounts, 200);
     assert_eq!(config.policy, Policy::default());
     assert!(!config.deletes());
     assert!(config.schedule.is_none());
@@ -71,6 +73,8 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "timeout",
         "operation_timeout",
         "requests_per_second",
+        "max_users",
+        "forecast_accounts",
         "name",
         "kind",
         "preset",

@@ -69,7 +69,7 @@ pub struct DesiredAccount {
 }
 
 /// A managed account as the snapshot last knew it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagedAccount {
     /// The immutable key of the person whom it belongs to.
     pub key: ExternalId,
@@ -90,7 +90,7 @@ pub struct ManagedAccount {
 }
 
 /// An account as the organization's provisioning directory shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExistingAccount {
     /// The SCIM resource's id.
     pub scim_id: ScimId,
@@ -160,6 +160,13 @@ impl Digest {
         let mut digest = [0; 16];
         digest.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
         Digest(digest)
+    }
+}
+
+/// In hexadecimal digits.
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

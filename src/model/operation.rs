@@ -264,6 +264,11 @@ impl Operation {
         }
     }
 
+    /// The key under which the snapshot has the account before this is applied.
+    pub fn row(&self) -> &ExternalId {
+        self.formerly.as_ref().unwrap_or(&self.key)
+    }
+
     /// Whether it changes the value of this attribute.
     pub fn changes(&self, attribute: Attribute) -> bool {
         self.before.get(attribute) != self.after.get(attribute)

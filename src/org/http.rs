@@ -75,6 +75,11 @@ impl Http {
         })
     }
 
+    /// What is known of how fast the API takes requests.
+    pub(super) fn rate(&self) -> crate::plan::Rate {
+        self.pace.rate()
+    }
+
     /// Sends a request until it is answered, or until repeating it is not safe or no use.
     /// `path` has its segments escaped already.
     pub(super) async fn send(
@@ -161,6 +166,7 @@ impl Http {
             request_id: None,
             wait: Some(wait),
         })?;
+        let began = tokio::time::Instant::now();
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 let url = self.root.to_string();
@@ -172,6 +178,7 @@ impl Http {
                 Failure::of(Cause::NoAnswer(chain(&error)))
             }
         })?;
+        self.pace.answered(began.elapsed());
         let status = response.status();
         let text_header = |name: &str| {
             response

@@ -6,6 +6,7 @@
 
 mod admin;
 mod error;
+mod foresee;
 mod guarded;
 mod http;
 mod pace;

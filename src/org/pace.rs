@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::model::Timestamp;
+use crate::plan;
 
 /// How many requests may be under way at once, at most.
 const MOST: usize = 8;
@@ -24,6 +25,7 @@ const RAISE_AFTER: u32 = 20;
 /// The pace of one API.
 pub(super) struct Pace {
     quota: Option<DefaultDirectRateLimiter>,
+    per_second: Option<NonZeroU32>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -36,6 +38,11 @@ struct State {
     /// Nothing goes out before.
     closed_until: Option<Instant>,
     window: Option<Window>,
+    /// The limit of the last headers, and the longest way to the end of a period that was seen:
+    /// how long a period is they do not tell.
+    limit: Option<(u64, Duration)>,
+    answers: u32,
+    answered_in: Duration,
 }
 
 /// The period that the API's headers tell about.
@@ -49,6 +56,8 @@ struct Window {
 /// What an answer tells about the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Limits {
+    /// `X-RateLimit-Limit`.
+    pub(super) limit: Option<u64>,
     /// `X-RateLimit-Remaining`.
     pub(super) remaining: Option<u64>,
     /// How long until `X-RateLimit-Reset`.
@@ -75,8 +84,10 @@ impl Limits {
             })
         });
         let reset = header("x-ratelimit-reset").and_then(|text| text.trim().parse().ok());
+        let number = |name: &str| header(name).and_then(|text| text.trim().parse().ok());
         Limits {
-            remaining: header("x-ratelimit-remaining").and_then(|text| text.trim().parse().ok()),
+            limit: number("x-ratelimit-limit"),
+            remaining: number("x-ratelimit-remaining"),
             reset: reset.map(until),
             retry_after,
         }
@@ -110,12 +121,16 @@ impl Pace {
         });
         Pace {
             quota,
+            per_second,
             state: Mutex::new(State {
                 under_way: 0,
                 allowed: MOST,
                 good_in_a_row: 0,
                 closed_until: None,
                 window: None,
+                limit: None,
+                answers: 0,
+                answered_in: Duration::ZERO,
             }),
             changed: Notify::new(),
         }
@@ -147,6 +162,35 @@ impl Pace {
                 None => changed.await,
             }
         }
+    }
+
+    /// What is known of it, for an estimate.
+    pub(super) fn rate(&self) -> plan::Rate {
+        let now = Instant::now();
+        let state = self.state();
+        let window = state.limit.map(|(limit, period)| {
+            let known = state.window.filter(|window| now < window.ends);
+            plan::Window {
+                limit,
+                // A period that is over leaves the whole of the next one.
+                remaining: known.map_or(limit, |window| window.remaining),
+                ends_in: known.map_or(period, |window| window.ends - now),
+                period,
+            }
+        });
+        plan::Rate {
+            per_second: self.per_second.map(NonZeroU32::get),
+            window,
+            round_trip: state.answered_in.checked_div(state.answers),
+            at_once: u32::try_from(state.allowed).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Learns how long an answer took.
+    pub(super) fn answered(&self, time: Duration) {
+        let mut state = self.state();
+        state.answers = state.answers.saturating_add(1);
+        state.answered_in = state.answered_in.saturating_add(time);
     }
 
     /// Learns from an answer.
@@ -193,6 +237,10 @@ impl State {
     }
 
     fn learn(&mut self, throttled: bool, limits: &Limits, now: Instant) {
+        if let (Some(limit), Some(reset)) = (limits.limit, limits.reset) {
+            let seen = self.limit.map_or(Duration::ZERO, |(_, period)| period);
+            self.limit = Some((limit, seen.max(reset)));
+        }
         if let (Some(remaining), Some(reset)) = (limits.remaining, limits.reset) {
             let ends = now + reset;
             self.window = Some(match self.window {
@@ -233,6 +281,7 @@ mod tests {
 
     fn limits(remaining: u64, reset: u64) -> Limits {
         Limits {
+            limit: None,
             remaining: Some(remaining),
             reset: Some(Duration::from_secs(reset)),
             retry_after: None,
@@ -330,5 +379,39 @@ mod tests {
             "{:?}",
             began.elapsed()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_for_an_estimate_is_what_headers_and_answers_have_told() {
+        let pace = Pace::new(NonZeroU32::new(7));
+        let rate = pace.rate();
+        assert_eq!(rate.per_second, Some(7));
+        assert_eq!(
+            (rate.window, rate.round_trip, rate.at_once),
+            (None, None, 8)
+        );
+
+        let told = |remaining, reset| Limits {
+            limit: Some(100),
+            ..limits(remaining, reset)
+        };
+        pace.learn(false, &told(40, 60));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        pace.learn(false, &told(30, 40));
+        pace.answered(Duration::from_millis(100));
+        pace.answered(Duration::from_millis(300));
+        let window = |remaining, ends_in| plan::Window {
+            limit: 100,
+            remaining,
+            ends_in: Duration::from_secs(ends_in),
+            period: Duration::from_secs(60),
+        };
+        let rate = pace.rate();
+        assert_eq!(rate.window, Some(window(30, 40)));
+        assert_eq!(rate.round_trip, Some(Duration::from_millis(200)));
+
+        // The period is over: the next one has not begun.
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(pace.rate().window, Some(window(100, 60)));
     }
 }

@@ -175,6 +175,7 @@ pub(crate) struct World {
     pub(crate) approvals: Vec<Approval>,
     /// Further sources, which were pulled in full.
     pub(crate) sources: Vec<&'static str>,
+    pub(crate) answers: super::Answers,
 }
 
 impl World {
@@ -198,6 +199,7 @@ impl World {
             groups: GuardedGroups::default(),
             approvals: Vec::new(),
             sources: Vec::new(),
+            answers: super::Answers::default(),
         }
     }
 
@@ -282,6 +284,7 @@ impl World {
             attempted: self.attempted.iter().map(|name| key(name)).collect(),
             guarded_groups: self.groups.clone(),
             approvals: self.approvals.clone(),
+            answers: self.answers.clone(),
         }
     }
 

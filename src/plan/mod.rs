@@ -11,15 +11,20 @@
 //! - `newcomer` creates, or adopts what the organization has already;
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
+//! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs;
+//! - `resume` makes a plan again from the rows of a saved one;
 //! - `told` has the reasons that a plan tells beside its operations.
 
 mod addresses;
+mod calls;
 mod compare;
 mod draft;
 mod edit;
+mod forecast;
 mod guard;
 mod lifecycle;
 mod newcomer;
+mod resume;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -31,12 +36,15 @@ use crate::model::{
 };
 
 pub use crate::config::Guard;
+pub use calls::{Api, Call, Calls, Endpoint, Estimate, Pace, Rate, Window};
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
 pub use edit::{Edit, InScope, Person};
+pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, questions};
 pub use guard::{
     Approval, Approved, ApprovedPlan, Count, GroupChange, GuardedGroup, GuardedGroups,
     GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
 };
+pub use resume::{Expected, Row, in_the_way, moved, resume};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
 };
@@ -71,6 +79,8 @@ pub struct Known {
     pub guarded_groups: GuardedGroups,
     /// The approvals that are not used up.
     pub approvals: Vec<Approval>,
+    /// What the organization answered to the [`questions`] that a first plan raised.
+    pub answers: Answers,
 }
 
 impl Known {
@@ -105,6 +115,8 @@ pub struct Plan {
     pub pulls: BTreeMap<SourceName, Figures>,
     /// People whose account is as the directory wants it.
     pub unchanged: u64,
+    /// What is foreseen of carrying it out.
+    pub forecast: Forecast,
 }
 
 /// The figures of a pull.
@@ -185,6 +197,7 @@ impl Plan {
             || !self.refusals.is_empty()
             || !self.suspensions.is_empty()
             || self.notices.iter().any(has_missed)
+            || self.skipped.iter().any(|skipped| skipped.why.is_stale())
     }
 }
 
@@ -318,21 +331,38 @@ pub fn plan(
     }
     draft.depart();
     let Draft {
-        mut operations,
-        mut plan,
-        ..
+        operations, plan, ..
     } = draft;
+    let nothing = BTreeMap::new();
+    Ok(conclude(plan, operations, known, |operations| {
+        guard::guard(operations, known, guards, now, clock_fault, nothing)
+    }))
+}
+
+/// What is done to the operations of every plan once there are all of them: what cannot be is
+/// refused, the rest is put in order and held where a guard says so.
+fn conclude(
+    mut plan: Plan,
+    mut operations: Vec<Operation>,
+    known: &Known,
+    guard: impl FnOnce(Vec<Operation>) -> (Vec<Planned>, Vec<Hold>),
+) -> Plan {
     plan.refusals
         .extend(newcomer::refuse_shared_accounts(&mut operations));
     plan.refusals
+        .extend(forecast::refuse_forbidden(&mut operations, known));
+    plan.refusals
         .extend(addresses::settle(&mut operations, known));
-    (plan.operations, plan.holds) = guard::guard(operations, known, guards, now, clock_fault);
+    plan.refusals
+        .extend(forecast::refuse_overfull(&mut operations, &known.answers));
+    plan.forecast = Forecast::of(&operations, known);
+    (plan.operations, plan.holds) = guard(operations);
     plan.refusals
         .sort_by(|a, b| (&a.dn, &a.key).cmp(&(&b.dn, &b.key)));
     plan.skipped
         .sort_by(|a, b| (&a.dn, &a.key).cmp(&(&b.dn, &b.key)));
     plan.notes.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(plan)
+    plan
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! why. Every reason is a sentence with the way out.
 
 use crate::mapping::Problem;
-use crate::model::{Cause, ExternalId, Incomplete, SourceName, Timestamp};
+use crate::model::{Cause, ExternalId, Incomplete, Kind, RunId, SourceName, Timestamp};
 
 /// A person for whom nothing is done because something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +137,33 @@ pub enum RefusalReason {
         /// The account.
         candidate: String,
     },
+    /// The organization does not give the right to do it to this account.
+    #[error(
+        "the organization does not allow `{right}` for {account} ({reason}): change that where the account is managed, or leave the person out"
+    )]
+    Forbidden {
+        /// The right that is missing, under the API's name.
+        right: String,
+        /// The account.
+        account: String,
+        /// The API's reason.
+        reason: String,
+    },
+    /// The provisioning directory has no room for another account.
+    #[error(
+        "the provisioning directory has {users} users and takes {max} (`max_users` in [organization]): take users out of it, or raise the figure if the organization's limit is higher"
+    )]
+    Overfull {
+        /// How many users it has now.
+        users: u64,
+        /// How many it takes.
+        max: u64,
+    },
+    /// The row of a saved plan is not as it was written.
+    #[error(
+        "the row of the saved plan was changed after it was written ({0}): rows may be taken out of a saved plan, not changed; make a new plan"
+    )]
+    Tampered(String),
 }
 
 /// A person for whom nothing is done, as configured.
@@ -219,6 +246,31 @@ pub enum SkipReason {
     /// Disabled, and the account is kept by policy.
     #[error("disabled in the directory; the account is kept (`on_disabled = \"keep\"`)")]
     KeptOnDisabled,
+    /// The account is not as the saved plan expects it any more.
+    #[error("not done ({kind}): no longer as the saved plan expects it: {what}")]
+    Moved {
+        /// What was to be done.
+        kind: Kind,
+        /// What differs.
+        what: String,
+    },
+    /// It takes an address that an operation was to free which is not carried out.
+    #[error(
+        "not done ({kind}): it waits for an address that {freer} was to free, which is not carried out"
+    )]
+    Waiting {
+        /// What was to be done.
+        kind: Kind,
+        /// Whose operation, or its key where the saved plan does not have it.
+        freer: String,
+    },
+}
+
+impl SkipReason {
+    /// Whether a saved plan was not carried out here as it was made.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, SkipReason::Moved { .. } | SkipReason::Waiting { .. })
+    }
 }
 
 /// A source because of which no absence is believed in this run: whoever is missing anywhere
@@ -302,4 +354,28 @@ pub enum Stop {
         "the source `{0}` returned no entry at all: that is taken for a fault, not for everybody's departure; check its base, scope and filter, whom it excludes, and what the bind DN may read (dirsyncd check)"
     )]
     EmptyPull(SourceName),
+    /// The saved plan was applied before.
+    #[error(
+        "the saved plan {id} was applied already, at {} by run {run}: a plan is applied at most once; make a new one", at.format("%Y-%m-%d %H:%M:%S UTC")
+    )]
+    Applied {
+        /// Its id.
+        id: String,
+        /// When it was applied.
+        at: Timestamp,
+        /// By which run.
+        run: RunId,
+    },
+    /// The saved plan is too old, or of a time that is still to come.
+    #[error(
+        "the saved plan was made at {}, and now it is {}: a plan is carried out within {days} days, as what it knows of the directory is of the time it was made; make a new one", made.format("%Y-%m-%d %H:%M:%S UTC"), now.format("%Y-%m-%d %H:%M:%S UTC")
+    )]
+    Age {
+        /// When it was made.
+        made: Timestamp,
+        /// Now.
+        now: Timestamp,
+        /// For how many days it is good.
+        days: i64,
+    },
 }

@@ -2,11 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::SavedPlan;
 use crate::apply::{Applied, EndedBy};
 use crate::model::{Attribute, Kind};
-use crate::plan::{Hold, HoldCause, Plan, Planned};
+use crate::plan::{Forecast, Foreseen, Hold, HoldCause, Plan, Planned};
 
-/// The plan as JSON. Two plans from the same inputs give the same text.
+/// The plan as JSON. Two plans from the same inputs give the same text, but for the time that its
+/// requests are going to take.
 pub fn json(plan: &Plan) -> Value {
     json!({
         "version": 1,
@@ -35,7 +37,62 @@ pub fn json(plan: &Plan) -> Value {
             "source": notice.source,
             "message": notice.what.to_string(),
         })).collect::<Vec<_>>(),
+        "forecast": forecast(plan),
         "summary": summary(plan, None),
+    })
+}
+
+/// A plan and what became of it; `saved` is the saved plan that it was.
+pub fn outcome(plan: &Plan, applied: &Applied, saved: Option<&SavedPlan>) -> Value {
+    let mut outcome = json(plan);
+    outcome["plan"] = saved
+        .map(|saved| json!({ "id": saved.id, "made_at": saved.made_at }))
+        .into();
+    outcome["failed"] = applied
+        .failed
+        .iter()
+        .map(|(operation, error)| {
+            json!({
+                "kind": operation.kind,
+                "key": operation.key,
+                "dn": operation.dn,
+                "account": operation.label(),
+                "error": error,
+            })
+        })
+        .collect();
+    outcome["summary"] = summary(plan, Some(applied));
+    outcome
+}
+
+fn forecast(plan: &Plan) -> Value {
+    let Forecast {
+        foreseen,
+        unseen_rights,
+        unseen_addresses,
+        calls,
+        estimate,
+    } = &plan.forecast;
+    json!({
+        "foreseen": foreseen.iter().map(|(key, foreseen)| json!({
+            "key": key,
+            "kind": match foreseen {
+                Foreseen::Linked(_) => "linked",
+                Foreseen::Conflict(_) => "conflict",
+            },
+            "message": foreseen.to_string(),
+        })).collect::<Vec<_>>(),
+        "unseen_rights": unseen_rights,
+        "unseen_addresses": unseen_addresses,
+        "calls": calls.as_ref().map(|calls| calls.iter().map(|call| json!({
+            "method": call.endpoint.method,
+            "path": call.endpoint.path,
+            "count": call.count,
+        })).collect::<Vec<_>>()),
+        "time": estimate.map(|estimate| json!({
+            "seconds": estimate.time.as_secs(),
+            "paced_by": estimate.by.to_string(),
+        })),
     })
 }
 
@@ -51,7 +108,8 @@ fn hold(hold: &Hold) -> Value {
         HoldCause::Protected
         | HoldCause::Administrators { .. }
         | HoldCause::Freeze { .. }
-        | HoldCause::Clock { .. } => None,
+        | HoldCause::Clock { .. }
+        | HoldCause::Saved { .. } => None,
     };
     json!({
         "name": hold.name,

@@ -5,11 +5,15 @@
 
 mod holds;
 mod json;
+mod saved;
 mod text;
 mod trace;
 
 pub use holds::{approved, holds, holds_json};
-pub use json::{json, summary};
+pub use json::{json, outcome, summary};
+pub use saved::{
+    Circumstances, Digested, Expects, SCHEMA, SavedNote, SavedOperation, SavedPlan, SavedPlanError,
+};
 pub use text::{Detail, applied, edit, summary_line, text};
 pub use trace::{Traced, trace_json, trace_text};
 

@@ -6,7 +6,7 @@ use crate::apply::{Applied, EndedBy};
 use crate::config::{Guard, Limit};
 use crate::model::{Attribute, Lifecycle, SourceName};
 use crate::plan::fixture::*;
-use crate::plan::{Figures, Notice, Noticed, Plan};
+use crate::plan::{Calls, Estimate, Figures, Foreseen, Holder, Notice, Noticed, Pace, Plan, Way};
 use crate::snapshot::{Asked, Journal};
 use chrono::TimeDelta;
 
@@ -194,4 +194,27 @@ async fn open_holds_are_listed_with_figures_age_expiry_and_operations() {
         .unwrap();
     insta::assert_snapshot!(approved(&done));
     journal.close().await.unwrap();
+}
+
+#[test]
+fn what_is_foreseen_is_told_with_the_operation_and_before_the_summary() {
+    let mut plan = World::new(vec![person("a"), person("b")], vec![]).planned();
+    let operations: Vec<_> = plan.approve().operations().to_vec();
+    let operations = operations.iter().map(|one| &**one);
+    let holder = Holder {
+        account: crate::model::AccountId::new("557058:x"),
+        name: "Somebody".into(),
+        active: false,
+        owner: None,
+    };
+    plan.forecast.foreseen = [(key("a"), Foreseen::Conflict(holder))].into();
+    plan.forecast.calls = Some(Calls::of(operations, Way::Admin));
+    plan.forecast.unseen_rights = 1234;
+    plan.forecast.unseen_addresses = 1;
+    plan.forecast.estimate = Some(Estimate {
+        time: std::time::Duration::from_millis(65_432),
+        by: Pace::Limited(100, std::time::Duration::from_secs(60)),
+    });
+    insta::assert_snapshot!(text(&plan, Detail::default()));
+    insta::assert_json_snapshot!(json(&plan)["forecast"]);
 }

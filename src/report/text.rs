@@ -1,10 +1,11 @@
 //! The plan as text, for people: grouped by what is done, summary last.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::apply::{Applied, EndedBy};
 use crate::model::{Attribute, Cause, Kind, Operation, Profile};
-use crate::plan::{Edit, Plan, Planned};
+use crate::plan::{Edit, Endpoint, Forecast, Plan, Planned};
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +29,10 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
             ),
         })
         .collect();
-    line(&mut out, &format!("Read {}.", entries.join(", ")));
+    // A saved plan is carried out without reading.
+    if !entries.is_empty() {
+        line(&mut out, &format!("Read {}.", entries.join(", ")));
+    }
     for notice in &plan.notices {
         line(
             &mut out,
@@ -42,7 +46,10 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
             .filter(|planned| planned.operation.kind == kind)
             .collect();
         group(&mut out, heading(kind), planned.len(), detail, |out, at| {
-            operation(out, plan, planned[at])
+            operation(out, plan, planned[at]);
+            if let Some(foreseen) = plan.forecast.foreseen.get(&planned[at].operation.key) {
+                line(out, &format!("      {foreseen}"));
+            }
         });
     }
     group(
@@ -103,8 +110,62 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
         },
     );
     out.push('\n');
+    forecast(&mut out, &plan.forecast);
     line(&mut out, &summary_line(plan));
     out
+}
+
+/// What carrying the plan out takes, and what was not foreseen.
+fn forecast(out: &mut String, forecast: &Forecast) {
+    let Forecast {
+        foreseen: _,
+        unseen_rights,
+        unseen_addresses,
+        calls,
+        estimate,
+    } = forecast;
+    if let Some(calls) = calls.as_ref().filter(|calls| calls.total() > 0) {
+        let each: Vec<String> = calls
+            .iter()
+            .map(|call| {
+                let Endpoint { method, path, .. } = call.endpoint;
+                format!("{} {method} {path}", number(call.count))
+            })
+            .collect();
+        let time = match estimate {
+            None => String::new(),
+            Some(estimate) => format!(
+                ", in at least {} by {}",
+                humantime::format_duration(Duration::from_secs(estimate.time.as_secs().max(1))),
+                estimate.by
+            ),
+        };
+        line(
+            out,
+            &format!(
+                "Requests to carry it out: {}{time}: {}.",
+                number(calls.total()),
+                each.join(", ")
+            ),
+        );
+    }
+    for (count, what) in [
+        (*unseen_rights, "the rights over accounts"),
+        (
+            *unseen_addresses,
+            "who holds new addresses in the organization",
+        ),
+    ] {
+        if count > 0 {
+            line(
+                out,
+                &format!(
+                    "Not looked at beforehand (`forecast_accounts`, `admin_key`): {what}, {}.",
+                    number(count)
+                ),
+            );
+        }
+    }
 }
 
 /// The figures of the plan in one line.

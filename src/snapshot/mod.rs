@@ -9,6 +9,7 @@ mod journal;
 mod lock;
 mod population;
 mod rows;
+mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub use error::SnapshotError;
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
+pub use saved::AppliedPlan;
 
 use error::Context;
 

@@ -289,3 +289,53 @@ async fn an_approval_whose_operation_something_else_holds_waits_for_it() {
     assert_eq!(left(&live), [false; 3]);
     journal.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_saved_plan_is_recorded_as_applied_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    assert_eq!(journal.last_reading().await.unwrap(), None);
+    let first = journal.begin_run("test", now()).await.unwrap();
+    let pulled = Pulled {
+        entries: BTreeMap::from([(source(), 2)]),
+        cursors: BTreeMap::from([(
+            source(),
+            Cursor {
+                cookie: "cookie".into(),
+                fingerprint: crate::model::Digest([3; 16]),
+                full_at: now(),
+                entries: 2,
+            },
+        )]),
+        deviations: Vec::new(),
+        scopes: BTreeMap::new(),
+    };
+    journal.record_pulls(first, &pulled).await.unwrap();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    assert_eq!(journal.last_reading().await.unwrap(), Some(first));
+    assert_eq!(journal.applied_plan("one").await.unwrap(), None);
+    let applied = AppliedPlan { run, at: now() };
+
+    journal
+        .apply_plan("one", now(), applied, false)
+        .await
+        .unwrap();
+
+    assert_eq!(journal.applied_plan("one").await.unwrap(), Some(applied));
+    assert_eq!(journal.applied_plan("two").await.unwrap(), None);
+    assert_eq!(journal.cursors().await.unwrap().len(), 1);
+    assert!(
+        journal
+            .apply_plan("one", now(), applied, true)
+            .await
+            .is_err()
+    );
+    assert_eq!(journal.cursors().await.unwrap().len(), 1);
+    journal
+        .apply_plan("two", now(), applied, true)
+        .await
+        .unwrap();
+    assert!(journal.cursors().await.unwrap().is_empty());
+    journal.close().await.unwrap();
+}

@@ -65,7 +65,10 @@ fn a_first_sync_can_be_rehearsed_without_a_database() {
 
 #[test]
 fn what_the_organization_would_refuse_fails_in_the_rehearsal() {
-    let world = World::synced(&Person::four());
+    let mut world = World::of(&Person::four());
+    // Otherwise it is foreseen, and not even tried.
+    world.dirsyncd.organization += "forecast_accounts = 0\n";
+    world.dirsyncd.sync(0);
     let alan = &Person::four()[2];
     let account = world.account(alan);
     // Somebody made a second account that has the address which Alan is going to get.

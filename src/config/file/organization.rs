@@ -21,6 +21,8 @@ impl Reader<'_> {
             timeout,
             operation_timeout,
             requests_per_second,
+            max_users,
+            forecast_accounts,
         } = file;
         let api = match api {
             None => self.check(0..0, url::Url::parse("https://api.atlassian.com"))?,
@@ -45,6 +47,9 @@ impl Reader<'_> {
             timeout: self.timeout(timeout, Duration::from_secs(30))?,
             operation_timeout: self.timeout(operation_timeout, Duration::from_secs(300))?,
             requests_per_second,
+            // The provisioning API's own document (2022): 70,000 users per directory.
+            max_users: max_users.map_or(70_000, u64::from),
+            forecast_accounts: forecast_accounts.map_or(200, usize::from),
         })
     }
 

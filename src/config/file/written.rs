@@ -44,6 +44,8 @@ pub(super) struct OrganizationFile {
     pub(super) timeout: Option<Spanned<String>>,
     pub(super) operation_timeout: Option<Spanned<String>>,
     pub(super) requests_per_second: Option<NonZeroU32>,
+    pub(super) max_users: Option<u32>,
+    pub(super) forecast_accounts: Option<u16>,
 }
 
 #[derive(Default)]

@@ -53,16 +53,23 @@ pub(super) fn hold_all<Planned>(
         .filter(|(at, operation)| concerns(operation) && !is_approved(&name, *at))
         .map(|(at, _)| at)
         .collect();
-    let planned = held.len() as u64;
-    (planned > 0).then_some(Found {
-        hold: Hold {
-            name,
-            cause,
-            planned,
-            opened: None,
-        },
-        operations: held,
-    })
+    Found::of(cause, held)
+}
+
+impl Found {
+    /// The hold of these operations, if there are any.
+    pub(super) fn of(cause: HoldCause, operations: Vec<usize>) -> Option<Self> {
+        let planned = operations.len() as u64;
+        (planned > 0).then(|| Found {
+            hold: Hold {
+                name: cause.name(),
+                cause,
+                planned,
+                opened: None,
+            },
+            operations,
+        })
+    }
 }
 
 /// The hold over protected accounts, and over departures of members of protected groups.

@@ -69,6 +69,11 @@ pub enum HoldCause {
         /// What does not fit.
         why: String,
     },
+    /// They were held when the plan was saved that is carried out now.
+    Saved {
+        /// What held them then.
+        why: String,
+    },
 }
 
 impl HoldCause {
@@ -92,12 +97,13 @@ impl HoldCause {
             HoldCause::Administrators { .. } => "administrators".to_owned(),
             HoldCause::Freeze { .. } => "freeze".to_owned(),
             HoldCause::Clock { .. } => "clock".to_owned(),
+            HoldCause::Saved { .. } => "saved".to_owned(),
         }
     }
 
     /// Whether somebody can approve what it holds.
     pub fn can_be_approved(&self) -> bool {
-        !matches!(self, HoldCause::Clock { .. })
+        !matches!(self, HoldCause::Clock { .. } | HoldCause::Saved { .. })
     }
 }
 
@@ -172,6 +178,10 @@ impl fmt::Display for Hold {
             HoldCause::Clock { why } => write!(
                 f,
                 "{why}; departures held, as deletions are counted by the clock: {planned}; set the clock right (NTP) and run again"
+            ),
+            HoldCause::Saved { why } => write!(
+                f,
+                "operations that were held when the plan was saved: {planned}; they stay held, and a new plan looks at them anew (then: {why})"
             ),
         }
     }

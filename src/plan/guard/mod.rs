@@ -12,7 +12,7 @@ mod hold;
 mod limits;
 mod population;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Deref;
 
@@ -55,7 +55,7 @@ impl<'a> Subject<'a> {
     fn new(operation: &'a Operation, known: &'a Known) -> Self {
         let account = known
             .accounts
-            .get(operation.formerly.as_ref().unwrap_or(&operation.key))
+            .get(operation.row())
             .filter(|account| !matches!(account.lifecycle, Lifecycle::Deleted { .. }));
         let email = |profile: &'a crate::model::Profile| profile.get(Attribute::Email);
         let (source, dn, email) = match account {
@@ -103,13 +103,15 @@ impl Guarded for Subject<'_> {
 }
 
 /// Marks what is held, and by what. The operations are in the order of their waves; one that
-/// waits for a held one to free its address is held with it.
+/// waits for a held one to free its address is held with it. `held_before` are the people whose
+/// operations were held when the plan was saved that is carried out now, by what held them.
 pub(super) fn guard(
     operations: Vec<Operation>,
     known: &Known,
     guards: &Guards,
     now: Timestamp,
     clock_fault: Option<String>,
+    held_before: BTreeMap<String, BTreeSet<ExternalId>>,
 ) -> (Vec<Planned>, Vec<Hold>) {
     let approvals = approvals_of(operations.iter().map(Operation::digest), &known.approvals);
     let is_approved = |name: &str, at: usize| {
@@ -144,6 +146,19 @@ pub(super) fn guard(
         always::is_frozen,
     ));
     found.extend(always::clock(&operations, clock_fault));
+    found.extend(
+        held_before
+            .into_iter()
+            .filter_map(|(why, people)| {
+                // What a guard holds now is told as that.
+                let is_held = |at: &usize| found.iter().any(|one| one.operations.contains(at));
+                let held: Vec<usize> = (0..operations.len())
+                    .filter(|at| people.contains(&operations[*at].key) && !is_held(at))
+                    .collect();
+                Found::of(HoldCause::Saved { why }, held)
+            })
+            .collect::<Vec<_>>(),
+    );
 
     let mut holds_of: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); operations.len()];
     for (hold, one) in found.iter().enumerate() {

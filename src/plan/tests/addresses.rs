@@ -133,7 +133,7 @@ fn a_circle_is_held_as_a_whole() {
     for protected in ["a", "b", "c"] {
         let mut world = round(&["a", "b", "c"]);
         world.people.push(person("z"));
-        world.guards.protected = vec![format!("{protected}@example.org")];
+        world.guards.protected = [format!("{protected}@example.org")].into();
         let plan = world.planned();
         assert_eq!(
             brief(&plan),

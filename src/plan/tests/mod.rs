@@ -8,12 +8,14 @@ use crate::model::{Attribute, Change, Lifecycle, Reason};
 use chrono::TimeDelta;
 
 mod addresses;
+mod forecast;
 mod guards;
 mod leaving;
 mod lifecycle;
 mod local;
 mod matching;
 mod properties;
+mod resume;
 
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {
     since: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,

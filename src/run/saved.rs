@@ -1,0 +1,381 @@
+//! Saved plans: a dry run that is kept in a file, and the run that carries the file out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::TimeDelta;
+
+use super::accounts::Accounts;
+use super::{Config, Finished, Looked, Orders, PATIENCE, RunError, Setup, finish, learn, look};
+use crate::apply::{self, Applied, Control};
+use crate::model::{
+    Attribute, Digest, ExternalId, Kind, Operation, Reason, RunId, ScimId, SourceName, Timestamp,
+    fold,
+};
+use crate::org::{Capabilities, Reader};
+use crate::plan::{
+    Answers, Expected, GuardedGroups, Known, Plan, Refusal, RefusalReason, Row, Stop, in_the_way,
+    moved, resume,
+};
+use crate::report::{Circumstances, Expects, SavedOperation, SavedPlan};
+use crate::snapshot::{AppliedPlan, Journal, Snapshot};
+
+/// For how many days a saved plan is good. Whom it takes an account from has left by the pull of
+/// its time, and the addresses that it gives were free then: a week is enough to have it read
+/// and decided on, and short of what people come back from or forget.
+const MAX_DAYS: i64 = 7;
+
+/// How far the clock of the machine that made a plan may be ahead of this one's, in minutes.
+const TOLERANCE: i64 = 10;
+
+/// The trigger of a run that carries a saved plan out.
+const TRIGGER: &str = "sync --plan";
+
+/// Plans a run, changes nothing, and gives the plan also as it is saved: with the state that each
+/// operation expects of its account.
+pub async fn save(
+    setup: &Setup,
+    orders: Orders,
+    control: &Control<'_>,
+) -> Result<(Plan, SavedPlan), RunError> {
+    let made_at = (control.now)();
+    let Looked {
+        plan,
+        rows,
+        last_reading,
+        population,
+        reader,
+    } = look(setup, orders, control).await?;
+    let targets: Vec<&ScimId> = plan
+        .operations
+        .iter()
+        .filter_map(|planned| Some(&planned.operation.target.as_ref()?.scim_id))
+        .collect();
+    let accounts = Accounts::read(setup, &reader, &targets, &[], population).await?;
+    let mut expects: HashMap<ExternalId, Expects> = HashMap::new();
+    for operation in plan.operations.iter().map(|planned| &planned.operation) {
+        let target = operation.target.as_ref();
+        let account = target.and_then(|target| accounts.of(&target.scim_id));
+        let expected = Expects {
+            row: rows.get(operation.row()).cloned(),
+            account: account.cloned(),
+        };
+        expects.insert(operation.key.clone(), expected);
+    }
+    for note in &plan.notes {
+        let expected = Expects {
+            row: rows.get(&note.key).cloned(),
+            account: None,
+        };
+        expects.insert(note.key.clone(), expected);
+    }
+    let circumstances = Circumstances {
+        id: uuid::Uuid::new_v4().to_string(),
+        made_at,
+        organization: setup.config.organization.id.clone(),
+        configuration: setup.fingerprint(),
+        last_reading,
+        expects,
+    };
+    let saved = SavedPlan::new(&plan, circumstances);
+    Ok((plan, saved))
+}
+
+impl Setup {
+    /// The digest of what a plan depends on in the configuration. The guards are not in it, as
+    /// they are looked at again when the plan is carried out.
+    fn fingerprint(&self) -> String {
+        let Config {
+            organization,
+            sources,
+            policy,
+            ..
+        } = &self.config;
+        let whole = format!(
+            "{} {:?} {sources:?} {policy:?}",
+            organization.id, organization.provisioning
+        );
+        Digest::of_text(&whole).to_string()
+    }
+
+    /// Whether organization, sources and policy are configured as when the plan was made.
+    pub fn is_of(&self, saved: &SavedPlan) -> bool {
+        self.fingerprint() == saved.configuration
+    }
+}
+
+/// Carries a saved plan out: each row whose account is still as it expects, if the guards let it
+/// through. No source is read.
+pub async fn sync_saved(
+    setup: &Setup,
+    saved: &SavedPlan,
+    control: &Control<'_>,
+) -> Result<Finished, RunError> {
+    let ours = &setup.config.organization.id;
+    if saved.organization != *ours {
+        return Err(RunError::ForeignPlan {
+            theirs: saved.organization.clone(),
+            ours: ours.clone(),
+        });
+    }
+    let reader = Reader::new(&setup.config.organization)?;
+    let mut journal = Journal::open_within(&setup.config.database, PATIENCE).await?;
+    let run = journal.begin_run(TRIGGER, (control.now)()).await?;
+    let result = carry_out(setup, saved, run, &mut journal, reader, control).await;
+    finish(journal, run, result, control).await
+}
+
+async fn carry_out(
+    setup: &Setup,
+    saved: &SavedPlan,
+    run: RunId,
+    journal: &mut Journal,
+    reader: Reader,
+    control: &Control<'_>,
+) -> Result<(Plan, Applied), RunError> {
+    let now = (control.now)();
+    if let Some(AppliedPlan { run, at }) = journal.applied_plan(&saved.id).await? {
+        let id = saved.id.clone();
+        return Err(Stop::Applied { id, at, run }.into());
+    }
+    check_age(saved.made_at, now)?;
+    let unanswered = journal.unanswered().await?;
+    let managed = setup.managed();
+    let (capabilities, settlements) = tokio::select! {
+        learned = learn(&reader, unanswered, &managed) => learned?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    for settlement in settlements {
+        settlement.record(journal, now).await?;
+    }
+    let newer = journal.last_reading().await?;
+    let newer = newer.filter(|newer| Some(*newer) > saved.last_reading);
+    let plan = tokio::select! {
+        plan = plan_again(setup, saved, journal, &reader, capabilities, newer, now) => plan?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    // From here on the plan counts as applied, whatever becomes of it.
+    let applied = AppliedPlan {
+        run,
+        at: (control.now)(),
+    };
+    journal
+        .apply_plan(&saved.id, saved.made_at, applied, newer.is_some())
+        .await?;
+    let applied = apply::apply(&plan.approve(), run, reader, journal, control)
+        .await
+        .map_err(RunError::BrokeOff)?;
+    Ok((plan, applied))
+}
+
+/// A plan is neither too old nor of a time that is still to come.
+fn check_age(made: Timestamp, now: Timestamp) -> Result<(), Stop> {
+    let age = now - made;
+    if age > TimeDelta::days(MAX_DAYS) || age < -TimeDelta::minutes(TOLERANCE) {
+        let days = MAX_DAYS;
+        return Err(Stop::Age { made, now, days });
+    }
+    Ok(())
+}
+
+/// The plan that the file is by now. `newer` is the last run that has read the sources since it
+/// was made.
+async fn plan_again(
+    setup: &Setup,
+    saved: &SavedPlan,
+    snapshot: &mut Snapshot,
+    reader: &Reader,
+    capabilities: Capabilities,
+    newer: Option<RunId>,
+    now: Timestamp,
+) -> Result<Plan, RunError> {
+    let mut plan = Plan::default();
+    let written = written(saved, &mut plan);
+    let keys = written
+        .iter()
+        .map(|row| row.operation.row().clone())
+        .chain(saved.notes.iter().map(|note| note.row.key.clone()))
+        .collect();
+    let mut known = Known {
+        accounts: snapshot.accounts(&keys).await?,
+        existing: Vec::new(),
+        keeps_keys: reader.keeps_keys(),
+        population: snapshot.population().await?,
+        verified_domains: None,
+        doubtful_deletions: snapshot.doubtful_deletions().await?,
+        last_run: snapshot.last_run().await?,
+        api_time: capabilities.time,
+        answers: Answers::default(),
+        attempted: HashSet::new(),
+        guarded_groups: GuardedGroups::default(),
+        // An approval is for a plan that is made anew.
+        approvals: Vec::new(),
+    };
+    for note in &saved.notes {
+        if !saved.has_written(note) {
+            let why = RefusalReason::Tampered("a note".to_owned());
+            refuse(
+                &mut plan,
+                &note.row.key,
+                &note.row.source,
+                &note.row.dn,
+                why,
+            );
+        } else if newer.is_none() && known.accounts.get(&note.row.key) == note.expects.as_ref() {
+            plan.notes.push(note.row.clone());
+        }
+    }
+    let creations: Vec<&Operation> = written
+        .iter()
+        .map(|row| &row.operation)
+        .filter(|operation| operation.kind == Kind::Create)
+        .collect();
+    let targets: HashMap<&ExternalId, &ScimId> = written
+        .iter()
+        .filter_map(|row| {
+            let target = row.operation.target.as_ref()?;
+            Some((&row.operation.key, &target.scim_id))
+        })
+        .collect();
+    let ids: Vec<&ScimId> = targets.values().copied().collect();
+    let population = known.population.all;
+    let accounts = Accounts::read(setup, reader, &ids, &creations, population).await?;
+    let adopted: Vec<ScimId> = written
+        .iter()
+        .filter(|row| row.operation.kind == Kind::Adopt)
+        .filter_map(|row| Some(row.operation.target.as_ref()?.scim_id.clone()))
+        .collect();
+    let now_managed = snapshot.managed(&adopted).await?;
+    let rows: Vec<Row> = written
+        .iter()
+        .map(|row| {
+            let target = row.operation.target.as_ref();
+            let is_managed = target.is_some_and(|target| now_managed.contains(&target.scim_id));
+            let taken = || is_managed.then(|| "the account is managed by now".to_owned());
+            Row {
+                operation: row.operation.clone(),
+                held: row.hold.clone(),
+                moved: differs(row, &targets, &known, &accounts, newer).or_else(taken),
+            }
+        })
+        .collect();
+    let addresses = addresses(&rows);
+    let holders = snapshot.holders(&addresses).await?;
+    known.accounts.extend(holders);
+    Ok(resume(plan, rows, &known, &setup.config.guards, now))
+}
+
+/// The rows as they were written; those that somebody has changed, or that are there twice, are
+/// refused.
+fn written<'a>(saved: &'a SavedPlan, plan: &mut Plan) -> Vec<&'a SavedOperation> {
+    // Whoever makes way has one more.
+    let place = |operation: &'a Operation| {
+        let makes_way = operation.reason == Reason::MakesWay;
+        (&operation.key, makes_way)
+    };
+    let mut times: HashMap<(&ExternalId, bool), usize> = HashMap::new();
+    for row in &saved.operations {
+        *times.entry(place(&row.operation)).or_default() += 1;
+    }
+    let mut written = Vec::with_capacity(saved.operations.len());
+    for row in &saved.operations {
+        let operation = &row.operation;
+        let what = if times.get(&place(operation)).is_some_and(|times| *times > 1) {
+            "the person has several"
+        } else if !saved.has_written(row) {
+            "it does not fit its digest"
+        } else {
+            written.push(row);
+            continue;
+        };
+        let why = RefusalReason::Tampered(format!("{}: {what}", operation.kind));
+        refuse(plan, &operation.key, &operation.source, &operation.dn, why);
+    }
+    written
+}
+
+fn refuse(plan: &mut Plan, key: &ExternalId, source: &SourceName, dn: &str, why: RefusalReason) {
+    plan.refusals.push(Refusal {
+        key: Some(key.clone()),
+        source: source.clone(),
+        dn: dn.to_owned(),
+        why,
+    });
+}
+
+/// In what a row's account is not as the row expects it, if so.
+fn differs(
+    row: &SavedOperation,
+    targets: &HashMap<&ExternalId, &ScimId>,
+    known: &Known,
+    accounts: &Accounts,
+    newer: Option<RunId>,
+) -> Option<String> {
+    let SavedOperation {
+        operation, expects, ..
+    } = row;
+    let expected = Expected {
+        row: expects.row.as_ref(),
+        account: expects.account.as_ref(),
+    };
+    let now = Expected {
+        row: known.accounts.get(operation.row()),
+        account: match &operation.target {
+            Some(target) => accounts.of(&target.scim_id),
+            None => {
+                // Those that free the address first are not in the way.
+                let freers: HashSet<&ScimId> = operation
+                    .waits_for
+                    .iter()
+                    .filter_map(|key| targets.get(key).copied())
+                    .collect();
+                let others = accounts.that_claim(operation);
+                in_the_way(
+                    operation,
+                    others.filter(|account| !freers.contains(&account.scim_id)),
+                )
+            }
+        },
+    };
+    moved(expected, now).or_else(|| {
+        // Who is there is the newest word of the directory. Whoever came back or left before that
+        // reading may look the same in every row.
+        let is_update = operation.kind == Kind::Update && operation.formerly.is_none();
+        let newer = newer.filter(|_| !is_update)?;
+        Some(format!(
+            "run {newer} has read the sources since, and whether the person is there, disabled or gone is for a new plan to say"
+        ))
+    })
+}
+
+/// The addresses that rows give to accounts, case-folded.
+fn addresses(rows: &[Row]) -> BTreeMap<Attribute, BTreeSet<String>> {
+    let mut addresses: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
+    for operation in rows.iter().map(|row| &row.operation) {
+        for attribute in Attribute::ALL.into_iter().filter(|one| one.is_unique()) {
+            if let Some(value) = operation.after.get(attribute) {
+                addresses.entry(attribute).or_default().insert(fold(value));
+            }
+        }
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_good_for_seven_days_and_not_before_its_time() {
+        let made = Timestamp::UNIX_EPOCH;
+        let second = TimeDelta::seconds(1);
+        for (age, is_good) in [
+            (TimeDelta::zero(), true),
+            (TimeDelta::days(7), true),
+            (TimeDelta::days(7) + second, false),
+            (TimeDelta::minutes(-10), true),
+            (TimeDelta::minutes(-10) - second, false),
+        ] {
+            assert_eq!(check_age(made, made + age).is_ok(), is_good, "{age}");
+        }
+    }
+}
