@@ -70,7 +70,7 @@ pub enum RehearsalError {
 /// Rehearses a sync. Nothing is written to the organization, nor to the database.
 pub async fn rehearse(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     control: &Control<'_>,
 ) -> Result<Rehearsal, RehearsalError> {
     tokio::select! {
@@ -81,7 +81,7 @@ pub async fn rehearse(
 
 async fn play(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     control: &Control<'_>,
 ) -> Result<Rehearsal, RehearsalError> {
     if setup.config.organization.provisioning == Provisioning::Admin {

@@ -23,9 +23,9 @@ use crate::model::{
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{
     Answers, Calls, Desired, Figures, GuardedGroups, Known, Opened, Plan, Stop, Suspension,
-    newcomers, plan, questions, sought,
+    newcomers, one_person, plan, questions, sought,
 };
-use crate::pull::{Depth, PullError, Sourced, locate, pull, selections};
+use crate::pull::{Depth, PullError, Sourced, locate, pull, pull_person, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
@@ -133,18 +133,22 @@ impl Setup {
 
 /// How a run is to be made.
 #[derive(Clone, Copy, Debug)]
-pub struct Orders {
+pub struct Orders<'a> {
     /// How much is read.
     pub depth: Depth,
     /// Whether whoever is put out of scope by a change of the configuration departs.
     pub accepts_scope_change: bool,
+    /// The one person whom it is about, by key, e-mail address, user name or DN; everybody when
+    /// `None`.
+    pub person: Option<&'a str>,
 }
 
-impl Orders {
+impl Orders<'_> {
     /// A run as the daemon makes it.
-    pub const ROUTINE: Orders = Orders {
+    pub const ROUTINE: Orders<'static> = Orders {
         depth: Depth::Changes,
         accepts_scope_change: false,
+        person: None,
     };
 }
 
@@ -162,7 +166,7 @@ pub struct Finished {
 /// Plans a run and changes nothing, neither in the organization nor in the database.
 pub async fn dry_run(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     control: &Control<'_>,
 ) -> Result<Plan, RunError> {
     Ok(look(setup, orders, control).await?.plan)
@@ -180,7 +184,11 @@ struct Looked {
     reader: Reader,
 }
 
-async fn look(setup: &Setup, orders: Orders, control: &Control<'_>) -> Result<Looked, RunError> {
+async fn look(
+    setup: &Setup,
+    orders: Orders<'_>,
+    control: &Control<'_>,
+) -> Result<Looked, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let result = async {
@@ -225,7 +233,7 @@ async fn look(setup: &Setup, orders: Orders, control: &Control<'_>) -> Result<Lo
 /// Plans a run and carries it out.
 pub async fn sync(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     trigger: &str,
     control: &Control<'_>,
 ) -> Result<Finished, RunError> {
@@ -271,7 +279,7 @@ async fn finish(
 
 async fn carry_out(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     run: RunId,
     journal: &mut Journal,
     reader: Reader,
@@ -293,11 +301,19 @@ async fn carry_out(
         planned = make_plan(setup, orders, journal, &reader, capabilities, &[], control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
-    journal.record_pulls(run, &pulled).await?;
-    let expiry = setup.config.guards.hold_expiry;
-    let opened = journal
-        .record_holds(run, &plan, expiry, (control.now)())
-        .await?;
+    let opened = if orders.person.is_some() {
+        // What it read is no pull of a source, and nothing of anybody else's.
+        journal
+            .record_approvals(run, &plan, (control.now)())
+            .await?;
+        journal.opened((control.now)()).await?
+    } else {
+        journal.record_pulls(run, &pulled).await?;
+        let expiry = setup.config.guards.hold_expiry;
+        journal
+            .record_holds(run, &plan, expiry, (control.now)())
+            .await?
+    };
     number_holds(&mut plan, &opened);
     let approved = plan.approve();
     let applied = apply::apply(&approved, run, reader, journal, control)
@@ -365,7 +381,7 @@ struct Made {
 /// record them.
 async fn make_plan(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     snapshot: &mut Snapshot,
     reader: &Reader,
     capabilities: Capabilities,
@@ -380,15 +396,17 @@ async fn make_plan(
         .collect();
     let selections = selections(setup.config.sources.iter()).await?;
     let sources = setup.sourced(&selections);
-    let pulled = pull(
-        &sources,
-        snapshot,
-        &settled,
-        orders.depth,
-        now,
-        control.watch,
-    )
-    .await?;
+    let (person, pulled) = match orders.person {
+        None => {
+            let depth = orders.depth;
+            let pulled = pull(&sources, snapshot, &settled, depth, now, control.watch).await?;
+            (None, pulled)
+        }
+        Some(who) => {
+            let (key, pulled) = pull_person(&sources, snapshot, &settled, who, now).await?;
+            (Some(key), pulled)
+        }
+    };
     let mut desired = pulled.desired;
     let mut concerned = desired.concerned();
     concerned.extend(settled.iter().map(|account| account.key.clone()));
@@ -473,6 +491,9 @@ async fn make_plan(
     } else {
         plan.forecast.unseen_rights = known.answers.unseen_rights;
         plan.forecast.unseen_addresses = known.answers.unseen_addresses;
+    }
+    if let Some(person) = &person {
+        one_person(&mut plan, person, &snapshot.held(now).await?);
     }
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;

@@ -96,10 +96,13 @@ struct OrderArguments {
     /// Let those depart whom a change of the configuration has put out of scope
     #[arg(long)]
     accept_scope_change: bool,
+    /// Look at one person alone: by key, e-mail address, user name or DN
+    #[arg(long, value_name = "KEY|MAIL|DN", conflicts_with = "full")]
+    user: Option<String>,
 }
 
 impl OrderArguments {
-    fn orders(&self) -> Orders {
+    fn orders(&self) -> Orders<'_> {
         Orders {
             depth: if self.full {
                 Depth::Full
@@ -107,6 +110,7 @@ impl OrderArguments {
                 Depth::Changes
             },
             accepts_scope_change: self.accept_scope_change,
+            person: self.user.as_deref(),
         }
     }
 }

@@ -28,7 +28,7 @@ pub use entry::{Candidate, Check, read_entry, read_file};
 pub use follow::{MANY_CHANGES, way};
 pub use groups::select;
 pub use ldif::{LdifError, LdifReader, write_entry};
-pub use locate::{Place, Sought, locate};
+pub use locate::{Lookup, Place, Sought, find, locate};
 pub use membership::{GroupProblem, Membership, Selection};
 
 /// Why a source could not be read. Each says where, what and the way out.

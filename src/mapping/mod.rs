@@ -124,6 +124,14 @@ impl Mapping {
             .map(Description::name)
     }
 
+    /// The attributes that the person's login and address are made from.
+    pub fn names_of_logins(&self) -> Vec<String> {
+        let is_login = |rule: &&Rule| matches!(rule.target, MappingTarget::Attribute(attribute) if attribute.is_unique());
+        let read = self.rules.iter().filter(is_login).flat_map(Rule::reads);
+        let names: BTreeSet<&str> = read.map(Description::name).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
     /// The key of an entry, if it has a usable one.
     pub fn key(&self, entry: &Entry) -> Option<ExternalId> {
         key::read(entry, &self.key).ok()

@@ -24,6 +24,7 @@ mod forecast;
 mod guard;
 mod lifecycle;
 mod newcomer;
+mod person;
 mod resume;
 mod told;
 
@@ -44,6 +45,7 @@ pub use guard::{
     Approval, Approved, ApprovedPlan, Count, GroupChange, GuardedGroup, GuardedGroups,
     GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
 };
+pub use person::one_person;
 pub use resume::{Expected, Row, in_the_way, moved, resume};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,

@@ -21,7 +21,7 @@ use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
 use crate::config::SourceScope;
 use crate::model::{
     Attribute, Cursor, ExternalId, ManagedAccount, Operation, OperationId, ScimId, SourceName,
-    Timestamp,
+    Timestamp, fold,
 };
 use crate::plan::{Deviation, Index};
 
@@ -302,6 +302,23 @@ impl Snapshot {
             .at(&self.path)?;
         rows.iter()
             .map(|row| rows::cursor(row).map_err(|why| self.row_error(row, &why)))
+            .collect()
+    }
+
+    /// The accounts with this key, e-mail address, user name or DN.
+    pub async fn called(&mut self, who: &str) -> Result<Vec<ManagedAccount>, SnapshotError> {
+        let query = format!(
+            "{} WHERE external_id = ?1 OR external_id = ?2 OR user_name = ?2 OR email = ?2 OR dn = ?1 COLLATE NOCASE",
+            rows::SELECT_ACCOUNTS
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
+            .bind(who)
+            .bind(fold(who))
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| rows::account(row).map_err(|why| self.row_error(row, &why)))
             .collect()
     }
 

@@ -3,7 +3,7 @@
 mod approve;
 mod record;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -156,6 +156,26 @@ impl Snapshot {
             .map(|row| {
                 let opened = opened(row, 1).map_err(|why| self.row_error(row, &why))?;
                 Ok((row.try_get(0).at(&self.path)?, opened))
+            })
+            .collect()
+    }
+
+    /// What the open holds hold, by its digest, with the name of a hold.
+    pub async fn held(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<HashMap<[u8; 16], String>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT name, digest FROM held_operations JOIN holds ON holds.id = hold_id WHERE closed_at IS NULL AND expires_at > ?",
+        )
+        .bind(now.timestamp_millis())
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                let digest = digest(row, 1).map_err(|why| self.row_error(row, &why))?;
+                Ok((digest.0, row.try_get(0).at(&self.path)?))
             })
             .collect()
     }

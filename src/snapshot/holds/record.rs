@@ -48,6 +48,32 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Records which approvals a plan lets operations through by that was made for one person
+    /// alone: it says nothing of other people's holds.
+    pub async fn record_approvals(
+        &mut self,
+        run: RunId,
+        plan: &Plan,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let entries = entries(plan, false);
+        let free: HashSet<[u8; 16]> = entries
+            .iter()
+            .filter(|entry| !entry.is_held)
+            .map(|entry| entry.digest.0)
+            .collect();
+        let mut live = self.approvals(now).await?;
+        live.retain(|approval| free.contains(&approval.digest.0));
+        let mut transaction = self.begin().await?;
+        use_approvals(&mut transaction, run, &entries, &live)
+            .await
+            .at(&path)?;
+        transaction.commit().await.at(&path)
+    }
+}
+
 /// Something planned, as holds and approvals are recorded of it.
 struct Entry<'a> {
     digest: Digest,
