@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod group;
 mod guards;
 mod policy;
 mod rule;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::ConfigError;
+pub use group::{GroupAdoption, GroupDeparture, GroupRule};
 pub use guards::{Guards, Limit};
 pub use policy::{Departure, Policy};
 pub use rule::{
@@ -39,6 +41,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Where the people come from, in order of precedence.
     pub sources: Vec<Source>,
+    /// Which groups become groups of the organization.
+    pub groups: Vec<GroupRule>,
     /// What happens to people who leave, are disabled or return.
     pub policy: Policy,
     /// How much a run may change without being asked.

@@ -20,7 +20,8 @@ pub enum GroupKind {
 }
 
 impl GroupKind {
-    const ALL: [Self; 5] = [
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
         Self::Names,
         Self::UniqueNames,
         Self::Posix,

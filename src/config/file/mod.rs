@@ -1,11 +1,13 @@
 //! `config.toml` as it is written, and how it becomes the typed [`Config`].
 
+mod group;
 mod guards;
 mod organization;
 mod policy;
 mod source;
 mod written;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use toml::Spanned;
 
-use self::written::{File, SecretFile};
+use self::written::{File, ProvisioningFile, SecretFile};
 use super::error::{Invalid, explain, nearest};
 use super::{Config, ConfigError, SecretRef, Source};
 
@@ -61,6 +63,7 @@ impl Reader<'_> {
             database,
             organization,
             source,
+            group,
             policy,
             guards,
             schedule,
@@ -76,13 +79,29 @@ impl Reader<'_> {
         }
         let several = source.len() > 1;
         let mut sources: Vec<Source> = Vec::new();
+        let mut presets = BTreeMap::new();
         for spanned in source {
             let span = spanned.span();
+            let preset = spanned.get_ref().preset.as_ref();
+            let preset = preset.map(|preset| preset.get_ref().clone());
             let source = self.source(spanned, several)?;
+            if let Some(preset) = preset {
+                presets.insert(source.name.clone(), preset);
+            }
             if sources.iter().any(|other| other.name == source.name) {
                 return self.refuse(span, format!("two sources have the name `{}`", source.name));
             }
             sources.push(source);
+        }
+        let mut groups = Vec::new();
+        for spanned in group {
+            if matches!(organization.provisioning, ProvisioningFile::Admin) {
+                return self.refuse(
+                    spanned.span(),
+                    "groups are kept in a provisioning directory, and provisioning = \"admin\" has none: take [[group]] out, or set up provisioning = \"scim\"",
+                );
+            }
+            groups.push(self.group(spanned, &sources, &presets)?);
         }
         let policy = self.policy(policy, organization.admin_key.is_some())?;
         Ok(Config {
@@ -91,6 +110,7 @@ impl Reader<'_> {
             database: self
                 .resolve(database.unwrap_or_else(|| "/var/lib/dirsyncd/dirsyncd.db".into())),
             sources,
+            groups,
             policy,
             guards: self.guards(guards)?,
             schedule: schedule

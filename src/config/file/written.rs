@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
-use crate::config::{Departure, LogFormat, Rule, WithoutMail};
+use crate::config::{Departure, GroupDeparture, LogFormat, Rule, WithoutMail};
 use crate::model::Scope;
 
 #[derive(Deserialize)]
@@ -18,6 +18,8 @@ pub(super) struct File {
     pub(super) organization: OrganizationFile,
     #[serde(default)]
     pub(super) source: Vec<Spanned<SourceFile>>,
+    #[serde(default)]
+    pub(super) group: Vec<Spanned<GroupFile>>,
     #[serde(default)]
     pub(super) policy: PolicyFile,
     #[serde(default)]
@@ -164,6 +166,24 @@ pub(super) struct SourceFile {
 
 fn ldap() -> KindFile {
     KindFile::Ldap
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupFile {
+    pub(super) source: Option<Spanned<String>>,
+    pub(super) base: Spanned<OneOrMany>,
+    pub(super) scope: Option<Scope>,
+    pub(super) filter: Option<Spanned<OneOrMany>>,
+    pub(super) key: Option<Spanned<String>>,
+    #[serde(rename = "match")]
+    pub(super) pattern: Option<Spanned<String>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) name_attribute: Option<Spanned<String>>,
+    pub(super) nested: Option<bool>,
+    pub(super) on_leave: Option<GroupDeparture>,
+    pub(super) adopt: Option<bool>,
+    pub(super) exact: Option<bool>,
 }
 
 /// The ways to bind that do not show in another key.
