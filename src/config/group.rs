@@ -1,5 +1,7 @@
 //! Which groups of the directory become groups of the organization, and how they are named.
 
+use std::ops::Range;
+
 use regex::Regex;
 use serde::Deserialize;
 
@@ -29,6 +31,8 @@ pub struct GroupRule {
     pub adopt: GroupAdoption,
     /// Whether members who are nobody's account are taken out.
     pub exact: bool,
+    /// Its bytes in the file.
+    pub span: Range<usize>,
 }
 
 impl GroupRule {
@@ -46,6 +50,7 @@ impl GroupRule {
             on_leave: _,
             adopt: _,
             exact: _,
+            span: _,
         } = self;
         let bases: Vec<&str> = search.bases.iter().map(|(base, _)| base.as_str()).collect();
         let text = format!(

@@ -12,6 +12,7 @@ mod ldap;
 mod ldif;
 mod membership;
 mod referral;
+mod roster;
 mod search;
 
 use std::ops::ControlFlow;
@@ -26,6 +27,7 @@ pub use follow::{MANY_CHANGES, way};
 pub use groups::select;
 pub use ldif::{LdifError, LdifReader, write_entry};
 pub use membership::{GroupProblem, Membership, Selection};
+pub use roster::{FoundGroup, Identify, Roster, roster};
 
 /// Why a source could not be read. Each says where, what and the way out.
 #[derive(Debug, thiserror::Error)]

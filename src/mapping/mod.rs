@@ -5,6 +5,7 @@
 
 mod expression;
 mod functions;
+mod group;
 mod key;
 mod time;
 mod value;
@@ -20,6 +21,7 @@ use crate::model::{
 };
 
 use expression::Expression;
+pub use group::{GroupFault, GroupMapping, LONGEST_GROUP_NAME, UnmappedGroup};
 use value::Description;
 pub use value::key_of_id;
 

@@ -195,7 +195,9 @@ impl GroupOperation {
     pub fn removals(&self) -> (u64, u64) {
         let members = self.target.as_ref().map_or(0, |target| target.members);
         match self.kind {
-            GroupChange::Delete if matches!(self.reason, GroupReason::Merged { .. }) => (0, members),
+            GroupChange::Delete if matches!(self.reason, GroupReason::Merged { .. }) => {
+                (0, members)
+            }
             GroupChange::Delete => (members, members),
             _ => (self.remove.len() as u64, members),
         }

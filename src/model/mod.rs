@@ -23,8 +23,8 @@ pub use entry::{Entry, NotText};
 pub use filter::{Filter, FilterError};
 pub use group::{Group, GroupKind, MemberKey};
 pub use group_operation::{
-    DesiredGroup, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupProgress, GroupReason,
-    GroupTarget, MEMBERS_A_GROUP, ManagedGroup,
+    DesiredGroup, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupProgress,
+    GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup,
 };
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
 pub use operation::{Answer, Change, Kind, Operation, Reason, Target};

@@ -9,12 +9,14 @@
 //! - `lifecycle` is the state machine: what an account's state and a person's presence lead to;
 //! - `newcomer` creates, or adopts what the organization has already;
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
+//! - `groups` plans the groups and their members, once the accounts are planned;
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
 //! - `told` has the reasons that a plan tells beside its operations.
 
 mod addresses;
 mod compare;
 mod draft;
+pub mod groups;
 mod guard;
 mod lifecycle;
 mod newcomer;
@@ -29,7 +31,8 @@ use crate::model::{
 };
 
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
-pub use guard::{Approved, ApprovedPlan, Guard, Hold, HoldCause};
+pub use groups::GroupPlan;
+pub use guard::{Approved, ApprovedGroup, ApprovedPlan, Guard, Hold, HoldCause};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
 };
@@ -110,6 +113,8 @@ pub struct Plan {
     pub pulls: BTreeMap<SourceName, Figures>,
     /// People whose account is as the directory wants it.
     pub unchanged: u64,
+    /// What becomes of the groups; `None` where the configuration has no rule for any.
+    pub groups: Option<GroupPlan>,
 }
 
 /// The figures of a pull.
@@ -160,11 +165,13 @@ impl Plan {
             .iter()
             .filter(|planned| planned.hold.is_some())
             .count()
+            + self.groups.as_ref().map_or(0, GroupPlan::held)
     }
 
     /// Whether something is to be sent now.
     pub fn has_pending(&self) -> bool {
         self.operations.iter().any(|planned| planned.hold.is_none())
+            || self.groups.as_ref().is_some_and(GroupPlan::has_pending)
     }
 
     /// Whether a person has to look: something is held, refused or not believed.
@@ -174,6 +181,7 @@ impl Plan {
             || !self.refusals.is_empty()
             || !self.suspensions.is_empty()
             || self.notices.iter().any(has_missed)
+            || self.groups.as_ref().is_some_and(GroupPlan::needs_attention)
     }
 }
 

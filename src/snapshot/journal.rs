@@ -356,7 +356,7 @@ impl Journal {
     }
 
     /// A transaction that holds the write lock from its start.
-    async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, SnapshotError> {
+    pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, SnapshotError> {
         let Snapshot { connection, path } = &mut self.snapshot;
         connection.begin_with("BEGIN IMMEDIATE").await.at(path)
     }

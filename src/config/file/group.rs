@@ -27,7 +27,9 @@ impl Reader<'_> {
         let (filter_span, filter_text) = match &file.filter {
             Some(filter) => (filter.span(), self.filter(filter)?),
             None => {
-                let preset = presets.get(&source.name).and_then(|name| Preset::text(name));
+                let preset = presets
+                    .get(&source.name)
+                    .and_then(|name| Preset::text(name));
                 let preset = preset.map(|text| self.check(span.clone(), toml::from_str(text)));
                 let preset: Option<Preset> = preset.transpose()?;
                 let filter = preset.map_or_else(every_kind, |preset| preset.group_filter);
@@ -75,6 +77,7 @@ impl Reader<'_> {
                 Some(false) => GroupAdoption::Never,
             },
             exact: file.exact.unwrap_or(false),
+            span,
         })
     }
 
@@ -111,9 +114,8 @@ impl Reader<'_> {
             return self.check(0..0, Regex::new("^(?s:.*)$"));
         };
         // By itself first, so that a fault is told with what was written.
-        let own = Regex::new(text.get_ref()).map_err(|error| {
-            format!("`{}` is no regular expression: {error}", text.get_ref())
-        });
+        let own = Regex::new(text.get_ref())
+            .map_err(|error| format!("`{}` is no regular expression: {error}", text.get_ref()));
         self.check(text.span(), own)?;
         self.check(
             text.span(),
@@ -127,7 +129,10 @@ impl Reader<'_> {
         for reference in references(text.get_ref()) {
             let is_there = match reference.parse::<usize>() {
                 Ok(number) => number < pattern.captures_len(),
-                Err(_) => pattern.capture_names().flatten().any(|name| name == reference),
+                Err(_) => pattern
+                    .capture_names()
+                    .flatten()
+                    .any(|name| name == reference),
             };
             if !is_there {
                 return self.refuse(
