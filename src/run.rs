@@ -3,14 +3,16 @@
 //! Floor 7. A dry run ([`dry_run`]) has the snapshot's reading half and the API's reading
 //! client; a real run ([`sync`]) makes the same plan in the same way and then applies it.
 
+mod groups;
+
 use std::collections::{BTreeSet, HashSet};
 
 use serde_json::json;
 
-use crate::apply::{self, Applied, Control, Settlement};
+use crate::apply::{self, Applied, Control, GroupSettlement, Settlement};
 use crate::config::{Config, Source};
 use crate::directory::Selection;
-use crate::mapping::{Mapping, MappingError};
+use crate::mapping::{GroupMapping, Mapping, MappingError};
 use crate::model::{
     Attribute, DesiredAccount, Digest, ExistingAccount, ExternalId, Kind, Lifecycle,
     ManagedAccount, RunId, Timestamp, deletion_grace, fold,
@@ -63,6 +65,7 @@ pub struct Setup {
     /// The configuration.
     pub config: Config,
     mappings: Vec<Mapping>,
+    groups: Vec<GroupMapping>,
 }
 
 impl Setup {
@@ -74,7 +77,17 @@ impl Setup {
             .iter()
             .map(|source| Mapping::compile(source, way))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Setup { config, mappings })
+        let mut groups = Vec::new();
+        for rule in &config.groups {
+            for source in config.sources.iter().filter(|one| one.name == rule.source) {
+                groups.push(GroupMapping::compile(rule, source)?);
+            }
+        }
+        Ok(Setup {
+            config,
+            mappings,
+            groups,
+        })
     }
 
     /// The attributes that some mapping gives a value to. Others are not dirsyncd's business,
@@ -126,13 +139,15 @@ pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Resu
     let result = async {
         let unanswered = snapshot.unanswered().await?;
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
+        let unanswered = snapshot.unanswered_groups().await?;
+        let group_settlements = apply::settle_groups(&reader, unanswered).await?;
         make_plan(
             setup,
             depth,
             &mut snapshot,
             &reader,
             capabilities,
-            &settlements,
+            (&settlements, &group_settlements),
             control,
         )
         .await
@@ -156,11 +171,7 @@ pub async fn sync(
     let result = carry_out(setup, depth, run, &mut journal, reader, control).await;
     let (outcome, error, summary) = match &result {
         Ok((plan, applied)) => {
-            let clean = applied.failed.is_empty()
-                && applied.ended_by.is_none()
-                && applied.left == 0
-                && !plan.needs_attention();
-            let outcome = if clean {
+            let outcome = if applied.is_clean() && !plan.needs_attention() {
                 Outcome::Done
             } else {
                 Outcome::Incomplete
@@ -198,8 +209,16 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
+    let unanswered = journal.unanswered_groups().await?;
+    let settlements = tokio::select! {
+        settlements = apply::settle_groups(&reader, unanswered) => settlements?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    for settlement in settlements {
+        settlement.record(journal, (control.now)()).await?;
+    }
     let (plan, pulled) = tokio::select! {
-        planned = make_plan(setup, depth, journal, &reader, capabilities, &[], control) => planned?,
+        planned = make_plan(setup, depth, journal, &reader, capabilities, (&[], &[]), control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     journal.record_pulls(run, &pulled).await?;
@@ -243,7 +262,7 @@ async fn make_plan(
     snapshot: &mut Snapshot,
     reader: &Reader,
     capabilities: Capabilities,
-    settlements: &[Settlement],
+    (settlements, group_settlements): (&[Settlement], &[GroupSettlement]),
     control: &Control<'_>,
 ) -> Result<(Plan, Pulled), RunError> {
     let now = (control.now)();
@@ -297,6 +316,15 @@ async fn make_plan(
     let mut plan = plan(&desired, &known, policy, guards, now)?;
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
+    plan.groups = groups::plan_groups(
+        setup,
+        snapshot,
+        reader,
+        (&desired, &known),
+        &plan,
+        group_settlements,
+    )
+    .await?;
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
     let recorded = Pulled {
         entries: plan

@@ -6,6 +6,7 @@
 
 mod admin;
 mod error;
+mod groups;
 mod http;
 mod pace;
 mod read;

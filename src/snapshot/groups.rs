@@ -105,6 +105,9 @@ impl Journal {
         operations: impl ExactSizeIterator<Item = &GroupOperation>,
         now: Timestamp,
     ) -> Result<Vec<OperationId>, SnapshotError> {
+        if operations.len() == 0 {
+            return Ok(Vec::new());
+        }
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
         let mut ids = Vec::with_capacity(operations.len());
