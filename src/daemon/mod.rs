@@ -108,8 +108,8 @@ fn log(result: Result<Finished, RunError>) {
             tracing::info!(
                 %run,
                 done = applied.done,
-                failed = applied.failed.len(),
-                left = applied.left,
+                failed = applied.failed.len() + applied.groups.failed.len(),
+                left = applied.left + applied.groups.left,
                 "{}",
                 summary_line(&plan)
             );

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
+use super::groups;
 use crate::apply::{Applied, EndedBy};
 use crate::model::Kind;
 use crate::plan::{HoldCause, Plan, Planned};
 
 /// The plan as JSON. Two plans from the same inputs give the same text.
 pub fn json(plan: &Plan) -> Value {
-    json!({
+    let mut whole = json!({
         "version": 1,
         "pulls": plan.pulls.iter().map(|(source, figures)| {
             json!({ "source": source, "entries": figures.entries, "changed": figures.changed })
@@ -50,7 +51,11 @@ pub fn json(plan: &Plan) -> Value {
             "message": notice.what.to_string(),
         })).collect::<Vec<_>>(),
         "summary": summary(plan, None),
-    })
+    });
+    if let Some(plan) = &plan.groups {
+        whole["groups"] = groups::json(plan);
+    }
+    whole
 }
 
 fn operation(Planned { operation, hold }: &Planned) -> Value {
@@ -83,6 +88,9 @@ pub fn summary(plan: &Plan, applied: Option<&Applied>) -> Value {
         "unchanged": plan.unchanged,
         "suspended": plan.suspensions.iter().map(|suspension| suspension.absent).max().unwrap_or_default(),
     });
+    if let Some(plan) = &plan.groups {
+        summary["groups"] = groups::summary(plan);
+    }
     if let Some(applied) = applied {
         summary["applied"] = json!({
             "done": applied.done,
@@ -94,6 +102,14 @@ pub fn summary(plan: &Plan, applied: Option<&Applied>) -> Value {
                 Some(EndedBy::Error(error)) => json!(error),
             },
         });
+        if plan.groups.is_some() {
+            let groups = &applied.groups;
+            summary["groups"]["applied"] = json!({
+                "done": groups.done,
+                "failed": groups.failed.len(),
+                "left": groups.left,
+            });
+        }
     }
     summary
 }

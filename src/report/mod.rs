@@ -2,6 +2,7 @@
 //!
 //! Floor 6, without I/O: a form is text made from a [`Plan`](crate::plan::Plan).
 
+mod groups;
 mod json;
 mod text;
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::groups;
 use crate::apply::{Applied, EndedBy};
 use crate::model::{Attribute, Kind, Operation, Profile};
 use crate::plan::{Plan, Planned};
@@ -44,6 +45,9 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
         group(&mut out, heading(kind), planned.len(), detail, |out, at| {
             operation(out, planned[at])
         });
+    }
+    if let Some(plan) = &plan.groups {
+        groups::text(&mut out, plan, detail);
     }
     group(
         &mut out,
@@ -116,12 +120,16 @@ pub fn summary_line(plan: &Plan) -> String {
         }
     }
     parts.push(format!("{} unchanged", number(plan.unchanged)));
-    let verdict = if plan.operations.is_empty() {
-        "Nothing to do"
-    } else {
-        "Plan"
-    };
-    format!("{verdict}: {}.", parts.join(", "))
+    let groups = plan.groups.as_ref();
+    let is_empty =
+        plan.operations.is_empty() && groups.is_none_or(|groups| groups.operations.is_empty());
+    let verdict = if is_empty { "Nothing to do" } else { "Plan" };
+    let groups = groups.map(|groups| format!("; groups: {}", groups::summary_line(groups)));
+    format!(
+        "{verdict}: {}{}.",
+        parts.join(", "),
+        groups.unwrap_or_default()
+    )
 }
 
 /// What became of a plan.
@@ -146,13 +154,15 @@ pub fn applied(applied: &Applied, detail: Detail) -> String {
             line(out, &format!("      {error}"));
         },
     );
+    groups::failures(&mut out, &applied.groups, detail);
     if !out.is_empty() {
         out.push('\n');
     }
-    let mut summary = format!("Done: {} applied", number(applied.done as u64));
+    let done = applied.done + applied.groups.done;
+    let mut summary = format!("Done: {} applied", number(done as u64));
     for (count, words) in [
-        (applied.failed.len(), "failed"),
-        (applied.left, "left for the next run"),
+        (applied.failed.len() + applied.groups.failed.len(), "failed"),
+        (applied.left + applied.groups.left, "left for the next run"),
     ] {
         if count > 0 {
             let _ = write!(summary, ", {} {words}", number(count as u64));
@@ -180,7 +190,7 @@ fn heading(kind: Kind) -> &'static str {
     }
 }
 
-fn group(
+pub(super) fn group(
     out: &mut String,
     title: &str,
     count: usize,
@@ -270,7 +280,7 @@ fn email(operation: &Operation) -> &str {
 }
 
 /// One line. What came from a directory must not move the cursor or ring the bell.
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.extend(
         text.chars()
             .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
@@ -286,7 +296,7 @@ fn people(count: u64) -> String {
 }
 
 /// 1234567 as `1,234,567`.
-fn number(count: u64) -> String {
+pub(super) fn number(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

@@ -11,5 +11,6 @@ mod support;
 mod active_directory;
 mod following;
 mod life;
+mod organization;
 mod resolving;
 mod tree;
