@@ -436,6 +436,12 @@ impl View {
         }
     }
 
+    /// Whether the search that found it showed all there is.
+    fn is_believed(&self, origin: &GroupOrigin) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.fingerprint == origin.rule && rule.disbelief.is_none())
+    }
+
     fn is_whole(&self) -> bool {
         let is_believed = |rule: &RuleView| rule.disbelief.is_none() && !rule.has_unidentified;
         self.rules.iter().all(is_believed) && self.repeated.is_empty()
@@ -729,7 +735,9 @@ impl<'a> Draft<'a> {
             Some(_) => unknown.is_empty(),
             None => there.is_none() || self.view.is_whole(),
         };
-        let may_shrink = is_known && !wanted.is_doubtful();
+        let mut parts = wanted.parts.iter();
+        let is_believed = parts.all(|part| self.view.is_believed(&part.origin));
+        let may_shrink = is_known && is_believed && !wanted.is_doubtful();
         let difference = self.difference(wanted, there, may_shrink);
         if difference.after() > MEMBERS_A_GROUP {
             return Err(GroupRefusalReason::TooLarge {

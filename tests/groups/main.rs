@@ -9,6 +9,7 @@ mod refused;
 mod support;
 
 mod active_directory;
+mod flattening;
 mod following;
 mod life;
 mod organization;

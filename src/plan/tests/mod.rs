@@ -9,6 +9,8 @@ use crate::config::{Departure, Limit};
 use crate::model::{Attribute, Change, DesiredAccount, Lifecycle, Reason};
 use chrono::TimeDelta;
 
+mod groups;
+
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {
     since: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,
 };
