@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::json;
 
 use crate::apply::{self, Applied, Control, GroupSettlement, Settlement};
-use crate::config::{Config, Source};
+use crate::config::{Config, GroupRule, Source};
 use crate::directory::Selection;
 use crate::mapping::{GroupMapping, Mapping, MappingError};
 use crate::model::{
@@ -113,6 +113,11 @@ impl Setup {
                 fingerprint,
             })
             .collect()
+    }
+
+    /// The rules for groups with what they make of an entry.
+    pub fn groups(&self) -> impl Iterator<Item = (&GroupRule, &GroupMapping)> {
+        self.config.groups.iter().zip(&self.groups)
     }
 
     /// The sources with their mappings, in order of precedence.

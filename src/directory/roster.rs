@@ -218,12 +218,23 @@ impl Reading<'_> {
             if !entry.names().any(|name| name.starts_with(RANGE)) {
                 continue;
             }
-            match look_up(session, entry.dn(), &attributes).await? {
-                Found::Entry(whole) => *entry = whole,
-                Found::CutOff(why) => doubts.push(GroupProblem::CutOff(why).to_string()),
-                Found::Nothing => doubts.push("it went while it was read".to_owned()),
-                Found::Hidden(why) => doubts.push(hidden("its entry", why)),
-                Found::Elsewhere(server) => doubts.push(elsewhere("its entry", server)),
+            let doubt = match look_up(session, entry.dn(), &attributes).await? {
+                Found::Entry(whole) => {
+                    *entry = whole;
+                    continue;
+                }
+                Found::CutOff(why) => GroupProblem::CutOff(why).to_string(),
+                Found::Nothing => "it went while it was read".to_owned(),
+                Found::Hidden(why) => hidden("its entry", why),
+                Found::Elsewhere(server) => elsewhere("its entry", server),
+            };
+            doubts.push(doubt);
+            // Those who did come are members in any case.
+            let portions = entry.names().filter(|name| name.starts_with(RANGE));
+            for portion in portions.map(str::to_owned).collect::<Vec<_>>() {
+                for member in entry.take(&portion) {
+                    entry.push("member", member);
+                }
             }
         }
         Ok(())

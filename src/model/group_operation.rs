@@ -185,13 +185,14 @@ pub struct GroupOperation {
     pub target: Option<GroupTarget>,
     /// Who joins.
     pub add: Vec<GroupMember>,
-    /// Who leaves. A deleted group takes its members along without a word here.
+    /// Who leaves; of a rename, who does not come along. A deleted group takes its members along
+    /// without a word here.
     pub remove: Vec<GroupMember>,
 }
 
 impl GroupOperation {
-    /// How many members it takes out of the group, and of how many. A rename takes nobody out,
-    /// and a deletion everybody.
+    /// How many members it takes out of the group, and of how many: a deletion all of them,
+    /// unless they are in another group then.
     pub fn removals(&self) -> (u64, u64) {
         let members = self.target.as_ref().map_or(0, |target| target.members);
         match self.kind {

@@ -81,7 +81,8 @@ fn operation(out: &mut String, planned: &PlannedGroup, detail: Detail) {
                 members(operation.add.len()),
                 old.name
             );
-            return line(out, &steps);
+            line(out, &steps);
+            return list(out, '-', &operation.remove, detail);
         }
         (GroupChange::Delete, Some(old)) => {
             let count = usize::try_from(old.members).unwrap_or(usize::MAX);
@@ -124,9 +125,7 @@ fn noticed(what: &GroupNoticed, detail: Detail) -> String {
         }
         GroupNoticed::Foreign(count) => {
             let count = members(usize::try_from(*count).unwrap_or(usize::MAX));
-            format!(
-                "{count} in the organization who are none of the accounts kept here, left alone"
-            )
+            format!("has {count} whose account is not kept here, left alone")
         }
         GroupNoticed::Kept(why) => format!("kept: {why}"),
     }

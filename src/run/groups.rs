@@ -35,7 +35,7 @@ pub(super) async fn plan_groups(
         return Ok(None);
     }
     let mut read = Vec::new();
-    for (rule, mapping) in rules.iter().zip(&setup.groups) {
+    for (rule, mapping) in setup.groups() {
         let mut sources = setup.config.sources.iter();
         let Some(source) = sources.find(|source| source.name == rule.source) else {
             continue;

@@ -134,7 +134,7 @@ fn a_group_is_made_filled_changed_and_renamed_with_its_people() {
     files.dirsyncd.expect_nothing_to_do();
 
     files.groups(&[("engineers", "dev", &[1, 2, 4]), ("ops", "ops", &[3])]);
-    assert_eq!(files.plan(), (0, vec!["rename engineers +3 -0".to_owned()]));
+    assert_eq!(files.plan(), (0, vec!["rename engineers +3 -1".to_owned()]));
     files.dirsyncd.sync(0);
     assert_eq!(files.names(), ["engineers", "ops"]);
     assert_eq!(files.members("engineers"), [1, 2, 4]);
@@ -269,9 +269,11 @@ fn members_from_elsewhere_are_left_alone_and_our_own_follow_the_directory() {
         .create_group_by_hand("theirs", None, &[&guest, &third]);
 
     assert_eq!(files.plan(), (0, vec!["update dev +0 -1".to_owned()]));
-    files.dirsyncd.run(&["sync"]).expect_code(0).expect_words(&[
-        "dev: 1 member in the organization who are none of the accounts kept here, left alone",
-    ]);
+    files
+        .dirsyncd
+        .run(&["sync"])
+        .expect_code(0)
+        .expect_words(&["dev: has 1 member whose account is not kept here, left alone"]);
     assert_eq!(files.members("dev"), [0, usize::MAX]);
     files.dirsyncd.expect_nothing_to_do();
     assert_eq!(files.members("theirs"), [2, usize::MAX]);
@@ -655,4 +657,58 @@ fn a_rule_that_is_wrong_is_told_with_its_place() {
         .run(&["plan"])
         .expect_code(2)
         .expect_words(&["provisioning = \"admin\" has none"]);
+}
+
+#[test]
+fn a_rehearsal_has_the_groups_of_the_organization() {
+    let files = Files::of(Person::several(4));
+    files.groups(&[("dev", "dev", &[0, 1]), ("ops", "ops", &[2])]);
+    files.dirsyncd.sync(0);
+    let first = files.organization.of_key(&files.people[0].key()).unwrap();
+    files
+        .organization
+        .create_group_by_hand("theirs", None, &[&first]);
+    files.groups(&[
+        ("dev", "dev", &[1, 3]),
+        ("operators", "ops", &[2]),
+        ("theirs", "web", &[0]),
+    ]);
+    let mark = files.organization.mark();
+    files
+        .dirsyncd
+        .run(&["rehearse"])
+        .expect_code(3)
+        .expect_words(&[
+            "groups: 1 to rename, 1 to change, 1 refused",
+            "Done: 2 applied.",
+            "After it: Nothing to do",
+        ]);
+    assert!(files.organization.writes_since(mark).is_empty());
+    files.dirsyncd.sync(3);
+    assert_eq!(files.members("operators"), [2]);
+}
+
+#[test]
+fn check_tells_what_each_rule_finds() {
+    let mut files = Files::of(Person::several(3));
+    files.groups(&[("dev", "dev", &[0, 1]), ("ops", "ops", &[2])]);
+    files
+        .dirsyncd
+        .run(&["check"])
+        .expect_code(0)
+        .expect_words(&[&format!(
+            "ok    groups below ou=groups,{BASE}: 2 groups with 3 memberships\n"
+        )]);
+    files.dirsyncd.rest = rule("match = \"none\"");
+    files
+        .dirsyncd
+        .run(&["check"])
+        .expect_code(1)
+        .expect_words(&["FAIL", "no group is found"]);
+    files.dirsyncd.rest = rule("name = \"\"");
+    files
+        .dirsyncd
+        .run(&["check"])
+        .expect_code(1)
+        .expect_words(&["make an empty name of `dev`"]);
 }

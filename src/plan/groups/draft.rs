@@ -260,7 +260,6 @@ impl<'a> Draft<'a> {
             operation.add.extend(stay);
             operation.add.extend(difference.foreign.iter().map(foreign));
             operation.add.sort();
-            operation.remove.clear();
         }
         self.push(operation);
         Ok(may_shrink)

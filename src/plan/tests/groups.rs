@@ -193,7 +193,10 @@ impl Groups {
                 .iter_mut()
                 .find(|group| group.scim_id == id)
                 .unwrap();
-            let (joining, leaving) = (ids(add), ids(remove));
+            let (joining, mut leaving) = (ids(add), ids(remove));
+            if *kind == GroupChange::Rename {
+                leaving.clear();
+            }
             assert!(leaving.iter().all(|id| group.members.contains(id)));
             assert!(joining.iter().all(|id| !group.members.contains(id)));
             group.members.retain(|id| !leaving.contains(id));
@@ -413,9 +416,9 @@ fn a_renamed_group_is_made_anew_with_all_who_stay() {
     let plan = world.plan();
     assert_eq!(
         brief(&plan),
-        ["rename engineers +SCIM user scim-!guest +a +c +d"]
+        ["rename engineers +SCIM user scim-!guest +a +c +d -b"]
     );
-    assert_eq!(plan.operations[0].operation.removals(), (0, 4));
+    assert_eq!(plan.operations[0].operation.removals(), (1, 4));
     world.apply(&plan);
     assert_eq!(world.known.existing.len(), 1);
     assert_eq!(world.members("engineers"), ["!guest", "a", "c", "d"]);
@@ -616,7 +619,7 @@ fn what_was_not_read_to_the_end_takes_nothing_away() {
         world.keeps("two", &["two"], &["d"]);
         assert_eq!(
             brief(&world.plan()),
-            ["update dev +c -b", "rename renamed +a"]
+            ["update dev +c -b", "rename renamed +a -d"]
         );
         spoil(&mut world);
         let plan = world.plan();
