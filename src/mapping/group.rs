@@ -127,3 +127,95 @@ impl GroupMapping {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::config::Config;
+
+    /// A rule with these keys.
+    fn mapping(keys: &str) -> GroupMapping {
+        let text = format!(
+            "[organization]\nid = \"o\"\ndirectory = \"d\"\nscim_key = {{ file = \"k\" }}\n\
+             [[source]]\nkind = \"ldif\"\nfile = \"f\"\npreset = \"openldap\"\nbase = \"dc=x\"\n\
+             [[group]]\nbase = \"dc=x\"\n{keys}\n"
+        );
+        let config = Config::parse("config.toml".as_ref(), &text).unwrap();
+        GroupMapping::compile(&config.groups[0], &config.sources[0]).unwrap()
+    }
+
+    fn entry(names: &[&[u8]], key: Option<&str>) -> Entry {
+        let mut entry = Entry::new("cn=g,dc=x");
+        for name in names {
+            entry.push("cn", name.to_vec());
+        }
+        if let Some(key) = key {
+            entry.push("entryUUID", key.as_bytes().to_vec());
+        }
+        entry
+    }
+
+    #[test]
+    fn a_name_is_made_by_pattern_and_template() {
+        let long = "ä".repeat(255);
+        let template = "match = \"a-(?<team>.*)-(b|c)\"\nname = \"${team} $2$$\"";
+        for (keys, name, expected) in [
+            ("", "dev", Some("dev")),
+            ("", " dev ", Some("dev")),
+            ("", &long, Some(long.as_str())),
+            (template, "a-x-y-b", Some("x-y b$")),
+            (template, "a-x-d", None),
+            // As a whole.
+            ("match = \"a|b\"", "ab", None),
+            ("match = \"a|b\"", "b", Some("b")),
+            ("match = \"(?i)DEV\"", "dev", Some("dev")),
+            ("match = \"a\"", "a\n", None),
+        ] {
+            let mapped = mapping(keys)
+                .map(&entry(&[name.as_bytes()], Some("k")))
+                .unwrap();
+            let found = mapped.map(|(key, name)| {
+                assert_eq!(key.as_str(), "k");
+                name
+            });
+            assert_eq!(found.as_deref(), expected, "{keys} {name:?}");
+        }
+        // Of several names the same one, whatever their order.
+        for names in [[&b"b"[..], b"a"], [b"a", b"b"]] {
+            let (_, name) = mapping("").map(&entry(&names, Some("k"))).unwrap().unwrap();
+            assert_eq!(name, "a");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_name_is_told_with_the_key() {
+        let too_long = "ä".repeat(256);
+        for (keys, names, why) in [
+            ("", &[][..], "the entry has no `cn`"),
+            ("", &[b"\xff".as_ref()], "a value of cn is not UTF-8"),
+            ("", &[b" ".as_ref()], "make an empty name of ` `"),
+            (
+                "match = \"a(b)?\"\nname = \"$1\"",
+                &[b"a".as_ref()],
+                "make an empty name of `a`",
+            ),
+            (
+                "",
+                &[b"a\tb".as_ref()],
+                "the name `a\\tb` holds control characters",
+            ),
+            ("", &[too_long.as_bytes()], "has 256 characters"),
+        ] {
+            let unmapped = mapping(keys).map(&entry(names, Some("k"))).unwrap_err();
+            assert!(unmapped.why.to_string().contains(why), "{}", unmapped.why);
+            assert_eq!(unmapped.key, Some(ExternalId::new("k")));
+        }
+        let unmapped = mapping("").map(&entry(&[b"dev"], None)).unwrap_err();
+        assert!(unmapped.why.to_string().contains("no `entryUUID`"));
+        assert_eq!(unmapped.key, None);
+        // Whoever is not meant may be as odd as he likes.
+        let other = mapping("match = \"a\"").map(&entry(&[b"dev"], None));
+        assert_eq!(other, Ok(None));
+    }
+}

@@ -1,7 +1,10 @@
 //! Groups of the directory become groups of the organization.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
+use crate::support::database;
 use crate::support::organization::{Mark, Request};
 use crate::support::people::{self, BASE};
 use crate::support::{Dirsyncd, Organization, Person, SOON, eventually};
@@ -126,6 +129,21 @@ fn a_group_is_made_filled_changed_and_renamed_with_its_people() {
         Some(uuid("dev"))
     );
     files.dirsyncd.expect_nothing_to_do();
+    // The snapshot knows them, and the journal what was done.
+    let texts = |sql: &str| database::texts(&files.dirsyncd.database(), sql);
+    let rows =
+        texts("SELECT name || ' ' || external_id || ' ' || scim_id FROM groups ORDER BY name");
+    let groups = files.organization.groups().into_iter();
+    let expected =
+        groups.map(|one| format!("{} {} {}", one.name, one.external_id.unwrap(), one.scim_id));
+    assert_eq!(rows, expected.collect::<Vec<_>>());
+    let members = texts(
+        "SELECT external_id FROM group_members JOIN groups USING (scim_id) WHERE name = 'dev'",
+    );
+    let expected: BTreeSet<String> = files.people[..3].iter().map(Person::key).collect();
+    assert_eq!(members.into_iter().collect::<BTreeSet<_>>(), expected);
+    let journal = texts("SELECT kind || ' ' || state FROM operations WHERE kind LIKE 'group%'");
+    assert_eq!(journal, ["group_create done", "group_create done"]);
 
     files.groups(&[("dev", "dev", &[1, 2, 4, 5]), ("ops", "ops", &[3])]);
     assert_eq!(files.plan(), (0, vec!["update dev +2 -1".to_owned()]));

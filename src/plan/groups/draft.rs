@@ -108,21 +108,25 @@ impl<'a> Draft<'a> {
         ours: &[(&'a ManagedGroup, &'a ExistingGroup)],
     ) -> Vec<Result<Match<'a>, GroupRefusalReason>> {
         let managed: HashSet<&ScimId> = ours.iter().map(|(group, _)| &group.scim_id).collect();
-        let others: Vec<&ExistingGroup> = self
-            .known
-            .existing
+        let is_other = |group: &&ExistingGroup| !managed.contains(&group.scim_id);
+        let mut others: Vec<&ExistingGroup> = self.known.existing.iter().filter(is_other).collect();
+        others.sort_by_key(|group| &group.scim_id);
+        let ours_by_name: HashMap<String, _> = ours
             .iter()
-            .filter(|group| !managed.contains(&group.scim_id))
+            .map(|pair| (fold(&pair.1.name), *pair))
+            .collect();
+        let others_by_name: HashMap<String, &ExistingGroup> = others
+            .iter()
+            .map(|group| (fold(&group.name), *group))
             .collect();
         let mut taken: HashSet<&ScimId> = HashSet::new();
-        for (_, there) in ours {
-            if wanted.contains_key(&fold(&there.name)) {
-                taken.insert(&there.scim_id);
+        for (name, (group, _)) in &ours_by_name {
+            if wanted.contains_key(name) {
+                taken.insert(&group.scim_id);
             }
         }
         let mut matches = Vec::new();
         for (name, wanted) in wanted {
-            let is_named = |group: &&ExistingGroup| fold(&group.name) == *name;
             let keys = wanted.keys();
             let has_key = |group: &&ExistingGroup| {
                 group
@@ -131,11 +135,11 @@ impl<'a> Draft<'a> {
                     .is_some_and(|id| keys.contains(id))
             };
             let adopt = self.rules[wanted.rule].adopt;
-            if let Some((group, there)) = ours.iter().find(|(_, there)| is_named(there)) {
+            if let Some((group, there)) = ours_by_name.get(name) {
                 matches.push(Ok(Match::Ours(group, there)));
                 continue;
             }
-            if let Some(there) = others.iter().copied().find(is_named) {
+            if let Some(there) = others_by_name.get(name).copied() {
                 matches.push(match adopt {
                     GroupAdoption::ByKey | GroupAdoption::ByName if has_key(&there) => {
                         Ok(Match::Found(there, "externalId"))
@@ -350,8 +354,7 @@ impl<'a> Draft<'a> {
                 },
                 Standing::Unsearched => unsearched = Some(origin),
                 Standing::Gone => {
-                    let mut rules = self.rules.iter();
-                    let rule = rules.find(|rule| rule.fingerprint() == origin.rule);
+                    let rule = self.view.rule_of(origin).map(|at| &self.rules[at]);
                     on_leave = on_leave.or(rule.map(|rule| rule.on_leave));
                 }
             }

@@ -28,12 +28,18 @@ impl<'a> Accounts<'a> {
         let sent = sent.map(|planned| &planned.operation);
         let is_coming = |kind| matches!(kind, Kind::Create | Kind::Adopt | Kind::Restore);
         let people = known.people.iter();
+        let mut by_scim_id: HashMap<&ScimId, &ExternalId> = people
+            .filter(|(_, person)| !matches!(person.lifecycle, Lifecycle::Deleted { .. }))
+            .map(|(key, person)| (&person.scim_id, key))
+            .collect();
+        // Whose account is taken over in this run is nobody else's.
+        for operation in sent.clone().filter(|one| one.kind == Kind::Adopt) {
+            let target = operation.target.as_ref();
+            by_scim_id.extend(target.map(|target| (&target.scim_id, &operation.key)));
+        }
         Accounts {
             people: &known.people,
-            by_scim_id: people
-                .filter(|(_, person)| !matches!(person.lifecycle, Lifecycle::Deleted { .. }))
-                .map(|(key, person)| (&person.scim_id, key))
-                .collect(),
+            by_scim_id,
             unseen,
             coming: sent
                 .clone()
@@ -106,10 +112,13 @@ impl<'a> Accounts<'a> {
                 }
                 continue;
             };
-            let dn = self.people.get(key).map_or("", |person| &person.dn);
+            // Without a row the account is only being taken over, and it is too early to say.
             let is_right = members.contains_key(key)
                 || !self.is_shown(key)
-                || unidentified.contains(&MemberKey::dn(dn));
+                || self
+                    .people
+                    .get(key)
+                    .is_none_or(|person| unidentified.contains(&MemberKey::dn(&person.dn)));
             difference.ours.insert(key.clone());
             if is_right || !may_shrink {
                 difference.stay.insert(key.clone());

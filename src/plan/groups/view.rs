@@ -185,11 +185,7 @@ impl View {
         if self.seen.contains(&origin.key) {
             return Standing::Seen;
         }
-        let Some(rule) = self
-            .rules
-            .iter()
-            .find(|rule| rule.fingerprint == origin.rule)
-        else {
+        let Some(rule) = self.rule_of(origin).map(|at| &self.rules[at]) else {
             return Standing::Unsearched;
         };
         if rule.disbelief.is_some() || rule.has_unidentified {
@@ -201,8 +197,14 @@ impl View {
 
     /// Whether the search that found it showed all there is.
     pub(super) fn is_believed(&self, origin: &GroupOrigin) -> bool {
+        let rule = self.rule_of(origin).map(|at| &self.rules[at]);
+        rule.is_some_and(|rule| rule.disbelief.is_none())
+    }
+
+    /// The place of the rule that would find it.
+    pub(super) fn rule_of(&self, origin: &GroupOrigin) -> Option<usize> {
         let mut rules = self.rules.iter();
-        rules.any(|rule| rule.fingerprint == origin.rule && rule.disbelief.is_none())
+        rules.position(|rule| rule.fingerprint == origin.rule)
     }
 
     pub(super) fn is_whole(&self) -> bool {

@@ -408,6 +408,27 @@ fn a_member_joins_as_soon_as_there_is_an_account() {
 }
 
 #[test]
+fn an_account_that_is_taken_over_in_this_run_is_no_stranger() {
+    let mut accounts = World::new(vec![person("a")], Vec::new());
+    accounts.existing = vec![crate::plan::fixture::existing("a", None)];
+    let planned = accounts.planned().operations;
+    assert_eq!(planned[0].operation.kind, Kind::Adopt);
+    for members in [&["a"][..], &[]] {
+        let mut world = Groups::new();
+        world.rules[0].exact = true;
+        world.known.people.remove(&key("a"));
+        world.planned.clone_from(&planned);
+        world.find("dev", "dev", members);
+        world.keeps("dev", &["dev"], &["a"]);
+        assert_eq!(brief(&world.plan()), [""; 0], "{members:?}");
+        // Afterwards it is somebody's.
+        world.planned.clear();
+        world.known.people.insert(key("a"), account("a"));
+        assert_eq!(brief(&world.plan()).len(), 1 - members.len());
+    }
+}
+
+#[test]
 fn a_renamed_group_is_made_anew_with_all_who_stay() {
     let mut world = Groups::new();
     world.find("dev", "engineers", &["a", "c"]);
@@ -672,7 +693,7 @@ fn a_group_that_the_organization_has_is_taken_over_as_configured() {
     let plan = world.plan();
     assert_eq!(brief(&plan), [""; 0]);
     assert!(
-        plan.refusals[0].why.contains("`former`, `copy`"),
+        plan.refusals[0].why.contains("`copy`, `former`"),
         "{:?}",
         plan.refusals
     );
