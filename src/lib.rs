@@ -1,6 +1,7 @@
 //! dirsyncd keeps the managed accounts of an Atlassian Cloud organization in step with an LDAP
 //! directory. `ARCHITECTURE.md` is the map.
 
+pub mod against;
 pub mod apply;
 pub mod cli;
 pub mod config;

@@ -6,18 +6,18 @@
 //! changed gives the same plan as a full one. A source is read in full where there is no
 //! continuing, and every `full_every`, which also checks the pulls in between.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use crate::apply::Watch;
-use crate::config::{Incremental, Source};
+use crate::config::{Incremental, Source, SourceScope};
 use crate::directory::{
-    self, Changes, DirectoryError, Event, MANY_CHANGES, Request, Selection, Started,
+    self, Changes, DirectoryError, Event, MANY_CHANGES, Place, Request, Selection, Sought, Started,
 };
-use crate::mapping::{Mapping, Unmapped, key_of_id};
+use crate::mapping::{Mapping, Unmapped, key_of_id, octets_of_key};
 use crate::model::{
-    Complete, Cursor, DesiredAccount, Digest, Entry, ExternalId, ManagedAccount, PullEnd,
-    SourceName, Timestamp,
+    Cause, Complete, Cursor, DesiredAccount, Digest, Entry, ExternalId, ManagedAccount, PullEnd,
+    SourceName, Timestamp, Whereabouts,
 };
 use crate::plan::{Comparison, Desired, Deviation, Index, Notice, Noticed, Pulls, Said};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -99,6 +99,167 @@ pub async fn selections(
         selections.push(selection.map_err(|error| told(source, error))?);
     }
     Ok(selections)
+}
+
+/// Finds out where these people are, whom no pull has shown: into `desired`. `accepted` are the
+/// scopes that were in force at the last run.
+pub async fn locate(
+    sources: &[Sourced<'_>],
+    accepted: &BTreeMap<SourceName, SourceScope>,
+    sought: Vec<&ManagedAccount>,
+    desired: &mut Desired,
+) {
+    let mut by_source: BTreeMap<&SourceName, Vec<&ManagedAccount>> = BTreeMap::new();
+    for account in sought {
+        by_source.entry(&account.source).or_default().push(account);
+    }
+    for (name, accounts) in by_source {
+        let Some(sourced) = sources.iter().find(|one| one.source.name == *name) else {
+            // The source itself was taken out of the configuration.
+            let rescoped = accounts.iter().map(|account| account.key.clone());
+            let out = Whereabouts::Out(Cause::Rescoped);
+            desired
+                .whereabouts
+                .extend(rescoped.map(|key| (key, out.clone())));
+            continue;
+        };
+        let people: Vec<(&ExternalId, &str)> = accounts
+            .iter()
+            .map(|account| (&account.key, account.dn.as_str()))
+            .collect();
+        match locate_in(*sourced, accepted.get(name), &people).await {
+            Ok(found) => desired.whereabouts.extend(found),
+            Err(error) => {
+                desired.unlocated.insert(name.clone(), error.to_string());
+            }
+        }
+    }
+}
+
+/// Where these people of one source are, each known by key and last DN.
+pub async fn whereabouts(
+    sourced: Sourced<'_>,
+    people: &[(&ExternalId, &str)],
+) -> Result<HashMap<ExternalId, Whereabouts>, PullError> {
+    locate_in(sourced, None, people)
+        .await
+        .map_err(|error| told(sourced.source, error))
+}
+
+/// Reads a source in full, and tells the key and DN of everybody in scope who has a key; or why
+/// the pull was not complete.
+pub async fn everybody(
+    sourced: Sourced<'_>,
+    now: Timestamp,
+    watch: &dyn Watch,
+    each: &mut dyn FnMut(ExternalId, &str),
+) -> Result<Result<(), String>, PullError> {
+    let attributes = sourced.attributes();
+    let request = Request {
+        incremental: Incremental::Off,
+        ..sourced.request(&attributes)
+    };
+    let mut read = 0;
+    let mut without_key = 0_u64;
+    let mut each = |entry: Entry| {
+        read += 1;
+        watch.entries_read(read);
+        match mapped_key(&sourced.mapping.map(&entry, now)) {
+            Some(key) => each(key, entry.dn()),
+            None => without_key += 1,
+        }
+    };
+    let work = async { directory::start(request).await?.read(&mut each).await };
+    let full = work.await.map_err(|error| told(sourced.source, error))?;
+    Ok(match full.end.clean {
+        Ok(()) if without_key > 0 => Err(format!("entries without a usable key: {without_key}")),
+        clean => clean,
+    })
+}
+
+/// The same, with regard to the scope that was in force at the last run.
+async fn locate_in(
+    sourced: Sourced<'_>,
+    accepted: Option<&SourceScope>,
+    people: &[(&ExternalId, &str)],
+) -> Result<HashMap<ExternalId, Whereabouts>, DirectoryError> {
+    let Sourced {
+        source, mapping, ..
+    } = sourced;
+    let key_of = |entry: &Entry| mapping.key(entry);
+    let sought: HashMap<ExternalId, Sought> = people
+        .iter()
+        .map(|(key, dn)| {
+            let sought = Sought {
+                key: octets_of_key(&source.key, key),
+                dn: (*dn).to_owned(),
+            };
+            ((*key).clone(), sought)
+        })
+        .collect();
+    let attributes = sourced.attributes();
+    let found = directory::locate(sourced.request(&attributes), &sought, &key_of).await?;
+    let mut whereabouts: HashMap<ExternalId, Whereabouts> = found
+        .into_iter()
+        .map(|(key, place)| {
+            let out = match place {
+                Place::InScope(_) => Whereabouts::InScope,
+                Place::Ungrouped => Whereabouts::Out(Cause::Ungrouped),
+                Place::Unmatched => Whereabouts::Out(Cause::Unmatched),
+                Place::Elsewhere => Whereabouts::Out(Cause::MovedOut),
+                Place::Nowhere => Whereabouts::Out(Cause::Deleted),
+                Place::Unreadable(why) => Whereabouts::Unreadable(why),
+            };
+            (key, out)
+        })
+        .collect();
+    // What the former configuration would make of those who are out now.
+    let Some(accepted) = accepted.filter(|accepted| **accepted != source.scope()) else {
+        return Ok(whereabouts);
+    };
+    let is_out = |whereabouts: &Whereabouts| matches!(whereabouts, Whereabouts::Out(_));
+    let places = source.scope().places;
+    let is_known = |place: &String| accepted.places.contains(place);
+    let is_elsewhere = !places.iter().any(is_known) || accepted.key != source.key;
+    let former = match source.with_scope(accepted) {
+        Some(former) if !is_elsewhere => former,
+        // Other servers, another key: nobody is to be found again.
+        _ => {
+            for out in whereabouts.values_mut().filter(|out| is_out(out)) {
+                *out = Whereabouts::Out(Cause::Rescoped);
+            }
+            return Ok(whereabouts);
+        }
+    };
+    let gone = Whereabouts::Out(Cause::Deleted);
+    let sought: HashMap<ExternalId, Sought> = sought
+        .into_iter()
+        .filter(|(key, _)| {
+            let now = whereabouts.get(key);
+            now.is_some_and(is_out) && now != Some(&gone)
+        })
+        .collect();
+    let selection = match directory::select(&former).await {
+        // Groups that are there no more select nobody.
+        Err(DirectoryError::Group { .. }) => Some(Selection::default()),
+        selection => selection?,
+    };
+    let request = Request {
+        source: &former,
+        selection: selection.as_ref(),
+        ..sourced.request(&attributes)
+    };
+    let found = match directory::locate(request, &sought, &key_of).await {
+        // A base that is there no more has nobody.
+        Err(DirectoryError::Search { code: 32, .. }) => HashMap::new(),
+        found => found?,
+    };
+    for (key, place) in found {
+        if matches!(place, Place::InScope(_)) {
+            whereabouts.insert(key, Whereabouts::Out(Cause::Rescoped));
+        }
+    }
+    Ok(whereabouts)
 }
 
 /// What all sources say.
@@ -493,6 +654,7 @@ impl Round<'_> {
             .filter(|(_, way)| matches!(way, Way::Followed(_)))
             .map(|(sourced, _)| sourced.source.name.clone())
             .collect();
+        let abandoned = self.abandoned(ways).await?;
         let names = ways.iter().map(|(sourced, _)| sourced.source.name.clone());
         let mut index = Index::new(names.collect(), presumed);
         let mut others = 0;
@@ -517,6 +679,7 @@ impl Round<'_> {
             let keys: HashSet<ExternalId> = followed
                 .flat_map(Followed::concerned)
                 .chain(settled)
+                .chain(&abandoned)
                 .cloned()
                 .collect();
             self.snapshot.index_of(&keys, &mut index).await?;
@@ -566,6 +729,20 @@ impl Round<'_> {
         let mut desired = comparison.finish(pulls);
         desired.unchanged += others;
         Ok((desired, ends))
+    }
+
+    /// The people of sources that are not configured any more.
+    async fn abandoned(
+        &mut self,
+        ways: &[(Sourced<'_>, Way)],
+    ) -> Result<HashSet<ExternalId>, PullError> {
+        let mut people = HashSet::new();
+        for name in self.snapshot.scopes().await?.into_keys() {
+            if !ways.iter().any(|(sourced, _)| sourced.source.name == name) {
+                people.extend(self.snapshot.accounts_of(&name).await?);
+            }
+        }
+        Ok(people)
     }
 
     /// Reads one source in full.

@@ -14,8 +14,7 @@ use crate::config::{Organization, Provisioning, SecretRef};
 use crate::model::{Attribute, ScimId};
 use crate::org::{ApiError, Reader};
 use crate::plan::Plan;
-use crate::pull::Depth;
-use crate::run::{Finished, RunError, Setup, dry_run, sync};
+use crate::run::{Finished, Orders, RunError, Setup, dry_run, sync};
 use crate::simulator::{self, Simulator, SimulatorError};
 use crate::snapshot::{Snapshot, SnapshotError};
 
@@ -71,18 +70,18 @@ pub enum RehearsalError {
 /// Rehearses a sync. Nothing is written to the organization, nor to the database.
 pub async fn rehearse(
     setup: &Setup,
-    depth: Depth,
+    orders: Orders,
     control: &Control<'_>,
 ) -> Result<Rehearsal, RehearsalError> {
     tokio::select! {
-        rehearsal = play(setup, depth, control) => rehearsal,
+        rehearsal = play(setup, orders, control) => rehearsal,
         () = control.stop.wait() => Err(RehearsalError::Stopped),
     }
 }
 
 async fn play(
     setup: &Setup,
-    depth: Depth,
+    orders: Orders,
     control: &Control<'_>,
 ) -> Result<Rehearsal, RehearsalError> {
     if setup.config.organization.provisioning == Provisioning::Admin {
@@ -92,7 +91,7 @@ async fn play(
     let users = reader.export_users().await?;
     let domains = match &setup.config.organization.admin_key {
         Some(_) => reader.verified_domains().await?,
-        None => assumed_domains(&dry_run(setup, depth, control).await?, &users),
+        None => assumed_domains(&dry_run(setup, orders, control).await?, &users),
     };
     let folder = tempfile::tempdir()?;
     let copy = simulator::start(simulator::Options {
@@ -114,8 +113,8 @@ async fn play(
         Snapshot::copy(&setup.config.database, &config.database).await?;
         config.organization = organization_of(&copy, folder.path(), &config.organization)?;
         let rehearsed = Setup::new(config)?;
-        let finished = sync(&rehearsed, depth, "rehearsal", control).await?;
-        let rest = dry_run(&rehearsed, depth, control).await?;
+        let finished = sync(&rehearsed, orders, "rehearsal", control).await?;
+        let rest = dry_run(&rehearsed, orders, control).await?;
         Ok(Rehearsal {
             copied,
             left_out,

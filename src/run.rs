@@ -5,21 +5,21 @@
 
 mod groups;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::json;
 
-use crate::apply::{self, Applied, Control, GroupSettlement, Settlement};
-use crate::config::{Config, GroupRule, Source};
+use crate::apply::{self, Applied, Control, GroupSettlement, Settled, Settlement};
+use crate::config::{Config, GroupRule, Source, SourceScope};
 use crate::directory::Selection;
 use crate::mapping::{GroupMapping, Mapping, MappingError};
 use crate::model::{
     Attribute, DesiredAccount, Digest, ExistingAccount, ExternalId, Kind, Lifecycle,
-    ManagedAccount, RunId, Timestamp, deletion_grace, fold,
+    ManagedAccount, RunId, SourceName, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
-use crate::plan::{Desired, Known, Plan, Stop, contested, plan};
-use crate::pull::{Depth, PullError, Sourced, pull, selections};
+use crate::plan::{Desired, Figures, Known, Plan, Stop, Suspension, newcomers, plan, sought};
+use crate::pull::{Depth, PullError, Sourced, locate, pull, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
@@ -98,7 +98,7 @@ impl Setup {
 
     /// The sources as they are pulled. What is read of them before and after a change of their
     /// configuration, or of the program, does not fit together.
-    fn sourced<'a>(&'a self, selections: &'a [Option<Selection>]) -> Vec<Sourced<'a>> {
+    pub(crate) fn sourced<'a>(&'a self, selections: &'a [Option<Selection>]) -> Vec<Sourced<'a>> {
         let Config { sources, .. } = &self.config;
         // Attributes that the way of provisioning does not know are not mapped.
         let managed = self.managed();
@@ -126,6 +126,23 @@ impl Setup {
     }
 }
 
+/// How a run is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders {
+    /// How much is read.
+    pub depth: Depth,
+    /// Whether whoever is put out of scope by a change of the configuration departs.
+    pub accepts_scope_change: bool,
+}
+
+impl Orders {
+    /// A run as the daemon makes it.
+    pub const ROUTINE: Orders = Orders {
+        depth: Depth::Changes,
+        accepts_scope_change: false,
+    };
+}
+
 /// A run that was carried out.
 #[derive(Debug)]
 pub struct Finished {
@@ -138,7 +155,11 @@ pub struct Finished {
 }
 
 /// Plans a run and changes nothing, neither in the organization nor in the database.
-pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Result<Plan, RunError> {
+pub async fn dry_run(
+    setup: &Setup,
+    orders: Orders,
+    control: &Control<'_>,
+) -> Result<Plan, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let result = async {
@@ -148,7 +169,7 @@ pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Resu
         let group_settlements = apply::settle_groups(&reader, unanswered).await?;
         make_plan(
             setup,
-            depth,
+            orders,
             &mut snapshot,
             &reader,
             capabilities,
@@ -166,14 +187,14 @@ pub async fn dry_run(setup: &Setup, depth: Depth, control: &Control<'_>) -> Resu
 /// Plans a run and carries it out.
 pub async fn sync(
     setup: &Setup,
-    depth: Depth,
+    orders: Orders,
     trigger: &str,
     control: &Control<'_>,
 ) -> Result<Finished, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut journal = Journal::open(&setup.config.database).await?;
     let run = journal.begin_run(trigger, (control.now)()).await?;
-    let result = carry_out(setup, depth, run, &mut journal, reader, control).await;
+    let result = carry_out(setup, orders, run, &mut journal, reader, control).await;
     let (outcome, error, summary) = match &result {
         Ok((plan, applied)) => {
             let outcome = if applied.is_clean() && !plan.needs_attention() {
@@ -198,7 +219,7 @@ pub async fn sync(
 
 async fn carry_out(
     setup: &Setup,
-    depth: Depth,
+    orders: Orders,
     run: RunId,
     journal: &mut Journal,
     reader: Reader,
@@ -223,7 +244,7 @@ async fn carry_out(
         settlement.record(journal, (control.now)()).await?;
     }
     let (plan, pulled) = tokio::select! {
-        planned = make_plan(setup, depth, journal, &reader, capabilities, (&[], &[]), control) => planned?,
+        planned = make_plan(setup, orders, journal, &reader, capabilities, (&[], &[]), control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     journal.record_pulls(run, &pulled).await?;
@@ -263,7 +284,7 @@ async fn learn(
 /// record them.
 async fn make_plan(
     setup: &Setup,
-    depth: Depth,
+    orders: Orders,
     snapshot: &mut Snapshot,
     reader: &Reader,
     capabilities: Capabilities,
@@ -278,8 +299,16 @@ async fn make_plan(
         .collect();
     let selections = selections(setup.config.sources.iter()).await?;
     let sources = setup.sourced(&selections);
-    let pulled = pull(&sources, snapshot, &settled, depth, now, control.watch).await?;
-    let desired = pulled.desired;
+    let pulled = pull(
+        &sources,
+        snapshot,
+        &settled,
+        orders.depth,
+        now,
+        control.watch,
+    )
+    .await?;
+    let mut desired = pulled.desired;
     let mut concerned = desired.concerned();
     concerned.extend(settled.iter().map(|account| account.key.clone()));
     let mut doubtful_deletions = snapshot.doubtful_deletions().await?;
@@ -288,6 +317,11 @@ async fn make_plan(
             .iter()
             .filter(|settlement| settlement.operation.kind == Kind::Delete)
             .map(|settlement| settlement.operation.key.clone()),
+    );
+    concerned.extend(
+        settlements
+            .iter()
+            .filter_map(|one| one.operation.formerly.clone()),
     );
     let mut known = Known {
         accounts: snapshot.accounts(&concerned).await?,
@@ -300,13 +334,25 @@ async fn make_plan(
         api_time: capabilities.time,
     };
     if known.population.all > 0 {
-        let holders = snapshot.holders(&desired.addresses()).await?;
+        let holders = snapshot.holders(&desired.identifiers()).await?;
         known.accounts.extend(holders);
     }
     for account in settled {
         known.settle(account);
     }
-    known.existing = existing_accounts(&desired, &known, snapshot, reader, now).await?;
+    for settlement in settlements {
+        if let (Settled::Done(_), Some(formerly)) =
+            (&settlement.settled, &settlement.operation.formerly)
+        {
+            known.accounts.remove(formerly);
+        }
+    }
+    let policies = setup.config.policies(orders.accepts_scope_change);
+    let accepted = snapshot.scopes().await?;
+    let missing = sought(&desired, &known, &policies, now);
+    locate(&sources, &accepted, missing, &mut desired).await;
+    let newcomers = newcomers(&desired, &known, &policies, now);
+    known.existing = existing_accounts(&desired, newcomers, &known, snapshot, reader).await?;
     let managed = setup.managed();
     for account in &mut known.existing {
         account
@@ -317,8 +363,7 @@ async fn make_plan(
         accounts = known.accounts.len(),
         "what the plan needs is loaded"
     );
-    let Config { policy, guards, .. } = &setup.config;
-    let mut plan = plan(&desired, &known, policy, guards, now)?;
+    let mut plan = plan(&desired, &known, &policies, &setup.config.guards, now)?;
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
     plan.groups = groups::plan_groups(
@@ -331,16 +376,39 @@ async fn make_plan(
     )
     .await?;
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
+    let entries = |(source, figures): (&SourceName, &Figures)| (source.clone(), figures.entries);
     let recorded = Pulled {
-        entries: plan
-            .pulls
-            .iter()
-            .map(|(source, figures)| (source.clone(), figures.entries))
-            .collect(),
+        entries: plan.pulls.iter().map(entries).collect(),
         cursors: pulled.cursors,
         deviations: desired.deviations(source_of),
+        scopes: scopes_in_force(&setup.config, accepted, &plan, &desired),
     };
     Ok((plan, recorded))
+}
+
+/// The scopes to measure the next run by. An edited scope is in force as soon as it puts nobody
+/// out, or who is put out was let go; until then the former one is kept.
+fn scopes_in_force(
+    config: &Config,
+    mut former: BTreeMap<SourceName, SourceScope>,
+    plan: &Plan,
+    desired: &Desired,
+) -> BTreeMap<SourceName, SourceScope> {
+    let is_kept = |source: &SourceName| {
+        let waits = |suspension: &Suspension| suspension.source == *source;
+        plan.suspensions.iter().any(waits) || desired.pulls.values().any(Result::is_err)
+    };
+    let mut scopes = BTreeMap::new();
+    for source in &config.sources {
+        let scope = match former.remove(&source.name) {
+            Some(former) if is_kept(&source.name) => former,
+            _ => source.scope(),
+        };
+        scopes.insert(source.name.clone(), scope);
+    }
+    // Of those that are configured no more the people are still there.
+    scopes.extend(former);
+    scopes
 }
 
 /// The verified domains, where the admin key is there to read them. They save requests that
@@ -368,30 +436,11 @@ async fn verified_domains(
 /// The accounts of the provisioning directory that newcomers may already have.
 async fn existing_accounts(
     desired: &Desired,
+    newcomers: Vec<&DesiredAccount>,
     known: &Known,
     snapshot: &mut Snapshot,
     reader: &Reader,
-    now: Timestamp,
 ) -> Result<Vec<ExistingAccount>, RunError> {
-    let has_account = |person: &&DesiredAccount| {
-        known
-            .accounts
-            .get(&person.key)
-            .is_some_and(|account| match account.lifecycle {
-                Lifecycle::Active | Lifecycle::Deactivated { .. } => true,
-                Lifecycle::DeletePending { since } => now - since < deletion_grace(),
-                Lifecycle::Deleted { .. } => false,
-            })
-    };
-    let contested = contested(desired, known);
-    // Disabled people get no new account, and there may be many of them at all times: they are
-    // matched only when the accounts are listed in any case, as on the first run.
-    let newcomers: Vec<&DesiredAccount> = desired
-        .different
-        .iter()
-        .filter(|person| person.active && !has_account(person))
-        .filter(|person| !contested.contains(&person.key))
-        .collect();
     let mut accounts = Vec::new();
     let is_first_run = known.population.all == 0 && !desired.different.is_empty();
     // A look-up cannot find an account by its e-mail address. Where a creation failed before,

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 9] = [
     &["apply", "demo"],
     &["pull", "report"],
     &["run"],
-    &["daemon", "rehearsal"],
+    &["against", "daemon", "rehearsal"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -54,10 +54,11 @@ pub async fn settle(
             // An account with the person's key is what the creation made, whatever the API made
             // of its values; the next plan updates what differs.
             Some(account) if operation.kind == Kind::Create => {
-                operation.after = account.profile;
+                let wanted = std::mem::replace(&mut operation.after, account.profile);
                 operation
                     .after
                     .retain(|attribute| managed.contains(&attribute));
+                operation.after.set_local(&wanted);
                 operation.active.1 = account.active;
                 Settled::Done(Answer {
                     scim_id: account.scim_id,
@@ -90,6 +91,8 @@ fn took_effect(reader: &Reader, operation: &Operation, account: &ExistingAccount
         && Attribute::ALL.into_iter().all(|attribute| {
             let theirs = account.profile.get(attribute);
             match operation.after.get(attribute) {
+                // The organization does not know it.
+                _ if attribute.is_local() => true,
                 Some(ours) if attribute.is_unique() => {
                     theirs.is_some_and(|theirs| fold(theirs) == fold(ours))
                 }

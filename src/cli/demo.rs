@@ -12,9 +12,8 @@ use super::{Exit, Failure, print, start_log};
 use crate::apply::{Control, Shutdown};
 use crate::config::{Config, LogFormat};
 use crate::demo::{Change, Company};
-use crate::pull::Depth;
 use crate::report::{self, Detail};
-use crate::run::{Setup, dry_run, sync};
+use crate::run::{Orders, Setup, dry_run, sync};
 use crate::simulator;
 
 #[derive(Args)]
@@ -115,7 +114,7 @@ impl Demo<'_> {
 
     async fn plan(&self) -> Result<(), Failure> {
         let progress = Progress::new();
-        let plan = dry_run(&self.setup, Depth::Changes, &control(&progress)).await;
+        let plan = dry_run(&self.setup, Orders::ROUTINE, &control(&progress)).await;
         progress.finish();
         say(&format!(
             "$ dirsyncd plan --limit 3\n{}",
@@ -126,7 +125,7 @@ impl Demo<'_> {
 
     async fn sync(&self) -> Result<(), Failure> {
         let progress = Progress::new();
-        let finished = sync(&self.setup, Depth::Changes, "demo", &control(&progress)).await;
+        let finished = sync(&self.setup, Orders::ROUTINE, "demo", &control(&progress)).await;
         progress.finish();
         let finished = finished?;
         say(&format!(
@@ -142,7 +141,7 @@ impl Demo<'_> {
 
     async fn expect_nothing(&self) -> Result<(), Failure> {
         let progress = Progress::new();
-        let plan = dry_run(&self.setup, Depth::Changes, &control(&progress)).await;
+        let plan = dry_run(&self.setup, Orders::ROUTINE, &control(&progress)).await;
         progress.finish();
         let plan = plan?;
         say(&format!(

@@ -12,7 +12,7 @@ mod simulate;
 mod sync;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
 use crate::pull::Depth;
-use crate::run::{RunError, Setup};
+use crate::run::{Orders, RunError, Setup};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -77,18 +77,24 @@ struct ConfigArgument {
 }
 
 #[derive(Args)]
-struct DepthArgument {
+struct OrderArguments {
     /// Read every source in full, also where a pull of what changed would do
     #[arg(long)]
     full: bool,
+    /// Let those depart whom a change of the configuration has put out of scope
+    #[arg(long)]
+    accept_scope_change: bool,
 }
 
-impl DepthArgument {
-    fn depth(&self) -> Depth {
-        if self.full {
-            Depth::Full
-        } else {
-            Depth::Changes
+impl OrderArguments {
+    fn orders(&self) -> Orders {
+        Orders {
+            depth: if self.full {
+                Depth::Full
+            } else {
+                Depth::Changes
+            },
+            accepts_scope_change: self.accept_scope_change,
         }
     }
 }
@@ -178,7 +184,11 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
 
 /// Reads the configuration and compiles its mappings.
 fn load(argument: &ConfigArgument) -> Result<Setup, Failure> {
-    let config = Config::load(&argument.path).map_err(Failure::usage)?;
+    load_from(&argument.path)
+}
+
+fn load_from(path: &Path) -> Result<Setup, Failure> {
+    let config = Config::load(path).map_err(Failure::usage)?;
     // A fault in a mapping is told with its place in the file.
     let source = config.clone();
     let setup = Setup::new(config)

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::progress::Progress;
 use super::{
-    ConfigArgument, DepthArgument, Exit, Failure, load, print, shutdown_on_signals, start_log,
+    ConfigArgument, Exit, Failure, OrderArguments, load, print, shutdown_on_signals, start_log,
 };
 use crate::apply::{Control, EndedBy};
 use crate::config::LogFormat;
@@ -16,7 +16,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) config: ConfigArgument,
     #[command(flatten)]
-    pub(super) depth: DepthArgument,
+    pub(super) orders: OrderArguments,
     /// Show at most N people a group
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -33,7 +33,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         stop,
         now: &chrono::Utc::now,
     };
-    let finished = sync(&setup, arguments.depth.depth(), "sync", &control).await;
+    let finished = sync(&setup, arguments.orders.orders(), "sync", &control).await;
     progress.finish();
     let finished = finished?;
     print(&outcome(&finished, &arguments));

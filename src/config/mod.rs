@@ -19,7 +19,9 @@ use std::sync::Arc;
 pub use error::ConfigError;
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
 pub use guards::{Guards, Limit};
-pub use policy::{Departure, Policy};
+pub use policy::{
+    Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
+};
 pub use rule::{
     AttributeRule, MappingTarget, PlacedRule, Rule, is_attribute_name, is_language_tag,
 };
@@ -27,7 +29,7 @@ pub use schedule::{Schedule, ScheduleError};
 pub use secret::{SecretError, SecretRef};
 pub use source::{
     Bind, ClientCertificate, Discovery, Incremental, Ldap, Preset, ReferralHost, Search, Servers,
-    Source, SourceKind, WithoutMail,
+    Source, SourceKind, SourceScope, WithoutMail,
 };
 
 /// The whole configuration.
@@ -43,7 +45,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Which groups become groups of the organization.
     pub groups: Vec<GroupRule>,
-    /// What happens to people who leave, are disabled or return.
+    /// What happens to people who leave, are disabled or return, unless their source says
+    /// otherwise.
     pub policy: Policy,
     /// How much a run may change without being asked.
     pub guards: Guards,
@@ -152,7 +155,20 @@ impl Config {
 
     /// Whether runs may delete accounts.
     pub fn deletes(&self) -> bool {
-        self.policy.delete_after.is_some()
+        let policies = self.sources.iter().map(|source| &source.policy);
+        policies
+            .chain([&self.policy])
+            .any(|policy| policy.delete_after.is_some())
+    }
+
+    /// The policies of all sources.
+    pub fn policies(&self, accepts_scope_change: bool) -> Policies {
+        let of_source = |source: &Source| (source.name.clone(), source.policy.clone());
+        Policies {
+            default: self.policy.clone(),
+            of_sources: self.sources.iter().map(of_source).collect(),
+            accepts_scope_change,
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{MappingTarget, PlacedRule, SecretRef};
+use super::{MappingTarget, PlacedRule, Policy, SecretRef};
 use crate::model::{Dn, Filter, Scope, SourceName};
 
 /// One source of people.
@@ -31,6 +31,72 @@ pub struct Source {
     pub without_mail: WithoutMail,
     /// What the account's attributes are made from.
     pub mapping: BTreeMap<MappingTarget, PlacedRule>,
+    /// What happens to its people's accounts.
+    pub policy: Policy,
+}
+
+/// What decides who is in scope of a source, as it is kept beside the snapshot: so that who is
+/// put out of scope by an edit of the configuration is not taken for a leaver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceScope {
+    /// The hosts of the servers, or where DNS names them; `file` for a file, whose name may have
+    /// a date in it.
+    pub places: Vec<String>,
+    /// The attribute with the immutable key.
+    pub key: String,
+    /// The search bases.
+    pub bases: Vec<String>,
+    /// How far below a base.
+    pub scope: Scope,
+    /// The search filter.
+    pub filter: String,
+    /// The groups that select people.
+    #[serde(default)]
+    pub members_of: Vec<String>,
+}
+
+impl Source {
+    /// What decides who is in scope.
+    pub fn scope(&self) -> SourceScope {
+        let texts = |list: &[(String, Dn)]| list.iter().map(|(text, _)| text.clone()).collect();
+        SourceScope {
+            places: match &self.kind {
+                SourceKind::Ldap(server) => match &server.servers {
+                    Servers::Listed(urls) => {
+                        let hosts = urls.iter().filter_map(url::Url::host_str);
+                        hosts.map(str::to_lowercase).collect()
+                    }
+                    Servers::Discovered(discovery) => vec![discovery.record.to_lowercase()],
+                },
+                SourceKind::Ldif(_) => vec!["file".to_owned()],
+            },
+            key: self.key.clone(),
+            bases: texts(&self.search.bases),
+            scope: self.search.scope,
+            filter: self.search.filter_text.clone(),
+            members_of: texts(&self.search.members_of),
+        }
+    }
+
+    /// The source with another scope, at the same place; none if that scope cannot be read.
+    pub fn with_scope(&self, scope: &SourceScope) -> Option<Source> {
+        let parsed = |list: &[String]| -> Option<Vec<(String, Dn)>> {
+            list.iter()
+                .map(|text| Some((text.clone(), Dn::parse(text).ok()?)))
+                .collect()
+        };
+        let search = Search {
+            bases: parsed(&scope.bases)?,
+            scope: scope.scope,
+            filter_text: scope.filter.clone(),
+            filter: Filter::parse(&scope.filter).ok()?,
+            members_of: parsed(&scope.members_of)?,
+        };
+        Some(Source {
+            search,
+            ..self.clone()
+        })
+    }
 }
 
 /// Where the entries are.

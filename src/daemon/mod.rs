@@ -9,9 +9,8 @@ use crate::apply::{Control, EndedBy, Shutdown, Unwatched};
 use crate::config::Schedule;
 use crate::model::Timestamp;
 use crate::plan::{Notice, Noticed, SkipReason};
-use crate::pull::Depth;
 use crate::report::summary_line;
-use crate::run::{Finished, RunError, Setup, sync};
+use crate::run::{Finished, Orders, RunError, Setup, sync};
 use crate::snapshot::{Journal, Lock, SnapshotError};
 
 /// How often the wall clock is looked at while waiting, so that a suspended machine or a
@@ -35,7 +34,7 @@ pub async fn run(setup: &Setup, schedule: &Schedule, stop: Shutdown) -> Result<(
             stop: stop.clone(),
             now: &chrono::Utc::now,
         };
-        log(sync(setup, Depth::Changes, "schedule", &control).await);
+        log(sync(setup, Orders::ROUTINE, "schedule", &control).await);
         if stop.requested() {
             break;
         }

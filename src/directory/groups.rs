@@ -270,13 +270,14 @@ fn take_portion(entry: &mut Entry, members: &mut Vec<Vec<u8>>) -> Result<Portion
     })
 }
 
-enum Answer {
+/// What the server says of a name.
+pub(super) enum Answer {
     Entry(Entry),
     Other(Found),
 }
 
 /// Reads one entry.
-async fn read(
+pub(super) async fn read(
     session: &Session<'_>,
     name: &str,
     attributes: &[&str],

@@ -10,6 +10,7 @@ mod follow;
 mod groups;
 mod ldap;
 mod ldif;
+mod locate;
 mod membership;
 mod referral;
 mod roster;
@@ -26,6 +27,7 @@ pub use connect::{ServerInfo, ServerKind};
 pub use follow::{MANY_CHANGES, way};
 pub use groups::select;
 pub use ldif::{LdifError, LdifReader, write_entry};
+pub use locate::{Place, Sought, locate};
 pub use membership::{GroupProblem, Membership, Selection};
 pub use roster::{FoundGroup, Identify, Roster, roster};
 

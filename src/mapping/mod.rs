@@ -23,7 +23,7 @@ use crate::model::{
 use expression::Expression;
 pub use group::{GroupFault, GroupMapping, LONGEST_GROUP_NAME, UnmappedGroup};
 use value::Description;
-pub use value::key_of_id;
+pub use value::{key_of_id, octets_of_key};
 
 /// The compiled mapping of one source.
 pub struct Mapping {
@@ -271,6 +271,11 @@ impl Mapping {
             names
         });
         std::iter::once(self.key.name()).chain(of_rules)
+    }
+
+    /// The key of an entry, if it has a usable one.
+    pub fn key(&self, entry: &Entry) -> Option<ExternalId> {
+        key::read(entry, &self.key).ok()
     }
 
     /// Makes the desired account of an entry, at the moment of the run.

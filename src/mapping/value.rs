@@ -340,3 +340,13 @@ pub fn key_of_id(attribute: &str, id: [u8; 16]) -> Option<ExternalId> {
     };
     Some(ExternalId::new(text))
 }
+
+/// The octets that the key attribute has of a key, to search for it: what the mapping would read
+/// as this key.
+pub fn octets_of_key(attribute: &str, key: &ExternalId) -> Vec<u8> {
+    let is_guid = GUIDS.contains(&attribute.to_ascii_lowercase().as_str());
+    match Uuid::parse_str(key.as_str()) {
+        Ok(guid) if is_guid => guid.to_bytes_le().to_vec(),
+        _ => key.as_str().as_bytes().to_vec(),
+    }
+}

@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, ExternalId, Profile, ScimId, SourceName};
+use super::{Absence, AccountId, ExternalId, Profile, ScimId, SourceName};
 
 /// A moment, in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -85,8 +85,8 @@ pub struct ManagedAccount {
     pub profile: Profile,
     /// Where the account stands.
     pub lifecycle: Lifecycle,
-    /// Since when the person is missing from complete pulls.
-    pub departed_at: Option<Timestamp>,
+    /// The person's absence, while complete pulls do not show the person.
+    pub absence: Option<Absence>,
 }
 
 /// An account as the organization's provisioning directory shows it.
@@ -184,7 +184,7 @@ impl ManagedAccount {
     /// Whether an equal digest means that nothing is to do: no absence is being counted and no
     /// deletion is under way.
     pub fn is_settled(&self) -> bool {
-        self.departed_at.is_none()
+        self.absence.is_none()
             && matches!(
                 self.lifecycle,
                 Lifecycle::Active | Lifecycle::Deactivated { .. }

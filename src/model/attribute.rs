@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One managed attribute of an account: the ones of the organization's published SCIM schemas
 /// (core User and the enterprise extension), under the names that the configuration, the plan
-/// and the reports use.
+/// and the reports use; and the employee number, which is [local](Attribute::is_local).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Attribute {
@@ -44,11 +44,14 @@ pub enum Attribute {
     Organization,
     /// `department` of the enterprise extension
     Department,
+    /// The number that the employer knows the person by. It stands in the snapshot alone, to
+    /// know a person again whose entry was made anew.
+    EmployeeNumber,
 }
 
 impl Attribute {
     /// Every attribute, in the order in which reports list them.
-    pub const ALL: [Attribute; 16] = [
+    pub const ALL: [Attribute; 17] = [
         Attribute::UserName,
         Attribute::Email,
         Attribute::DisplayName,
@@ -65,6 +68,7 @@ impl Attribute {
         Attribute::PhoneNumber,
         Attribute::Organization,
         Attribute::Department,
+        Attribute::EmployeeNumber,
     ];
 
     /// The name in the configuration and in reports.
@@ -86,7 +90,14 @@ impl Attribute {
             Attribute::PhoneNumber => "phoneNumber",
             Attribute::Organization => "organization",
             Attribute::Department => "department",
+            Attribute::EmployeeNumber => "employeeNumber",
         }
+    }
+
+    /// Whether its value is for the snapshot alone: it is never sent to the organization, which
+    /// has no such attribute.
+    pub fn is_local(self) -> bool {
+        self == Attribute::EmployeeNumber
     }
 
     /// Whether an account cannot exist without it (contract section 7: `userName` and one
@@ -178,6 +189,14 @@ impl Profile {
             .map(|(attribute, value)| (*attribute, &**value))
     }
 
+    /// Takes over the [local](Attribute::is_local) values of another profile, in place of its
+    /// own.
+    pub fn set_local(&mut self, other: &Profile) {
+        for attribute in Attribute::ALL.into_iter().filter(|one| one.is_local()) {
+            self.set(attribute, other.get(attribute).unwrap_or_default());
+        }
+    }
+
     /// Keeps only the attributes that the test lets through.
     pub fn retain(&mut self, mut keep: impl FnMut(Attribute) -> bool) {
         self.0.retain(|(attribute, _)| keep(*attribute));
@@ -221,8 +240,14 @@ impl<'de> Deserialize<'de> for Profile {
     }
 }
 
-/// Folds case, for values that the other side compares without it (`userName`, e-mail:
-/// `caseExact` false in the published schema).
+/// Folds a value for comparison: compatible forms of a character are one, and so are upper and
+/// lower case (NFKC of the full case folding, Unicode section 3.13 D146). The other side compares
+/// `userName` and e-mail without case (`caseExact` false in the published schema).
 pub fn fold(text: &str) -> String {
-    text.to_lowercase()
+    use unicode_normalization::UnicodeNormalization;
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let folded: String = caseless::default_case_fold_str(&text.nfkc().collect::<String>());
+    folded.nfkc().collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, iter::Peekable, str::Bytes};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A distinguished name in the form in which two spellings of one name are equal (RFC 4514).
 ///
@@ -38,7 +38,7 @@ pub struct DnError {
 }
 
 /// How far below its base a search reaches (RFC 4511 section 4.5.1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// The base alone.

@@ -2,6 +2,7 @@
 //!
 //! Floor 0: imports nothing from the crate and does no I/O.
 
+mod absence;
 mod account;
 mod attribute;
 mod dn;
@@ -13,6 +14,7 @@ mod key;
 mod operation;
 mod pull;
 
+pub use absence::{Absence, Cause, Whereabouts};
 pub use account::{
     DesiredAccount, Digest, ExistingAccount, ExistingGroup, Lifecycle, ManagedAccount, Timestamp,
     deletion_grace,

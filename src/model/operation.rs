@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, Attribute, ExternalId, Lifecycle, ManagedAccount, Profile, ScimId, SourceName,
-    Timestamp,
+    Absence, AccountId, Attribute, Cause, ExternalId, Lifecycle, ManagedAccount, Profile, ScimId,
+    SourceName, Timestamp,
 };
 
 /// What an operation does.
@@ -75,8 +75,12 @@ pub enum Reason {
     Changed,
     /// The directory says that the person may not log in.
     Disabled,
-    /// A complete pull does not have the person any more.
-    Left,
+    /// The person is not in scope any more.
+    Left {
+        /// Why.
+        #[serde(default = "deleted")]
+        why: Cause,
+    },
     /// The person is gone for longer than `delete_after`.
     LeftLongAgo {
         /// When the person was first missing.
@@ -84,8 +88,22 @@ pub enum Reason {
     },
     /// The person is back in the directory.
     Returned,
+    /// The person's entry was made anew, under another key.
+    Rehired {
+        /// What shows that it is the same person.
+        by: String,
+    },
+    /// The address is taken away for a while, so that people can exchange theirs.
+    MakesWay,
+    /// The address is given to another person, who has it in the directory.
+    Recycled,
     /// The directory says again that the person may log in.
     Enabled,
+}
+
+/// What older versions knew of.
+fn deleted() -> Cause {
+    Cause::Deleted
 }
 
 impl fmt::Display for Reason {
@@ -98,11 +116,14 @@ impl fmt::Display for Reason {
             }
             Reason::Changed => write!(f, "changed in the directory"),
             Reason::Disabled => write!(f, "disabled in the directory"),
-            Reason::Left => write!(f, "no longer in the directory"),
+            Reason::Left { why } => why.fmt(f),
             Reason::LeftLongAgo { since } => {
                 write!(f, "not in the directory since {}", since.format("%Y-%m-%d"))
             }
             Reason::Returned => write!(f, "back in the directory"),
+            Reason::Rehired { by } => write!(f, "back under a new key (same {by})"),
+            Reason::MakesWay => write!(f, "makes way for others who exchange their addresses"),
+            Reason::Recycled => write!(f, "the address is another person's by now"),
             Reason::Enabled => write!(f, "enabled again in the directory"),
         }
     }
@@ -156,8 +177,15 @@ pub struct Operation {
     pub active: (bool, bool),
     /// Whether a requested deletion has to be cancelled first.
     pub cancel_delete: bool,
-    /// Since when the person is missing, once this has been applied.
-    pub departed_at: Option<Timestamp>,
+    /// Since when it could not log in before.
+    #[serde(default)]
+    pub deactivated_since: Option<Timestamp>,
+    /// The person's absence, once this has been applied.
+    #[serde(default)]
+    pub absence: Option<Absence>,
+    /// The key under which the account was known, if the person's entry was made anew.
+    #[serde(default)]
+    pub formerly: Option<ExternalId>,
     /// What differs, for people to read.
     pub changes: Vec<Change>,
     /// The people whose operations free an address that this one takes: it is sent only after
@@ -197,7 +225,8 @@ impl Operation {
         match self.kind {
             Kind::Delete => Lifecycle::DeletePending { since: at },
             Kind::Create | Kind::Adopt | Kind::Update | Kind::Restore | Kind::Deactivate => {
-                Lifecycle::of_active(self.active.1, at)
+                let since = self.deactivated_since.filter(|_| !self.active.0);
+                Lifecycle::of_active(self.active.1, since.unwrap_or(at))
             }
         }
     }
@@ -216,7 +245,7 @@ impl Operation {
             account_id: answer.account_id.clone().or(known),
             profile: self.after.clone(),
             lifecycle: self.lifecycle_after(at),
-            departed_at: self.departed_at,
+            absence: self.absence,
         }
     }
 

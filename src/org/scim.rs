@@ -206,6 +206,8 @@ impl From<User> for ExistingAccount {
 
 /// Where an attribute stands in a resource.
 enum Place {
+    /// Nowhere: it is not sent.
+    Nowhere,
     /// Directly in it.
     Top(&'static str),
     /// In `name`.
@@ -234,6 +236,7 @@ fn place(attribute: Attribute) -> Place {
         Attribute::PhoneNumber => Place::Work("phoneNumbers"),
         Attribute::Organization => Place::Enterprise("organization"),
         Attribute::Department => Place::Enterprise("department"),
+        Attribute::EmployeeNumber => Place::Nowhere,
     }
 }
 
@@ -252,6 +255,7 @@ pub(super) fn create(operation: &Operation) -> Value {
     let mut enterprise = Map::new();
     for (attribute, value) in operation.after.iter() {
         match place(attribute) {
+            Place::Nowhere => None,
             Place::Top(key) => user.insert(key.to_owned(), json!(value)),
             Place::Name(key) => name.insert(key.to_owned(), json!(value)),
             Place::Enterprise(key) => enterprise.insert(key.to_owned(), json!(value)),
@@ -293,6 +297,7 @@ pub(super) fn patch(operation: &Operation) -> Option<Value> {
         .filter(|attribute| operation.changes(*attribute))
     {
         let path = match place(attribute) {
+            Place::Nowhere => continue,
             Place::Top(key) | Place::Work(key) => key.to_owned(),
             Place::Name(key) => format!("name.{key}"),
             Place::Enterprise(key) => format!("{ENTERPRISE_USER}:{key}"),
@@ -337,6 +342,7 @@ pub(super) fn replacement(mut user: Value, operation: &Operation) -> Value {
     {
         let value = operation.after.get(attribute);
         match place(attribute) {
+            Place::Nowhere => {}
             Place::Top(key) => set(&mut user, key, value.map(|value| json!(value))),
             Place::Name(key) => set(&mut user["name"], key, value.map(|value| json!(value))),
             Place::Enterprise(key) => {
@@ -452,6 +458,7 @@ pub(super) fn missing_from(schemas: &Value) -> BTreeSet<Attribute> {
         .into_iter()
         .filter(|attribute| {
             let found = match place(*attribute) {
+                Place::Nowhere => return false,
                 Place::Top(key) | Place::Work(key) => named(&core, key),
                 Place::Name(key) => named(&name, key),
                 Place::Enterprise(key) => named(&enterprise, key),

@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::draft::differences;
 use super::{Desired, Known, Refusal, RefusalReason};
-use crate::model::{Attribute, ExternalId, Kind, ManagedAccount, Operation, Profile, fold};
+use crate::model::{
+    Attribute, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason, fold,
+};
 
-fn unique_attributes() -> impl Iterator<Item = Attribute> {
+pub(super) fn unique_attributes() -> impl Iterator<Item = Attribute> {
     Attribute::ALL
         .into_iter()
         .filter(|attribute| attribute.is_unique())
@@ -72,44 +75,183 @@ fn is_gone(account: &ManagedAccount) -> bool {
 }
 
 /// Takes out the operations that cannot get their address, and gives the others their wave and
-/// their place.
+/// their place. Where people exchange addresses in a circle, one of them makes way for a while.
 pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     // A refused operation does not free its old address, which may refuse another one.
     loop {
         let mut refused = taken(operations, known);
         if refused.is_empty() {
-            refused = assign_waves(operations);
+            let circle = assign_waves(operations);
+            if circle.is_empty() {
+                break;
+            }
+            if make_way(operations, &circle) {
+                continue;
+            }
+            refused = in_circle(operations, &circle);
         }
-        if refused.is_empty() {
-            break;
-        }
-        operations.retain(|operation| match refused.remove(&operation.key) {
+        operations.retain(|operation| match refused.get(&operation.key) {
             None => true,
             Some(why) => {
-                refusals.push(Refusal {
-                    key: Some(operation.key.clone()),
-                    source: operation.source.clone(),
-                    dn: operation.dn.clone(),
-                    why,
-                });
+                if operation.reason != Reason::MakesWay {
+                    refusals.push(Refusal {
+                        key: Some(operation.key.clone()),
+                        source: operation.source.clone(),
+                        dn: operation.dn.clone(),
+                        why: why.clone(),
+                    });
+                }
                 false
             }
         });
+        undo_lonely_ways(operations);
     }
     operations
         .sort_by(|a, b| (a.wave, a.kind, &a.dn, &a.key).cmp(&(b.wave, b.kind, &b.dn, &b.key)));
     refusals
 }
 
+/// The values of an account without these addresses, which get a value that nobody else has.
+pub(super) fn parked(account: &ManagedAccount, attributes: &[Attribute]) -> Profile {
+    let mut profile = account.profile.clone();
+    for attribute in attributes {
+        if let Some(value) = account.profile.get(*attribute) {
+            profile.set(*attribute, substitute(&account.key, *attribute, value));
+        }
+    }
+    profile
+}
+
+/// An address for the time being: of the same domain, as others would be refused, and made from
+/// the key, so that no two people get the same.
+fn substitute(key: &ExternalId, attribute: Attribute, value: &str) -> String {
+    let Digest(digest) = Digest::of_text(key.as_str());
+    let mark: String = digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let (local, domain) = match value.rsplit_once('@') {
+        Some((local, domain)) => (local, format!("@{domain}")),
+        None => (value, String::new()),
+    };
+    // The local part of an address has 64 octets at most (RFC 5321 section 4.5.3.1.1).
+    let most = 64_usize.min(attribute.max_chars().saturating_sub(domain.chars().count()));
+    let tail = format!("+dirsyncd-{mark}");
+    let mut local = local.to_owned();
+    while local.len() + tail.len() > most && local.pop().is_some() {}
+    format!("{local}{tail}{domain}")
+}
+
+/// Lets one of those in a circle take another address first; whether one of them can.
+fn make_way(operations: &mut Vec<Operation>, circle: &[usize]) -> bool {
+    let may = |at: &&usize| {
+        let operation = &operations[**at];
+        let is_known = matches!(operation.kind, Kind::Update | Kind::Restore);
+        is_known && operation.formerly.is_none() && operation.reason != Reason::MakesWay
+    };
+    let Some(at) = circle
+        .iter()
+        .filter(may)
+        .min_by_key(|at| &operations[**at].key)
+        .copied()
+    else {
+        return false;
+    };
+    let operation = &mut operations[at];
+    let mut between = operation.before.clone();
+    for attribute in unique_attributes().filter(|attribute| operation.changes(*attribute)) {
+        if let Some(value) = operation.before.get(attribute) {
+            between.set(attribute, substitute(&operation.key, attribute, value));
+        }
+    }
+    let way = Operation {
+        kind: Kind::Update,
+        reason: Reason::MakesWay,
+        changes: differences(&operation.before, &between),
+        after: between.clone(),
+        active: (operation.active.0, operation.active.0),
+        cancel_delete: false,
+        ..operation.clone()
+    };
+    operation.changes.retain(|change| {
+        let of_profile = change.attribute.parse::<Attribute>();
+        of_profile.is_err()
+    });
+    let mut changes = differences(&between, &operation.after);
+    changes.append(&mut operation.changes);
+    operation.changes = changes;
+    operation.before = between;
+    operations.insert(at, way);
+    true
+}
+
+/// Takes out who makes way for nobody any more, as the others were refused.
+fn undo_lonely_ways(operations: &mut Vec<Operation>) {
+    while let Some(at) = operations.iter().position(|operation| {
+        operation.reason == Reason::MakesWay && {
+            let frees = |other: &Operation| {
+                unique_attributes().any(|attribute| {
+                    other.changes(attribute)
+                        && operation.changes(attribute)
+                        && other.after.get(attribute).map(fold)
+                            == operation.before.get(attribute).map(fold)
+                })
+            };
+            !operations.iter().any(frees)
+        }
+    }) {
+        let way = operations.remove(at);
+        for operation in operations.iter_mut().filter(|other| other.key == way.key) {
+            operation.before = way.before.clone();
+            let mut changes = differences(&operation.before, &operation.after);
+            changes.extend(
+                std::mem::take(&mut operation.changes)
+                    .into_iter()
+                    .filter(|change| change.attribute.parse::<Attribute>().is_err()),
+            );
+            operation.changes = changes;
+        }
+    }
+}
+
+/// Why those in a circle, and those who wait for them, cannot get their address.
+fn in_circle(operations: &[Operation], circle: &[usize]) -> BTreeMap<ExternalId, RefusalReason> {
+    let refused = |at: &usize| {
+        let operation = &operations[*at];
+        let others: Vec<&str> = circle
+            .iter()
+            .map(|other| &operations[*other])
+            .filter(|other| operation.waits_for.contains(&other.key) && other.key != operation.key)
+            .map(|other| other.dn.as_str())
+            .collect();
+        let others = others.join("; ");
+        (
+            operation.key.clone(),
+            RefusalReason::AddressCycle { others },
+        )
+    };
+    circle.iter().map(refused).collect()
+}
+
 /// The operations whose new address another account keeps.
 fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, RefusalReason> {
     let planned: HashMap<&ExternalId, &Operation> = operations
         .iter()
-        .map(|operation| (&operation.key, operation))
+        .filter(|operation| operation.reason != Reason::MakesWay)
+        .flat_map(|operation| {
+            let keys = [Some(&operation.key), operation.formerly.as_ref()];
+            keys.into_iter().flatten().map(move |key| (key, operation))
+        })
         .collect();
     let mut holders: HashMap<(Attribute, String), Vec<(&ExternalId, String)>> = HashMap::new();
-    for account in known.accounts.values().filter(|account| !is_gone(account)) {
+    let mut accounts: Vec<&ManagedAccount> = known
+        .accounts
+        .values()
+        .filter(|account| !is_gone(account))
+        .collect();
+    accounts.sort_by(|a, b| a.key.cmp(&b.key));
+    for account in accounts {
         let profile = planned
             .get(&account.key)
             .map_or(&account.profile, |op| &op.after);
@@ -135,10 +277,9 @@ fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, Refusa
                 continue;
             };
             let others = holders.get(&(attribute, fold(value)));
-            let other = others
-                .into_iter()
-                .flatten()
-                .find(|(key, _)| **key != operation.key);
+            let other = others.into_iter().flatten().find(|(key, _)| {
+                **key != operation.key && operation.formerly.as_ref() != Some(*key)
+            });
             if let Some((_, holder)) = other {
                 refused.insert(
                     operation.key.clone(),
@@ -176,33 +317,43 @@ fn base_wave(operation: &Operation) -> u32 {
     }
 }
 
-/// Gives each operation a wave after those that free its address; those in a cycle are
-/// returned.
-fn assign_waves(operations: &mut [Operation]) -> BTreeMap<ExternalId, RefusalReason> {
+/// Gives each operation a wave after those that free its address. Those that go round in
+/// circles are returned, with those that wait for them.
+fn assign_waves(operations: &mut [Operation]) -> Vec<usize> {
     let mut frees: HashMap<(Attribute, String), usize> = HashMap::new();
+    let mut ways: HashMap<&ExternalId, usize> = HashMap::new();
     for (at, operation) in operations.iter().enumerate() {
         for attribute in unique_attributes().filter(|attribute| operation.changes(*attribute)) {
             if let Some(value) = operation.before.get(attribute) {
                 frees.insert((attribute, fold(value)), at);
             }
         }
+        if operation.reason == Reason::MakesWay {
+            ways.insert(&operation.key, at);
+        }
     }
     let waits_for: Vec<BTreeSet<usize>> = operations
         .iter()
         .enumerate()
         .map(|(at, operation)| {
-            unique_attributes()
+            // What an operation frees that makes way before it, it takes itself.
+            let is_others = |other: &&usize| operations[**other].key != operation.key;
+            let freers = unique_attributes()
                 .filter(|attribute| operation.changes(*attribute))
                 .filter_map(|attribute| {
-                    frees
-                        .get(&(attribute, fold(operation.after.get(attribute)?)))
-                        .copied()
+                    let value = operation.after.get(attribute)?;
+                    frees.get(&(attribute, fold(value)))
                 })
-                .filter(|freer| *freer != at)
+                .filter(is_others);
+            let own = ways.get(&operation.key);
+            freers
+                .chain(own)
+                .copied()
+                .filter(|other| *other != at)
                 .collect()
         })
         .collect();
-    // Chains are followed to their end; what never becomes ready is in a cycle or waits for one.
+    // Chains are followed to their end; what never becomes ready is in a circle or waits for one.
     let mut waves: Vec<Option<u32>> = vec![None; operations.len()];
     let mut open: Vec<usize> = (0..operations.len()).collect();
     loop {
@@ -230,17 +381,24 @@ fn assign_waves(operations: &mut [Operation]) -> BTreeMap<ExternalId, RefusalRea
             .map(|freer| keys[*freer].clone())
             .collect();
     }
-    open.iter()
-        .map(|at| {
-            let others: Vec<&str> = open
-                .iter()
-                .filter(|other| waits_for[*at].contains(other))
-                .map(|other| operations[*other].dn.as_str())
-                .collect();
-            let why = RefusalReason::AddressCycle {
-                others: others.join("; "),
-            };
-            (operations[*at].key.clone(), why)
-        })
-        .collect()
+    circle(&waits_for, &open)
+}
+
+/// One circle among those that never become ready, and nobody outside it.
+fn circle(waits_for: &[BTreeSet<usize>], open: &[usize]) -> Vec<usize> {
+    let Some(mut at) = open.first().copied() else {
+        return Vec::new();
+    };
+    let mut path: Vec<usize> = Vec::new();
+    loop {
+        if let Some(from) = path.iter().position(|other| *other == at) {
+            return path.split_off(from);
+        }
+        path.push(at);
+        // Each of them waits for another one that is not ready.
+        match waits_for[at].iter().find(|other| open.contains(other)) {
+            Some(next) => at = *next,
+            None => return path,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::mapping::Unmapped;
 use crate::model::{
     Attribute, Complete, DesiredAccount, Digest, ExternalId, Incomplete, ManagedAccount,
-    SourceName, fold,
+    SourceName, Whereabouts, fold,
 };
 
 /// The place of a source in the order of precedence.
@@ -145,6 +145,10 @@ pub struct Desired {
     pub repeated: Vec<(DesiredAccount, String)>,
     /// The pulls, each with the proof that it was complete, or why it was not.
     pub pulls: Pulls,
+    /// Where those are of the absent who were looked for (see [`sought`](super::sought)).
+    pub whereabouts: HashMap<ExternalId, Whereabouts>,
+    /// The sources in which nobody could be looked for, and why.
+    pub unlocated: BTreeMap<SourceName, String>,
 }
 
 /// How the pull of each source ended.
@@ -186,7 +190,7 @@ pub enum Said {
 
 impl Desired {
     /// The accounts of the snapshot that the planner has to see in full, besides those that hold
-    /// one of the [`addresses`](Self::addresses).
+    /// one of the [`identifiers`](Self::identifiers).
     pub fn concerned(&self) -> HashSet<ExternalId> {
         self.different
             .iter()
@@ -202,18 +206,22 @@ impl Desired {
             .collect()
     }
 
-    /// The addresses that the people who are new or differ have, case-folded. Each belongs to
-    /// one account.
-    pub fn addresses(&self) -> BTreeMap<Attribute, BTreeSet<String>> {
-        let mut addresses: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
+    /// The addresses and employee numbers that the people who are new or differ have,
+    /// case-folded. Each belongs to one account.
+    pub fn identifiers(&self) -> BTreeMap<Attribute, BTreeSet<String>> {
+        let mut identifiers: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
+        let identifies = |a: &Attribute| a.is_unique() || *a == Attribute::EmployeeNumber;
         for person in self.claimants() {
-            for attribute in Attribute::ALL.into_iter().filter(|a| a.is_unique()) {
+            for attribute in Attribute::ALL.into_iter().filter(identifies) {
                 if let Some(value) = person.profile.get(attribute) {
-                    addresses.entry(attribute).or_default().insert(fold(value));
+                    identifiers
+                        .entry(attribute)
+                        .or_default()
+                        .insert(fold(value));
                 }
             }
         }
-        addresses
+        identifiers
     }
 
     /// Everybody whose mapped values are at hand.
@@ -425,6 +433,8 @@ impl Comparison {
             unmapped: self.unmapped,
             repeated,
             pulls,
+            whereabouts: HashMap::new(),
+            unlocated: BTreeMap::new(),
         }
     }
 }

@@ -1,31 +1,55 @@
 //! A plan in the making: person by person, then absence by absence.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use super::lifecycle::{self, Presence, Situation, Step};
+use super::lifecycle::{self, Event, State, Step};
 use super::{
     Desired, Disbelief, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped, Suspension,
 };
-use crate::config::Policy;
+use crate::config::{self, Policies, Policy, Unreadable};
 use crate::mapping::{Problem, Unmapped};
 use crate::model::{
-    Attribute, Change, Complete, DesiredAccount, ExternalId, Incomplete, Kind, Lifecycle,
-    ManagedAccount, Operation, Profile, Reason, Target, Timestamp, fold,
+    Absence, Attribute, Cause, Change, Complete, DesiredAccount, ExternalId, Kind, Lifecycle,
+    ManagedAccount, Operation, Profile, Reason, SourceName, Target, Timestamp, Whereabouts, fold,
 };
 
 /// A plan in the making.
 pub(super) struct Draft<'a> {
     pub(super) known: &'a Known,
-    pub(super) policy: &'a Policy,
+    pub(super) policies: &'a Policies,
     pub(super) now: Timestamp,
     pub(super) is_clock_trusted: bool,
     /// Everybody whose key is at hand.
     pub(super) people: HashSet<&'a ExternalId>,
+    /// Those of the snapshot whom no pull has shown.
+    pub(super) absent: HashSet<&'a ExternalId>,
+    /// Those whom the pulls have shown, as far as they differ from the snapshot.
+    pub(super) present: HashSet<&'a ExternalId>,
+    /// Those of the snapshot who are out of scope, by proof, and why.
+    pub(super) departures: BTreeMap<&'a ExternalId, Departed<'a>>,
     pub(super) operations: Vec<Operation>,
     pub(super) plan: Plan,
 }
 
-impl Draft<'_> {
+/// A person who is out of scope, which cannot be said without a proof.
+#[derive(Clone, Copy)]
+pub(super) struct Departed<'a> {
+    cause: Cause,
+    #[expect(dead_code, reason = "that it is there is all that it says")]
+    proof: Proof<'a>,
+}
+
+/// What proves that a person is out of scope.
+#[derive(Clone, Copy)]
+#[expect(dead_code, reason = "that it is there is all that it says")]
+enum Proof<'a> {
+    /// A complete pull of the person's source.
+    Pull(&'a Complete),
+    /// The source is configured no more.
+    Edit,
+}
+
+impl<'a> Draft<'a> {
     pub(super) fn refuse(&mut self, person: &DesiredAccount, why: RefusalReason) {
         self.plan.refusals.push(Refusal {
             key: Some(person.key.clone()),
@@ -66,91 +90,108 @@ impl Draft<'_> {
         }
     }
 
-    /// A person who is in the directory and differs from the snapshot.
+    /// A person who is in scope and differs from the snapshot.
     pub(super) fn present(&mut self, person: &DesiredAccount) {
+        let policy = self.policies.of(&person.source);
         let account = self.known.accounts.get(&person.key);
-        let presence = if person.active {
-            Presence::Enabled
-        } else {
-            Presence::Disabled
-        };
-        let step = self.step(&person.key, presence);
+        if let Some(account) = account
+            && account.source != person.source
+            && policy.on_source_change == config::Change::Keep
+        {
+            let from = account.source.clone();
+            return self.skip(&person.key, &person.dn, SkipReason::KeptInSource { from });
+        }
+        let state = self.state(&person.key, policy);
+        let event = Event::present(person.active, state, policy);
+        let step = lifecycle::next(state, event);
         let unverified = self.unverified(person, account);
-        let takes_address = person.active && unverified.is_none();
+        let takes_address = unverified.is_none();
         if let Some(why) = unverified {
             self.skip(&person.key, &person.dn, why);
             // What is deleted cannot be had again: the account is kept, with its old address.
-            if !matches!(
-                step,
-                Step::Restore {
-                    cancel_delete: true,
-                    ..
-                }
-            ) {
+            if step != Step::CancelAndRestore {
                 return;
             }
         }
-        match (step, account) {
-            (Step::Create(reason), _) => self.newcomer(person, reason),
-            (Step::Update, Some(account)) => self.update(person, account, presence),
-            (Step::Deactivate(reason), Some(account)) => {
-                self.operations.push(Operation {
-                    after: account.profile.clone(),
-                    active: (true, false),
-                    changes: active_change(true, false),
-                    ..operation(person, account, Kind::Deactivate, reason)
-                });
-            }
-            (
-                Step::Restore {
-                    cancel_delete,
-                    reason,
-                },
-                Some(account),
-            ) => {
-                // A person who is back but disabled gets the account kept, not opened.
+        let Some(account) = account else {
+            return self.newcomer(person, Reason::Joined);
+        };
+        match step {
+            Step::Create | Step::Adopt => self.newcomer(person, Reason::JoinedAgain),
+            Step::Update => self.update(person, account, policy),
+            Step::Deactivate => self.operations.push(Operation {
+                active: (true, false),
+                changes: active_change(true, false),
+                ..operation(person, account, Kind::Deactivate, Reason::Disabled)
+            }),
+            Step::Restore | Step::CancelAndRestore => {
                 let after = if takes_address {
-                    &person.profile
+                    self.wanted(person, account, policy)
                 } else {
-                    &account.profile
+                    account.profile.clone()
                 };
-                let mut changes = differences(&account.profile, after);
-                changes.extend(active_change(false, person.active));
+                let mut changes = differences(&account.profile, &after);
+                changes.extend(active_change(false, true));
+                let reason = match account.absence {
+                    Some(_) => Reason::Returned,
+                    None => Reason::Enabled,
+                };
                 self.operations.push(Operation {
-                    after: after.clone(),
-                    active: (false, person.active),
-                    cancel_delete,
+                    after,
+                    active: (false, true),
+                    cancel_delete: step == Step::CancelAndRestore,
                     changes,
                     ..operation(person, account, Kind::Restore, reason)
                 });
             }
-            (Step::Tombstone(lifecycle), Some(account)) => self.note_presence(
-                person,
-                ManagedAccount {
-                    lifecycle,
+            // A person who is back but may not log in gets the account kept, not opened.
+            Step::Cancel => {
+                let is_barred = event == Event::Barred;
+                if is_barred {
+                    self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
+                }
+                self.operations.push(Operation {
+                    active: (false, false),
+                    cancel_delete: true,
+                    absence: account.absence.filter(|_| is_barred).map(back),
+                    ..operation(person, account, Kind::Restore, Reason::Returned)
+                });
+            }
+            Step::Keep if event == Event::Barred => {
+                self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
+                self.note(ManagedAccount {
+                    source: person.source.clone(),
+                    dn: person.dn.clone(),
+                    absence: account.absence.map(back),
                     ..account.clone()
-                },
-            ),
-            (_, Some(account)) => self.note_presence(person, account.clone()),
-            (_, None) => self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer),
+                });
+            }
+            Step::Keep => {
+                // As everywhere, whoever is disabled gets no other change.
+                self.skip(&person.key, &person.dn, SkipReason::KeptOnDisabled);
+                self.note_presence(person, account.clone());
+            }
+            Step::Tombstone => self.note_presence(person, entombed(account)),
+            Step::Note | Step::Nothing | Step::Wait | Step::Delete => {
+                self.note_presence(person, account.clone());
+            }
         }
     }
 
-    fn step(&self, key: &ExternalId, presence: Presence) -> Step {
-        lifecycle::step(Situation {
-            account: self.known.accounts.get(key),
-            presence,
-            policy: self.policy,
-            now: self.now,
-            is_clock_trusted: self.is_clock_trusted,
-            may_be_deleted: self.known.doubtful_deletions.contains(key),
-        })
+    pub(super) fn state(&self, key: &ExternalId, policy: &Policy) -> State {
+        State::of(
+            self.known.accounts.get(key),
+            policy,
+            self.now,
+            self.is_clock_trusted,
+            self.known.doubtful_deletions.contains(key),
+        )
     }
 
     /// Whether the API would refuse the person's address, as it is on a domain that is not the
     /// organization's. An address that the account has already is not sent again, and whoever
     /// is disabled gets no address at all.
-    fn unverified(
+    pub(super) fn unverified(
         &self,
         person: &DesiredAccount,
         account: Option<&ManagedAccount>,
@@ -179,31 +220,83 @@ impl Draft<'_> {
         })
     }
 
-    fn update(&mut self, person: &DesiredAccount, account: &ManagedAccount, presence: Presence) {
-        if presence == Presence::Disabled {
-            // As everywhere, whoever is disabled gets no other change.
-            self.skip(&person.key, &person.dn, SkipReason::KeptOnDisabled);
-            return self.note_presence(person, account.clone());
-        }
-        let changes = differences(&account.profile, &person.profile);
+    fn update(&mut self, person: &DesiredAccount, account: &ManagedAccount, policy: &Policy) {
+        let after = self.wanted(person, account, policy);
+        let changes = differences(&account.profile, &after);
         if changes.is_empty() {
             return self.note_presence(person, account.clone());
         }
         self.operations.push(Operation {
-            after: person.profile.clone(),
+            after,
             active: (true, true),
             changes,
             ..operation(person, account, Kind::Update, Reason::Changed)
         });
     }
 
-    /// Only where the entry stands, or that the person is back, is new: that is for the
-    /// snapshot alone.
-    fn note_presence(&mut self, person: &DesiredAccount, account: ManagedAccount) {
+    /// The values that the account is to have: the person's, but for those that the policy
+    /// keeps.
+    pub(super) fn wanted(
+        &mut self,
+        person: &DesiredAccount,
+        account: &ManagedAccount,
+        policy: &Policy,
+    ) -> Profile {
+        const NAMES: [Attribute; 6] = [
+            Attribute::UserName,
+            Attribute::DisplayName,
+            Attribute::FormattedName,
+            Attribute::GivenName,
+            Attribute::MiddleName,
+            Attribute::FamilyName,
+        ];
+        let mut kept: Vec<Attribute> = Vec::new();
+        let held = |attribute| account.profile.get(attribute);
+        let logs_in_by_email =
+            held(Attribute::UserName).map(fold) == held(Attribute::Email).map(fold);
+        if policy.on_email_change == config::Change::Keep {
+            kept.push(Attribute::Email);
+            if logs_in_by_email {
+                kept.push(Attribute::UserName);
+            }
+        }
+        if policy.on_rename == config::Change::Keep {
+            // A login that is an address is the e-mail policy's business.
+            kept.extend(
+                NAMES
+                    .into_iter()
+                    .filter(|name| *name != Attribute::UserName || !logs_in_by_email),
+            );
+        }
+        kept.retain(|attribute| person.profile.get(*attribute) != held(*attribute));
+        if kept.is_empty() {
+            return person.profile.clone();
+        }
+        let mut wanted = person.profile.clone();
+        for attribute in &kept {
+            match held(*attribute) {
+                Some(value) => wanted.set(*attribute, value),
+                None => wanted.retain(|other| other != *attribute),
+            }
+        }
+        let attributes = kept.iter().map(|attribute| attribute.name());
+        let attributes = attributes.collect::<Vec<_>>().join(", ");
+        self.skip(
+            &person.key,
+            &person.dn,
+            SkipReason::KeptOnChange { attributes },
+        );
+        wanted
+    }
+
+    /// Only where the entry stands, or that the person is back, or a local value, is new: that
+    /// is for the snapshot alone.
+    fn note_presence(&mut self, person: &DesiredAccount, mut account: ManagedAccount) {
+        account.profile.set_local(&person.profile);
         self.note(ManagedAccount {
             source: person.source.clone(),
             dn: person.dn.clone(),
-            departed_at: None,
+            absence: None,
             ..account
         });
         self.plan.unchanged += 1;
@@ -216,100 +309,231 @@ impl Draft<'_> {
         }
     }
 
-    /// The people whom no pull has seen. The proof that they have left is a complete pull of
-    /// their own source, while every other pull of the run is complete as well, as people move
-    /// between sources, and every entry has a key.
-    pub(super) fn absent(&mut self, desired: &Desired) {
-        let absent: Vec<(&ManagedAccount, &Result<Complete, Incomplete>)> = desired
+    /// Finds out who has left. The proof is a complete pull of the person's own source, while
+    /// every other pull of the run is complete as well, as people move between sources, and
+    /// every entry has a key; and that the person was then found nowhere in scope.
+    pub(super) fn find_departures(&mut self, desired: &'a Desired) {
+        let absent: Vec<&ManagedAccount> = desired
             .absent
             .iter()
             .filter_map(|key| self.known.accounts.get(key))
-            .filter_map(|account| Some((account, desired.pulls.get(&account.source)?)))
             .collect();
-        let count = absent.len() as u64;
-        let mut suspensions: Vec<Suspension> = desired
-            .pulls
-            .iter()
-            .filter_map(|(source, pull)| {
-                let why = pull.as_ref().err()?.clone().into();
-                Some(Suspension {
-                    source: source.clone(),
-                    absent: count,
-                    why,
-                })
-            })
-            .collect();
-        if count > 0 {
-            suspensions.extend(desired.unidentified().into_iter().map(|(source, entries)| {
-                Suspension {
-                    source,
-                    absent: count,
-                    why: Disbelief::Unidentified(entries),
+        let mut suspensions = disbelief(desired, &absent);
+        let mut rescoped: BTreeMap<&SourceName, u64> = BTreeMap::new();
+        let mut departures = BTreeMap::new();
+        for account in absent {
+            let noted = account.absence.and_then(|absence| absence.cause);
+            let cause = match desired.whereabouts.get(&account.key) {
+                // Who was not looked for is where the snapshot says.
+                None => match noted {
+                    Some(cause) => cause,
+                    None => continue,
+                },
+                Some(Whereabouts::InScope) => continue,
+                Some(Whereabouts::Unreadable(why)) => {
+                    self.unreadable(account, why);
+                    continue;
                 }
-            }));
-        }
-        if suspensions.is_empty() {
-            for (account, pull) in absent {
-                if let Ok(proof) = pull {
-                    self.departed(account, proof);
+                Some(Whereabouts::Out(cause)) => *cause,
+            };
+            let proof = match desired.pulls.get(&account.source) {
+                Some(Ok(complete)) => Proof::Pull(complete),
+                // Incomplete: nobody is believed to be gone, see above.
+                Some(Err(_)) => continue,
+                None => Proof::Edit,
+            };
+            let cause = match proof {
+                Proof::Pull(_) => cause,
+                Proof::Edit => Cause::Rescoped,
+            };
+            let policy = self.policies.of(&account.source);
+            let is_accepted = self.policies.accepts_scope_change
+                || noted == Some(Cause::Rescoped)
+                || policy.on_leave.of(cause) == config::Departure::Keep;
+            if cause == Cause::Rescoped && !is_accepted {
+                if account.lifecycle.is_active() {
+                    *rescoped.entry(&account.source).or_default() += 1;
+                    self.skip(&account.key, &account.dn, SkipReason::Rescoped);
                 }
+                continue;
             }
+            departures.insert(&account.key, Departed { cause, proof });
         }
+        if !suspensions.is_empty() {
+            departures.clear();
+        }
+        suspensions.extend(rescoped.into_iter().map(|(source, absent)| Suspension {
+            source: source.clone(),
+            absent,
+            why: Disbelief::Rescoped,
+        }));
+        self.departures = departures;
         self.plan.suspensions = suspensions;
     }
 
-    /// A person who has left, which only a complete pull can show.
-    fn departed(&mut self, account: &ManagedAccount, _proof: &Complete) {
-        let since = account.departed_at.unwrap_or(self.now);
-        let gone = |kind, reason| Operation {
-            after: account.profile.clone(),
-            departed_at: Some(since),
-            ..operation_on(account, kind, reason)
-        };
-        match self.step(&account.key, Presence::Absent) {
-            Step::Deactivate(reason) => self.operations.push(Operation {
-                active: (true, false),
-                changes: active_change(true, false),
-                ..gone(Kind::Deactivate, reason)
+    fn unreadable(&mut self, account: &ManagedAccount, why: &str) {
+        let why = why.to_owned();
+        match self.policies.of(&account.source).on_unreadable {
+            Unreadable::Skip => {
+                self.skip(&account.key, &account.dn, SkipReason::Unreadable { why });
+            }
+            Unreadable::Refuse => self.plan.refusals.push(Refusal {
+                key: Some(account.key.clone()),
+                source: account.source.clone(),
+                dn: account.dn.clone(),
+                why: RefusalReason::Unreadable { why },
             }),
-            Step::Delete(reason) => self.operations.push(gone(Kind::Delete, reason)),
-            step => {
-                if account.lifecycle.is_active() {
-                    self.skip(&account.key, &account.dn, SkipReason::KeptOnLeave);
-                }
-                // Deletions are counted from what is noted here.
-                if !self.is_clock_trusted {
-                    return;
-                }
-                let lifecycle = match step {
-                    Step::Tombstone(lifecycle) => lifecycle,
-                    _ => account.lifecycle,
-                };
-                self.note(ManagedAccount {
-                    departed_at: Some(since),
-                    lifecycle,
-                    ..account.clone()
-                });
+        }
+    }
+
+    /// What follows for those who have left, and whose account nobody has taken over.
+    pub(super) fn depart(&mut self) {
+        let taken_over: HashSet<ExternalId> = self
+            .operations
+            .iter()
+            .filter_map(|operation| operation.formerly.clone())
+            .collect();
+        for (key, departed) in std::mem::take(&mut self.departures) {
+            if let Some(account) = self.known.accounts.get(key)
+                && !taken_over.contains(key)
+            {
+                self.departed(account, departed);
             }
         }
+    }
+
+    fn departed(&mut self, account: &ManagedAccount, Departed { cause, .. }: Departed<'_>) {
+        let policy = self.policies.of(&account.source);
+        let before = account.absence.filter(|absence| absence.pulls > 0);
+        let needed = policy.deactivate_after.pulls;
+        let absence = Absence {
+            since: before.map_or(self.now, |absence| absence.since),
+            cause: Some(cause),
+            pulls: before.map_or(1, |absence| {
+                (absence.pulls + 1).min(needed).max(absence.pulls)
+            }),
+        };
+        let gone = |kind, reason| Operation {
+            absence: Some(absence),
+            ..operation_on(account, kind, reason)
+        };
+        let state = self.state(&account.key, policy);
+        let step = lifecycle::next(state, Event::absent(cause, &absence, policy, self.now));
+        match step {
+            Step::Deactivate => {
+                self.operations.push(Operation {
+                    active: (true, false),
+                    changes: active_change(true, false),
+                    ..gone(Kind::Deactivate, Reason::Left { why: cause })
+                });
+                return;
+            }
+            Step::Delete => {
+                let since = absence.since;
+                let reason = Reason::LeftLongAgo { since };
+                self.operations.push(gone(Kind::Delete, reason));
+                return;
+            }
+            Step::Keep => self.skip(&account.key, &account.dn, SkipReason::KeptOnLeave { cause }),
+            Step::Wait => {
+                let waits = SkipReason::Unconfirmed {
+                    cause,
+                    pulls: absence.pulls,
+                    needed,
+                    until: absence.since + policy.deactivate_after.time,
+                };
+                self.skip(&account.key, &account.dn, waits);
+            }
+            _ => {}
+        }
+        // Deletions are counted from what is noted here.
+        if !self.is_clock_trusted {
+            return;
+        }
+        let account = match step {
+            Step::Tombstone => entombed(account),
+            _ => account.clone(),
+        };
+        self.note(ManagedAccount {
+            absence: Some(absence),
+            ..account
+        });
+    }
+}
+
+/// Why no absence is believed at all, if so.
+fn disbelief(desired: &Desired, absent: &[&ManagedAccount]) -> Vec<Suspension> {
+    let suspension = |source: &SourceName, why| Suspension {
+        source: source.clone(),
+        absent: absent.len() as u64,
+        why,
+    };
+    let incomplete = desired
+        .pulls
+        .iter()
+        .filter_map(|(source, pull)| Some(suspension(source, pull.as_ref().err()?.clone().into())));
+    let mut suspensions: Vec<Suspension> = incomplete.collect();
+    if absent.is_empty() {
+        return suspensions;
+    }
+    for (source, entries) in desired.unidentified() {
+        suspensions.push(suspension(&source, Disbelief::Unidentified(entries)));
+    }
+    for (source, why) in &desired.unlocated {
+        suspensions.push(suspension(source, Disbelief::Unlocated(why.clone())));
+    }
+    let mut missed: BTreeMap<&SourceName, u64> = BTreeMap::new();
+    for account in absent {
+        if desired.whereabouts.get(&account.key) == Some(&Whereabouts::InScope) {
+            *missed.entry(&account.source).or_default() += 1;
+        }
+    }
+    for (source, people) in missed {
+        suspensions.push(suspension(source, Disbelief::StillThere(people)));
+    }
+    suspensions
+}
+
+/// The absence of a person who is back while the login stays off.
+pub(super) fn back(absence: Absence) -> Absence {
+    Absence {
+        pulls: 0,
+        ..absence
+    }
+}
+
+/// The row of an account whose deletion can no longer be cancelled.
+fn entombed(account: &ManagedAccount) -> ManagedAccount {
+    let lifecycle = match account.lifecycle {
+        Lifecycle::DeletePending { since } => Lifecycle::Deleted {
+            since: since + crate::model::deletion_grace(),
+        },
+        other => other,
+    };
+    ManagedAccount {
+        lifecycle,
+        ..account.clone()
     }
 }
 
 /// An operation on a person's known account, still without what it changes.
-fn operation(
+pub(super) fn operation(
     person: &DesiredAccount,
     account: &ManagedAccount,
     kind: Kind,
     reason: Reason,
 ) -> Operation {
+    let mut after = account.profile.clone();
+    after.set_local(&person.profile);
     Operation {
         source: person.source.clone(),
         dn: person.dn.clone(),
+        after,
         ..operation_on(account, kind, reason)
     }
 }
 
-fn operation_on(account: &ManagedAccount, kind: Kind, reason: Reason) -> Operation {
+pub(super) fn operation_on(account: &ManagedAccount, kind: Kind, reason: Reason) -> Operation {
     let active = account.lifecycle.is_active();
     Operation {
         key: account.key.clone(),
@@ -325,17 +549,23 @@ fn operation_on(account: &ManagedAccount, kind: Kind, reason: Reason) -> Operati
         after: account.profile.clone(),
         active: (active, active),
         cancel_delete: false,
-        departed_at: None,
+        deactivated_since: match account.lifecycle {
+            Lifecycle::Deactivated { since } => Some(since),
+            _ => None,
+        },
+        absence: None,
+        formerly: None,
         changes: Vec::new(),
         waits_for: Vec::new(),
         wave: 0,
     }
 }
 
-/// What differs between two profiles, attribute by attribute.
+/// What differs between two profiles, attribute by attribute, of what the organization knows.
 pub(super) fn differences(before: &Profile, after: &Profile) -> Vec<Change> {
     Attribute::ALL
         .into_iter()
+        .filter(|attribute| !attribute.is_local())
         .filter(|attribute| before.get(*attribute) != after.get(*attribute))
         .map(|attribute| Change {
             attribute: attribute.name().to_owned(),

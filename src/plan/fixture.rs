@@ -1,13 +1,14 @@
 //! Builders for the tests of the planner and of the reports.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Comparison, Desired, Index, Known, Plan, Population, Stop, plan};
-use crate::config::{Guards, Limit, Policy};
+use super::{Comparison, Desired, Index, Known, Plan, Population, Stop, plan, sought};
+use crate::config::{Guards, Limit, Policies, Policy};
 use crate::mapping::{Problem, Unmapped};
 use crate::model::{
-    AccountId, Answer, Attribute, Complete, DesiredAccount, ExistingAccount, ExternalId, Kind,
-    Lifecycle, ManagedAccount, Profile, PullEnd, ScimId, SourceName, Timestamp, fold,
+    Absence, AccountId, Answer, Attribute, Cause, Complete, DesiredAccount, ExistingAccount,
+    ExternalId, Kind, Lifecycle, ManagedAccount, Profile, PullEnd, ScimId, SourceName, Timestamp,
+    Whereabouts, fold,
 };
 
 pub(crate) fn at(text: &str) -> Timestamp {
@@ -89,14 +90,18 @@ pub(crate) fn account(name: &str) -> ManagedAccount {
         account_id: Some(AccountId::new(format!("557058:{name}"))),
         profile,
         lifecycle: Lifecycle::Active,
-        departed_at: None,
+        absence: None,
     }
 }
 
 pub(crate) fn in_state(name: &str, lifecycle: Lifecycle, departed: Option<&str>) -> ManagedAccount {
     ManagedAccount {
         lifecycle,
-        departed_at: departed.map(at),
+        absence: departed.map(|since| Absence {
+            since: at(since),
+            cause: Some(Cause::Deleted),
+            pulls: 1,
+        }),
         ..account(name)
     }
 }
@@ -157,6 +162,9 @@ pub(crate) struct World {
     pub(crate) doubtful: Vec<&'static str>,
     pub(crate) last_run: Option<Timestamp>,
     pub(crate) api_time: Option<Timestamp>,
+    /// Where those are who are missing; deleted, unless it is said here.
+    pub(crate) whereabouts: HashMap<ExternalId, Whereabouts>,
+    pub(crate) accepts_scope_change: bool,
 }
 
 impl World {
@@ -174,6 +182,8 @@ impl World {
             doubtful: Vec::new(),
             last_run: None,
             api_time: None,
+            whereabouts: HashMap::new(),
+            accepts_scope_change: false,
         }
     }
 
@@ -201,7 +211,7 @@ impl World {
     /// Only what a run would load: what the planner does not ask for, it must not need.
     pub(crate) fn known(&self, desired: &Desired) -> Known {
         let concerned = desired.concerned();
-        let addresses = desired.addresses();
+        let addresses = desired.identifiers();
         let holds = |account: &ManagedAccount| {
             account.profile.iter().any(|(attribute, value)| {
                 let wanted = addresses.get(&attribute);
@@ -238,9 +248,31 @@ impl World {
     }
 
     pub(crate) fn plan(&self) -> Result<Plan, Stop> {
-        let desired = self.desired();
+        let mut desired = self.desired();
         let known = self.known(&desired);
-        plan(&desired, &known, &self.policy, &self.guards, self.now)
+        self.look_for(&mut desired, &known);
+        plan(&desired, &known, &self.policies(), &self.guards, self.now)
+    }
+
+    pub(crate) fn policies(&self) -> Policies {
+        Policies {
+            default: self.policy.clone(),
+            accepts_scope_change: self.accepts_scope_change,
+            ..Policies::default()
+        }
+    }
+
+    /// As a run does: only who is asked for is looked for.
+    pub(crate) fn look_for(&self, desired: &mut Desired, known: &Known) {
+        let missing: Vec<ExternalId> = sought(desired, known, &self.policies(), self.now)
+            .iter()
+            .map(|account| account.key.clone())
+            .collect();
+        for key in missing {
+            let place = self.whereabouts.get(&key).cloned();
+            let place = place.unwrap_or(Whereabouts::Out(Cause::Deleted));
+            desired.whereabouts.insert(key, place);
+        }
     }
 
     pub(crate) fn planned(&self) -> Plan {
@@ -267,6 +299,9 @@ impl World {
                 request_id: None,
             };
             let account = operation.account_after(&answer, self.now);
+            if let Some(formerly) = &operation.formerly {
+                accounts.remove(formerly);
+            }
             accounts.insert(account.key.clone(), account);
         }
         self.existing.retain(|existing| {

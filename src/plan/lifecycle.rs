@@ -1,128 +1,247 @@
-//! The state machine of an account. `ARCHITECTURE.md` shows it as a table.
+//! The state machine of an account. `ARCHITECTURE.md` shows it as a table, which a test compares
+//! with [`next`].
 
-use crate::config::{Departure, Policy};
-use crate::model::{Lifecycle, ManagedAccount, Reason, Timestamp, deletion_grace};
+use crate::config::{Departure, Policy, Return};
+use crate::model::{Absence, Cause, Lifecycle, ManagedAccount, Timestamp, deletion_grace};
 
-/// How a person appears in complete pulls.
+/// Where an account stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// In the directory, and may log in.
+pub(super) enum State {
+    /// There is none.
+    None,
+    /// The person can log in.
+    Active,
+    /// The person can log in, and was missing before.
+    Missing,
+    /// Login is off, and the person was there before.
+    Deactivated,
+    /// Login is off, and the person was missing before.
+    Departed,
+    /// The same for longer than `delete_after`.
+    Due,
+    /// Login is off, and a deletion was sent that was never answered.
+    Doubtful,
+    /// The same, and by `delete_after` it is still to be deleted.
+    DoubtfulDue,
+    /// The deletion was requested, and can be cancelled.
+    DeletePending,
+    /// The deletion can no longer be cancelled.
+    Expired,
+    /// Gone for good.
+    Deleted,
+}
+
+/// What complete pulls show of a person, as the policy takes it. Of a person of whom nothing is
+/// known, as the entry cannot be read or mapped or the absence is not believed, there is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// In scope, and may log in.
     Enabled,
-    /// In the directory, and may not log in.
+    /// The same, and `on_return = "keep"`.
+    Barred,
+    /// In scope, and may not log in.
     Disabled,
-    /// Not in the directory.
-    Absent,
+    /// The same, and `on_disabled = "keep"`.
+    Tolerated,
+    /// Out of scope, and `deactivate_after` is not reached yet.
+    Unconfirmed,
+    /// Out of scope.
+    Left,
+    /// The same, and `on_leave = "keep"` for the cause.
+    Released,
 }
 
 /// What follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing is sent.
+    /// Nothing changes, not even the snapshot.
     Nothing,
-    /// A new account.
-    Create(Reason),
-    /// Bring the attributes up to date, if they differ.
+    /// Nothing is sent; the snapshot notes where the person is.
+    Note,
+    /// The same; and it is told that the policy keeps the account as it is.
+    Keep,
+    /// The same; and it is told that the absence is to be confirmed.
+    Wait,
+    /// A new account, or one that the organization has.
+    Create,
+    /// An account that the organization has, if there is one.
+    Adopt,
+    /// The attributes follow, if they differ.
     Update,
-    /// Turn login off.
-    Deactivate(Reason),
-    /// Bring the account back.
-    Restore {
-        /// A requested deletion is cancelled first.
-        cancel_delete: bool,
-        /// Why.
-        reason: Reason,
-    },
-    /// Request the deletion.
-    Delete(Reason),
-    /// The deletion's grace is over: only the snapshot changes.
-    Tombstone(Lifecycle),
+    /// Login is turned off.
+    Deactivate,
+    /// Login is turned on.
+    Restore,
+    /// The requested deletion is cancelled, and login is turned on.
+    CancelAndRestore,
+    /// The requested deletion is cancelled; login stays off.
+    Cancel,
+    /// The deletion is requested.
+    Delete,
+    /// The snapshot notes that the account is gone for good.
+    Tombstone,
 }
 
-/// All that decides the next step.
-#[derive(Clone, Copy)]
-pub(super) struct Situation<'a> {
-    pub(super) account: Option<&'a ManagedAccount>,
-    pub(super) presence: Presence,
-    pub(super) policy: &'a Policy,
-    pub(super) now: Timestamp,
-    /// Whether `now` is to be believed.
-    pub(super) is_clock_trusted: bool,
-    /// A deletion was sent and never answered.
-    pub(super) may_be_deleted: bool,
-}
+impl State {
+    #[cfg(test)]
+    pub(super) const ALL: [State; 11] = [
+        State::None,
+        State::Active,
+        State::Missing,
+        State::Deactivated,
+        State::Departed,
+        State::Due,
+        State::Doubtful,
+        State::DoubtfulDue,
+        State::DeletePending,
+        State::Expired,
+        State::Deleted,
+    ];
 
-/// The next step.
-pub(super) fn step(situation: Situation<'_>) -> Step {
-    let Situation {
-        account,
-        presence,
-        policy,
-        now,
-        is_clock_trusted,
-        may_be_deleted,
-    } = situation;
-    let Some(account) = account else {
-        // A disabled person may still have an account that can be adopted.
-        return match presence {
-            Presence::Enabled | Presence::Disabled => Step::Create(Reason::Joined),
-            Presence::Absent => Step::Nothing,
+    /// The state of an account at this moment. `is_doubtful` tells that a deletion was sent and
+    /// never answered; while the clock is not trusted, no time is over.
+    pub(super) fn of(
+        account: Option<&ManagedAccount>,
+        policy: &Policy,
+        now: Timestamp,
+        is_clock_trusted: bool,
+        is_doubtful: bool,
+    ) -> Self {
+        let Some(account) = account else {
+            return State::None;
         };
-    };
-    let back = if account.departed_at.is_some() {
-        Reason::Returned
-    } else {
-        Reason::Enabled
-    };
-    match (account.lifecycle, presence) {
-        (Lifecycle::Active, Presence::Enabled) => Step::Update,
-        (Lifecycle::Active, Presence::Disabled) => match policy.on_disabled {
-            Departure::Deactivate => Step::Deactivate(Reason::Disabled),
-            Departure::Keep => Step::Update,
-        },
-        (Lifecycle::Active, Presence::Absent) => match policy.on_leave {
-            Departure::Deactivate => Step::Deactivate(Reason::Left),
-            Departure::Keep => Step::Nothing,
-        },
-        (Lifecycle::Deactivated { .. }, Presence::Enabled) => Step::Restore {
-            cancel_delete: may_be_deleted,
-            reason: back,
-        },
-        // Also for a person who is back but disabled: what is deleted cannot be had again.
-        (Lifecycle::Deactivated { .. }, Presence::Disabled) if may_be_deleted => Step::Restore {
-            cancel_delete: true,
-            reason: Reason::Returned,
-        },
-        // What changes while an account is deactivated is sent when it comes back.
-        (Lifecycle::Deactivated { .. }, Presence::Disabled) => Step::Nothing,
-        (Lifecycle::Deactivated { since }, Presence::Absent) => {
-            match (policy.on_leave, policy.delete_after, account.departed_at) {
-                // Counted from when both hold: gone, and without login.
-                (Departure::Deactivate, Some(after), Some(departed))
-                    if now - departed.max(since) >= after =>
-                {
-                    Step::Delete(Reason::LeftLongAgo { since: departed })
+        // Counted from when both hold: gone, and without login.
+        let is_due = |since: Timestamp, absence: Absence| {
+            let after = policy.delete_after;
+            absence.pulls > 0 && after.is_some_and(|after| now - absence.since.max(since) >= after)
+        };
+        match (account.lifecycle, account.absence) {
+            (Lifecycle::Active, None) => State::Active,
+            (Lifecycle::Active, Some(_)) => State::Missing,
+            (Lifecycle::Deactivated { since }, Some(absence)) if is_due(since, absence) => {
+                if is_doubtful {
+                    State::DoubtfulDue
+                } else {
+                    State::Due
                 }
-                _ => Step::Nothing,
             }
-        }
-        (Lifecycle::DeletePending { since }, presence)
-            if is_clock_trusted && now - since >= deletion_grace() =>
-        {
-            match presence {
-                Presence::Enabled => Step::Create(Reason::JoinedAgain),
-                Presence::Disabled | Presence::Absent => Step::Tombstone(Lifecycle::Deleted {
-                    since: since + deletion_grace(),
-                }),
+            (Lifecycle::Deactivated { .. }, _) if is_doubtful => State::Doubtful,
+            (Lifecycle::Deactivated { .. }, None) => State::Deactivated,
+            (Lifecycle::Deactivated { .. }, Some(_)) => State::Departed,
+            (Lifecycle::DeletePending { since }, _)
+                if is_clock_trusted && now - since >= deletion_grace() =>
+            {
+                State::Expired
             }
+            (Lifecycle::DeletePending { .. }, _) => State::DeletePending,
+            (Lifecycle::Deleted { .. }, _) => State::Deleted,
         }
-        (Lifecycle::DeletePending { .. }, Presence::Enabled | Presence::Disabled) => {
-            Step::Restore {
-                cancel_delete: true,
-                reason: Reason::Returned,
+    }
+
+    /// Whether the person's account was given up because the person was gone.
+    fn is_away(self) -> bool {
+        match self {
+            State::Departed
+            | State::Due
+            | State::Doubtful
+            | State::DoubtfulDue
+            | State::DeletePending => true,
+            State::None
+            | State::Active
+            | State::Missing
+            | State::Deactivated
+            | State::Expired
+            | State::Deleted => false,
+        }
+    }
+}
+
+impl Event {
+    #[cfg(test)]
+    pub(super) const ALL: [Event; 7] = [
+        Event::Enabled,
+        Event::Barred,
+        Event::Disabled,
+        Event::Tolerated,
+        Event::Unconfirmed,
+        Event::Left,
+        Event::Released,
+    ];
+
+    /// A person who is in scope.
+    pub(super) fn present(is_enabled: bool, state: State, policy: &Policy) -> Self {
+        match (is_enabled, policy.on_disabled, policy.on_return) {
+            (true, _, Return::Keep) if state.is_away() => Event::Barred,
+            (true, _, _) => Event::Enabled,
+            (false, Departure::Deactivate, _) => Event::Disabled,
+            (false, Departure::Keep, _) => Event::Tolerated,
+        }
+    }
+
+    /// A person who is out of scope, and has been so for this long.
+    pub(super) fn absent(cause: Cause, absence: &Absence, policy: &Policy, now: Timestamp) -> Self {
+        let needed = policy.deactivate_after;
+        match policy.on_leave.of(cause) {
+            Departure::Keep => Event::Released,
+            Departure::Deactivate
+                if absence.pulls < needed.pulls || now - absence.since < needed.time =>
+            {
+                Event::Unconfirmed
             }
+            Departure::Deactivate => Event::Left,
         }
-        (Lifecycle::DeletePending { .. }, Presence::Absent) => Step::Nothing,
-        (Lifecycle::Deleted { .. }, Presence::Enabled) => Step::Create(Reason::JoinedAgain),
-        (Lifecycle::Deleted { .. }, Presence::Disabled | Presence::Absent) => Step::Nothing,
+    }
+}
+
+/// What an event leads to in a state.
+pub(super) fn next(state: State, event: Event) -> Step {
+    match (state, event) {
+        (State::None | State::Deleted, Event::Enabled | Event::Barred) => Step::Create,
+        (State::None, Event::Disabled | Event::Tolerated) => Step::Adopt,
+        (State::None, Event::Unconfirmed | Event::Left | Event::Released) => Step::Nothing,
+
+        (State::Active | State::Missing, Event::Enabled | Event::Barred) => Step::Update,
+        (State::Active | State::Missing, Event::Disabled) => Step::Deactivate,
+        (State::Active | State::Missing, Event::Tolerated) => Step::Keep,
+        (State::Active | State::Missing, Event::Unconfirmed) => Step::Wait,
+        (State::Active | State::Missing, Event::Left) => Step::Deactivate,
+        (State::Active | State::Missing, Event::Released) => Step::Keep,
+
+        (State::Deactivated | State::Departed | State::Due, Event::Enabled) => Step::Restore,
+        (State::Deactivated | State::Departed | State::Due, Event::Barred) => Step::Keep,
+        // What changes while an account is deactivated is sent when it comes back.
+        (State::Deactivated | State::Departed | State::Due, Event::Disabled | Event::Tolerated) => {
+            Step::Note
+        }
+        (
+            State::Deactivated | State::Departed,
+            Event::Unconfirmed | Event::Left | Event::Released,
+        )
+        | (State::Due, Event::Unconfirmed | Event::Released) => Step::Note,
+        (State::Due, Event::Left) => Step::Delete,
+
+        (State::Doubtful | State::DoubtfulDue | State::DeletePending, Event::Enabled) => {
+            Step::CancelAndRestore
+        }
+        // What is deleted cannot be had again.
+        (
+            State::Doubtful | State::DoubtfulDue | State::DeletePending,
+            Event::Barred | Event::Disabled | Event::Tolerated,
+        ) => Step::Cancel,
+        (State::DoubtfulDue, Event::Left) => Step::Delete,
+        (State::DoubtfulDue, Event::Unconfirmed | Event::Released)
+        | (
+            State::Doubtful | State::DeletePending,
+            Event::Unconfirmed | Event::Left | Event::Released,
+        ) => Step::Note,
+
+        (State::Expired, Event::Enabled | Event::Barred) => Step::Create,
+        (
+            State::Expired,
+            Event::Disabled | Event::Tolerated | Event::Unconfirmed | Event::Left | Event::Released,
+        ) => Step::Tombstone,
+
+        (State::Deleted, Event::Disabled | Event::Tolerated) => Step::Note,
+        (State::Deleted, Event::Unconfirmed | Event::Left | Event::Released) => Step::Note,
     }
 }

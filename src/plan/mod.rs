@@ -7,6 +7,7 @@
 //! - `compare` takes the mapped entries as they stream by and keeps only those that differ;
 //! - `draft` goes through the people, and then the absences;
 //! - `lifecycle` is the state machine: what an account's state and a person's presence lead to;
+//! - `edit` compares the scopes of two configurations;
 //! - `newcomer` creates, or adopts what the organization has already;
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
 //! - `groups` plans the groups and their members, once the accounts are planned;
@@ -16,6 +17,7 @@
 mod addresses;
 mod compare;
 mod draft;
+mod edit;
 pub mod groups;
 mod guard;
 mod lifecycle;
@@ -24,13 +26,14 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::config::{Guards, Policy};
+use crate::config::{Guards, Policies};
 use crate::model::{
-    Complete, ExistingAccount, ExternalId, Incomplete, Kind, Lifecycle, ManagedAccount, Operation,
-    SourceName, Timestamp,
+    Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind, Lifecycle,
+    ManagedAccount, Operation, SourceName, Timestamp,
 };
 
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
+pub use edit::{Edit, InScope, Person};
 pub use groups::GroupPlan;
 pub use guard::{Approved, ApprovedGroup, ApprovedPlan, Guard, Hold, HoldCause};
 pub use told::{
@@ -38,12 +41,13 @@ pub use told::{
 };
 
 use draft::Draft;
+use lifecycle::{Event, State, Step};
 
 /// What the snapshot and the organization know, as far as the plan is concerned.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// The managed accounts that [`Desired::concerned`] names, those that hold one of
-    /// [`Desired::addresses`], and all that are not settled.
+    /// [`Desired::identifiers`], and all that are not settled.
     pub accounts: HashMap<ExternalId, ManagedAccount>,
     /// Accounts of the provisioning directory that are not managed yet and that newcomers may
     /// already have.
@@ -185,9 +189,58 @@ impl Plan {
     }
 }
 
-/// The people whose new address others in the directory have too, so that they do not get it.
-pub fn contested(desired: &Desired, known: &Known) -> BTreeSet<ExternalId> {
-    addresses::contested(desired, known).into_keys().collect()
+/// The people who may have an account in the organization that the snapshot does not know: those
+/// without one, whose address is theirs alone. Disabled people get no new account, and there may
+/// be many of them at all times: they are not among them.
+pub fn newcomers<'a>(
+    desired: &'a Desired,
+    known: &Known,
+    policies: &Policies,
+    now: Timestamp,
+) -> Vec<&'a DesiredAccount> {
+    let contested = addresses::contested(desired, known);
+    let is_new = |person: &&DesiredAccount| {
+        let policy = policies.of(&person.source);
+        let state = State::of(known.accounts.get(&person.key), policy, now, true, false);
+        lifecycle::next(state, Event::Enabled) == Step::Create
+    };
+    desired
+        .different
+        .iter()
+        .filter(|person| person.active && !contested.contains_key(&person.key))
+        .filter(is_new)
+        .collect()
+}
+
+/// The people whom no pull has shown and whose account may change because of it, so that it is
+/// to be found out where they are. Nobody, while the pulls are no proof in any case.
+pub fn sought<'a>(
+    desired: &Desired,
+    known: &'a Known,
+    policies: &Policies,
+    now: Timestamp,
+) -> Vec<&'a ManagedAccount> {
+    if desired.pulls.values().any(Result::is_err) {
+        return Vec::new();
+    }
+    let may_change = |account: &&ManagedAccount| {
+        let policy = policies.of(&account.source);
+        let is_doubtful = known.doubtful_deletions.contains(&account.key);
+        let absence = account.absence.filter(|absence| absence.pulls > 0);
+        match State::of(Some(account), policy, now, true, is_doubtful) {
+            State::Active | State::Missing | State::Due | State::DoubtfulDue => true,
+            State::Deactivated | State::Departed | State::Doubtful | State::DeletePending => {
+                absence.and_then(|absence| absence.cause).is_none()
+            }
+            State::None | State::Expired | State::Deleted => false,
+        }
+    };
+    desired
+        .absent
+        .iter()
+        .filter_map(|key| known.accounts.get(key))
+        .filter(may_change)
+        .collect()
 }
 
 /// Plans a run.
@@ -198,7 +251,7 @@ pub fn contested(desired: &Desired, known: &Known) -> BTreeSet<ExternalId> {
 pub fn plan(
     desired: &Desired,
     known: &Known,
-    policy: &Policy,
+    policies: &Policies,
     guards: &Guards,
     now: Timestamp,
 ) -> Result<Plan, Stop> {
@@ -213,7 +266,7 @@ pub fn plan(
     let clock_fault = guard::clock_fault(known, now);
     let mut draft = Draft {
         known,
-        policy,
+        policies,
         now,
         is_clock_trusted: clock_fault.is_none(),
         people: desired
@@ -229,6 +282,13 @@ pub fn plan(
             )
             .chain(desired.repeated.iter().map(|(person, _)| &person.key))
             .collect(),
+        absent: desired.absent.iter().collect(),
+        present: desired
+            .claimants()
+            .map(|person| &person.key)
+            .chain(desired.unmapped.iter().filter_map(|one| one.key.as_ref()))
+            .collect(),
+        departures: BTreeMap::new(),
         operations: Vec::new(),
         plan: Plan::default(),
     };
@@ -246,6 +306,7 @@ pub fn plan(
             },
         );
     }
+    draft.find_departures(desired);
     let contested = addresses::contested(desired, known);
     for person in &desired.different {
         // Whoever is disabled takes no address, and loses the login whoever has it. But which
@@ -256,7 +317,7 @@ pub fn plan(
             _ => draft.present(person),
         }
     }
-    draft.absent(desired);
+    draft.depart();
     let Draft {
         mut operations,
         mut plan,

@@ -1,45 +1,73 @@
-//! People without an account: created, or matched with an account that the organization has.
+//! People without an account: known from before under another key, matched with an account that
+//! the organization has, or given a new one.
 
 use std::collections::HashMap;
 
-use super::draft::{Draft, active_change, differences};
+use super::addresses::{parked, unique_attributes};
+use super::draft::{Draft, active_change, back, differences, operation, operation_on};
+use super::lifecycle::State;
 use super::{Refusal, RefusalReason, SkipReason};
-use crate::config::Departure;
+use crate::config::{Adopt, Departure, Policy, Return};
 use crate::model::{
-    Attribute, Change, DesiredAccount, ExistingAccount, ExternalId, Kind, Operation, Profile,
-    Reason, ScimId, Target, fold,
+    Attribute, Change, DesiredAccount, ExistingAccount, ExternalId, Kind, Lifecycle,
+    ManagedAccount, Operation, Profile, Reason, ScimId, Target, Timestamp, fold,
 };
 
-/// The accounts that match, with what matched.
+/// The accounts that match, with what matched: those of the person's key; else those that the
+/// first rule finds that finds any. An account that holds the person's address is among them in
+/// any case, as nobody else can have the address then.
 fn matches<'a>(
     person: &DesiredAccount,
     existing: &'a [ExistingAccount],
-) -> Vec<(&'a ExistingAccount, &'static str)> {
-    let same = |one: Option<&str>, other: Option<&str>| matches!((one, other), (Some(one), Some(other)) if fold(one) == fold(other));
-    let by = |account: &ExistingAccount| {
-        let theirs = account.external_id.as_ref().map(|id| id.as_str());
-        let value = |attribute| {
-            (
-                person.profile.get(attribute),
-                account.profile.get(attribute),
-            )
-        };
-        let (email, their_email) = value(Attribute::Email);
-        let (user_name, their_user_name) = value(Attribute::UserName);
-        if same(Some(person.key.as_str()), theirs) {
-            Some("externalId")
-        } else if same(email, their_email) {
-            Some("e-mail")
-        } else if same(user_name, their_user_name) {
-            Some("userName")
-        } else {
-            None
-        }
+    rules: &[Vec<Attribute>],
+) -> Vec<(&'a ExistingAccount, String)> {
+    let by_key = |account: &ExistingAccount| {
+        let theirs = account.external_id.as_ref().map(|id| fold(id.as_str()));
+        theirs.as_deref() == Some(&fold(person.key.as_str()))
     };
-    existing
+    let by_rule = |account: &ExistingAccount, rule: &[Attribute]| {
+        rule.iter().all(|attribute| {
+            let ours = person.profile.get(*attribute);
+            let theirs = account.profile.get(*attribute);
+            matches!((ours, theirs), (Some(ours), Some(theirs)) if fold(ours) == fold(theirs))
+        })
+    };
+    let all = |test: &dyn Fn(&ExistingAccount) -> bool, by: &str| -> Vec<_> {
+        let found = existing.iter().filter(|account| test(account));
+        found.map(|account| (account, by.to_owned())).collect()
+    };
+    let mut found = all(&by_key, Change::EXTERNAL_ID);
+    for rule in rules {
+        if found.is_empty() {
+            found = all(&|account| by_rule(account, rule), &name(rule));
+        }
+    }
+    for attribute in unique_attributes() {
+        for (account, by) in all(
+            &|account| by_rule(account, &[attribute]),
+            &name(&[attribute]),
+        ) {
+            if !found
+                .iter()
+                .any(|(other, _)| other.scim_id == account.scim_id)
+            {
+                found.push((account, by));
+            }
+        }
+    }
+    found
+}
+
+/// What a rule compares, in words.
+fn name(rule: &[Attribute]) -> String {
+    let names: Vec<&str> = rule
         .iter()
-        .filter_map(|account| Some((account, by(account)?)))
-        .collect()
+        .map(|attribute| match attribute {
+            Attribute::Email => "e-mail",
+            other => other.name(),
+        })
+        .collect();
+    names.join(" and ")
 }
 
 /// Takes out the adoptions of an account that several people match: it can be one person's
@@ -94,29 +122,108 @@ fn describe(account: &ExistingAccount) -> String {
     )
 }
 
-impl Draft<'_> {
+/// Whether no other provisioner has put its key on the account.
+fn is_unowned(account: &ExistingAccount, person: &DesiredAccount) -> bool {
+    account
+        .external_id
+        .as_ref()
+        .is_none_or(|id| id.as_str().is_empty() || fold(id.as_str()) == fold(person.key.as_str()))
+}
+
+/// What shows that an account is a newcomer's from before.
+enum Predecessor<'a> {
+    /// There is none.
+    None,
+    /// It is this one, by what.
+    Is(&'a ManagedAccount, &'static str),
+    /// It cannot be said.
+    Unclear(RefusalReason),
+}
+
+/// Where the person of an account stands in a run.
+enum Standing {
+    /// In scope, or not known to be out of it.
+    Here,
+    /// Missing, without a proof in this run.
+    Unproven,
+    /// Out of scope.
+    Gone { since: Timestamp },
+    /// The account is gone for good.
+    Ended,
+}
+
+const NUMBER: &str = "employee number";
+
+/// Whether an account looks like the newcomer's, and by what. Different numbers tell people
+/// apart, whatever their addresses.
+fn same_person(person: &DesiredAccount, account: &ManagedAccount) -> Option<&'static str> {
+    if account.key == person.key {
+        return None;
+    }
+    let same = |attribute| {
+        let (ours, theirs) = (
+            person.profile.get(attribute)?,
+            account.profile.get(attribute)?,
+        );
+        Some(fold(ours) == fold(theirs))
+    };
+    match same(Attribute::EmployeeNumber) {
+        Some(true) => Some(NUMBER),
+        Some(false) => None,
+        None if same(Attribute::Email) == Some(true) => Some("e-mail"),
+        None => None,
+    }
+}
+
+/// From when a cool-off is counted: the person gone, and without login.
+fn free_from(account: &ManagedAccount, gone_since: Timestamp) -> Timestamp {
+    match account.lifecycle {
+        Lifecycle::Deactivated { since } | Lifecycle::DeletePending { since } => {
+            since.max(gone_since)
+        }
+        Lifecycle::Active | Lifecycle::Deleted { .. } => gone_since,
+    }
+}
+
+fn describe_managed(account: &ManagedAccount) -> String {
+    format!("{} ({})", account.profile.label(), account.dn)
+}
+
+impl<'a> Draft<'a> {
     pub(super) fn newcomer(&mut self, person: &DesiredAccount, reason: Reason) {
-        let found = matches(person, &self.known.existing);
+        let policy = self.policies.of(&person.source);
+        match self.predecessor(person, policy) {
+            Predecessor::Is(account, by) => return self.rehire(person, account, policy, by),
+            Predecessor::Unclear(why) => return self.refuse(person, why),
+            Predecessor::None => {}
+        }
+        let found = matches(person, &self.known.existing, &policy.match_by);
         match found.as_slice() {
-            [] if person.active => self.create(person, reason),
+            [] if person.active => self.create(person, policy, reason),
             [] => self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer),
-            [(account, _)] if !self.policy.adopt => {
-                self.refuse(
-                    person,
-                    RefusalReason::AdoptionOff {
-                        candidate: describe(account),
-                    },
-                );
-            }
             [(account, by)] if self.is_somebody_elses(account, person) => self.refuse(
                 person,
                 RefusalReason::AddressTaken {
-                    attribute: (*by).to_owned(),
+                    attribute: by.clone(),
                     value: account.profile.label().to_owned(),
                     holder: format!("{}, whom the directory has too", describe(account)),
                 },
             ),
-            [(account, by)] => self.adopt(person, account, by),
+            [(account, by)] => match policy.adopt {
+                Adopt::Off => self.refuse(
+                    person,
+                    RefusalReason::AdoptionOff {
+                        candidate: describe(account),
+                    },
+                ),
+                Adopt::Unowned if !is_unowned(account, person) => self.refuse(
+                    person,
+                    RefusalReason::Foreign {
+                        candidate: describe(account),
+                    },
+                ),
+                Adopt::Unowned | Adopt::Any => self.adopt(person, account, policy, by),
+            },
             several => {
                 let candidates = several
                     .iter()
@@ -128,6 +235,121 @@ impl Draft<'_> {
         }
     }
 
+    /// The account of the person from before the entry was made anew.
+    fn predecessor(&self, person: &DesiredAccount, policy: &Policy) -> Predecessor<'a> {
+        let mut found: Vec<(&'a ManagedAccount, &'static str)> = Vec::new();
+        let mut accounts: Vec<&'a ManagedAccount> = self.known.accounts.values().collect();
+        accounts.sort_by(|a, b| a.key.cmp(&b.key));
+        for account in accounts {
+            let Some(by) = same_person(person, account) else {
+                continue;
+            };
+            let gone_since = match self.standing(account) {
+                Standing::Gone { since } => since,
+                Standing::Unproven => {
+                    let holder = describe_managed(account);
+                    return Predecessor::Unclear(RefusalReason::PerhapsReturned { holder });
+                }
+                Standing::Here | Standing::Ended => continue,
+            };
+            // An address may be somebody else's by now.
+            let is_fresh = self.now - gone_since < policy.rehire_within;
+            if by == NUMBER || is_fresh {
+                found.push((account, by));
+            }
+        }
+        match found.as_slice() {
+            [] => Predecessor::None,
+            [(account, by)] => Predecessor::Is(account, by),
+            several => {
+                let candidates: Vec<String> = several
+                    .iter()
+                    .map(|(account, by)| format!("{} (same {by})", describe_managed(account)))
+                    .collect();
+                let candidates = candidates.join("; ");
+                Predecessor::Unclear(RefusalReason::AmbiguousReturn { candidates })
+            }
+        }
+    }
+
+    /// Where the person of an account stands in this run.
+    fn standing(&self, account: &ManagedAccount) -> Standing {
+        let policy = self.policies.of(&account.source);
+        if matches!(
+            self.state(&account.key, policy),
+            State::None | State::Expired | State::Deleted
+        ) {
+            return Standing::Ended;
+        }
+        let noted = account.absence.filter(|absence| absence.pulls > 0);
+        if self.departures.contains_key(&account.key) {
+            let since = noted.map_or(self.now, |absence| absence.since);
+            Standing::Gone { since }
+        } else if self.absent.contains(&account.key) {
+            Standing::Unproven
+        } else if let (Some(absence), false) = (noted, self.present.contains(&account.key)) {
+            // Of a source that was asked only for what changed.
+            Standing::Gone {
+                since: absence.since,
+            }
+        } else {
+            Standing::Here
+        }
+    }
+
+    /// Gives the account of the person's old entry to the new one.
+    fn rehire(
+        &mut self,
+        person: &DesiredAccount,
+        account: &ManagedAccount,
+        policy: &Policy,
+        by: &str,
+    ) {
+        let was_active = account.lifecycle.is_active();
+        let is_barred = !was_active && policy.on_return == Return::Keep;
+        let keeps_login = !person.active && policy.on_disabled == Departure::Keep;
+        let active = match (person.active, was_active) {
+            (true, _) => !is_barred,
+            (false, was_active) => was_active && keeps_login,
+        };
+        // As everywhere, a person who is disabled gets no other change.
+        let mut after = account.profile.clone();
+        after.set_local(&person.profile);
+        if active {
+            after = self.wanted(person, account, policy);
+        }
+        if person.active && is_barred {
+            self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
+        }
+        let kind = match (was_active, active) {
+            (true, false) => Kind::Deactivate,
+            (false, true) => Kind::Restore,
+            (true, true) | (false, false) => Kind::Update,
+        };
+        let mut changes = Vec::new();
+        if self.known.keeps_keys {
+            changes.push(Change {
+                attribute: Change::EXTERNAL_ID.to_owned(),
+                old: Some(account.key.to_string()),
+                new: Some(person.key.to_string()),
+            });
+        }
+        changes.extend(differences(&account.profile, &after));
+        changes.extend(active_change(was_active, active));
+        let may_be_deleted = matches!(account.lifecycle, Lifecycle::DeletePending { .. })
+            || self.known.doubtful_deletions.contains(&account.key);
+        self.operations.push(Operation {
+            key: person.key.clone(),
+            formerly: Some(account.key.clone()),
+            after,
+            active: (was_active, active),
+            cancel_delete: may_be_deleted,
+            absence: account.absence.filter(|_| is_barred).map(back),
+            changes,
+            ..operation(person, account, kind, Reason::Rehired { by: by.to_owned() })
+        });
+    }
+
     /// Whether the account has the key of another person of the directory.
     fn is_somebody_elses(&self, account: &ExistingAccount, person: &DesiredAccount) -> bool {
         account.external_id.as_ref().is_some_and(|id| {
@@ -136,7 +358,11 @@ impl Draft<'_> {
         })
     }
 
-    fn create(&mut self, person: &DesiredAccount, reason: Reason) {
+    fn create(&mut self, person: &DesiredAccount, policy: &Policy, reason: Reason) {
+        match self.recycled(person, policy) {
+            Ok(parked) => self.operations.extend(parked),
+            Err(why) => return self.refuse(person, why),
+        }
         let before = Profile::default();
         self.operations.push(Operation {
             key: person.key.clone(),
@@ -150,21 +376,97 @@ impl Draft<'_> {
             after: person.profile.clone(),
             active: (false, true),
             cancel_delete: false,
-            departed_at: None,
+            deactivated_since: None,
+            absence: None,
+            formerly: None,
             waits_for: Vec::new(),
             wave: 0,
         });
     }
 
-    fn adopt(&mut self, person: &DesiredAccount, account: &ExistingAccount, by: &str) {
-        let keeps = !person.active && self.policy.on_disabled == Departure::Keep;
+    /// What frees the person's addresses of people who have left: nothing, as a rule; after the
+    /// cool-off the account of who had it gets another one.
+    fn recycled(
+        &self,
+        person: &DesiredAccount,
+        policy: &Policy,
+    ) -> Result<Vec<Operation>, RefusalReason> {
+        let mut freed: HashMap<&ExternalId, (&ManagedAccount, Vec<Attribute>)> = HashMap::new();
+        let mut accounts: Vec<&ManagedAccount> = self.known.accounts.values().collect();
+        accounts.sort_by(|a, b| a.key.cmp(&b.key));
+        for account in accounts {
+            for attribute in unique_attributes() {
+                let (Some(value), Some(held)) = (
+                    person.profile.get(attribute),
+                    account.profile.get(attribute),
+                ) else {
+                    continue;
+                };
+                if fold(value) != fold(held) {
+                    continue;
+                }
+                let Standing::Gone { since } = self.standing(account) else {
+                    continue;
+                };
+                let over = policy
+                    .recycle_after
+                    .map(|after| free_from(account, since) + after);
+                match over {
+                    Some(over) if over <= self.now && !account.lifecycle.is_active() => {
+                        let (_, attributes) =
+                            freed.entry(&account.key).or_insert((account, vec![]));
+                        attributes.push(attribute);
+                    }
+                    _ => {
+                        return Err(RefusalReason::AddressRecycled {
+                            attribute: attribute.name().to_owned(),
+                            value: value.to_owned(),
+                            holder: describe_managed(account),
+                            since: since.format("%Y-%m-%d").to_string(),
+                            way_out: match over {
+                                Some(over) => format!(
+                                    "it can be another's from {} (`recycle_after`)",
+                                    over.max(self.now).format("%Y-%m-%d")
+                                ),
+                                None => "give the old entry's employee number to the new one if it is the same person; else free the address in the organization, or set `recycle_after` in [policy]".to_owned(),
+                            },
+                        });
+                    }
+                }
+            }
+        }
+        let mut operations: Vec<Operation> = freed
+            .into_values()
+            .map(|(account, attributes)| {
+                let after = parked(account, &attributes);
+                Operation {
+                    changes: differences(&account.profile, &after),
+                    after,
+                    absence: account.absence,
+                    ..operation_on(account, Kind::Update, Reason::Recycled)
+                }
+            })
+            .collect();
+        operations.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(operations)
+    }
+
+    fn adopt(
+        &mut self,
+        person: &DesiredAccount,
+        account: &ExistingAccount,
+        policy: &Policy,
+        by: &str,
+    ) {
+        let keeps = !person.active && policy.on_disabled == Departure::Keep;
         let active = if keeps { account.active } else { person.active };
         // As everywhere, a person who is disabled gets no other change.
-        let after = if person.active {
-            &person.profile
+        let mut after = if person.active {
+            person.profile.clone()
         } else {
-            &account.profile
+            account.profile.clone()
         };
+        after.set_local(&person.profile);
         let mut changes = Vec::new();
         if self.known.keeps_keys && account.external_id.as_ref() != Some(&person.key) {
             changes.push(Change {
@@ -173,7 +475,7 @@ impl Draft<'_> {
                 new: Some(person.key.to_string()),
             });
         }
-        changes.extend(differences(&account.profile, after));
+        changes.extend(differences(&account.profile, &after));
         changes.extend(active_change(account.active, active));
         self.operations.push(Operation {
             key: person.key.clone(),
@@ -186,10 +488,12 @@ impl Draft<'_> {
                 account_id: account.account_id.clone(),
             }),
             before: account.profile.clone(),
-            after: after.clone(),
+            after,
             active: (account.active, active),
             cancel_delete: false,
-            departed_at: None,
+            deactivated_since: None,
+            absence: None,
+            formerly: None,
             changes,
             waits_for: Vec::new(),
             wave: 0,

@@ -2,7 +2,7 @@
 //! why. Every reason is a sentence with the way out.
 
 use crate::mapping::Problem;
-use crate::model::{ExternalId, Incomplete, SourceName};
+use crate::model::{Cause, ExternalId, Incomplete, SourceName, Timestamp};
 
 /// A person for whom nothing is done because something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,52 @@ pub enum RefusalReason {
         /// The people.
         people: String,
     },
+    /// The account carries the key of another provisioner.
+    #[error(
+        "the organization's account {candidate} carries a key that is not of this directory, so another provisioner may keep it, and `adopt = \"unowned\"` in [policy] forbids to take it over"
+    )]
+    Foreign {
+        /// The account.
+        candidate: String,
+    },
+    /// Several people who have left could be the newcomer.
+    #[error(
+        "a new entry of somebody who was known under another key, but of whom: {candidates}; correct employee number or address of the entries"
+    )]
+    AmbiguousReturn {
+        /// The accounts.
+        candidates: String,
+    },
+    /// The address was that of somebody who has left.
+    #[error("{attribute} {value} was that of {holder}, who left on {since}: {way_out}")]
+    AddressRecycled {
+        /// `userName` or `email`.
+        attribute: String,
+        /// The value.
+        value: String,
+        /// Whose it was.
+        holder: String,
+        /// The day when that person was first missing.
+        since: String,
+        /// When or how it can be had.
+        way_out: String,
+    },
+    /// The person may be one whose old entry is gone, which is not proven in this run.
+    #[error(
+        "may be the person of {holder}, whose entry is missing; as that is not believed in this run, nothing is done"
+    )]
+    PerhapsReturned {
+        /// The account.
+        holder: String,
+    },
+    /// There is an entry of the person that cannot be read.
+    #[error(
+        "the entry of this account is there and cannot be read: {why}; let the bind DN read it, or delete it if it is nobody's (nothing departs because of it)"
+    )]
+    Unreadable {
+        /// What the server said.
+        why: String,
+    },
     /// The organization has the account, and adoption is off.
     #[error(
         "the organization has this account already ({candidate}), and `adopt = false` in [policy] forbids to take it over"
@@ -123,9 +169,53 @@ pub enum SkipReason {
         /// The verified domains.
         verified: String,
     },
-    /// Left, and the account is kept by policy.
-    #[error("left the directory; the account is kept (`on_leave = \"keep\"`)")]
-    KeptOnLeave,
+    /// Out of scope, and the account is kept by policy.
+    #[error("{cause}; the account is kept (`on_{} = \"keep\"`)", cause.name())]
+    KeptOnLeave {
+        /// Why the person is out of scope.
+        cause: Cause,
+    },
+    /// Out of scope, and not yet confirmed.
+    #[error(
+        "{cause}, seen by {pulls} of {needed} pulls; the account is deactivated if that is confirmed, not before {} (`deactivate_after`)",
+        until.format("%Y-%m-%d %H:%M UTC")
+    )]
+    Unconfirmed {
+        /// Why the person is out of scope.
+        cause: Cause,
+        /// How many pulls have shown it.
+        pulls: u32,
+        /// How many it takes.
+        needed: u32,
+        /// When the time is over.
+        until: Timestamp,
+    },
+    /// By the former configuration the person would be in scope.
+    #[error(
+        "put out of scope by a change of the configuration; the account is kept until that is accepted (`--accept-scope-change`)"
+    )]
+    Rescoped,
+    /// The entry cannot be read, and the configuration says that such people are skipped.
+    #[error("the entry is there and cannot be read: {why} (`on_unreadable = \"skip\"`)")]
+    Unreadable {
+        /// What the server said.
+        why: String,
+    },
+    /// Back, and the login stays off by policy.
+    #[error("back in the directory; the login stays off (`on_return = \"keep\"`)")]
+    KeptOnReturn,
+    /// Some attributes stay as they are by policy.
+    #[error("changed in the directory; kept by `on_rename` or `on_email_change`: {attributes}")]
+    KeptOnChange {
+        /// Which.
+        attributes: String,
+    },
+    /// In another source than before, and by policy it is not followed.
+    #[error("moved here from source `{from}`; the account is kept (`on_source_change = \"keep\"`)")]
+    KeptInSource {
+        /// Where the person was before.
+        from: SourceName,
+    },
     /// Disabled, and the account is kept by policy.
     #[error("disabled in the directory; the account is kept (`on_disabled = \"keep\"`)")]
     KeptOnDisabled,
@@ -152,6 +242,19 @@ pub enum Disbelief {
     /// Any of the missing people may be one of the entries without a key.
     #[error("entries without a usable key: {0}; any of them may be one of those missing")]
     Unidentified(u64),
+    /// The missing people could not be looked for.
+    #[error("where the missing people are could not be found out: {0}")]
+    Unlocated(String),
+    /// Missing people were found in scope when they were looked for.
+    #[error(
+        "of the missing people {0} were found in scope when they were looked for, so the pull has not shown everybody; the next run reads anew"
+    )]
+    StillThere(u64),
+    /// They would be in scope by the former configuration.
+    #[error(
+        "put out of scope by a change of the configuration; `dirsyncd plan --against OLD.toml` shows what an edit does, and `--accept-scope-change` lets them go"
+    )]
+    Rescoped,
 }
 
 /// Something to know about how a source was read.

@@ -7,7 +7,7 @@ mod json;
 mod text;
 
 pub use json::{json, summary};
-pub use text::{Detail, applied, summary_line, text};
+pub use text::{Detail, applied, edit, summary_line, text};
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::groups;
 use crate::apply::{Applied, EndedBy};
-use crate::model::{Attribute, Kind, Operation, Profile};
-use crate::plan::{Plan, Planned};
+use crate::model::{Attribute, Cause, Kind, Operation, Profile};
+use crate::plan::{Edit, Plan, Planned};
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,6 +179,47 @@ pub fn applied(applied: &Applied, detail: Detail) -> String {
     out
 }
 
+/// Who would enter and leave by an edit of the configuration.
+pub fn edit(edit: &Edit, detail: Detail) -> String {
+    let mut out = String::new();
+    for why in &edit.incomplete {
+        line(&mut out, &format!("Not read in full: {why}"));
+    }
+    for (title, sign, people) in [
+        ("Enter the scope", '+', &edit.entering),
+        ("Leave the scope", '-', &edit.leaving),
+    ] {
+        group(&mut out, title, people.len(), detail, |out, at| {
+            let person = &people[at];
+            line(out, &format!("  {sign} {}", person.dn));
+            let account = match person.has_account {
+                true => "has an account",
+                false => "has no account",
+            };
+            let why = match person.cause {
+                Some(Cause::Rescoped) => ", its source is gone".to_owned(),
+                Some(cause) => format!(", {cause}"),
+                None => String::new(),
+            };
+            let source = &person.source;
+            line(out, &format!("      source `{source}`, {account}{why}"));
+        });
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    line(
+        &mut out,
+        &format!(
+            "Edit: {} to enter, {} to leave, {} stay.",
+            number(edit.entering.len() as u64),
+            number(edit.leaving.len() as u64),
+            number(edit.staying)
+        ),
+    );
+    out
+}
+
 fn heading(kind: Kind) -> &'static str {
     match kind {
         Kind::Create => "Create",
@@ -239,7 +280,8 @@ fn operation(out: &mut String, Planned { operation, hold }: &Planned) {
             .after
             .iter()
             .filter(|(attribute, _)| {
-                !matches!(attribute, Attribute::DisplayName | Attribute::Email)
+                !attribute.is_local()
+                    && !matches!(attribute, Attribute::DisplayName | Attribute::Email)
             })
             .map(|(attribute, value)| format!("{attribute} {value}"))
             .collect();

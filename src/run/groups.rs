@@ -172,7 +172,7 @@ async fn people(
     let users: BTreeSet<&ScimId> = existing.iter().flat_map(|group| &group.members).collect();
     let ids: Vec<ScimId> = users.iter().map(|id| (*id).clone()).collect();
     let mut people: HashMap<ExternalId, Person> = HashMap::new();
-    for account in snapshot.accounts_of(&ids).await? {
+    for account in snapshot.accounts_by_scim_id(&ids).await? {
         people.insert(account.key.clone(), Person::from(&account));
     }
     let missing = keys.iter().filter(|key| !people.contains_key(key));
@@ -180,7 +180,18 @@ async fn people(
     for account in snapshot.accounts(&missing).await?.values() {
         people.insert(account.key.clone(), Person::from(account));
     }
-    // As the plan of the accounts knows them: also what the database must not be told yet.
+    // As the plan of the accounts knows them: also what the database must not be told yet, such
+    // as another key.
+    let known_as: HashMap<&ScimId, &ExternalId> = known
+        .accounts
+        .values()
+        .map(|account| (&account.scim_id, &account.key))
+        .collect();
+    people.retain(|key, person| {
+        known_as
+            .get(&person.scim_id)
+            .is_none_or(|known| *known == key)
+    });
     for account in known.accounts.values() {
         if keys.contains(&account.key) || users.contains(&account.scim_id) {
             people.insert(account.key.clone(), Person::from(account));

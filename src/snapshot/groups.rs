@@ -49,7 +49,7 @@ impl Snapshot {
     }
 
     /// The accounts, the deleted ones too, that are these SCIM users.
-    pub async fn accounts_of(
+    pub async fn accounts_by_scim_id(
         &mut self,
         ids: &[ScimId],
     ) -> Result<Vec<ManagedAccount>, SnapshotError> {

@@ -9,9 +9,10 @@ use sqlx::{Connection, Sqlite, Transaction};
 use super::error::Context;
 use super::lock::Lock;
 use super::{Snapshot, SnapshotError, rows};
+use crate::config::SourceScope;
 use crate::model::{
-    AccountId, Answer, Attribute, Cursor, ManagedAccount, Operation, OperationId, RunId,
-    SourceName, Timestamp,
+    AccountId, Answer, Attribute, Cause, Cursor, ExternalId, ManagedAccount, Operation,
+    OperationId, RunId, SourceName, Timestamp,
 };
 use crate::plan::Deviation;
 
@@ -49,6 +50,8 @@ pub struct Pulled {
     pub cursors: BTreeMap<SourceName, Cursor>,
     /// What the sources said beyond the accounts.
     pub deviations: Vec<Deviation>,
+    /// What decides who is in scope, of each source, as far as it is in force.
+    pub scopes: BTreeMap<SourceName, SourceScope>,
 }
 
 /// How a run ended.
@@ -151,6 +154,18 @@ impl Journal {
         }
         for table in ["DELETE FROM cursors", "DELETE FROM deviations"] {
             sqlx::query(table)
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        sqlx::query("DELETE FROM scopes")
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
+        for (source, scope) in &pulled.scopes {
+            sqlx::query("INSERT INTO scopes (source, scope) VALUES (?, ?)")
+                .bind(source.as_str())
+                .bind(serde_json::json!(scope).to_string())
                 .execute(&mut *transaction)
                 .await
                 .at(&path)?;
@@ -276,6 +291,9 @@ impl Journal {
                         drop_tombstone(&mut transaction, answer, operation)
                             .await
                             .at(&path)?;
+                        if let Some(formerly) = &operation.formerly {
+                            forget(&mut transaction, formerly).await.at(&path)?;
+                        }
                         let account = operation.account_after(answer, now);
                         store(&mut transaction, &account).await.at(&path)?;
                         Ok(answer.request_id.as_deref())
@@ -369,10 +387,11 @@ async fn foreign_owner(
     operation: &Operation,
 ) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT dn FROM accounts WHERE scim_id = ? AND external_id <> ? AND lifecycle <> 'deleted'",
+        "SELECT dn FROM accounts WHERE scim_id = ? AND external_id <> ? AND external_id <> ? AND lifecycle <> 'deleted'",
     )
     .bind(answer.scim_id.as_str())
     .bind(operation.key.as_str())
+    .bind(operation.formerly.as_ref().map_or("", ExternalId::as_str))
     .fetch_optional(&mut **transaction)
     .await
 }
@@ -393,6 +412,23 @@ async fn drop_tombstone(
     Ok(())
 }
 
+/// Removes the row of an account that is another key's by now, and what was said of that key.
+async fn forget(
+    transaction: &mut Transaction<'_, Sqlite>,
+    key: &ExternalId,
+) -> Result<(), sqlx::Error> {
+    for statement in [
+        "DELETE FROM accounts WHERE external_id = ?",
+        "DELETE FROM deviations WHERE external_id = ?",
+    ] {
+        sqlx::query(statement)
+            .bind(key.as_str())
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Makes the row of an account that the organization does not have any more a tombstone.
 async fn entomb(
     transaction: &mut Transaction<'_, Sqlite>,
@@ -401,7 +437,13 @@ async fn entomb(
 ) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE accounts SET lifecycle = 'deleted', since = ? WHERE external_id = ?")
         .bind(now.timestamp_millis())
-        .bind(operation.key.as_str())
+        .bind(
+            operation
+                .formerly
+                .as_ref()
+                .unwrap_or(&operation.key)
+                .as_str(),
+        )
         .execute(&mut **transaction)
         .await?;
     Ok(())
@@ -412,6 +454,7 @@ async fn store(
     account: &ManagedAccount,
 ) -> Result<(), sqlx::Error> {
     let (lifecycle, since) = rows::lifecycle_columns(account.lifecycle);
+    let absence = account.absence;
     sqlx::query(rows::UPSERT_ACCOUNT)
         .bind(account.key.as_str())
         .bind(account.source.as_str())
@@ -421,10 +464,16 @@ async fn store(
         .bind(serde_json::json!(account.profile).to_string())
         .bind(lifecycle)
         .bind(since)
-        .bind(account.departed_at.map(|at| at.timestamp_millis()))
+        .bind(absence.map(|absence| absence.since.timestamp_millis()))
         .bind(account.digest().0.as_slice())
-        .bind(rows::address(&account.profile, Attribute::UserName))
-        .bind(rows::address(&account.profile, Attribute::Email))
+        .bind(rows::lookup_value(&account.profile, Attribute::UserName))
+        .bind(rows::lookup_value(&account.profile, Attribute::Email))
+        .bind(rows::lookup_value(
+            &account.profile,
+            Attribute::EmployeeNumber,
+        ))
+        .bind(absence.and_then(|absence| absence.cause).map(Cause::name))
+        .bind(absence.map(|absence| absence.pulls))
         .execute(&mut **transaction)
         .await?;
     // The account is now what its source wants.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
 
+use crate::config::SourceScope;
 use crate::model::{
     Attribute, Cursor, ExternalId, ManagedAccount, Operation, OperationId, ScimId, SourceName,
     Timestamp,
@@ -160,9 +161,10 @@ impl Snapshot {
                     let key = row.try_get(0).unwrap_or_default();
                     unreadable(&self.path, key, &why)
                 })?;
-                sqlx::query("UPDATE accounts SET user_name = ?, email = ?, digest = ? WHERE external_id = ?")
-                    .bind(rows::address(&account.profile, Attribute::UserName))
-                    .bind(rows::address(&account.profile, Attribute::Email))
+                sqlx::query("UPDATE accounts SET user_name = ?, email = ?, employee_number = ?, digest = ? WHERE external_id = ?")
+                    .bind(rows::lookup_value(&account.profile, Attribute::UserName))
+                    .bind(rows::lookup_value(&account.profile, Attribute::Email))
+                    .bind(rows::lookup_value(&account.profile, Attribute::EmployeeNumber))
                     .bind(account.digest().0.as_slice())
                     .bind(account.key.as_str())
                     .execute(&mut *transaction)
@@ -300,6 +302,32 @@ impl Snapshot {
             .collect()
     }
 
+    /// What decided who is in scope, of each source that has been pulled.
+    pub async fn scopes(&mut self) -> Result<BTreeMap<SourceName, SourceScope>, SnapshotError> {
+        let rows = sqlx::query("SELECT source, scope FROM scopes")
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| rows::scope(row).map_err(|why| self.row_error(row, &why)))
+            .collect()
+    }
+
+    /// The keys of all accounts of this source that are not deleted.
+    pub async fn accounts_of(
+        &mut self,
+        source: &SourceName,
+    ) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let keys: Vec<String> = sqlx::query_scalar(
+            "SELECT external_id FROM accounts INDEXED BY accounts_digests WHERE source = ? AND lifecycle <> 'deleted'",
+        )
+        .bind(source.as_str())
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        Ok(keys.into_iter().map(ExternalId::new).collect())
+    }
+
     /// What the last pull of a source said beyond the accounts.
     pub async fn deviations(
         &mut self,
@@ -324,14 +352,15 @@ impl Snapshot {
         self.accounts_where("external_id", &keys).await
     }
 
-    /// The accounts that hold one of these addresses, case-folded.
+    /// The accounts that have one of these values, case-folded: of an address, or of the employee
+    /// number.
     pub async fn holders(
         &mut self,
-        addresses: &BTreeMap<Attribute, BTreeSet<String>>,
+        values: &BTreeMap<Attribute, BTreeSet<String>>,
     ) -> Result<HashMap<ExternalId, ManagedAccount>, SnapshotError> {
         let mut holders = HashMap::new();
-        for (attribute, values) in addresses {
-            if let Some(column) = rows::address_column(*attribute) {
+        for (attribute, values) in values {
+            if let Some(column) = rows::lookup_column(*attribute) {
                 let values: Vec<&str> = values.iter().map(String::as_str).collect();
                 holders.extend(self.accounts_where(column, &values).await?);
             }

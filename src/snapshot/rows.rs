@@ -3,32 +3,36 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::config::SourceScope;
 use crate::model::{
-    AccountId, Attribute, Cursor, Digest, ExternalId, Lifecycle, ManagedAccount, Profile, ScimId,
-    SourceName, Timestamp, fold,
+    Absence, AccountId, Attribute, Cause, Cursor, Digest, ExternalId, Lifecycle, ManagedAccount,
+    Profile, ScimId, SourceName, Timestamp, fold,
 };
 use crate::plan::Deviation;
 
-pub(super) const SELECT_ACCOUNTS: &str = "SELECT external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at FROM accounts";
+pub(super) const SELECT_ACCOUNTS: &str = "SELECT external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, departed_why, departed_pulls FROM accounts";
 
-pub(super) const UPSERT_ACCOUNT: &str = "INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest, user_name, email)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+pub(super) const UPSERT_ACCOUNT: &str = "INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest, user_name, email, employee_number, departed_why, departed_pulls)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (external_id) DO UPDATE SET source = excluded.source, dn = excluded.dn, scim_id = excluded.scim_id,
         account_id = excluded.account_id, profile = excluded.profile, lifecycle = excluded.lifecycle,
         since = excluded.since, departed_at = excluded.departed_at, digest = excluded.digest,
-        user_name = excluded.user_name, email = excluded.email";
+        user_name = excluded.user_name, email = excluded.email, employee_number = excluded.employee_number,
+        departed_why = excluded.departed_why, departed_pulls = excluded.departed_pulls";
 
-/// A unique attribute's column, and what stands there: the case-folded value.
-pub(super) fn address_column(attribute: Attribute) -> Option<&'static str> {
+/// The column of an attribute by which accounts are looked up, and what stands there: the
+/// case-folded value.
+pub(super) fn lookup_column(attribute: Attribute) -> Option<&'static str> {
     match attribute {
         Attribute::UserName => Some("user_name"),
         Attribute::Email => Some("email"),
+        Attribute::EmployeeNumber => Some("employee_number"),
         _ => None,
     }
 }
 
-/// The value of [`address_column`].
-pub(super) fn address(profile: &Profile, attribute: Attribute) -> String {
+/// The value of [`lookup_column`].
+pub(super) fn lookup_value(profile: &Profile, attribute: Attribute) -> String {
     profile.get(attribute).map(fold).unwrap_or_default()
 }
 
@@ -108,6 +112,16 @@ pub(super) fn cursor(row: &SqliteRow) -> Result<(SourceName, Cursor), String> {
     ))
 }
 
+/// The scope of a row: source, scope.
+pub(super) fn scope(row: &SqliteRow) -> Result<(SourceName, SourceScope), String> {
+    let get = |at: usize| {
+        row.try_get::<&str, _>(at)
+            .map_err(|error| error.to_string())
+    };
+    let scope = serde_json::from_str(get(1)?).map_err(|error| error.to_string())?;
+    Ok((SourceName::new(get(0)?), scope))
+}
+
 /// The deviation of a row: external_id, source, said.
 pub(super) fn deviation(row: &SqliteRow) -> Result<Deviation, String> {
     let get = |at: usize| {
@@ -157,6 +171,21 @@ pub(super) fn account(row: &SqliteRow) -> Result<ManagedAccount, String> {
     let name = text(6)?;
     let lifecycle = lifecycle(&name, moment(7)?)
         .ok_or_else(|| format!("the lifecycle `{name}` and its time do not fit"))?;
+    let absence = match moment(8)? {
+        None => None,
+        Some(since) => {
+            let cause: Option<String> = row.try_get(9).map_err(|error| error.to_string())?;
+            let cause = cause.map(|name| {
+                Cause::parse(&name).ok_or_else(|| format!("the cause `{name}` is not known"))
+            });
+            let pulls: Option<u32> = row.try_get(10).map_err(|error| error.to_string())?;
+            Some(Absence {
+                since,
+                cause: cause.transpose()?,
+                pulls: pulls.unwrap_or(1),
+            })
+        }
+    };
     let account_id: Option<String> = row.try_get(4).map_err(|error| error.to_string())?;
     Ok(ManagedAccount {
         key: ExternalId::new(text(0)?),
@@ -166,6 +195,6 @@ pub(super) fn account(row: &SqliteRow) -> Result<ManagedAccount, String> {
         account_id: account_id.map(AccountId::new),
         profile,
         lifecycle,
-        departed_at: moment(8)?,
+        absence,
     })
 }

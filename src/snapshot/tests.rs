@@ -91,6 +91,7 @@ async fn what_a_source_said_is_kept_until_the_account_is_like_that() {
                 ..deviation("other", Said::Gone)
             },
         ],
+        scopes: BTreeMap::new(),
     };
     journal.record_pulls(run, &pulled).await.unwrap();
     let kept = journal.deviations(&source()).await.unwrap();

@@ -73,46 +73,6 @@ fn a_newcomer_gets_the_address_that_a_rename_frees() {
 }
 
 #[test]
-fn two_who_swap_their_addresses_are_refused_and_the_others_go_on() {
-    let world = World::synced(&Person::four());
-    let [ada, grace, ..] = &Person::four()[..] else {
-        panic!()
-    };
-    mail(&world, ada, "grace@example.org");
-    mail(&world, grace, "ada@example.org");
-    let joiner = Person::new("radia", "Radia", "Perlman");
-    world.slapd.add(&joiner);
-
-    let plan = world.dirsyncd.plan();
-    assert_eq!(plan.code, 3);
-    let refused: Vec<&str> = plan
-        .list("refused")
-        .iter()
-        .map(|refusal| refusal["dn"].as_str().unwrap())
-        .collect();
-    assert_eq!(refused, [ada.dn(), grace.dn()]);
-    world.dirsyncd.sync(3).expect_words(&[
-        &ada.dn(),
-        &grace.dn(),
-        "the new address is freed only by a change that waits for this one",
-        "let one of them have another address for one run",
-    ]);
-
-    assert_eq!(world.account(ada).email, "ada@example.org");
-    assert_eq!(world.account(grace).email, "grace@example.org");
-    assert!(world.account(&joiner).active);
-
-    // The way out that the message names works.
-    mail(&world, ada, "between@example.org");
-    world.dirsyncd.sync(0);
-    mail(&world, ada, "grace@example.org");
-    world.dirsyncd.sync(0);
-    world.dirsyncd.expect_nothing_to_do();
-    assert_eq!(world.account(ada).email, "grace@example.org");
-    assert_eq!(world.account(grace).email, "ada@example.org");
-}
-
-#[test]
 fn an_address_of_someone_who_left_stays_with_the_account() {
     let world = World::synced(&Person::four());
     let [ada, grace, ..] = &Person::four()[..] else {

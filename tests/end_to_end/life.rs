@@ -241,8 +241,8 @@ fn a_person_who_left_and_returns_gets_the_old_account() {
 }
 
 #[test]
-fn the_same_entry_under_a_new_key_takes_over_the_account_of_the_one_who_left() {
-    // Deleted and added anew, an entry has a new entryUUID: for the directory it is somebody else.
+fn the_same_entry_under_a_new_key_keeps_the_account() {
+    // Deleted and added anew, an entry has a new entryUUID.
     let world = World::synced(&Person::four());
     let alan = &Person::four()[2];
     world.slapd.delete(&alan.dn());
@@ -259,16 +259,12 @@ fn the_same_entry_under_a_new_key_takes_over_the_account_of_the_one_who_left() {
             .replacen("objectClass", "changetype: add\nobjectClass", 1)
     ));
 
-    // The old account holds the address, and it is another person's.
-    let output = world.dirsyncd.sync(3);
+    let output = world.dirsyncd.sync(0);
 
-    assert!(output.stdout.contains("alan@example.org"), "{output}");
-    assert!(
-        output.stdout.contains("belongs to another account"),
-        "{output}"
-    );
+    assert!(output.stdout.contains("back under a new key"), "{output}");
+    world.dirsyncd.expect_nothing_to_do();
     assert_eq!(world.organization.accounts().len(), 4);
-    assert!(!world.account(alan).active);
+    assert_eq!(world.organization.active(), 4);
 }
 
 #[test]

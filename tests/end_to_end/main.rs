@@ -14,6 +14,7 @@ mod deletion;
 mod faults;
 mod guards;
 mod interruption;
+mod leaving;
 mod life;
 mod rehearsal;
 mod scale;

@@ -202,7 +202,12 @@ impl Dirsyncd {
 
     /// The plan as JSON, with the exit code.
     pub fn plan(&self) -> Plan {
-        let output = self.run(&["plan", "--format", "json"]);
+        self.plan_with(&[])
+    }
+
+    /// The same with these arguments.
+    pub fn plan_with(&self, arguments: &[&str]) -> Plan {
+        let output = self.run(&[&["plan", "--format", "json"], arguments].concat());
         assert!(
             matches!(output.code, Some(0 | 3)),
             "no plan was made: {output}"

@@ -17,7 +17,7 @@ use toml::Spanned;
 
 use self::written::{File, ProvisioningFile, SecretFile};
 use super::error::{Invalid, explain, nearest};
-use super::{Config, ConfigError, SecretRef, Source};
+use super::{Config, ConfigError, Policy, SecretRef, Source};
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| {
@@ -77,6 +77,8 @@ impl Reader<'_> {
                 "there is no [[source]]: say where the people are".to_owned(),
             ));
         }
+        let has_admin_key = organization.admin_key.is_some();
+        let policy = self.policy(policy, Policy::default(), has_admin_key)?;
         let several = source.len() > 1;
         let mut sources: Vec<Source> = Vec::new();
         let mut presets = BTreeMap::new();
@@ -84,7 +86,10 @@ impl Reader<'_> {
             let span = spanned.span();
             let preset = spanned.get_ref().preset.as_ref();
             let preset = preset.map(|preset| preset.get_ref().clone());
-            let source = self.source(spanned, several)?;
+            let mut spanned = spanned;
+            let of_source = std::mem::take(&mut spanned.get_mut().policy);
+            let of_source = self.policy(of_source, policy.clone(), has_admin_key)?;
+            let source = self.source(spanned, several, of_source)?;
             if let Some(preset) = preset {
                 presets.insert(source.name.clone(), preset);
             }
@@ -103,7 +108,6 @@ impl Reader<'_> {
             }
             groups.push(self.group(spanned, &sources, &presets)?);
         }
-        let policy = self.policy(policy, organization.admin_key.is_some())?;
         Ok(Config {
             path: self.path.to_owned(),
             organization: self.organization(organization)?,

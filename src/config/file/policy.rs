@@ -1,36 +1,134 @@
 //! How the tables about a run are checked: `[policy]`, `[schedule]` and `[log]`.
 
+use chrono::TimeDelta;
 use toml::Spanned;
 
-use super::written::{LogFile, PolicyFile, ScheduleFile};
-use super::{Checked, Reader, nearest};
-use crate::config::{Log, LogFormat, Policy, Schedule};
+use super::written::{
+    AdoptFile, ConfirmationFile, DeleteAfterFile, LogFile, OneOrMany, PolicyFile, ScheduleFile,
+};
+use super::{Checked, Reader, nearest, unknown};
+use crate::config::{Adopt, Confirmation, Log, LogFormat, OnLeave, Policy, Schedule};
+use crate::model::{Attribute, Cause};
 
 impl Reader<'_> {
-    pub(super) fn policy(&self, file: PolicyFile, has_admin_key: bool) -> Checked<Policy> {
-        let PolicyFile {
-            on_leave,
-            on_disabled,
-            delete_after,
-            adopt,
-        } = file;
-        let default = Policy::default();
-        let delete_after = match delete_after {
-            None => None,
-            Some(text) if !has_admin_key => {
-                return self.refuse(
-                    text.span(),
-                    "`delete_after` needs `admin_key` in [organization]: accounts are deleted through the user-management API",
-                );
+    /// A policy; what it does not say is as in `default`.
+    pub(super) fn policy(
+        &self,
+        file: PolicyFile,
+        default: Policy,
+        has_admin_key: bool,
+    ) -> Checked<Policy> {
+        let mut on_leave = file.on_leave.map_or(default.on_leave, OnLeave::all);
+        for (cause, departure) in [
+            (Cause::Deleted, file.on_deleted),
+            (Cause::MovedOut, file.on_moved_out),
+            (Cause::Unmatched, file.on_unmatched),
+            (Cause::Ungrouped, file.on_ungrouped),
+            (Cause::Excluded, file.on_excluded),
+            (Cause::Rescoped, file.on_rescoped),
+        ] {
+            if let Some(departure) = departure {
+                on_leave.set(cause, departure);
             }
-            Some(text) => Some(self.time_delta(&text)?),
-        };
+        }
         Ok(Policy {
-            on_leave: on_leave.unwrap_or(default.on_leave),
-            on_disabled: on_disabled.unwrap_or(default.on_disabled),
-            delete_after,
-            adopt: adopt.unwrap_or(default.adopt),
+            on_leave,
+            on_disabled: file.on_disabled.unwrap_or(default.on_disabled),
+            on_unreadable: file.on_unreadable.unwrap_or(default.on_unreadable),
+            on_return: file.on_return.unwrap_or(default.on_return),
+            on_rename: file.on_rename.unwrap_or(default.on_rename),
+            on_email_change: file.on_email_change.unwrap_or(default.on_email_change),
+            on_source_change: file.on_source_change.unwrap_or(default.on_source_change),
+            deactivate_after: match file.deactivate_after {
+                None => default.deactivate_after,
+                Some(after) => self.confirmation(after)?,
+            },
+            delete_after: match file.delete_after {
+                None => default.delete_after,
+                Some(after) => self.delete_after(after, has_admin_key)?,
+            },
+            adopt: match file.adopt {
+                None => default.adopt,
+                Some(adopt) => self.adopt(adopt)?,
+            },
+            match_by: match file.match_by {
+                None => default.match_by,
+                Some(rules) => self.match_by(&rules)?,
+            },
+            rehire_within: match file.rehire_within {
+                None => default.rehire_within,
+                Some(time) => self.time_delta(&time)?,
+            },
+            recycle_after: match file.recycle_after {
+                None => default.recycle_after,
+                Some(time) => Some(self.time_delta(&time)?),
+            },
         })
+    }
+
+    fn confirmation(&self, file: Spanned<ConfirmationFile>) -> Checked<Confirmation> {
+        let span = file.span();
+        let (pulls, time) = match file.into_inner() {
+            ConfirmationFile::Time(time) => (None, Some(time)),
+            ConfirmationFile::Both(table) => (table.pulls, table.time),
+        };
+        let default = Confirmation::default();
+        let pulls = pulls.unwrap_or(default.pulls);
+        if pulls == 0 {
+            return self.refuse(span, "`pulls` is 1 or more: no one leaves unseen");
+        }
+        let time = match time {
+            None => default.time,
+            Some(time) => self.time_delta(&Spanned::new(span, time))?,
+        };
+        Ok(Confirmation { pulls, time })
+    }
+
+    fn delete_after(
+        &self,
+        file: Spanned<DeleteAfterFile>,
+        has_admin_key: bool,
+    ) -> Checked<Option<TimeDelta>> {
+        let span = file.span();
+        match file.into_inner() {
+            DeleteAfterFile::Never(false) => Ok(None),
+            DeleteAfterFile::Never(true) => {
+                self.refuse(span, "say after how long, such as \"90days\", or false for never")
+            }
+            DeleteAfterFile::Time(_) if !has_admin_key => self.refuse(
+                span,
+                "`delete_after` needs `admin_key` in [organization]: accounts are deleted through the user-management API",
+            ),
+            DeleteAfterFile::Time(text) => Ok(Some(self.time_delta(&Spanned::new(span, text))?)),
+        }
+    }
+
+    fn adopt(&self, file: Spanned<AdoptFile>) -> Checked<Adopt> {
+        match file.get_ref() {
+            AdoptFile::Switch(true) => Ok(Adopt::Any),
+            AdoptFile::Switch(false) => Ok(Adopt::Off),
+            AdoptFile::Named(name) if name == "unowned" => Ok(Adopt::Unowned),
+            AdoptFile::Named(_) => self.refuse(
+                file.span(),
+                "`adopt` is true, \"unowned\" (only accounts without another provisioner's key) or false",
+            ),
+        }
+    }
+
+    fn match_by(&self, rules: &Spanned<Vec<OneOrMany>>) -> Checked<Vec<Vec<Attribute>>> {
+        let known: Vec<&str> = Attribute::ALL
+            .iter()
+            .map(|attribute| attribute.name())
+            .collect();
+        let attribute = |name: &String| match name.parse() {
+            Ok(attribute) => Ok(attribute),
+            Err(_) => self.refuse(rules.span(), unknown("attribute", name, &known)),
+        };
+        let rule = |rule: &OneOrMany| match rule.texts() {
+            [] => self.refuse(rules.span(), "a rule compares at least one attribute"),
+            names => names.iter().map(attribute).collect(),
+        };
+        rules.get_ref().iter().map(rule).collect()
     }
 
     pub(super) fn schedule(&self, file: ScheduleFile) -> Checked<Schedule> {

@@ -11,13 +11,18 @@ use toml::Spanned;
 use super::written::{KindFile, OneOrMany, SourceFile};
 use super::{Checked, Reader, unknown};
 use crate::config::{
-    Bind, ClientCertificate, Discovery, Incremental, Ldap, MappingTarget, PlacedRule, Preset,
-    ReferralHost, Rule, Search, Servers, Source, SourceKind, WithoutMail,
+    Bind, ClientCertificate, Discovery, Incremental, Ldap, MappingTarget, PlacedRule, Policy,
+    Preset, ReferralHost, Rule, Search, Servers, Source, SourceKind, WithoutMail,
 };
 use crate::model::{Attribute, Dn, Filter, Scope, SourceName};
 
 impl Reader<'_> {
-    pub(super) fn source(&self, spanned: Spanned<SourceFile>, several: bool) -> Checked<Source> {
+    pub(super) fn source(
+        &self,
+        spanned: Spanned<SourceFile>,
+        several: bool,
+        policy: Policy,
+    ) -> Checked<Source> {
         let span = spanned.span();
         let file = spanned.into_inner();
         let name = match &file.name {
@@ -90,6 +95,7 @@ impl Reader<'_> {
             full_every,
             without_mail,
             mapping,
+            policy,
         })
     }
 

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
-use crate::config::{Departure, GroupDeparture, LogFormat, Rule, WithoutMail};
+use crate::config::{
+    Change, Departure, GroupDeparture, LogFormat, Return, Rule, Unreadable, WithoutMail,
+};
 use crate::model::Scope;
 
 #[derive(Deserialize)]
@@ -162,6 +164,8 @@ pub(super) struct SourceFile {
     pub(super) full_every: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) mapping: BTreeMap<Spanned<String>, Spanned<Rule>>,
+    #[serde(default)]
+    pub(super) policy: PolicyFile,
 }
 
 fn ldap() -> KindFile {
@@ -213,9 +217,59 @@ impl OneOrMany {
 #[serde(deny_unknown_fields)]
 pub(super) struct PolicyFile {
     pub(super) on_leave: Option<Departure>,
+    pub(super) on_deleted: Option<Departure>,
+    pub(super) on_moved_out: Option<Departure>,
+    pub(super) on_unmatched: Option<Departure>,
+    pub(super) on_ungrouped: Option<Departure>,
+    pub(super) on_excluded: Option<Departure>,
+    pub(super) on_rescoped: Option<Departure>,
     pub(super) on_disabled: Option<Departure>,
-    pub(super) delete_after: Option<Spanned<String>>,
-    pub(super) adopt: Option<bool>,
+    pub(super) on_unreadable: Option<Unreadable>,
+    pub(super) on_return: Option<Return>,
+    pub(super) on_rename: Option<Change>,
+    pub(super) on_email_change: Option<Change>,
+    pub(super) on_source_change: Option<Change>,
+    pub(super) deactivate_after: Option<Spanned<ConfirmationFile>>,
+    pub(super) delete_after: Option<Spanned<DeleteAfterFile>>,
+    pub(super) adopt: Option<Spanned<AdoptFile>>,
+    #[serde(rename = "match")]
+    pub(super) match_by: Option<Spanned<Vec<OneOrMany>>>,
+    pub(super) rehire_within: Option<Spanned<String>>,
+    pub(super) recycle_after: Option<Spanned<String>>,
+}
+
+/// A duration, or how many pulls it takes, or both.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a duration in quotes or { pulls = N, time = \"…\" }"
+)]
+pub(super) enum ConfirmationFile {
+    Time(String),
+    Both(ConfirmationTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfirmationTable {
+    pub(super) pulls: Option<u32>,
+    pub(super) time: Option<String>,
+}
+
+/// A duration, or `false` for never.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a duration in quotes or false")]
+pub(super) enum DeleteAfterFile {
+    Never(bool),
+    Time(String),
+}
+
+/// `true`, `false` or `"unowned"`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected true, false or \"unowned\"")]
+pub(super) enum AdoptFile {
+    Switch(bool),
+    Named(String),
 }
 
 #[derive(Default, Deserialize)]

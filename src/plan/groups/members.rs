@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::view::Wanted;
 use super::{KnownGroups, Person};
-use crate::model::{ExistingGroup, ExternalId, GroupMember, Kind, Lifecycle, MemberKey, ScimId};
+use crate::model::{
+    ExistingGroup, ExternalId, GroupMember, Kind, Lifecycle, MemberKey, Operation, ScimId,
+};
 use crate::plan::Planned;
 
 /// The accounts as they will be once the account operations of this run have succeeded.
@@ -26,14 +28,18 @@ impl<'a> Accounts<'a> {
     ) -> Self {
         let sent = planned.iter().filter(|planned| planned.hold.is_none());
         let sent = sent.map(|planned| &planned.operation);
-        let is_coming = |kind| matches!(kind, Kind::Create | Kind::Adopt | Kind::Restore);
+        // An account that gets another key is one that this key did not have.
+        let is_coming = |operation: &&Operation| {
+            matches!(operation.kind, Kind::Create | Kind::Adopt | Kind::Restore)
+                || operation.formerly.is_some()
+        };
         let people = known.people.iter();
         let mut by_scim_id: HashMap<&ScimId, &ExternalId> = people
             .filter(|(_, person)| !matches!(person.lifecycle, Lifecycle::Deleted { .. }))
             .map(|(key, person)| (&person.scim_id, key))
             .collect();
-        // Whose account is taken over in this run is nobody else's.
-        for operation in sent.clone().filter(|one| one.kind == Kind::Adopt) {
+        // Whose account is taken over in this run, or gets another key, is nobody else's.
+        for operation in sent.clone().filter(is_coming) {
             let target = operation.target.as_ref();
             by_scim_id.extend(target.map(|target| (&target.scim_id, &operation.key)));
         }
@@ -43,7 +49,7 @@ impl<'a> Accounts<'a> {
             unseen,
             coming: sent
                 .clone()
-                .filter(|operation| is_coming(operation.kind))
+                .filter(is_coming)
                 .map(|operation| (&operation.key, operation.label()))
                 .collect(),
             going: sent
@@ -112,7 +118,8 @@ impl<'a> Accounts<'a> {
                 }
                 continue;
             };
-            // Without a row the account is only being taken over, and it is too early to say.
+            // Without a row of this key the account is only being taken over, and it is too early
+            // to say.
             let is_right = members.contains_key(key)
                 || !self.is_shown(key)
                 || self

@@ -205,7 +205,8 @@ impl From<&ManagedAccount> for Person {
             dn: account.dn.clone(),
             name: account.profile.label().to_owned(),
             lifecycle: account.lifecycle,
-            has_departed: account.departed_at.is_some(),
+            // Counted by no pull any more: back, with the login kept off.
+            has_departed: account.absence.is_some_and(|absence| absence.pulls > 0),
         }
     }
 }

@@ -9,11 +9,12 @@ use proptest::sample::Index;
 use crate::config::{GroupAdoption, GroupDeparture, GroupRule, Search};
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
-    DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange, GroupMember, GroupOperation,
-    GroupOrigin, Kind, Lifecycle, MEMBERS_A_GROUP, ManagedGroup, MemberKey, ScimId, Scope,
+    Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange, GroupMember,
+    GroupOperation, GroupOrigin, Kind, Lifecycle, MEMBERS_A_GROUP, ManagedGroup, MemberKey, ScimId,
+    Scope,
 };
 use crate::plan::Planned;
-use crate::plan::fixture::{World, key, person, source};
+use crate::plan::fixture::{World, key, person, source, with};
 use crate::plan::groups::*;
 
 fn rule(base: &str) -> GroupRule {
@@ -425,6 +426,47 @@ fn an_account_that_is_taken_over_in_this_run_is_no_stranger() {
         world.planned.clear();
         world.known.people.insert(key("a"), account("a"));
         assert_eq!(brief(&world.plan()).len(), 1 - members.len());
+    }
+}
+
+#[test]
+fn a_person_who_is_back_under_a_new_key_is_the_same_member() {
+    let changed = with(person("a"), Attribute::Title, "Director");
+    let known = crate::plan::fixture::account("a");
+    let mut planned = World::new(vec![changed], vec![known]).planned().operations;
+    let operation = &mut planned[0].operation;
+    assert_eq!(operation.kind, Kind::Update);
+    operation.formerly = Some(std::mem::replace(&mut operation.key, key("anew")));
+    // In the group by the old key; not in it yet; in it, and not by the new key.
+    for (members, there, expected, afterwards) in [
+        (&["anew"][..], &["a"][..], &[""; 0][..], 0),
+        (&["anew"], &[], &["update dev +a"], 0),
+        (&[], &["a"], &[], 1),
+    ] {
+        let mut world = Groups::new();
+        world.planned.clone_from(&planned);
+        world.unseen.insert(key("a"));
+        world.find("dev", "dev", members);
+        world.keeps("dev", &["dev"], there);
+        let plan = world.plan();
+        assert_eq!(brief(&plan), expected, "{members:?} {there:?}");
+        assert!(notices(&plan).is_empty());
+        // The user is looked up when the account has its new key.
+        let added = plan.operations.iter().flat_map(|one| &one.operation.add);
+        assert!(added.clone().all(|member| member.scim_id.is_none()));
+        assert!(added.clone().all(|member| member.key == Some(key("anew"))));
+        // The next run knows only the new key.
+        world.planned.clear();
+        let person = world.known.people.remove(&key("a")).unwrap();
+        world.known.people.insert(key("anew"), person);
+        if !expected.is_empty() {
+            world.known.existing[0].members.push(user("a"));
+        }
+        assert_eq!(
+            brief(&world.plan()).len(),
+            afterwards,
+            "{members:?} {there:?}"
+        );
     }
 }
 

@@ -1,0 +1,308 @@
+//! The causes of leaving, each with its policy, and how an absence is confirmed.
+
+use chrono::TimeDelta;
+
+use super::super::fixture::*;
+use super::super::*;
+use super::{DEACTIVATED, refusal};
+use crate::config::{Change, Confirmation, Departure, OnLeave, Return, Unreadable};
+use crate::model::{Absence, Attribute, Cause, Lifecycle, ManagedAccount, Reason, Whereabouts};
+
+/// `z` is there, and `a` is not, but in this place.
+fn missing(place: Whereabouts) -> World {
+    let mut world = World::new(vec![person("z")], vec![account("a"), account("z")]);
+    world.whereabouts.insert(key("a"), place);
+    world
+}
+
+fn why_skipped(plan: &Plan, name: &str) -> String {
+    let skipped = plan
+        .skipped
+        .iter()
+        .find(|skipped| skipped.key == Some(key(name)));
+    skipped
+        .map(|skipped| skipped.why.to_string())
+        .unwrap_or_default()
+}
+
+#[test]
+fn each_cause_is_told_and_has_its_policy() {
+    for cause in Cause::ALL {
+        let mut world = missing(Whereabouts::Out(cause));
+        world.accepts_scope_change = true;
+        let plan = world.planned();
+        assert_eq!(brief(&plan), ["deactivate a"], "{cause:?}");
+        assert_eq!(
+            plan.operations[0].operation.reason,
+            Reason::Left { why: cause }
+        );
+        // Only this cause keeps the account.
+        world.policy.on_leave.set(cause, Departure::Keep);
+        let plan = world.planned();
+        assert_eq!(brief(&plan), Vec::<String>::new(), "{cause:?}");
+        let told = why_skipped(&plan, "a");
+        let name = format!("on_{} = \"keep\"", cause.name());
+        assert!(told.contains(&name), "{told}");
+        // All but this one keep it.
+        world.policy.on_leave = OnLeave::all(Departure::Keep);
+        world.policy.on_leave.set(cause, Departure::Deactivate);
+        assert_eq!(brief(&world.planned()), ["deactivate a"], "{cause:?}");
+    }
+}
+
+#[test]
+fn who_is_put_out_of_scope_by_an_edit_leaves_only_when_that_is_accepted() {
+    let mut world = missing(Whereabouts::Out(Cause::Rescoped));
+    // Others leave as ever.
+    world.accounts.push(account("b"));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["deactivate b"]);
+    assert!(plan.needs_attention());
+    assert_eq!(plan.suspensions[0].why, Disbelief::Rescoped);
+    assert_eq!(plan.suspensions[0].absent, 1);
+    assert!(why_skipped(&plan, "a").contains("--accept-scope-change"));
+    // Nor is a deletion counted meanwhile.
+    assert_eq!(plan.notes, []);
+    world.accepts_scope_change = true;
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["deactivate a", "deactivate b"]);
+    world.apply(&plan);
+    // Once accepted it stays so.
+    world.accepts_scope_change = false;
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert!(!plan.needs_attention());
+}
+
+#[test]
+fn a_source_that_is_configured_no_more_is_an_edit() {
+    let mut elsewhere = account("b");
+    elsewhere.source = SourceName::new("other");
+    let mut world = World::new(vec![person("a")], vec![account("a"), elsewhere]);
+    // Whatever is said of where they are.
+    for place in [Cause::Rescoped, Cause::Deleted] {
+        let place = Whereabouts::Out(place);
+        world.whereabouts.insert(key("b"), place);
+        world.accepts_scope_change = false;
+        let plan = world.planned();
+        assert_eq!(brief(&plan), Vec::<String>::new());
+        assert_eq!(plan.suspensions[0].source, SourceName::new("other"));
+        world.accepts_scope_change = true;
+        assert_eq!(brief(&world.planned()), ["deactivate b"]);
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_no_departure() {
+    let mut world = missing(Whereabouts::Unreadable("insufficient access".into()));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert!(refusal(&plan, "a").contains("insufficient access"));
+    assert_eq!(plan.notes, []);
+    world.policy.on_unreadable = Unreadable::Skip;
+    let plan = world.planned();
+    assert!(!plan.needs_attention());
+    assert!(why_skipped(&plan, "a").contains("insufficient access"));
+}
+
+#[test]
+fn one_who_is_still_there_makes_every_absence_doubtful() {
+    let mut world = missing(Whereabouts::InScope);
+    world.accounts.push(account("b"));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert_eq!(plan.suspensions[0].why, Disbelief::StillThere(1));
+    assert_eq!(plan.suspensions[0].absent, 2);
+    assert_eq!(plan.notes, []);
+}
+
+#[test]
+fn nobody_departs_from_a_source_in_which_nobody_could_be_looked_for() {
+    let world = World::new(vec![person("z")], vec![account("a"), account("z")]);
+    let mut desired = world.desired();
+    let known = world.known(&desired);
+    desired
+        .unlocated
+        .insert(source(), "the server broke off".into());
+    let policies = world.policies();
+    let plan = plan(&desired, &known, &policies, &world.guards, world.now).unwrap();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert!(plan.suspensions[0].why.to_string().contains("broke off"));
+}
+
+#[test]
+fn who_is_not_looked_for_and_of_whom_no_cause_is_known_does_not_depart() {
+    let world = World::new(vec![person("z")], vec![account("a"), account("z")]);
+    let desired = world.desired();
+    let known = world.known(&desired);
+    let policies = world.policies();
+    let plan = plan(&desired, &known, &policies, &world.guards, world.now).unwrap();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+}
+
+#[test]
+fn an_absence_is_confirmed_by_pulls() {
+    for needed in 1..4_u32 {
+        let mut world = missing(Whereabouts::Out(Cause::Deleted));
+        world.policy.deactivate_after = Confirmation {
+            pulls: needed,
+            time: TimeDelta::zero(),
+        };
+        for pull in 1..needed {
+            let plan = world.planned();
+            assert_eq!(brief(&plan), Vec::<String>::new());
+            let told = why_skipped(&plan, "a");
+            let seen = format!("seen by {pull} of {needed} pulls");
+            assert!(told.contains(&seen), "{told}");
+            assert!(!plan.needs_attention());
+            world.apply(&plan);
+        }
+        assert_eq!(brief(&world.planned()), ["deactivate a"], "{needed}");
+    }
+}
+
+#[test]
+fn an_absence_is_confirmed_by_time() {
+    let after = TimeDelta::hours(6);
+    let mut world = missing(Whereabouts::Out(Cause::Deleted));
+    world.policy.deactivate_after.time = after;
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    world.apply(&plan);
+    let first = world.now;
+    world.now = first + after - TimeDelta::seconds(1);
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+    world.now = first + after;
+    assert_eq!(brief(&world.planned()), ["deactivate a"]);
+}
+
+#[test]
+fn who_is_back_before_that_is_confirmed_begins_anew() {
+    let mut world = missing(Whereabouts::Out(Cause::Deleted));
+    world.policy.deactivate_after.pulls = 2;
+    let plan = world.planned();
+    world.apply(&plan);
+    world.people.push(person("a"));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    world.apply(&plan);
+    world.people.pop();
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+}
+
+#[test]
+fn a_login_that_stays_off_on_return_stays_off_and_is_told() {
+    let left = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+    let mut world = World::new(vec![person("a"), person("z")], vec![left, account("z")]);
+    world.policy.on_return = Return::Keep;
+    for _ in 0..3 {
+        let plan = world.planned();
+        assert_eq!(brief(&plan), Vec::<String>::new());
+        assert!(why_skipped(&plan, "a").contains("on_return"));
+        world.apply(&plan);
+    }
+    // A new departure counts from its own beginning.
+    world.people.remove(0);
+    world.policy.delete_after = Some(TimeDelta::days(3));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert_eq!(plan.notes[0].absence.unwrap().since, world.now);
+    world.policy.on_return = Return::Restore;
+    world.people.push(person("a"));
+    assert_eq!(brief(&world.planned()), ["restore a"]);
+}
+
+#[test]
+fn a_deletion_is_cancelled_on_return_also_where_the_login_stays_off() {
+    let pending = Lifecycle::DeletePending {
+        since: at("2026-06-10T00:00:00Z"),
+    };
+    let left = in_state("a", pending, Some("2026-03-01T00:00:00Z"));
+    let mut world = World::new(vec![person("a")], vec![left]);
+    world.policy.on_return = Return::Keep;
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["restore a"]);
+    let operation = &plan.operations[0].operation;
+    assert!(operation.cancel_delete);
+    assert_eq!(operation.active, (false, false));
+    world.apply(&plan);
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert!(why_skipped(&plan, "a").contains("on_return"));
+}
+
+#[test]
+fn names_and_addresses_follow_only_if_the_policy_lets_them() {
+    let renamed = with_mail(
+        with(person("a"), Attribute::DisplayName, "New Name"),
+        "new@example.org",
+    );
+    let renamed = with(renamed, Attribute::Title, "Head");
+    let changed = |on_rename, on_email_change| {
+        let mut world = World::new(vec![renamed.clone()], vec![account("a")]);
+        world.policy.on_rename = on_rename;
+        world.policy.on_email_change = on_email_change;
+        let plan = world.planned();
+        let changes = &plan.operations[0].operation.changes;
+        let names: Vec<String> = changes.iter().map(|one| one.attribute.clone()).collect();
+        (names.join(" "), why_skipped(&plan, "a"))
+    };
+    use Change::{Follow, Keep};
+    assert_eq!(
+        changed(Follow, Follow),
+        ("userName email displayName title".into(), String::new())
+    );
+    let (names, why) = changed(Keep, Follow);
+    assert_eq!(names, "userName email title");
+    assert!(why.contains("displayName"), "{why}");
+    // The login is the address, so it stays with it.
+    let (names, why) = changed(Follow, Keep);
+    assert_eq!(names, "displayName title");
+    assert!(why.contains("userName") && why.contains("email"), "{why}");
+    let (names, _) = changed(Keep, Keep);
+    assert_eq!(names, "title");
+}
+
+#[test]
+fn who_moves_between_sources_is_followed_only_if_the_policy_lets_them() {
+    let elsewhere = ManagedAccount {
+        source: SourceName::new("contractors"),
+        ..account("a")
+    };
+    let moved = with(person("a"), Attribute::Title, "Employee");
+    let mut world = World::new(vec![moved], vec![elsewhere]);
+    assert_eq!(brief(&world.planned()), ["update a"]);
+    world.policy.on_source_change = Change::Keep;
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert!(why_skipped(&plan, "a").contains("contractors"));
+}
+
+#[test]
+fn before_an_account_is_deleted_the_person_is_looked_for_once_more() {
+    let left = in_state("a", DEACTIVATED, Some("2026-01-01T00:00:00Z"));
+    let mut world = World::new(vec![person("z")], vec![left, account("z")]);
+    world.policy.delete_after = Some(TimeDelta::days(30));
+    assert_eq!(brief(&world.planned()), ["delete a"]);
+    world.whereabouts.insert(key("a"), Whereabouts::InScope);
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+    let unreadable = Whereabouts::Unreadable("no right".into());
+    world.whereabouts.insert(key("a"), unreadable);
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+}
+
+#[test]
+fn a_row_of_an_older_schema_gets_its_cause_when_it_is_found_out() {
+    let mut left = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+    left.absence = left.absence.map(|absence| Absence {
+        cause: None,
+        ..absence
+    });
+    let mut world = World::new(vec![person("z")], vec![left, account("z")]);
+    let moved = Whereabouts::Out(Cause::MovedOut);
+    world.whereabouts.insert(key("a"), moved);
+    let plan = world.planned();
+    let absence = plan.notes[0].absence.unwrap();
+    assert_eq!(absence.cause, Some(Cause::MovedOut));
+    assert_eq!(absence.since, at("2026-06-01T00:00:00Z"));
+}

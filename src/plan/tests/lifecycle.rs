@@ -1,0 +1,96 @@
+//! The state machine: every state × every event.
+
+use super::super::lifecycle::{Event, State, Step, next};
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::None => "no account",
+        State::Active => "active",
+        State::Missing => "active, was missing",
+        State::Deactivated => "deactivated",
+        State::Departed => "deactivated, was missing",
+        State::Due => "the same for `delete_after`",
+        State::Doubtful => "deactivated, deletion unanswered",
+        State::DoubtfulDue => "the same, and still due",
+        State::DeletePending => "delete pending",
+        State::Expired => "delete pending, grace over",
+        State::Deleted => "deleted",
+    }
+}
+
+fn event_name(event: Event) -> &'static str {
+    match event {
+        Event::Enabled => "enabled",
+        Event::Barred => "enabled, `on_return = \"keep\"`",
+        Event::Disabled => "disabled",
+        Event::Tolerated => "disabled, `on_disabled = \"keep\"`",
+        Event::Unconfirmed => "out of scope, unconfirmed",
+        Event::Left => "out of scope",
+        Event::Released => "out of scope, `on_leave = \"keep\"`",
+    }
+}
+
+fn step_name(step: Step) -> &'static str {
+    match step {
+        Step::Nothing => "–",
+        Step::Note => "note",
+        Step::Keep => "keep, tell",
+        Step::Wait => "wait, tell",
+        Step::Create => "create or adopt",
+        Step::Adopt => "adopt, else skip",
+        Step::Update => "update",
+        Step::Deactivate => "deactivate",
+        Step::Restore => "restore",
+        Step::CancelAndRestore => "cancel deletion, restore",
+        Step::Cancel => "cancel deletion",
+        Step::Delete => "delete",
+        Step::Tombstone => "note as deleted",
+    }
+}
+
+#[test]
+fn architecture_shows_every_state_and_event() {
+    let mut table = "| state |".to_owned();
+    for event in Event::ALL {
+        table += &format!(" {} |", event_name(event));
+    }
+    table += &format!("\n|{}\n", " --- |".repeat(Event::ALL.len() + 1));
+    for state in State::ALL {
+        table += &format!("| {} |", state_name(state));
+        for event in Event::ALL {
+            table += &format!(" {} |", step_name(next(state, event)));
+        }
+        table.push('\n');
+    }
+    insta::assert_snapshot!(table);
+    let architecture = include_str!("../../../ARCHITECTURE.md");
+    assert!(
+        architecture.contains(&table),
+        "the table in ARCHITECTURE.md is to be:\n{table}"
+    );
+}
+
+#[test]
+fn nothing_is_taken_away_from_who_is_in_scope_and_may_log_in() {
+    for state in State::ALL {
+        for event in [Event::Enabled, Event::Barred] {
+            let step = next(state, event);
+            assert!(
+                !matches!(step, Step::Deactivate | Step::Delete | Step::Tombstone),
+                "{state:?} {event:?} {step:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_who_is_out_of_scope_by_confirmation_is_deleted() {
+    for state in State::ALL {
+        for event in Event::ALL {
+            if next(state, event) == Step::Delete {
+                assert_eq!(event, Event::Left);
+                assert!(matches!(state, State::Due | State::DoubtfulDue));
+            }
+        }
+    }
+}
