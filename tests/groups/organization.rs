@@ -138,7 +138,7 @@ fn a_group_is_made_filled_changed_and_renamed_with_its_people() {
         groups.map(|one| format!("{} {} {}", one.name, one.external_id.unwrap(), one.scim_id));
     assert_eq!(rows, expected.collect::<Vec<_>>());
     let members = texts(
-        "SELECT external_id FROM group_members JOIN groups USING (scim_id) WHERE name = 'dev'",
+        "SELECT group_members.external_id FROM group_members JOIN groups USING (scim_id) WHERE name = 'dev'",
     );
     let expected: BTreeSet<String> = files.people[..3].iter().map(Person::key).collect();
     assert_eq!(members.into_iter().collect::<BTreeSet<_>>(), expected);
@@ -729,4 +729,34 @@ fn check_tells_what_each_rule_finds() {
         .run(&["check"])
         .expect_code(1)
         .expect_words(&["make an empty name of `dev`"]);
+}
+
+#[test]
+fn who_comes_back_under_a_new_key_is_the_same_member() {
+    let files = Files::of(Person::several(3));
+    files.groups(&[("dev", "dev", &[0, 1]), ("ops", "ops", &[2])]);
+    files.dirsyncd.sync(0);
+    let before = files.organization.group("dev").members;
+    let again = |members: &[usize]| {
+        let ldif = people::directory(&files.people)
+            + &entry("dev", "dev", &files.dns(&[0, 1]))
+            + &entry("ops", "ops", &files.dns(members));
+        files
+            .dirsyncd
+            .write_ldif(&ldif.replace(&files.people[0].key(), &uuid("another key")));
+    };
+    // In both groups by the run that gives the account its new key.
+    again(&[0, 2]);
+    files
+        .dirsyncd
+        .sync(0)
+        .expect_words(&["back under a new key"]);
+    assert_eq!(files.organization.accounts().len(), 3);
+    assert_eq!(files.organization.group("dev").members, before);
+    assert_eq!(files.organization.group("ops").members.len(), 2);
+    files.dirsyncd.expect_nothing_to_do();
+    again(&[2]);
+    files.dirsyncd.sync(0);
+    assert_eq!(files.organization.group("ops").members.len(), 1);
+    files.dirsyncd.expect_nothing_to_do();
 }
