@@ -6,8 +6,7 @@ use std::ops::Deref;
 
 use chrono::TimeDelta;
 
-use super::groups::PlannedGroup;
-use super::{Known, Plan, Planned};
+use super::{GroupPlan, Known, Plan, Planned};
 use crate::config::{Guards, Limit};
 use crate::model::{
     Attribute, ExternalId, GroupOperation, Kind, ManagedAccount, ManagedGroup, Operation, ScimId,
@@ -286,14 +285,12 @@ impl Plan {
     /// Lets through what no guard holds.
     pub fn approve(&self) -> ApprovedPlan {
         let free = |planned: &&Planned| planned.hold.is_none();
-        let free_group = |planned: &&PlannedGroup| planned.hold.is_none();
         let groups = self.groups.iter();
         ApprovedPlan {
             groups: groups
                 .clone()
-                .flat_map(|plan| &plan.operations)
-                .filter(free_group)
-                .map(|planned| ApprovedGroup(planned.operation.clone()))
+                .flat_map(GroupPlan::free)
+                .map(|operation| ApprovedGroup(operation.clone()))
                 .collect(),
             group_notes: groups.clone().flat_map(|plan| plan.notes.clone()).collect(),
             forgotten_groups: groups.flat_map(|plan| plan.forgotten.clone()).collect(),

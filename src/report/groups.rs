@@ -107,8 +107,10 @@ fn list(out: &mut String, sign: char, members: &[GroupMember], detail: Detail) {
 }
 
 fn noticed(what: &GroupNoticed, detail: Detail) -> String {
+    /// So many entries stand in one line, unless another limit is given.
+    const NAMED: usize = 10;
     let listed = |dns: &[String]| {
-        let shown = detail.limit.unwrap_or(dns.len()).min(dns.len());
+        let shown = detail.limit.unwrap_or(NAMED).min(dns.len());
         let mut text = dns[..shown].join("; ");
         if shown < dns.len() {
             let _ = write!(text, "; … and {} more", dns.len() - shown);

@@ -760,3 +760,30 @@ fn who_comes_back_under_a_new_key_is_the_same_member() {
     assert_eq!(files.organization.group("ops").members.len(), 1);
     files.dirsyncd.expect_nothing_to_do();
 }
+
+#[test]
+fn a_sync_that_is_asked_to_stop_leaves_the_other_groups_to_the_next() {
+    let files = Files::of(Person::several(2));
+    files.groups(&[]);
+    files.dirsyncd.sync(0);
+    let names: Vec<String> = (0..20).map(|n| format!("g{n:02}")).collect();
+    let groups: Vec<(&str, &str, &[usize])> = names
+        .iter()
+        .map(|name| (name.as_str(), name.as_str(), &[0, 1][..]))
+        .collect();
+    files.groups(&groups);
+    files.organization.slow_writes(500);
+    let mark = files.organization.mark();
+    let sync = files.dirsyncd.start(&["sync"]);
+    eventually("the first batch", SOON, || {
+        (files.organization.writes_since(mark).len() >= 8).then_some(())
+    });
+    sync.signal("TERM");
+    sync.wait()
+        .expect_code(0)
+        .expect_words(&["Done: 8 applied, 12 left for the next run; the run was asked to stop."]);
+    files.organization.heal();
+    files.dirsyncd.sync(0).expect_words(&["Done: 12 applied."]);
+    assert_eq!(files.names(), names);
+    files.dirsyncd.expect_nothing_to_do();
+}

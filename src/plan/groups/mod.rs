@@ -20,8 +20,8 @@ use super::{Desired, Planned};
 use crate::config::GroupRule;
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
-    DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, Lifecycle,
-    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId,
+    DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, Lifecycle,
+    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, fold,
 };
 
 /// What the search of one rule said.
@@ -98,9 +98,25 @@ impl GroupPlan {
         planned.filter(|one| one.operation.kind == kind).count()
     }
 
+    /// The operations that nothing holds. The deletion of a group whose members are in another one
+    /// waits as long as that one's operation is held.
+    pub fn free(&self) -> impl Iterator<Item = &GroupOperation> {
+        let held = self
+            .operations
+            .iter()
+            .filter(|planned| planned.hold.is_some());
+        let held: HashSet<String> = held.map(|planned| fold(&planned.operation.name)).collect();
+        let is_free = move |planned: &&PlannedGroup| match &planned.operation.reason {
+            GroupReason::Merged { into } if held.contains(&fold(into)) => false,
+            _ => planned.hold.is_none(),
+        };
+        let free = self.operations.iter().filter(is_free);
+        free.map(|planned| &planned.operation)
+    }
+
     /// Whether something is to be sent now.
     pub fn has_pending(&self) -> bool {
-        self.operations.iter().any(|planned| planned.hold.is_none())
+        self.free().next().is_some()
     }
 
     /// How many operations are held.

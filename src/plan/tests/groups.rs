@@ -13,9 +13,9 @@ use crate::model::{
     GroupOperation, GroupOrigin, Kind, Lifecycle, MEMBERS_A_GROUP, ManagedGroup, MemberKey, ScimId,
     Scope,
 };
-use crate::plan::Planned;
 use crate::plan::fixture::{World, key, person, source, with};
 use crate::plan::groups::*;
+use crate::plan::{Plan, Planned};
 
 fn rule(base: &str) -> GroupRule {
     GroupRule {
@@ -504,6 +504,36 @@ fn a_rename_that_was_broken_off_is_finished() {
     assert_eq!(brief(&plan), ["adopt engineers +b", "delete developers"]);
     world.apply(&plan);
     assert_eq!(brief(&world.plan()), [""; 0]);
+}
+
+#[test]
+fn what_is_held_is_not_approved_nor_what_waits_for_it() {
+    let mut world = Groups::new();
+    world.find("dev", "engineers", &["a", "b"]);
+    world.find("ops", "ops", &["c"]);
+    world.keeps("developers", &["dev"], &["a", "b"]);
+    world.keeps("engineers", &["dev"], &["a"]);
+    let mut plan = world.plan();
+    let all = ["create ops +c", "update engineers +b", "delete developers"];
+    assert_eq!(brief(&plan).len(), all.len());
+    for (held, expected) in [
+        (None, &["engineers", "ops", "developers"][..]),
+        (Some("engineers"), &["ops"]),
+        (Some("developers"), &["engineers", "ops"]),
+    ] {
+        for planned in &mut plan.operations {
+            planned.hold = (Some(planned.operation.name.as_str()) == held).then_some(0);
+        }
+        let whole = Plan {
+            groups: Some(plan.clone()),
+            ..Plan::default()
+        };
+        let approved = whole.approve();
+        let names = approved.groups().iter().map(|one| one.name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), expected, "{held:?}");
+        assert_eq!(whole.held(), usize::from(held.is_some()));
+        assert!(whole.has_pending());
+    }
 }
 
 #[test]
