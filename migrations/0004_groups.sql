@@ -4,7 +4,8 @@ CREATE TABLE groups (
     scim_id      TEXT PRIMARY KEY,
     external_id  TEXT NOT NULL,                 -- the key of the directory's group, or of one of them
     name         TEXT NOT NULL,
-    origins      TEXT NOT NULL CHECK (json_valid(origins))   -- the directory's groups that lead to it
+    origins      TEXT NOT NULL CHECK (json_valid(origins)),  -- the directory's groups that lead to it
+    nested       TEXT NOT NULL DEFAULT ''       -- the groups in those, as digests of their names
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE group_members (

@@ -268,6 +268,8 @@ impl GroupSettlement {
             name: self.operation.name.clone(),
             origins: self.operation.origins.clone(),
             members: BTreeSet::new(),
+            // Before it is known which groups are in it, none is missed.
+            nested: BTreeSet::new(),
         });
     }
 }

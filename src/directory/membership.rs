@@ -1,7 +1,7 @@
 //! Who is in a group, directly or through groups in it: pure, whatever the groups were read from.
 
-use std::collections::HashSet;
 use std::collections::hash_map::{Entry as Slot, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::slice::Iter;
 
@@ -208,7 +208,9 @@ impl Graph {
         let start = self.groups.get(&root)?;
         if nested {
             let walk = self.walk(root, start);
+            let nested = walk.groups.into_keys().filter(|group| *group != root);
             return Some(Reached {
+                nested: nested.collect(),
                 members: walk.reached,
                 uids: walk.uids,
                 sids: walk.sids,
@@ -222,6 +224,7 @@ impl Graph {
         let (members, dangling) = members.partition(is_there);
         let unexpanded = start.is_unexpanded.then(|| start.dn.clone());
         Some(Reached {
+            nested: BTreeSet::new(),
             members,
             uids: start.uids.iter().copied().collect(),
             sids: start.sid.into_iter().collect(),
@@ -283,6 +286,8 @@ pub(super) struct Reached {
     pub(super) sids: HashSet<MemberKey>,
     /// Names that no entry has, as far as was read.
     pub(super) dangling: HashSet<MemberKey>,
+    /// The groups in it.
+    pub(super) nested: BTreeSet<MemberKey>,
     /// Groups whose members are given by searches alone.
     pub(super) unexpanded: Vec<String>,
 }

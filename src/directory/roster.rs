@@ -36,6 +36,10 @@ pub struct FoundGroup {
     pub members: BTreeMap<ExternalId, String>,
     /// Members that are there, are no groups, and whose key cannot be read.
     pub unidentified: BTreeSet<MemberKey>,
+    /// The groups in it.
+    pub nested: BTreeSet<MemberKey>,
+    /// Members that no entry has, as far as the bind DN may see.
+    pub dangling: BTreeSet<MemberKey>,
     /// Why others may be in it too.
     pub doubts: Vec<String>,
 }
@@ -353,6 +357,8 @@ impl Reading<'_> {
                 is_group: true,
                 members: BTreeMap::new(),
                 unidentified: BTreeSet::new(),
+                nested: BTreeSet::new(),
+                dangling: BTreeSet::new(),
                 doubts: Vec::new(),
             };
             let Some(reached) = graph.reach(MemberKey::dn(entry.dn()), rule.nested) else {
@@ -381,6 +387,8 @@ impl Reading<'_> {
             doubts.extend(unexpanded.map(|dn| format!("`{dn}`: {}", GroupProblem::Unexpanded)));
             doubts.sort();
             group.doubts = doubts;
+            group.nested = reached.nested;
+            group.dangling = reached.dangling.into_iter().collect();
             group
         });
         each.collect()

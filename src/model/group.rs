@@ -171,6 +171,16 @@ impl MemberKey {
         Some(Self::primary_group(&[domain, &id.to_le_bytes()].concat()))
     }
 
+    /// The 32 hexadecimal digits of the octets.
+    pub fn digits(self) -> String {
+        format!("{:032x}", self.0)
+    }
+
+    /// The key with these [`digits`](Self::digits).
+    pub fn parse(digits: &str) -> Option<Self> {
+        u128::from_str_radix(digits, 16).ok().map(Self)
+    }
+
     /// The octets, for digests of many.
     pub fn octets(self) -> [u8; 16] {
         self.0.to_le_bytes()

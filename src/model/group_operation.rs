@@ -36,6 +36,10 @@ pub struct DesiredGroup {
     pub members: BTreeMap<ExternalId, String>,
     /// Members that are there and whose key cannot be read, by DN: it is not known who they are.
     pub unidentified: BTreeSet<MemberKey>,
+    /// The groups in it.
+    pub nested: BTreeSet<MemberKey>,
+    /// Members that no entry has, as far as the bind DN may see.
+    pub dangling: BTreeSet<MemberKey>,
     /// Why others may be in it too.
     pub doubts: Vec<String>,
 }
@@ -53,6 +57,8 @@ pub struct ManagedGroup {
     pub origins: BTreeSet<GroupOrigin>,
     /// The people in it who have an account of ours.
     pub members: BTreeSet<ExternalId>,
+    /// The groups in those of the directory. One of them that is not seen any more may be hidden.
+    pub nested: BTreeSet<MemberKey>,
 }
 
 /// What a group operation does.

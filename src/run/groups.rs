@@ -78,6 +78,8 @@ fn mapped(rule: &GroupRule, mapping: &GroupMapping, roster: Roster) -> RuleRead 
             is_group,
             members,
             unidentified,
+            nested,
+            dangling,
             doubts,
         } = group;
         match mapping.map(&entry) {
@@ -97,6 +99,8 @@ fn mapped(rule: &GroupRule, mapping: &GroupMapping, roster: Roster) -> RuleRead 
                 name,
                 members,
                 unidentified,
+                nested,
+                dangling,
                 doubts,
             }),
             Err(unmapped) => read.unmapped.push(unmapped),

@@ -1,5 +1,7 @@
 //! The rows of the groups that dirsyncd keeps, and the journal of what was done to them.
 
+use std::collections::BTreeSet;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
@@ -7,8 +9,8 @@ use super::error::Context;
 use super::journal::Journal;
 use super::{Snapshot, SnapshotError, unreadable};
 use crate::model::{
-    ExternalId, GroupOperation, GroupProgress, ManagedAccount, ManagedGroup, OperationId, RunId,
-    ScimId, Timestamp,
+    ExternalId, GroupOperation, GroupProgress, ManagedAccount, ManagedGroup, MemberKey,
+    OperationId, RunId, ScimId, Timestamp,
 };
 
 /// A group operation of an earlier run that was sent and whose answer is not known.
@@ -38,7 +40,7 @@ impl Snapshot {
     pub async fn groups(&mut self) -> Result<Vec<ManagedGroup>, SnapshotError> {
         let rows = sqlx::query(
             "SELECT scim_id, external_id, name, origins,
-                (SELECT json_group_array(external_id) FROM group_members WHERE group_members.scim_id = groups.scim_id)
+                (SELECT json_group_array(external_id) FROM group_members WHERE group_members.scim_id = groups.scim_id), nested
              FROM groups ORDER BY scim_id",
         )
         .fetch_all(&mut self.connection)
@@ -94,6 +96,10 @@ fn group(row: &SqliteRow) -> Result<ManagedGroup, String> {
         name: text(2)?.to_owned(),
         origins: serde_json::from_str(text(3)?).map_err(in_words)?,
         members: serde_json::from_str(text(4)?).map_err(in_words)?,
+        nested: text(5)?
+            .split_whitespace()
+            .map(|digits| MemberKey::parse(digits).ok_or("the digest of a group in it".to_owned()))
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -181,6 +187,13 @@ impl Journal {
             // With its members, which are then as noted.
             forget(&mut transaction, &group.scim_id).await.at(&path)?;
             store(&mut transaction, group).await.at(&path)?;
+            let nested: Vec<String> = group.nested.iter().map(|key| key.digits()).collect();
+            sqlx::query("UPDATE groups SET nested = ? WHERE scim_id = ?")
+                .bind(nested.join(" "))
+                .bind(group.scim_id.as_str())
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
         }
         transaction.commit().await.at(&path)
     }
@@ -209,6 +222,8 @@ async fn advance(
         name: operation.name.clone(),
         origins: operation.origins.clone(),
         members: added.iter().cloned().collect(),
+        // Stays as it is noted, and is noted of a new group by the next run.
+        nested: BTreeSet::new(),
     };
     store(transaction, &group).await?;
     for key in removed {
@@ -232,6 +247,7 @@ async fn store(
         name,
         origins,
         members,
+        nested: _,
     } = group;
     sqlx::query(
         "INSERT INTO groups (scim_id, external_id, name, origins) VALUES (?, ?, ?, ?)

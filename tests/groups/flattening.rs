@@ -271,3 +271,43 @@ fn what_changes_in_a_group_alone_is_seen_when_people_are_followed() {
     assert_eq!(members(&world, "engineers"), ["ada", "barbara", "grace"]);
     world.dirsyncd.expect_nothing_to_do();
 }
+
+#[test]
+fn a_group_in_the_group_that_is_gone_or_hidden_takes_nobody_along_until_it_is_said() {
+    let people = Person::four();
+    let mut world = world(&people);
+    add(&world.slapd, "inner", &dns(&people[1..3]));
+    add(&world.slapd, "other", &dns(&people[3..]));
+    add(&world.slapd, "team", &[people[0].dn(), group("inner")]);
+    world.dirsyncd.rest = rule("on_leave = \"delete\"");
+    world.dirsyncd.sync(0);
+    assert_eq!(members(&world, "team"), ["ada", "alan", "grace"]);
+    // Which groups are in a new one is noted by the run after it.
+    world.dirsyncd.sync(0);
+
+    // To the bind DN a hidden entry is none, as this one is.
+    world.slapd.delete(&group("inner"));
+    assert_eq!(
+        planned(&world.dirsyncd),
+        (3, vec!["delete inner +0 -0".to_owned()])
+    );
+    for _ in 0..2 {
+        world
+            .dirsyncd
+            .run(&["sync"])
+            .expect_code(3)
+            .expect_words(&[&format!(
+                "team ({}): a member that was a group",
+                group("team")
+            )]);
+        assert_eq!(members(&world, "team"), ["ada", "alan", "grace"]);
+    }
+    world.slapd.modify(&format!(
+        "dn: {}\nchangetype: modify\ndelete: member\nmember: {}\n-\n",
+        group("team"),
+        group("inner")
+    ));
+    world.dirsyncd.sync(0);
+    assert_eq!(members(&world, "team"), ["ada"]);
+    world.dirsyncd.expect_nothing_to_do();
+}

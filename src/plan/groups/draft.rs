@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::{GroupAdoption, GroupDeparture, GroupRule};
 use crate::model::{
-    ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupOrigin, GroupReason, GroupTarget,
+    ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, GroupTarget,
     MEMBERS_A_GROUP, ManagedGroup, ScimId, fold,
 };
 
@@ -207,7 +207,8 @@ impl<'a> Draft<'a> {
         };
         let mut parts = wanted.parts.iter();
         let is_believed = parts.all(|part| self.view.is_believed(&part.origin));
-        let may_shrink = is_known && is_believed && !wanted.is_doubtful();
+        let lost = wanted.lost(row);
+        let may_shrink = is_known && is_believed && !wanted.is_doubtful() && lost.is_empty();
         let difference =
             self.accounts
                 .difference(wanted, there, may_shrink, self.rules[wanted.rule].exact);
@@ -218,11 +219,32 @@ impl<'a> Draft<'a> {
             });
         }
         self.tell(wanted, &difference);
+        for part in &lost {
+            self.plan.suspensions.push(GroupSuspension {
+                group: Some(wanted.name.to_owned()),
+                place: part.origin.dn.clone(),
+                why: "a member that was a group is not there, or is hidden from the bind DN: take it out of the group, or let it be read".to_owned(),
+            });
+        }
         let mut origins = wanted.origins();
         origins.extend(unknown);
         let key = self.key(wanted, row);
         if let (Some(row), Some(there)) = (row, there) {
-            self.note(row, there, &key, &origins, &difference);
+            let mut nested = wanted.nested();
+            if !lost.is_empty() {
+                nested.extend(&row.nested);
+            }
+            self.note(
+                ManagedGroup {
+                    scim_id: row.scim_id.clone(),
+                    key: key.clone(),
+                    name: there.name.clone(),
+                    origins: origins.clone(),
+                    members: difference.ours.clone(),
+                    nested,
+                },
+                row,
+            );
         }
         let (kind, reason) = match found {
             Match::Ours(..) => (GroupChange::Update, GroupReason::Members),
@@ -306,21 +328,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Brings the row up to date with what was read.
-    fn note(
-        &mut self,
-        row: &ManagedGroup,
-        there: &ExistingGroup,
-        key: &ExternalId,
-        origins: &BTreeSet<GroupOrigin>,
-        difference: &Difference,
-    ) {
-        let now = ManagedGroup {
-            scim_id: row.scim_id.clone(),
-            key: key.clone(),
-            name: there.name.clone(),
-            origins: origins.clone(),
-            members: difference.ours.clone(),
-        };
+    fn note(&mut self, now: ManagedGroup, row: &ManagedGroup) {
         if now != *row {
             self.plan.notes.push(now);
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::{GroupRefusalReason, KnownGroups, RuleRead};
 use crate::config::GroupRule;
 use crate::mapping::UnmappedGroup;
-use crate::model::{DesiredGroup, ExternalId, GroupOrigin, MemberKey, fold};
+use crate::model::{DesiredGroup, ExternalId, GroupOrigin, ManagedGroup, MemberKey, fold};
 
 /// All that leads to one group of the organization: never nothing.
 pub(super) struct Wanted<'a> {
@@ -31,6 +31,22 @@ impl<'a> Wanted<'a> {
 
     pub(super) fn is_doubtful(&self) -> bool {
         self.parts.iter().any(|part| !part.doubts.is_empty())
+    }
+
+    /// The groups in those that lead to it.
+    pub(super) fn nested(&self) -> BTreeSet<MemberKey> {
+        let nested = self.parts.iter().flat_map(|part| &part.nested);
+        nested.copied().collect()
+    }
+
+    /// The entries of which a member that no entry has was a group when it was last read. A server
+    /// may hide an entry like that.
+    pub(super) fn lost(&self, row: Option<&ManagedGroup>) -> Vec<&'a DesiredGroup> {
+        let Some(row) = row else {
+            return Vec::new();
+        };
+        let has_lost = |part: &&&DesiredGroup| !part.dangling.is_disjoint(&row.nested);
+        self.parts.iter().filter(has_lost).copied().collect()
     }
 
     /// The entry by which it is told about.

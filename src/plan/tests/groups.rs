@@ -100,6 +100,8 @@ impl Groups {
             name: name.to_owned(),
             members: members.iter().map(|name| (key(name), dn(name))).collect(),
             unidentified: BTreeSet::new(),
+            nested: BTreeSet::new(),
+            dangling: BTreeSet::new(),
             doubts: Vec::new(),
         });
         found.last_mut().unwrap()
@@ -134,6 +136,7 @@ impl Groups {
                 .filter(|name| !name.starts_with('!'))
                 .map(|name| key(name))
                 .collect(),
+            nested: BTreeSet::new(),
         });
     }
 
@@ -207,6 +210,8 @@ impl Groups {
                 managed.retain(|group| group.scim_id != *old);
             }
             if *kind != GroupChange::Delete {
+                let row = managed.iter().find(|group| group.scim_id == id);
+                let nested = row.map(|row| row.nested.clone()).unwrap_or_default();
                 managed.retain(|group| group.scim_id != id);
                 managed.push(ManagedGroup {
                     scim_id: id,
@@ -214,6 +219,7 @@ impl Groups {
                     name: name.clone(),
                     origins: origins.clone(),
                     members: BTreeSet::new(),
+                    nested,
                 });
             }
         }
@@ -725,6 +731,33 @@ fn what_was_not_read_to_the_end_takes_nothing_away() {
             !plan.suspensions.is_empty() && plan.needs_attention(),
             "{what}"
         );
+    }
+}
+
+#[test]
+fn a_group_in_the_group_that_is_not_seen_any_more_may_be_hidden() {
+    let inner = MemberKey::dn("cn=inner,ou=groups");
+    let mut world = Groups::new();
+    world.find("dev", "dev", &["a", "b"]).nested.insert(inner);
+    world.keeps("dev", &["dev"], &["a", "b"]);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), [""; 0]);
+    world.apply(&plan);
+    assert_eq!(world.known.managed[0].nested, BTreeSet::from([inner]));
+    for (dangling, expected, suspensions) in [
+        (Some(inner), &["update dev +c"][..], 1),
+        // As the next run still remembers it.
+        (Some(inner), &[""; 0], 1),
+        (Some(MemberKey::dn(&dn("gone"))), &["update dev -b"], 0),
+        (None, &[""; 0], 0),
+    ] {
+        world.read[0].found.clear();
+        let found = world.find("dev", "dev", &["a", "c"]);
+        found.dangling.extend(dangling);
+        let plan = world.plan();
+        assert_eq!(brief(&plan), expected, "{dangling:?}");
+        assert_eq!(plan.suspensions.len(), suspensions);
+        world.apply(&plan);
     }
 }
 
