@@ -19,16 +19,22 @@ const IN_HAND: usize = 100;
 const ROUNDS: usize = 9;
 
 fn main() {
-    for (preset, rules) in [
-        ("openldap", ""),
-        ("active-directory", ""),
+    for (preset, source, rules) in [
+        ("openldap", "", ""),
+        ("active-directory", "", ""),
         (
             "openldap",
+            "exclude = 'attr(\"mail\").matches(\"^test-[0-9]+@\")'",
+            "",
+        ),
+        (
+            "openldap",
+            "",
             "nickName = { expr = 'attr(\"mail\").split(\"@\")[0].upperAscii()' }",
         ),
     ] {
-        let mapping = mapping(preset, rules);
-        println!("{preset} {rules}");
+        let mapping = mapping(preset, source, rules);
+        println!("{preset} {source}{rules}");
         let now = Utc::now();
         let people: Vec<Entry> = (0..IN_HAND).map(person).collect();
         let map = |entry| mapping.map(entry, now).unwrap();
@@ -67,10 +73,10 @@ fn processor_time() -> u64 {
     schedstat.split(' ').next().unwrap().parse().unwrap()
 }
 
-fn mapping(preset: &str, rules: &str) -> Mapping {
+fn mapping(preset: &str, source: &str, rules: &str) -> Mapping {
     let text = format!(
         "[organization]\nid = \"o\"\ndirectory = \"d\"\nscim_key = {{ env = \"K\" }}\n[[source]]\n\
-         kind = \"ldif\"\nfile = \"f\"\nbase = \"dc=example\"\npreset = \"{preset}\"\n\
+         kind = \"ldif\"\nfile = \"f\"\nbase = \"dc=example\"\npreset = \"{preset}\"\n{source}\n\
          [source.mapping]\n{rules}\n"
     );
     let config = Config::parse(Path::new("config.toml"), &text).unwrap();

@@ -38,7 +38,7 @@ pub async fn compare(
     let mut snapshot = Snapshot::open_for_reading(&new.config.database).await?;
     let accounts = snapshot.accounts(&keys).await?;
     snapshot.close().await?;
-    let causes = causes(new, &edit.leaving).await?;
+    let causes = causes(new, &edit.leaving, now).await?;
     for person in &mut edit.leaving {
         person.cause = causes.get(&person.key).copied().or(person.cause);
     }
@@ -73,7 +73,11 @@ async fn in_scope(
 }
 
 /// Why these are out of scope by the new configuration, as far as it has their source.
-async fn causes(new: &Setup, leaving: &[Person]) -> Result<BTreeMap<ExternalId, Cause>, PullError> {
+async fn causes(
+    new: &Setup,
+    leaving: &[Person],
+    now: Timestamp,
+) -> Result<BTreeMap<ExternalId, Cause>, PullError> {
     let selections = selections(new.config.sources.iter()).await?;
     let mut causes = BTreeMap::new();
     for sourced in new.sourced(&selections) {
@@ -85,7 +89,7 @@ async fn causes(new: &Setup, leaving: &[Person]) -> Result<BTreeMap<ExternalId, 
         if people.is_empty() {
             continue;
         }
-        for (key, place) in whereabouts(sourced, &people).await? {
+        for (key, place) in whereabouts(sourced, &people, now).await? {
             if let Whereabouts::Out(cause) = place {
                 causes.insert(key, cause);
             }

@@ -14,7 +14,9 @@ use crate::config::{Incremental, Source, SourceScope};
 use crate::directory::{
     self, Changes, DirectoryError, Event, MANY_CHANGES, Place, Request, Selection, Sought, Started,
 };
-use crate::mapping::{Mapping, Unmapped, key_of_id, octets_of_key};
+use crate::mapping::{
+    Excluded, Exclusions, Mapping, NotMapped, Unmapped, key_of_id, octets_of_key,
+};
 use crate::model::{
     Cause, Complete, Cursor, DesiredAccount, Digest, Entry, ExternalId, ManagedAccount, PullEnd,
     SourceName, Timestamp, Whereabouts,
@@ -108,6 +110,7 @@ pub async fn locate(
     accepted: &BTreeMap<SourceName, SourceScope>,
     sought: Vec<&ManagedAccount>,
     desired: &mut Desired,
+    now: Timestamp,
 ) {
     let mut by_source: BTreeMap<&SourceName, Vec<&ManagedAccount>> = BTreeMap::new();
     for account in sought {
@@ -127,7 +130,7 @@ pub async fn locate(
             .iter()
             .map(|account| (&account.key, account.dn.as_str()))
             .collect();
-        match locate_in(*sourced, accepted.get(name), &people).await {
+        match locate_in(*sourced, accepted.get(name), &people, now).await {
             Ok(found) => desired.whereabouts.extend(found),
             Err(error) => {
                 desired.unlocated.insert(name.clone(), error.to_string());
@@ -140,8 +143,9 @@ pub async fn locate(
 pub async fn whereabouts(
     sourced: Sourced<'_>,
     people: &[(&ExternalId, &str)],
+    now: Timestamp,
 ) -> Result<HashMap<ExternalId, Whereabouts>, PullError> {
-    locate_in(sourced, None, people)
+    locate_in(sourced, None, people, now)
         .await
         .map_err(|error| told(sourced.source, error))
 }
@@ -164,9 +168,12 @@ pub async fn everybody(
     let mut each = |entry: Entry| {
         read += 1;
         watch.entries_read(read);
-        match mapped_key(&sourced.mapping.map(&entry, now)) {
-            Some(key) => each(key, entry.dn()),
-            None => without_key += 1,
+        match observed(sourced.mapping.map(&entry, now)) {
+            Ok(mapped) => match mapped_key(&mapped) {
+                Some(key) => each(key, entry.dn()),
+                None => without_key += 1,
+            },
+            Err(_excluded) => {}
         }
     };
     let work = async { directory::start(request).await?.read(&mut each).await };
@@ -182,6 +189,7 @@ async fn locate_in(
     sourced: Sourced<'_>,
     accepted: Option<&SourceScope>,
     people: &[(&ExternalId, &str)],
+    now: Timestamp,
 ) -> Result<HashMap<ExternalId, Whereabouts>, DirectoryError> {
     let Sourced {
         source, mapping, ..
@@ -203,7 +211,11 @@ async fn locate_in(
         .into_iter()
         .map(|(key, place)| {
             let out = match place {
+                Place::InScope(entry) if mapping.excluded(&entry, now).is_some() => {
+                    Whereabouts::Out(Cause::Excluded)
+                }
                 Place::InScope(_) => Whereabouts::InScope,
+                Place::Excluded => Whereabouts::Out(Cause::Excluded),
                 Place::Ungrouped => Whereabouts::Out(Cause::Ungrouped),
                 Place::Unmatched => Whereabouts::Out(Cause::Unmatched),
                 Place::Elsewhere => Whereabouts::Out(Cause::MovedOut),
@@ -221,15 +233,16 @@ async fn locate_in(
     let places = source.scope().places;
     let is_known = |place: &String| accepted.places.contains(place);
     let is_elsewhere = !places.iter().any(is_known) || accepted.key != source.key;
-    let former = match source.with_scope(accepted) {
-        Some(former) if !is_elsewhere => former,
+    let former = source.with_scope(accepted).and_then(|former| {
+        let exclusions = Exclusions::compile(&former.search).ok()?;
+        Some((former, exclusions))
+    });
+    let Some((former, exclusions)) = former.filter(|_| !is_elsewhere) else {
         // Other servers, another key: nobody is to be found again.
-        _ => {
-            for out in whereabouts.values_mut().filter(|out| is_out(out)) {
-                *out = Whereabouts::Out(Cause::Rescoped);
-            }
-            return Ok(whereabouts);
+        for out in whereabouts.values_mut().filter(|out| is_out(out)) {
+            *out = Whereabouts::Out(Cause::Rescoped);
         }
+        return Ok(whereabouts);
     };
     let gone = Whereabouts::Out(Cause::Deleted);
     let sought: HashMap<ExternalId, Sought> = sought
@@ -244,6 +257,9 @@ async fn locate_in(
         Err(DirectoryError::Group { .. }) => Some(Selection::default()),
         selection => selection?,
     };
+    let read = attributes.iter().map(String::as_str);
+    let read = read.chain(exclusions.attributes()).map(str::to_owned);
+    let attributes = directory::wanted(read.collect(), selection.as_ref());
     let request = Request {
         source: &former,
         selection: selection.as_ref(),
@@ -255,7 +271,7 @@ async fn locate_in(
         found => found?,
     };
     for (key, place) in found {
-        if matches!(place, Place::InScope(_)) {
+        if matches!(place, Place::InScope(entry) if !exclusions.excludes(&entry, now)) {
             whereabouts.insert(key, Whereabouts::Out(Cause::Rescoped));
         }
     }
@@ -589,7 +605,14 @@ impl Round<'_> {
                 Event::Changed(entry) => {
                     self.read += 1;
                     self.watch.entries_read(self.read);
-                    let mapped = mapping.map(&entry, self.now);
+                    let mapped = match observed(mapping.map(&entry, self.now)) {
+                        Ok(mapped) => mapped,
+                        // As one whom the filter does not find.
+                        Err(excluded) => {
+                            unselected.extend(excluded.key);
+                            return ControlFlow::Continue(());
+                        }
+                    };
                     match (request.has(&entry), mapped_key(&mapped)) {
                         (true, Some(key)) => {
                             let other = changed.insert(key, mapped);
@@ -630,6 +653,8 @@ impl Round<'_> {
                 Some(why) => Err(Refusal::because(why)),
                 None => {
                     if shows_departures {
+                        // A server that names all that is there names them as well.
+                        present.retain(|key| !unselected.contains(key));
                         gone.extend(unselected);
                     }
                     Ok(News {
@@ -752,15 +777,21 @@ impl Round<'_> {
         started: Started<'_>,
         comparison: &mut Comparison,
     ) -> Result<(PullEnd, Option<String>), PullError> {
+        let mut excluded = 0;
         let mut each = |entry: Entry| {
             self.read += 1;
             self.watch.entries_read(self.read);
-            comparison.observe(sourced.mapping.map(&entry, self.now));
+            match observed(sourced.mapping.map(&entry, self.now)) {
+                Ok(mapped) => comparison.observe(mapped),
+                Err(_) => excluded += 1,
+            }
         };
-        let full = started
+        let mut full = started
             .read(&mut each)
             .await
             .map_err(|error| told(sourced.source, error))?;
+        // As those whom the filter does not find.
+        full.end.entries = full.end.entries.saturating_sub(excluded);
         Ok((full.end, full.cookie))
     }
 
@@ -873,6 +904,15 @@ impl Way {
             Way::Followed(followed) => Some(followed),
             Way::Full { .. } | Way::Checked(_) => None,
         }
+    }
+}
+
+/// What an entry says of a person, or that it is none of the source's people.
+fn observed(mapped: Result<DesiredAccount, NotMapped>) -> Result<Mapped, Box<Excluded>> {
+    match mapped {
+        Ok(person) => Ok(Ok(person)),
+        Err(NotMapped::Unmapped(unmapped)) => Ok(Err(unmapped)),
+        Err(NotMapped::Excluded(excluded)) => Err(excluded),
     }
 }
 

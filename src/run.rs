@@ -6,6 +6,7 @@
 mod groups;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -18,7 +19,9 @@ use crate::model::{
     ManagedAccount, RunId, SourceName, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
-use crate::plan::{Desired, Figures, Known, Plan, Stop, Suspension, newcomers, plan, sought};
+use crate::plan::{
+    Desired, Figures, GuardedGroups, Known, Opened, Plan, Stop, Suspension, newcomers, plan, sought,
+};
 use crate::pull::{Depth, PullError, Sourced, locate, pull, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
@@ -26,6 +29,9 @@ use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswe
 /// Above so many newcomers, the organization's accounts are listed instead of looked up one by
 /// one: two look-ups a person cost more than the pages.
 const LOOK_UPS: usize = 25;
+
+/// How long another writer is waited for: `dirsyncd approve` is done in no time.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why a run ended without a plan that could be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +173,7 @@ pub async fn dry_run(
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
         let unanswered = snapshot.unanswered_groups().await?;
         let group_settlements = apply::settle_groups(&reader, unanswered).await?;
-        make_plan(
+        let (mut plan, _) = make_plan(
             setup,
             orders,
             &mut snapshot,
@@ -176,12 +182,13 @@ pub async fn dry_run(
             (&settlements, &group_settlements),
             control,
         )
-        .await
+        .await?;
+        number_holds(&mut plan, &snapshot.opened((control.now)()).await?);
+        Ok(plan)
     }
     .await;
     snapshot.close().await?;
-    let (plan, _) = result?;
-    Ok(plan)
+    result
 }
 
 /// Plans a run and carries it out.
@@ -192,7 +199,7 @@ pub async fn sync(
     control: &Control<'_>,
 ) -> Result<Finished, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
-    let mut journal = Journal::open(&setup.config.database).await?;
+    let mut journal = Journal::open_within(&setup.config.database, PATIENCE).await?;
     let run = journal.begin_run(trigger, (control.now)()).await?;
     let result = carry_out(setup, orders, run, &mut journal, reader, control).await;
     let (outcome, error, summary) = match &result {
@@ -243,16 +250,43 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
-    let (plan, pulled) = tokio::select! {
+    let (mut plan, pulled) = tokio::select! {
         planned = make_plan(setup, orders, journal, &reader, capabilities, (&[], &[]), control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     journal.record_pulls(run, &pulled).await?;
+    let expiry = setup.config.guards.hold_expiry;
+    let opened = journal
+        .record_holds(run, &plan, expiry, (control.now)())
+        .await?;
+    number_holds(&mut plan, &opened);
     let approved = plan.approve();
     let applied = apply::apply(&approved, run, reader, journal, control)
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))
+}
+
+/// Adds what the database knows of the holds.
+fn number_holds(plan: &mut Plan, opened: &BTreeMap<String, Opened>) {
+    for hold in &mut plan.holds {
+        hold.opened = opened.get(&hold.name).copied();
+    }
+}
+
+/// The newcomers whose account an earlier run has tried to create.
+async fn attempted(
+    desired: &Desired,
+    known: &Known,
+    snapshot: &mut Snapshot,
+) -> Result<HashSet<ExternalId>, RunError> {
+    let newcomers: Vec<&ExternalId> = desired
+        .different
+        .iter()
+        .map(|person| &person.key)
+        .filter(|key| !known.accounts.contains_key(*key))
+        .collect();
+    Ok(snapshot.attempted_creations(&newcomers).await?)
 }
 
 /// Asks the API what it can do, which shows that it can be reached and takes the key, and reads
@@ -332,8 +366,16 @@ async fn make_plan(
         doubtful_deletions,
         last_run: snapshot.last_run().await?,
         api_time: capabilities.time,
+        attempted: HashSet::new(),
+        guarded_groups: GuardedGroups::default(),
+        approvals: snapshot.approvals(now).await?,
     };
     if known.population.all > 0 {
+        let guards = &setup.config.guards;
+        snapshot
+            .population_by_scope(&mut known.population, guards)
+            .await?;
+        known.attempted = attempted(&desired, &known, snapshot).await?;
         let holders = snapshot.holders(&desired.identifiers()).await?;
         known.accounts.extend(holders);
     }
@@ -350,7 +392,7 @@ async fn make_plan(
     let policies = setup.config.policies(orders.accepts_scope_change);
     let accepted = snapshot.scopes().await?;
     let missing = sought(&desired, &known, &policies, now);
-    locate(&sources, &accepted, missing, &mut desired).await;
+    locate(&sources, &accepted, missing, &mut desired, now).await;
     let newcomers = newcomers(&desired, &known, &policies, now);
     known.existing = existing_accounts(&desired, newcomers, &known, snapshot, reader).await?;
     let managed = setup.managed();
@@ -363,7 +405,18 @@ async fn make_plan(
         accounts = known.accounts.len(),
         "what the plan needs is loaded"
     );
-    let mut plan = plan(&desired, &known, &policies, &setup.config.guards, now)?;
+    let guards = &setup.config.guards;
+    let make = |known: &Known| plan(&desired, known, &policies, guards, now);
+    let mut plan = make(&known)?;
+    let departs = |plan: &Plan| {
+        let mut operations = plan.operations.iter();
+        operations.any(|planned| planned.operation.is_departure())
+    };
+    // Their members are asked for only where somebody may be missing among them.
+    if guards.names_groups() && departs(&plan) {
+        known.guarded_groups = reader.guarded_groups(guards).await?;
+        plan = make(&known)?;
+    }
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
     plan.groups = groups::plan_groups(
@@ -375,6 +428,7 @@ async fn make_plan(
         group_settlements,
     )
     .await?;
+    groups::hold(&mut plan, guards, &known.approvals, now);
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
     let entries = |(source, figures): (&SourceName, &Figures)| (source.clone(), figures.entries);
     let recorded = Pulled {

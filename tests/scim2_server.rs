@@ -15,8 +15,8 @@ use dirsyncd::config::Config;
 use dirsyncd::model::{ExternalId, ScimId};
 use dirsyncd::org::{Reader, Writer};
 use dirsyncd::plan::Plan;
-use dirsyncd::pull::Depth;
-use dirsyncd::run::{Finished, Setup, dry_run, sync};
+
+use dirsyncd::run::{Finished, Orders, Setup, dry_run, sync};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const KEY: &str = "third-party-key";
@@ -155,7 +155,7 @@ impl World {
     }
 
     async fn sync(&self) -> Finished {
-        let finished = sync(&self.setup(), Depth::Changes, "test", &control())
+        let finished = sync(&self.setup(), Orders::ROUTINE, "test", &control())
             .await
             .unwrap();
         assert!(
@@ -164,7 +164,7 @@ impl World {
             finished.applied.failed
         );
         assert_eq!(finished.applied.ended_by, None);
-        let plan = dry_run(&self.setup(), Depth::Changes, &control())
+        let plan = dry_run(&self.setup(), Orders::ROUTINE, &control())
             .await
             .unwrap();
         assert!(plan.operations.is_empty(), "{:?}", plan.operations);

@@ -9,7 +9,7 @@ use crate::config::{
     Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, Source, SourceKind,
 };
 use crate::directory::{self, Full, Request, Selection};
-use crate::mapping::{GroupMapping, Mapping};
+use crate::mapping::{GroupMapping, Mapping, NotMapped};
 use crate::model::Complete;
 use crate::org::{ApiError, Reader};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -146,7 +146,7 @@ async fn search(
     selection: Option<&Selection>,
     mapping: &Mapping,
 ) -> Result<String, String> {
-    let (mut mapped, mut unmapped, mut first) = (0_u64, 0_u64, None);
+    let (mut mapped, mut unmapped, mut excluded, mut first) = (0_u64, 0_u64, 0_u64, None);
     let untrackable = mapping.untrackable();
     let attributes = directory::wanted(mapping.attributes(), selection);
     let request = Request {
@@ -161,18 +161,22 @@ async fn search(
     let now = chrono::Utc::now();
     let mut each = |entry| match mapping.map(&entry, now) {
         Ok(_) => mapped += 1,
-        Err(problem) => {
+        Err(NotMapped::Unmapped(problem)) => {
             unmapped += 1;
             first.get_or_insert(problem);
         }
+        Err(NotMapped::Excluded(_)) => excluded += 1,
     };
     let pull = async { directory::start(request).await?.read(&mut each).await };
     let Full { end, cookie } = pull.await.map_err(|error| error.to_string())?;
     if end.entries == 0 {
         if selection.is_some() {
-            return Err("the search finds no entry of a member of the groups: check `members_of`, base, scope and filter, and what the bind DN may read".to_owned());
+            return Err("the search finds no entry of a member of the groups: check `members_of`, `exclude_members_of`, base, scope and filter, and what the bind DN may read".to_owned());
         }
         return Err("the search finds no entry: check base, scope and filter, and what the bind DN may read".to_owned());
+    }
+    if end.entries == excluded {
+        return Err("every entry that the search finds is excluded: check `include`, `exclude` and `exclude_base` (`dirsyncd map DN` shows what excludes an entry)".to_owned());
     }
     let mut text = format!("{} entries, {mapped} people can be mapped", end.entries);
     if let Some(problem) = first {
@@ -180,6 +184,9 @@ async fn search(
             ", {unmapped} cannot (the first: {}: {})",
             problem.dn, problem.problem
         );
+    }
+    if excluded > 0 {
+        text += &format!(", {excluded} are excluded");
     }
     match Complete::attest(end) {
         Ok(_) => {}

@@ -2,8 +2,11 @@
 //!
 //! Floor 9.
 
+mod approve;
 mod check;
 mod demo;
+mod holds;
+mod map;
 mod plan;
 mod progress;
 mod rehearse;
@@ -51,9 +54,18 @@ enum Verb {
     /// Run as a daemon: sync on the schedule of the configuration until SIGTERM or SIGINT
     #[command(after_help = EXIT_CODES)]
     Run(run::Arguments),
+    /// List what the guards hold, from the database alone
+    #[command(after_help = EXIT_CODES)]
+    Holds(holds::Arguments),
+    /// Let what a hold holds through: once, in the next sync
+    #[command(after_help = EXIT_CODES)]
+    Approve(approve::Arguments),
     /// Check configuration, directory, API keys and database, and tell about each
     #[command(after_help = EXIT_CODES)]
     Check(check::Arguments),
+    /// Show what the mapping makes of an entry, step by step; changes nothing anywhere
+    #[command(after_help = map::EXIT_CODES)]
+    Map(map::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
     Rehearse(sync::Arguments),
@@ -175,7 +187,10 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Plan(arguments) => Box::pin(plan::run(arguments)).await,
         Verb::Sync(arguments) => Box::pin(sync::run(arguments)).await,
         Verb::Run(arguments) => Box::pin(run::run(arguments)).await,
+        Verb::Holds(arguments) => Box::pin(holds::run(arguments)).await,
+        Verb::Approve(arguments) => Box::pin(approve::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
+        Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,

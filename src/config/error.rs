@@ -137,7 +137,7 @@ pub(super) fn explain(message: &str) -> String {
 }
 
 /// The known name that is nearest to the given one, if one is near enough to be meant.
-pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|name| {

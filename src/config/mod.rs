@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod freeze;
 mod group;
 mod guards;
 mod policy;
@@ -16,14 +17,16 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, nearest};
+pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
-pub use guards::{Guards, Limit};
+pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
 };
 pub use rule::{
-    AttributeRule, MappingTarget, PlacedRule, Rule, is_attribute_name, is_language_tag,
+    AttributeRule, Making, MappingTarget, Origin, PlacedExpression, PlacedRule, Rule,
+    is_attribute_name, is_language_tag, lookup_key,
 };
 pub use schedule::{Schedule, ScheduleError};
 pub use secret::{SecretError, SecretRef};
@@ -109,6 +112,8 @@ impl Provisioning {
                     | Attribute::Timezone
                     | Attribute::Organization
                     | Attribute::Department
+                    // Neither way sends it.
+                    | Attribute::EmployeeNumber
             ),
         }
     }

@@ -1,11 +1,15 @@
-//! Mapping rules as they are written: attribute name, list of names, constant or expression.
+//! Mapping rules as they are written: attribute name, list of names, constant or expression, with
+//! what stands beside it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use toml::Spanned;
 
-use crate::model::Attribute;
+use crate::model::{Attribute, fold};
 
 /// What a rule gives a value to: a managed attribute, or whether the account is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,17 +48,108 @@ impl MappingTarget {
     }
 }
 
-/// How a value is made from an entry.
+/// A rule of the mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
+    /// A value is made.
+    Made(Making),
+    /// Not mapped: takes away what a preset maps.
+    Unmapped,
+}
+
+/// How a value is made from an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Making {
+    /// What it is made from.
+    pub origin: Origin,
+    /// What is taken for each value that is found, which is looked up trimmed and case-folded. A
+    /// value that is not in it counts for none.
+    pub table: Option<BTreeMap<String, String>>,
+    /// What is taken where there is no value.
+    pub default: Option<String>,
+    /// Whether a person without a value is refused; where it is not said, as the attribute is.
+    pub required: Option<bool>,
+}
+
+/// What a value is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
     /// The values of an LDAP attribute.
     Attribute(AttributeRule),
     /// The same value for everybody.
     Value(String),
     /// A CEL expression.
-    Expression(String),
-    /// Not mapped: takes away what a preset maps.
-    Unmapped,
+    Expression(PlacedExpression),
+}
+
+/// A CEL expression and where it stands, for the messages about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedExpression {
+    /// The expression.
+    pub text: String,
+    /// Its bytes in the file, with the quotes; none for one of a preset.
+    span: Option<Range<usize>>,
+    /// The byte of the file where its text begins; none where it is not written as it is read,
+    /// as with escapes.
+    start: Option<usize>,
+}
+
+impl PlacedExpression {
+    /// An expression that stands in no file.
+    pub(super) fn bare(text: String) -> Self {
+        PlacedExpression {
+            text,
+            span: None,
+            start: None,
+        }
+    }
+
+    /// Finds the expression in the text of the file that it was read from.
+    pub(super) fn located(written: Spanned<String>, file: &str) -> Self {
+        let mut expression = Self::from(written);
+        expression.locate(file);
+        expression
+    }
+
+    pub(super) fn locate(&mut self, file: &str) {
+        const QUOTES: [&str; 8] = [
+            "'''\r\n",
+            "'''\n",
+            "'''",
+            "\"\"\"\r\n",
+            "\"\"\"\n",
+            "\"\"\"",
+            "'",
+            "\"",
+        ];
+        let written = self.span.clone().and_then(|span| file.get(span));
+        self.start = written.and_then(|written| {
+            let is_it = |quotes: &&&str| {
+                let rest = written.strip_prefix(**quotes);
+                rest.is_some_and(|rest| rest.starts_with(&self.text))
+            };
+            let quotes = QUOTES.iter().find(is_it)?;
+            Some(self.span.as_ref()?.start + quotes.len())
+        });
+    }
+
+    /// The bytes in the file of a part of the expression, or at least of all of it.
+    pub fn place(&self, part: Range<usize>) -> Option<Range<usize>> {
+        match self.start {
+            Some(start) => Some(start + part.start..start + part.end),
+            None => self.span.clone(),
+        }
+    }
+}
+
+impl From<Spanned<String>> for PlacedExpression {
+    fn from(written: Spanned<String>) -> Self {
+        PlacedExpression {
+            span: Some(written.span()),
+            text: written.into_inner(),
+            start: None,
+        }
+    }
 }
 
 /// Which of an entry's values are taken.
@@ -72,9 +167,39 @@ pub struct AttributeRule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedRule {
     /// The rule.
-    pub rule: Rule,
+    pub rule: Making,
+    /// How it is written.
+    pub written: String,
     /// Its bytes in the file; none for a rule of a preset.
     pub span: Option<Range<usize>>,
+}
+
+impl PlacedRule {
+    /// A rule of this file; `None` for one that maps nothing.
+    pub(super) fn of_file(rule: &Spanned<Rule>, file: &str) -> Option<Self> {
+        let Rule::Made(making) = rule.get_ref() else {
+            return None;
+        };
+        let mut making = making.clone();
+        if let Origin::Expression(expression) = &mut making.origin {
+            expression.locate(file);
+        }
+        Some(PlacedRule {
+            rule: making,
+            written: file.get(rule.span()).unwrap_or_default().to_owned(),
+            span: Some(rule.span()),
+        })
+    }
+
+    /// A rule of a preset, which has no place in the file of the configuration.
+    pub(super) fn of_preset(rule: &Spanned<Rule>, preset: &str) -> Option<Self> {
+        let mut placed = Self::of_file(rule, preset)?;
+        placed.span = None;
+        if let Origin::Expression(expression) = &mut placed.rule.origin {
+            (expression.span, expression.start) = (None, None);
+        }
+        Some(placed)
+    }
 }
 
 impl<'de> Deserialize<'de> for Rule {
@@ -90,12 +215,12 @@ impl<'de> Visitor<'de> for RuleVisitor {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "an LDAP attribute name, a list of them, { attribute = \"…\", join = \"…\" }, { value = \"…\" }, { expr = \"…\" } or false",
+            "an LDAP attribute name, a list of them, { attribute = \"…\", default = \"…\" }, { value = \"…\" }, { expr = \"…\" } or false",
         )
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Rule, E> {
-        plain(vec![attribute_name(name)?])
+        NamesVisitor.visit_str(name).map(Names::rule)
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Rule, E> {
@@ -105,7 +230,173 @@ impl<'de> Visitor<'de> for RuleVisitor {
         Ok(Rule::Unmapped)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rule, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Rule, A::Error> {
+        NamesVisitor.visit_seq(list).map(Names::rule)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rule, A::Error> {
+        Parts::read(map)?.making().map(Rule::Made)
+    }
+}
+
+/// The keys of a rule that is written as a table.
+#[derive(Default)]
+struct Parts {
+    origin: Option<Origin>,
+    language: Option<String>,
+    join: Option<String>,
+    table: Option<BTreeMap<String, String>>,
+    default: Option<String>,
+    required: Option<bool>,
+}
+
+impl Parts {
+    fn read<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        const KEYS: &[&str] = &[
+            "attribute",
+            "default",
+            "expr",
+            "join",
+            "language",
+            "required",
+            "table",
+            "value",
+        ];
+        let mut parts = Parts::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let origin = match key.as_str() {
+                "attribute" => Origin::Attribute(AttributeRule {
+                    first_of: map.next_value::<Names>()?.0,
+                    ..AttributeRule::default()
+                }),
+                "expr" => Origin::Expression(map.next_value::<Spanned<String>>()?.into()),
+                "value" => Origin::Value(map.next_value::<Text>()?.0),
+                other => {
+                    match other {
+                        "language" => parts.language = Some(language_tag(map.next_value()?)?),
+                        "join" => parts.join = Some(map.next_value()?),
+                        "table" => parts.table = Some(table(map.next_value()?)?),
+                        "default" => parts.default = Some(map.next_value::<Text>()?.0),
+                        "required" => parts.required = Some(map.next_value()?),
+                        other => return Err(de::Error::unknown_field(other, KEYS)),
+                    }
+                    continue;
+                }
+            };
+            if parts.origin.replace(origin).is_some() {
+                return Err(de::Error::custom(
+                    "give only one of `attribute`, `expr` and `value`",
+                ));
+            }
+        }
+        Ok(parts)
+    }
+
+    fn making<E: de::Error>(self) -> Result<Making, E> {
+        let Parts {
+            origin,
+            language,
+            join,
+            table,
+            default,
+            required,
+        } = self;
+        let refuse = |what: &str| Err(E::custom(what));
+        if join.is_some() && table.is_some() {
+            return refuse("`table` does not go with `join`: it is for one value");
+        }
+        if default.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            return refuse("`default` is empty; leave it out");
+        }
+        let origin = match origin {
+            None => return refuse("give `attribute`, `expr` or `value`"),
+            Some(Origin::Attribute(rule)) => Origin::Attribute(AttributeRule {
+                language,
+                join,
+                ..rule
+            }),
+            Some(_) if language.is_some() || join.is_some() => {
+                return refuse("`language` and `join` go with `attribute` only");
+            }
+            Some(Origin::Value(_)) if table.is_some() || default.is_some() => {
+                return refuse("`table` and `default` go with `attribute` and `expr` only");
+            }
+            Some(origin) => origin,
+        };
+        Ok(Making {
+            origin,
+            table,
+            default,
+            required,
+        })
+    }
+}
+
+/// The table with its keys as they are compared.
+fn table<E: de::Error>(written: BTreeMap<String, Text>) -> Result<BTreeMap<String, String>, E> {
+    if written.is_empty() {
+        return Err(E::custom("the table is empty"));
+    }
+    let mut table = BTreeMap::new();
+    for (key, Text(value)) in written {
+        if table.insert(lookup_key(&key), value).is_some() {
+            return Err(E::custom(format!(
+                "the table has `{key}` twice, as letters are compared without case"
+            )));
+        }
+    }
+    Ok(table)
+}
+
+/// A value as it is looked up in a [`Making::table`].
+pub fn lookup_key(value: &str) -> String {
+    fold(value.trim())
+}
+
+/// A text, or true or false, which stand for their names.
+#[derive(Deserialize)]
+#[serde(from = "TextOrBool")]
+struct Text(String);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text in quotes")]
+enum TextOrBool {
+    Text(String),
+    Bool(bool),
+}
+
+impl From<TextOrBool> for Text {
+    fn from(written: TextOrBool) -> Self {
+        Text(match written {
+            TextOrBool::Text(text) => text,
+            TextOrBool::Bool(value) => value.to_string(),
+        })
+    }
+}
+
+/// The name of an LDAP attribute, or a list of them.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
+
+struct NamesVisitor;
+
+impl<'de> Visitor<'de> for NamesVisitor {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an LDAP attribute name or a list of them")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Names, E> {
+        Ok(Names(vec![attribute_name(name)?]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
         let mut names = Vec::new();
         while let Some(name) = list.next_element::<String>()? {
             names.push(attribute_name(&name)?);
@@ -115,62 +406,22 @@ impl<'de> Visitor<'de> for RuleVisitor {
                 "the list of LDAP attributes is empty; write false to map nothing",
             ));
         }
-        plain(names)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rule, A::Error> {
-        const KEYS: &[&str] = &["attribute", "expr", "join", "language", "value"];
-        let (mut rule, mut language, mut join) = (None, None, None);
-        while let Some(key) = map.next_key::<String>()? {
-            let value = match key.as_str() {
-                "attribute" => match map.next_value()? {
-                    Rule::Attribute(plain) if plain.language.is_none() && plain.join.is_none() => {
-                        Rule::Attribute(plain)
-                    }
-                    _ => {
-                        return Err(de::Error::custom(
-                            "`attribute` takes an LDAP attribute name or a list of them",
-                        ));
-                    }
-                },
-                "expr" => Rule::Expression(map.next_value()?),
-                "value" => Rule::Value(map.next_value()?),
-                "language" => {
-                    language = Some(language_tag(map.next_value()?)?);
-                    continue;
-                }
-                "join" => {
-                    join = Some(map.next_value()?);
-                    continue;
-                }
-                other => return Err(de::Error::unknown_field(other, KEYS)),
-            };
-            if rule.replace(value).is_some() {
-                return Err(de::Error::custom(
-                    "give only one of `attribute`, `expr` and `value`",
-                ));
-            }
-        }
-        match rule {
-            Some(Rule::Attribute(plain)) => Ok(Rule::Attribute(AttributeRule {
-                language,
-                join,
-                ..plain
-            })),
-            Some(rule) if language.is_none() && join.is_none() => Ok(rule),
-            Some(_) => Err(de::Error::custom(
-                "`language` and `join` go with `attribute` only",
-            )),
-            None => Err(de::Error::custom("give `attribute`, `expr` or `value`")),
-        }
+        Ok(Names(names))
     }
 }
 
-fn plain<E>(first_of: Vec<String>) -> Result<Rule, E> {
-    Ok(Rule::Attribute(AttributeRule {
-        first_of,
-        ..AttributeRule::default()
-    }))
+impl Names {
+    fn rule(self) -> Rule {
+        Rule::Made(Making {
+            origin: Origin::Attribute(AttributeRule {
+                first_of: self.0,
+                ..AttributeRule::default()
+            }),
+            table: None,
+            default: None,
+            required: None,
+        })
+    }
 }
 
 /// A language tag (RFC 3866 section 2.1) in lower case, as it is compared.

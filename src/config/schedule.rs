@@ -58,6 +58,11 @@ impl Schedule {
         })
     }
 
+    /// The time zone of its times.
+    pub fn zone(&self) -> Tz {
+        self.zone
+    }
+
     /// The first moment after `after` that the schedule names.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let next = self

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{MappingTarget, PlacedRule, Policy, SecretRef};
+use super::{MappingTarget, PlacedExpression, PlacedRule, Policy, SecretRef};
 use crate::model::{Dn, Filter, Scope, SourceName};
 
 /// One source of people.
@@ -53,12 +53,28 @@ pub struct SourceScope {
     /// The groups that select people.
     #[serde(default)]
     pub members_of: Vec<String>,
+    /// Below which nobody is one.
+    #[serde(default)]
+    pub exclude_bases: Vec<String>,
+    /// The groups that exclude people.
+    #[serde(default)]
+    pub exclude_members_of: Vec<String>,
+    /// The expression by which people are included.
+    #[serde(default)]
+    pub include: Option<String>,
+    /// The expression by which people are excluded.
+    #[serde(default)]
+    pub exclude: Option<String>,
 }
 
 impl Source {
     /// What decides who is in scope.
     pub fn scope(&self) -> SourceScope {
         let texts = |list: &[(String, Dn)]| list.iter().map(|(text, _)| text.clone()).collect();
+        let text = |placed: &Option<PlacedExpression>| {
+            let text = placed.as_ref().map(|placed| &placed.text);
+            text.cloned()
+        };
         SourceScope {
             places: match &self.kind {
                 SourceKind::Ldap(server) => match &server.servers {
@@ -75,6 +91,10 @@ impl Source {
             scope: self.search.scope,
             filter: self.search.filter_text.clone(),
             members_of: texts(&self.search.members_of),
+            exclude_bases: texts(&self.search.exclude_bases),
+            exclude_members_of: texts(&self.search.exclude_members_of),
+            include: text(&self.search.include),
+            exclude: text(&self.search.exclude),
         }
     }
 
@@ -91,6 +111,10 @@ impl Source {
             filter_text: scope.filter.clone(),
             filter: Filter::parse(&scope.filter).ok()?,
             members_of: parsed(&scope.members_of)?,
+            exclude_bases: parsed(&scope.exclude_bases)?,
+            exclude_members_of: parsed(&scope.exclude_members_of)?,
+            include: scope.include.clone().map(PlacedExpression::bare),
+            exclude: scope.exclude.clone().map(PlacedExpression::bare),
         };
         Some(Source {
             search,
@@ -241,6 +265,14 @@ pub struct Search {
     /// The groups that select people, as written and parsed: only their members, direct or
     /// through other groups, are people of this source. Empty: everybody.
     pub members_of: Vec<(String, Dn)>,
+    /// Below these nobody is a person of this source, as written and parsed.
+    pub exclude_bases: Vec<(String, Dn)>,
+    /// Nor is who is in one of these groups, as written and parsed.
+    pub exclude_members_of: Vec<(String, Dn)>,
+    /// Who is one: only those of whom it is true.
+    pub include: Option<PlacedExpression>,
+    /// Who is none: those of whom it is true.
+    pub exclude: Option<PlacedExpression>,
 }
 
 /// Whether a pull asks only for what changed since the last one.
@@ -275,7 +307,7 @@ pub struct Preset {
     /// The search filter of a `[[group]]`.
     pub group_filter: String,
     /// The mapping; names are checked like those of the configuration.
-    pub(super) mapping: BTreeMap<String, super::Rule>,
+    pub(super) mapping: BTreeMap<String, toml::Spanned<super::Rule>>,
 }
 
 impl Preset {

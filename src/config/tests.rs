@@ -92,6 +92,10 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "scope",
         "filter",
         "members_of",
+        "exclude_base",
+        "exclude_members_of",
+        "include",
+        "exclude",
         "key",
         "without_mail",
         "source",
@@ -103,9 +107,22 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "on_disabled",
         "delete_after",
         "adopt",
+        "create",
+        "update",
+        "same_attribute",
         "deactivate",
         "delete",
         "change_email",
+        "remove_members",
+        "protected",
+        "protected_groups",
+        "administrators",
+        "hold_expiry",
+        "from",
+        "to",
+        "days",
+        "hours",
+        "what",
         "sync",
         "time_zone",
         "level",
@@ -132,7 +149,8 @@ fn the_example_configuration_is_one_and_names_every_key() {
         })
         .flat_map(|line| [line, "\n"])
         .collect();
-    Config::parse(&path, &live).unwrap_or_else(|error| panic!("uncommented: {error}"));
+    let live = Config::parse(&path, &live).unwrap_or_else(|error| panic!("uncommented: {error}"));
+    assert_eq!(live.guards, Guards::default());
 }
 
 #[test]
@@ -609,6 +627,7 @@ fn a_limit_allows_the_larger_of_always_and_the_share() {
             always,
             percent,
             at_most,
+            ..Limit::default()
         };
         assert_eq!(
             limit.allowed(population),
@@ -640,4 +659,197 @@ fn a_person_is_whom_any_of_the_filters_finds() {
         error.contains("`(uid=` is not a usable search filter"),
         "{error}"
     );
+}
+
+fn guards(text: &str) -> Result<Guards, String> {
+    parse(&format!("{MINIMAL}\n{text}")).map(|config| config.guards)
+}
+
+#[test]
+fn guards_are_limits_of_kinds_and_scopes() {
+    let guards = guards(
+        r#"
+[guards]
+create = []
+deactivate = { always = 5, percent = 10 }
+delete = [{ at_most = 3 }, { percent = 2, population = 50, per = "ou" }]
+remove_members = { percent = 50, per = "group" }
+protected = ["Boss@Example.org"]
+protected_groups = ["site-*"]
+administrators = ["org-admins"]
+hold_expiry = "3days"
+"#,
+    )
+    .unwrap();
+    assert_eq!(guards.limits(Guard::Create), []);
+    let one = Limit {
+        always: 5,
+        percent: Some(10.0),
+        ..Limit::default()
+    };
+    assert_eq!(guards.limits(Guard::Deactivate), [one]);
+    let two = [
+        Limit {
+            at_most: Some(3),
+            ..Limit::default()
+        },
+        Limit {
+            percent: Some(2.0),
+            population: 50,
+            per: Per::Ou,
+            ..Limit::default()
+        },
+    ];
+    assert_eq!(guards.limits(Guard::Delete), two);
+    assert_eq!(guards.limits(Guard::RemoveMembers)[0].per, Per::Group);
+    let default = Guards::default();
+    assert_eq!(
+        guards.limits(Guard::Update),
+        default.limits(Guard::Update),
+        "what is not set is as it was"
+    );
+    assert!(guards.protected.contains("boss@example.org"));
+    assert!(guards.protects_group("Site-Owners"));
+    assert_eq!(guards.administrators, ["org-admins"]);
+    assert_eq!(guards.hold_expiry, chrono::TimeDelta::days(3));
+    assert!(guards.counts_per(Per::Ou) && !guards.counts_per(Per::Domain));
+}
+
+#[test]
+fn a_freeze_is_in_its_own_time_zone_or_in_that_of_the_schedule() {
+    let text = r#"
+[[guards.freeze]]
+from = 2026-12-24T12:00:00
+to = 2027-01-02T00:00:00
+what = ["deactivate", "delete"]
+[[guards.freeze]]
+days = ["sat", "sun"]
+hours = "18:00-08:00"
+time_zone = "America/New_York"
+"#;
+    let zone = "[schedule]\nsync = \"0 * * * *\"\ntime_zone = \"Europe/Berlin\"\n";
+    let both = guards(&format!("{text}{zone}")).unwrap().freezes;
+    assert_eq!(both[0].zone, chrono_tz::Europe::Berlin);
+    assert_eq!(
+        both[0].what,
+        Some([Guard::Deactivate, Guard::Delete].into())
+    );
+    let at = |text: &str| text.parse::<crate::model::Timestamp>().unwrap();
+    assert_eq!(
+        both[0].until(at("2026-12-24T11:00:00Z")),
+        Some(at("2027-01-01T23:00:00Z"))
+    );
+    // Saturday, 28 November, at six in the evening in New York.
+    assert_eq!(both[1].zone, chrono_tz::America::New_York);
+    assert_eq!(both[1].until(at("2026-11-28T22:59:59Z")), None);
+    assert_eq!(
+        both[1].until(at("2026-11-28T23:00:00Z")),
+        Some(at("2026-11-29T13:00:00Z"))
+    );
+    assert_eq!(guards(text).unwrap().freezes[0].zone, chrono_tz::UTC);
+    let hours = |hours: &str| {
+        let text = format!("[[guards.freeze]]\nhours = \"{hours}\"\n");
+        guards(&text).unwrap().freezes[0].window.clone()
+    };
+    for (text, start, length) in [
+        ("00:00-24:00", 0, 24 * 60),
+        ("08:00-08:00", 480, 24 * 60),
+        ("23:30-00:15", 23 * 60 + 30, 45),
+        ("09:00-17:30", 540, 510),
+    ] {
+        let expected = Window::Weekly {
+            days: (0..7).collect(),
+            start: chrono::TimeDelta::minutes(start),
+            length: chrono::TimeDelta::minutes(length),
+        };
+        assert_eq!(hours(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn guards_that_make_no_sense_are_refused_where_they_stand() {
+    let freeze = |rest: &str| format!("[[guards.freeze]]\n{rest}\n");
+    let of = |rest: &str| format!("[guards]\n{rest}\n");
+    let day = "2026-12-24T12:00:00";
+    for (text, words) in [
+        (
+            of("delete = 5"),
+            "a limit such as { always = 5, percent = 10 }",
+        ),
+        (of("delete = { percent = 5, par = 'ou' }"), "par"),
+        (
+            of("delete = [{ percent = 5 }, { percent = 101 }]"),
+            "`percent` is from 0 to 100",
+        ),
+        (
+            of("delete = [{ always = 5 }]"),
+            "`always` alone sets no limit",
+        ),
+        (
+            of("delete = { at_most = 5, population = 9 }"),
+            "there is no `percent`",
+        ),
+        (
+            of("delete = { at_most = 5, per = 'group' }"),
+            "is for `remove_members`",
+        ),
+        (of("delete = { at_most = 5, per = 'team' }"), "team"),
+        (
+            of("remove_members = { at_most = 5, per = 'ou' }"),
+            "per \"whole\" or \"group\"",
+        ),
+        (of("protected = ['']"), "a name is not empty"),
+        (of("administrators = ['org-*']"), "without `*`"),
+        (of("hold_expiry = '0s'"), "longer than zero"),
+        (of("hold_expiry = 'soon'"), "is no duration"),
+        (freeze(""), "say when"),
+        (freeze("time_zone = 'Europe/Berlin'"), "say when"),
+        (
+            freeze(&format!("from = {day}")),
+            "`from` together with `to`",
+        ),
+        (
+            freeze(&format!("from = {day}\nto = {day}\ndays = ['sat']")),
+            "neither `days` nor",
+        ),
+        (
+            freeze(&format!("from = {day}\nto = {day}")),
+            "`to` is later than `from`",
+        ),
+        (
+            freeze(&format!("from = {day}Z\nto = {day}")),
+            "without an offset",
+        ),
+        (
+            freeze(&format!("from = {day}\nto = 2026-12-25")),
+            "a local date and time",
+        ),
+        (freeze("from = 'noon'\nto = 'one'"), "noon"),
+        (freeze("days = ['saturday']"), "unknown weekday `saturday`"),
+        (freeze("days = []"), "at least one day"),
+        (freeze("hours = '8-18'"), "\"18:00-08:00\""),
+        (freeze("hours = '24:00-08:00'"), "\"18:00-08:00\""),
+        (freeze("hours = '08:00-24:01'"), "\"18:00-08:00\""),
+        (freeze("hours = '08:60-09:00'"), "\"18:00-08:00\""),
+        (
+            freeze("hours = '08:00-09:00'\ntime_zone = 'Berlin'"),
+            "no time zone",
+        ),
+        (
+            freeze("hours = '08:00-09:00'\nwhat = []"),
+            "at least one kind",
+        ),
+        (
+            freeze("hours = '08:00-09:00'\nwhat = ['same_attribute']"),
+            "write \"update\"",
+        ),
+        (
+            freeze("hours = '08:00-09:00'\nwhat = ['everything']"),
+            "everything",
+        ),
+    ] {
+        let error = guards(&text).unwrap_err();
+        assert!(error.contains(words), "`{words}` is not in: {error}");
+        assert!(error.starts_with("/etc/dirsyncd/config.toml:"), "{error}");
+    }
 }

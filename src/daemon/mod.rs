@@ -81,7 +81,7 @@ fn log(result: Result<Finished, RunError>) {
                 }
             }
             for hold in &plan.holds {
-                tracing::warn!(%run, "held: {hold}");
+                tracing::warn!(%run, hold = hold.name, "held: {hold}");
             }
             for suspension in &plan.suspensions {
                 tracing::warn!(

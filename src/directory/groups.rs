@@ -14,7 +14,7 @@ use super::membership::{Graph, GroupProblem, Selection};
 use super::search::{decode, failed, malformed, strings};
 use super::{DirectoryError, Request, ldif};
 use crate::config::{Incremental, Ldap as Server, Source, SourceKind};
-use crate::model::{Entry, Group, GroupKind, MemberKey};
+use crate::model::{Dn, Entry, Group, GroupKind, MemberKey};
 
 /// How many members are looked up at a time: the server has always something to do, and never much.
 pub(super) const AT_A_TIME: usize = 32;
@@ -23,18 +23,16 @@ pub(super) const AT_A_TIME: usize = 32;
 /// and of a small group there are few.
 pub(super) const LOOK_UPS: usize = 2000;
 
-/// Resolves `members_of` of a source; none when it has none.
+/// Resolves `members_of` and `exclude_members_of` of a source; none when it has neither.
 ///
 /// # Errors
 /// When a group, or a member that may be a group, cannot be read: then it is not known who is selected, and nobody
 /// may be taken for a leaver.
 pub async fn select(source: &Source) -> Result<Option<Selection>, DirectoryError> {
-    let groups: Vec<&str> = source
-        .search
-        .members_of
-        .iter()
-        .map(|(text, _)| text.as_str())
-        .collect();
+    let search = &source.search;
+    let selecting = as_written(&search.members_of);
+    let excluding = as_written(&search.exclude_members_of);
+    let groups = [selecting.as_slice(), excluding.as_slice()].concat();
     if groups.is_empty() {
         return Ok(None);
     }
@@ -42,10 +40,14 @@ pub async fn select(source: &Source) -> Result<Option<Selection>, DirectoryError
         SourceKind::Ldap(server) => from_server(server, source, &groups).await?,
         SourceKind::Ldif(path) => from_file(path)?,
     };
-    match graph.select(&groups) {
+    match graph.select(&selecting, &excluding) {
         Ok(selection) => Ok(Some(selection)),
         Err((group, problem)) => Err(DirectoryError::Group { group, problem }),
     }
+}
+
+fn as_written(groups: &[(String, Dn)]) -> Vec<&str> {
+    groups.iter().map(|(text, _)| text.as_str()).collect()
 }
 
 /// All groups of the file, with the names of all other entries.
@@ -73,7 +75,7 @@ async fn from_server(
 struct Name {
     text: String,
     key: MemberKey,
-    /// The group that it is a member of; none for one of `members_of`.
+    /// The group that it is a member of; none for one that the configuration names.
     group: Option<Arc<str>>,
 }
 

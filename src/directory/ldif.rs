@@ -86,7 +86,7 @@ pub(super) fn each_entry(path: &Path, each: &mut dyn FnMut(Entry)) -> Result<(),
     Ok(())
 }
 
-fn open(path: &Path) -> Result<LdifReader<BufReader<File>>, DirectoryError> {
+pub(super) fn open(path: &Path) -> Result<LdifReader<BufReader<File>>, DirectoryError> {
     let refuse = |why| DirectoryError::OpenLdif {
         path: path.to_owned(),
         why,

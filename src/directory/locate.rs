@@ -32,8 +32,10 @@ pub struct Sought {
 pub enum Place {
     /// In scope: the search finds the entry, and the groups have it.
     InScope(Entry),
-    /// The search finds the entry, and no group has it.
+    /// The search finds the entry, and no selecting group has it.
     Ungrouped,
+    /// The search finds the entry, and an excluding group has it.
+    Excluded,
     /// Below the bases, and the filter does not match.
     Unmatched,
     /// Elsewhere in the directory.
@@ -94,8 +96,7 @@ async fn on_server(
                     return;
                 };
                 let place = match is_matched {
-                    true if request.has(&entry) => Place::InScope(entry),
-                    true => Place::Ungrouped,
+                    true => found(request, entry),
                     false => Place::Unmatched,
                 };
                 places.insert(key.clone(), place);
@@ -137,6 +138,15 @@ async fn on_server(
     }
     session.close().await;
     Ok(places)
+}
+
+/// The place of an entry that the search finds.
+fn found(request: Request<'_>, entry: Entry) -> Place {
+    match request.selection {
+        _ if request.has(&entry) => Place::InScope(entry),
+        Some(selection) if selection.excludes(&entry) => Place::Excluded,
+        _ => Place::Ungrouped,
+    }
 }
 
 /// Whether it is what 389 Directory Server keeps of a deleted entry, for its replicas.
@@ -237,8 +247,7 @@ fn in_file(
         let place = match is_below {
             false => Place::Elsewhere,
             true if !search.filter.matches(&entry) => Place::Unmatched,
-            true if !request.has(&entry) => Place::Ungrouped,
-            true => Place::InScope(entry),
+            true => found(request, entry),
         };
         places.insert(key, place);
     })?;

@@ -36,7 +36,7 @@ struct Node {
 pub enum GroupProblem {
     /// There is none of that name.
     #[error(
-        "there is no such entry (or the bind DN may not see it, or the file does not hold it): correct `members_of`"
+        "there is no such entry (or the bind DN may not see it, or the file does not hold it): correct `members_of` or `exclude_members_of`"
     )]
     Absent,
     /// The entry is something else.
@@ -107,13 +107,22 @@ impl fmt::Display for Membership {
     }
 }
 
-/// The people of a source who are in one of its groups.
+/// The people of a source who are in one of the groups that select, and in none of those that
+/// exclude.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    members: HashSet<MemberKey>,
+    /// `None` where no group selects: everybody is selected then.
+    selected: Option<Members>,
+    excluded: Option<Members>,
+    memberships: Vec<Membership>,
+}
+
+/// Who is in one of several groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Members {
+    keys: HashSet<MemberKey>,
     has_uids: bool,
     has_primary_groups: bool,
-    memberships: Vec<Membership>,
 }
 
 impl Graph {
@@ -162,19 +171,35 @@ impl Graph {
         self.others.contains(&key)
     }
 
-    /// Who is in these groups.
+    /// Who is in the groups that select, if there are any, and in none of those that exclude.
     ///
     /// # Errors
     /// The first problem, with the group that has it.
-    pub(super) fn select(&self, groups: &[&str]) -> Result<Selection, (String, GroupProblem)> {
-        let mut selection = Selection::default();
-        for group in groups {
-            self.add(group, &mut selection)?;
-        }
-        Ok(selection)
+    pub(super) fn select(
+        &self,
+        selecting: &[&str],
+        excluding: &[&str],
+    ) -> Result<Selection, (String, GroupProblem)> {
+        let mut memberships = Vec::new();
+        let mut members = |groups: &[&str]| {
+            let mut members = Members::default();
+            for group in groups {
+                memberships.push(self.add(group, &mut members)?);
+            }
+            Ok((!groups.is_empty()).then_some(members))
+        };
+        Ok(Selection {
+            selected: members(selecting)?,
+            excluded: members(excluding)?,
+            memberships,
+        })
     }
 
-    fn add(&self, group: &str, selection: &mut Selection) -> Result<(), (String, GroupProblem)> {
+    fn add(
+        &self,
+        group: &str,
+        members: &mut Members,
+    ) -> Result<Membership, (String, GroupProblem)> {
         let refuse = |problem| (group.to_owned(), problem);
         let root = self.key(MemberKey::dn(group));
         let start = match self.groups.get(&root) {
@@ -186,9 +211,9 @@ impl Graph {
         if let Some(dn) = walk.unexpanded.into_iter().next() {
             return Err((dn, GroupProblem::Unexpanded));
         }
-        selection.has_uids |= !walk.uids.is_empty();
-        selection.has_primary_groups |= !walk.sids.is_empty();
-        selection.memberships.push(Membership {
+        members.has_uids |= !walk.uids.is_empty();
+        members.has_primary_groups |= !walk.sids.is_empty();
+        let membership = Membership {
             group: group.to_owned(),
             kinds: start.kinds.clone(),
             direct: start.members.len() + start.uids.len(),
@@ -196,10 +221,10 @@ impl Graph {
             nested: walk.groups.len() - 1,
             cycles: walk.cycles,
             dangling: walk.dangling.len(),
-        });
+        };
         let found = [walk.reached, walk.uids, walk.sids];
-        selection.members.extend(found.into_iter().flatten());
-        Ok(())
+        members.keys.extend(found.into_iter().flatten());
+        Ok(membership)
     }
 
     /// Who is in a group that was read: also through groups in it, if `nested`.
@@ -329,10 +354,10 @@ impl<'g> Walk<'g> {
     }
 }
 
-impl Selection {
-    /// Whether an entry is selected: by its DN, its `uid` or its primary group.
-    pub fn has(&self, entry: &Entry) -> bool {
-        let has = |key| self.members.contains(&key);
+impl Members {
+    /// Whether an entry is one: by its DN, its `uid` or its primary group.
+    fn has(&self, entry: &Entry) -> bool {
+        let has = |key| self.keys.contains(&key);
         let has_uid = || {
             let uids = entry.values("uid").iter();
             uids.filter_map(|uid| std::str::from_utf8(uid).ok())
@@ -342,14 +367,36 @@ impl Selection {
             || (self.has_uids && has_uid())
             || (self.has_primary_groups && MemberKey::primary_group_of(entry).is_some_and(has))
     }
+}
+
+impl Selection {
+    /// Whether an entry is selected.
+    pub fn has(&self, entry: &Entry) -> bool {
+        !self.lacks(entry) && !self.excludes(entry)
+    }
+
+    /// Whether an entry is in none of the groups that select.
+    pub fn lacks(&self, entry: &Entry) -> bool {
+        self.selected
+            .as_ref()
+            .is_some_and(|members| !members.has(entry))
+    }
+
+    /// Whether an entry is in one of the groups that exclude.
+    pub fn excludes(&self, entry: &Entry) -> bool {
+        self.excluded
+            .as_ref()
+            .is_some_and(|members| members.has(entry))
+    }
 
     /// The attributes of people that [`Selection::has`] needs.
     pub fn attributes(&self) -> Vec<&'static str> {
+        let both = || self.selected.iter().chain(&self.excluded);
         let mut names = Vec::new();
-        if self.has_uids {
+        if both().any(|members| members.has_uids) {
             names.push("uid");
         }
-        if self.has_primary_groups {
+        if both().any(|members| members.has_primary_groups) {
             names.extend(["primaryGroupID", "objectSid"]);
         }
         names
@@ -357,18 +404,23 @@ impl Selection {
 
     /// A digest that changes when somebody joins or leaves.
     pub fn fingerprint(&self) -> [u8; 16] {
-        let mut members: Vec<MemberKey> = self.members.iter().copied().collect();
-        members.sort_unstable();
         let mut hasher = blake3::Hasher::new();
-        for member in members {
-            hasher.update(&member.octets());
+        for (at, group) in [&self.selected, &self.excluded].into_iter().enumerate() {
+            let Some(group) = group else { continue };
+            let mut members: Vec<MemberKey> = group.keys.iter().copied().collect();
+            members.sort_unstable();
+            // Nothing before those who are selected, as it always was.
+            hasher.update(&vec![0; at]);
+            for member in members {
+                hasher.update(&member.octets());
+            }
         }
         let mut digest = [0; 16];
         hasher.finalize_xof().fill(&mut digest);
         digest
     }
 
-    /// What was found out about each group of `members_of`, in its order.
+    /// What was found out about each group, those that select first, in their order.
     pub fn memberships(&self) -> &[Membership] {
         &self.memberships
     }
@@ -421,7 +473,7 @@ mod tests {
             person("cn=c"),
             person("cn=d"),
         ]);
-        let selection = graph.select(&["CN=All"]).unwrap();
+        let selection = graph.select(&["CN=All"], &[]).unwrap();
         assert_eq!(
             selection.memberships()[0].to_string(),
             "groupOfNames, direct members: 4, members in all: 3, nested groups: 2, cycles: 2, dangling members: 1"
@@ -441,17 +493,69 @@ mod tests {
         }
         assert!(selection.attributes().is_empty());
 
-        let both = graph.select(&["cn=all", "cn=unrelated"]).unwrap();
+        let both = graph.select(&["cn=all", "cn=unrelated"], &[]).unwrap();
         assert!(both.has(&person("cn=d")));
         assert_eq!(both.memberships().len(), 2);
         assert_ne!(both.fingerprint(), selection.fingerprint());
         assert_eq!(
             both.fingerprint(),
             graph
-                .select(&["cn=unrelated", "cn=all"])
+                .select(&["cn=unrelated", "cn=all"], &[])
                 .unwrap()
                 .fingerprint()
         );
+    }
+
+    #[test]
+    fn who_is_in_a_group_that_excludes_is_not_selected() {
+        let graph = graph(&[
+            group("cn=all", &["cn=a", "cn=b"]),
+            group("cn=out", &["cn=inner"]),
+            group("cn=inner", &["cn=b", "cn=c"]),
+            entry(
+                "cn=uids",
+                &[("objectClass", "posixGroup"), ("memberUid", "d")],
+            ),
+            person("cn=a"),
+            person("cn=b"),
+            person("cn=c"),
+            person("cn=d"),
+        ]);
+        let has = |selection: &Selection, name: &str| {
+            let uid = [("objectClass", "person"), ("uid", name)];
+            selection.has(&entry(&format!("cn={name}"), &uid))
+        };
+        for (selecting, excluding, selected) in [
+            (vec!["cn=all"], vec![], "ab"),
+            (vec!["cn=all"], vec!["cn=out"], "a"),
+            (vec![], vec!["cn=out"], "ad"),
+            (vec![], vec!["cn=out", "cn=uids"], "a"),
+            (vec!["cn=all"], vec!["cn=all"], ""),
+        ] {
+            let selection = graph.select(&selecting, &excluding).unwrap();
+            for name in ["a", "b", "c", "d"] {
+                assert_eq!(
+                    has(&selection, name),
+                    selected.contains(name),
+                    "{selecting:?} {excluding:?} {name}"
+                );
+            }
+            assert_eq!(
+                selection.memberships().len(),
+                selecting.len() + excluding.len()
+            );
+        }
+        let refused = graph.select(&["cn=all"], &["cn=none"]).unwrap_err();
+        assert_eq!(refused, ("cn=none".to_owned(), GroupProblem::Absent));
+        let prints = [
+            graph.select(&["cn=all"], &[]),
+            graph.select(&[], &["cn=all"]),
+            graph.select(&["cn=all"], &["cn=out"]),
+        ]
+        .map(|selection| selection.unwrap().fingerprint());
+        assert!(prints[0] != prints[1] && prints[0] != prints[2]);
+        let by_uid = graph.select(&[], &["cn=uids"]).unwrap();
+        assert_eq!(by_uid.attributes(), ["uid"]);
     }
 
     #[test]
@@ -466,7 +570,7 @@ mod tests {
             ),
             windows,
         ]);
-        let selection = graph.select(&["cn=p", "cn=w"]).unwrap();
+        let selection = graph.select(&["cn=p", "cn=w"], &[]).unwrap();
         assert_eq!(
             selection.attributes(),
             ["uid", "primaryGroupID", "objectSid"]
@@ -477,7 +581,7 @@ mod tests {
         let mut member = entry("cn=x", &[("primaryGroupID", "7")]);
         member.push("objectSid", sid(99));
         assert!(selection.has(&member));
-        let only_posix = graph.select(&["cn=p"]).unwrap();
+        let only_posix = graph.select(&["cn=p"], &[]).unwrap();
         assert!(!only_posix.has(&member));
     }
 
@@ -485,7 +589,7 @@ mod tests {
     fn a_server_may_know_an_entry_by_another_name() {
         let mut graph = graph(&[group("cn=g", &["commonName=a"])]);
         graph.insert_as(MemberKey::dn("commonName=a"), person("cn=a"));
-        let selection = graph.select(&["cn=g"]).unwrap();
+        let selection = graph.select(&["cn=g"], &[]).unwrap();
         assert!(selection.has(&person("cn=a")));
         assert_eq!(selection.memberships()[0].dangling, 0);
     }
@@ -503,7 +607,7 @@ mod tests {
             ("cn=b", "cn=b", GroupProblem::Absent),
             ("cn=around", "cn=dynamic", GroupProblem::Unexpanded),
         ] {
-            let refused = graph.select(&["cn=dynamic2", name][1..]).unwrap_err();
+            let refused = graph.select(&["cn=dynamic2", name][1..], &[]).unwrap_err();
             assert_eq!(refused, (at.to_owned(), problem));
         }
     }
@@ -515,7 +619,7 @@ mod tests {
             .map(|n| group(&name(n), &[&name(n + 1)]))
             .collect();
         entries.push(person(&name(50_000)));
-        let selection = graph(&entries).select(&["cn=0"]).unwrap();
+        let selection = graph(&entries).select(&["cn=0"], &[]).unwrap();
         assert_eq!(selection.memberships()[0].nested, 49_999);
         assert!(selection.has(&person(&name(50_000))));
     }
@@ -546,7 +650,7 @@ mod tests {
                     }
                 }
             }
-            let selection = graph(&entries).select(&[&name(from)]).unwrap();
+            let selection = graph(&entries).select(&[&name(from)], &[]).unwrap();
             for (n, is_reached) in reaches[from].into_iter().enumerate() {
                 prop_assert_eq!(selection.has(&person(&name(n))), is_reached && n < 10);
             }

@@ -6,6 +6,7 @@
 mod careful;
 mod connect;
 mod discover;
+mod entry;
 mod follow;
 mod groups;
 mod ldap;
@@ -24,6 +25,7 @@ use crate::model::{Entry, PullEnd};
 
 use careful::careful;
 pub use connect::{ServerInfo, ServerKind};
+pub use entry::{Candidate, Check, read_entry, read_file};
 pub use follow::{MANY_CHANGES, way};
 pub use groups::select;
 pub use ldif::{LdifError, LdifReader, write_entry};

@@ -3,8 +3,11 @@
 //! `attr("mail")` is the first value of an attribute, or "" without one; `attrs("mail")` is the
 //! list of all; `lang("displayName", "en")` is the first value in a language, or without one.
 //! They take literal names, so that the attributes to ask the server for are known beforehand.
-//! `now` is the moment of the run. The functions beside CEL's own are in `functions.rs`.
+//! `now` is the moment of the run. The functions beside CEL's own are in `functions.rs` and
+//! `text.rs`.
 
+use std::fmt::Display;
+use std::ops::Range;
 use std::sync::Arc;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
@@ -14,19 +17,39 @@ use cel::context::VariableResolver;
 use cel::{Context, Env, ExecutionError, Value};
 
 use super::value::Description;
-use super::{Problem, RuleError};
-use crate::config::{MappingTarget, is_language_tag};
+use super::{Problem, RuleError, kinds, text};
+use crate::config::{is_language_tag, nearest};
 use crate::model::{Entry, Timestamp};
 
 /// The variable that is the moment of the run.
-const NOW: &str = "now";
+pub(super) const NOW: &str = "now";
 
 /// A compiled expression.
 pub(super) struct Expression {
+    written: String,
     tree: IdedExpr,
     env: Arc<Env>,
     uses: Vec<Use>,
     depends_on_time: bool,
+}
+
+/// What is wrong with an expression, and where in its text.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) at: Option<Range<usize>>,
+    pub(super) error: RuleError,
+}
+
+/// What is wrong, at a node of the tree.
+pub(super) type Misfit = (u64, RuleError);
+
+/// What an expression has to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A text, or a number, or null for nothing.
+    Text,
+    /// True or false.
+    Truth,
 }
 
 /// One use of an attribute; in the tree it stands as a variable.
@@ -88,13 +111,14 @@ impl VariableResolver for Variables<'_> {
 }
 
 impl Expression {
-    pub(super) fn compile(text: &str, env: &Arc<Env>) -> Result<Self, RuleError> {
+    pub(super) fn compile(text: &str, wanted: Wanted, env: &Arc<Env>) -> Result<Self, Fault> {
         let program = env.compile(text).map_err(|errors| {
             let first = errors.errors.first();
-            RuleError::Syntax {
-                line: first.map_or(1, |error| error.pos.0),
-                column: first.map_or(1, |error| error.pos.1),
-                message: first.map_or_else(|| errors.to_string(), |error| error.msg.clone()),
+            Fault {
+                at: first.map(|error| byte_at(text, error.pos)),
+                error: RuleError::Syntax(
+                    first.map_or_else(|| errors.to_string(), |error| syntax(&error.msg)),
+                ),
             }
         })?;
         let mut tree = program.expression().clone();
@@ -104,8 +128,22 @@ impl Expression {
             uses: Vec::new(),
             depends_on_time: false,
         };
-        binder.bind(&mut tree)?;
+        let bound = binder.bind(&mut tree);
+        bound
+            .and_then(|()| kinds::check(&tree, env, &binder.variables()))
+            .map_err(|(id, error)| {
+                let offsets = program.source_info().offset_for(id);
+                Fault {
+                    at: offsets.map(|offsets| place_of(text, offsets)),
+                    error,
+                }
+            })
+            .and_then(|kind| {
+                let error = kind.and_then(|kind| kinds::unwanted(kind, wanted));
+                error.map_or(Ok(()), |error| Err(Fault { at: None, error }))
+            })?;
         Ok(Expression {
+            written: text.to_owned(),
             uses: binder.uses,
             depends_on_time: binder.depends_on_time,
             tree,
@@ -113,17 +151,24 @@ impl Expression {
         })
     }
 
-    pub(super) fn attributes(&self) -> impl Iterator<Item = &str> {
-        self.uses.iter().map(|used| used.attribute.name())
+    /// The expression as it is written.
+    pub(super) fn written(&self) -> &str {
+        &self.written
+    }
+
+    /// The attributes that it reads.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Description> {
+        self.uses.iter().map(|used| &used.attribute)
     }
 
     pub(super) fn depends_on_time(&self) -> bool {
         self.depends_on_time
     }
 
+    /// The text that it gives. `target` is for messages.
     pub(super) fn text(
         &self,
-        target: MappingTarget,
+        target: &dyn Display,
         entry: &Entry,
         now: Timestamp,
     ) -> Result<String, Problem> {
@@ -140,20 +185,22 @@ impl Expression {
         })
     }
 
-    pub(super) fn truth(&self, entry: &Entry, now: Timestamp) -> Result<bool, Problem> {
-        self.evaluate(
-            MappingTarget::Active,
-            "true or false",
-            entry,
-            now,
-            |value| value.downcast_ref::<CelBool>().map(|truth| *truth.inner()),
-        )
+    /// Whether it is true. `target` is for messages.
+    pub(super) fn truth(
+        &self,
+        target: &dyn Display,
+        entry: &Entry,
+        now: Timestamp,
+    ) -> Result<bool, Problem> {
+        self.evaluate(target, "true or false", entry, now, |value| {
+            value.downcast_ref::<CelBool>().map(|truth| *truth.inner())
+        })
     }
 
     /// Evaluates the expression for an entry, and takes what is wanted out of its value.
     fn evaluate<T>(
         &self,
-        target: MappingTarget,
+        target: &dyn Display,
         wanted: &str,
         entry: &Entry,
         now: Timestamp,
@@ -193,8 +240,45 @@ struct Binder {
     depends_on_time: bool,
 }
 
+/// Why a node is refused: at itself, or at one below it.
+enum Refusal {
+    Here(RuleError),
+    At(Misfit),
+}
+
+impl From<RuleError> for Refusal {
+    fn from(error: RuleError) -> Self {
+        Refusal::Here(error)
+    }
+}
+
+impl From<Misfit> for Refusal {
+    fn from(misfit: Misfit) -> Self {
+        Refusal::At(misfit)
+    }
+}
+
 impl Binder {
-    fn bind(&mut self, node: &mut IdedExpr) -> Result<(), RuleError> {
+    /// The variables that stand for attributes, with what they hold.
+    fn variables(&self) -> Vec<(&str, Kind)> {
+        let kind = |take: &Take| match take {
+            Take::All => Kind::List,
+            Take::First | Take::Language(_) => Kind::String,
+        };
+        let uses = self.uses.iter();
+        uses.map(|used| (used.variable.as_str(), kind(&used.take)))
+            .collect()
+    }
+
+    fn bind(&mut self, node: &mut IdedExpr) -> Result<(), Misfit> {
+        let id = node.id;
+        self.bind_node(node).map_err(|error| match error {
+            Refusal::At(misfit) => misfit,
+            Refusal::Here(error) => (id, error),
+        })
+    }
+
+    fn bind_node(&mut self, node: &mut IdedExpr) -> Result<(), Refusal> {
         if let Some(name) = self.attribute_use(&node.expr)? {
             node.expr = Expr::Ident(name);
             return Ok(());
@@ -232,11 +316,11 @@ impl Binder {
         Ok(())
     }
 
-    fn bind_all(&mut self, nodes: &mut [IdedExpr]) -> Result<(), RuleError> {
+    fn bind_all(&mut self, nodes: &mut [IdedExpr]) -> Result<(), Misfit> {
         nodes.iter_mut().try_for_each(|node| self.bind(node))
     }
 
-    fn bind_entry(&mut self, entry: &mut EntryExpr) -> Result<(), RuleError> {
+    fn bind_entry(&mut self, entry: &mut EntryExpr) -> Result<(), Misfit> {
         match entry {
             EntryExpr::StructField(field) => self.bind(&mut field.value),
             EntryExpr::MapEntry(entry) => {
@@ -247,7 +331,7 @@ impl Binder {
     }
 
     /// A variable, a type, or a field of something.
-    fn bind_name(&mut self, node: &mut IdedExpr) -> Result<(), RuleError> {
+    fn bind_name(&mut self, node: &mut IdedExpr) -> Result<(), Refusal> {
         let is_known = !is_undeclared(node, &self.context);
         match &mut node.expr {
             Expr::Ident(name) if self.scope.contains(name) => Ok(()),
@@ -256,13 +340,13 @@ impl Binder {
                 Ok(())
             }
             _ if is_known => Ok(()),
-            Expr::Select(select) => self.bind(&mut select.operand),
-            Expr::Ident(name) => Err(RuleError::Unknown(name.clone())),
+            Expr::Select(select) => Ok(self.bind(&mut select.operand)?),
+            Expr::Ident(name) => Err(RuleError::Unknown(name.clone()).into()),
             _ => Ok(()),
         }
     }
 
-    fn bind_call(&mut self, call: &mut CallExpr) -> Result<(), RuleError> {
+    fn bind_call(&mut self, call: &mut CallExpr) -> Result<(), Refusal> {
         self.bind_all(&mut call.args)?;
         // What does not begin with a letter is an operator, or made by a macro.
         let is_written = call
@@ -280,9 +364,9 @@ impl Binder {
         };
         let Some(target) = &mut call.target else {
             if is_written && calls_nothing(call.func_name.clone(), None, &self.context) {
-                return Err(RuleError::Unknown(call.func_name.clone()));
+                return Err(no_function(&call.func_name, false).into());
             }
-            return Ok(());
+            return Ok(literal_arguments(call)?);
         };
         // `math.greatest(…)` is the function of that name, not one on `math`.
         if let Some(of) = qualified(&target.expr)
@@ -292,9 +376,13 @@ impl Binder {
         }
         let nothing = Expr::Literal(LiteralValue::Null);
         if is_written && calls_nothing(call.func_name.clone(), Some(nothing), &self.context) {
-            return Err(RuleError::Unknown(call.func_name.clone()));
+            return Err(no_function(&call.func_name, true).into());
         }
-        self.bind(target)
+        literal_arguments(call)?;
+        if let Some(target) = &mut call.target {
+            self.bind(target)?;
+        }
+        Ok(())
     }
 
     /// The variable for a use of an attribute, if the node is one.
@@ -321,14 +409,14 @@ impl Binder {
                 return Err(RuleError::NotLiteral {
                     function: call.func_name.clone(),
                     takes: "one name in quotes",
-                    example: "(\"mail\")",
+                    example: "attr(\"mail\")",
                 });
             }
             ("lang", _) => {
                 return Err(RuleError::NotLiteral {
                     function: call.func_name.clone(),
                     takes: "a name and a language in quotes",
-                    example: "(\"displayName\", \"en\")",
+                    example: "lang(\"displayName\", \"en\")",
                 });
             }
             _ => return Ok(None),
@@ -346,6 +434,95 @@ impl Binder {
         });
         Ok(Some(variable))
     }
+}
+
+/// That there is no function of this name, with what may have been meant.
+fn no_function(name: &str, is_member: bool) -> RuleError {
+    let hint = if !is_member && text::MEMBERS.contains(&name) {
+        format!("; it is written after the text that it is for: attr(\"cn\").{name}(…)")
+    } else {
+        let near = nearest(name, &text::MEMBERS);
+        near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"))
+    };
+    RuleError::NoFunction {
+        name: name.to_owned(),
+        hint,
+    }
+}
+
+/// Checks the arguments that have to be literals: patterns, of which a regular expression is made
+/// once, and the language of a spelling.
+fn literal_arguments(call: &mut CallExpr) -> Result<(), Misfit> {
+    // `matches` may stand alone, with the text before the pattern.
+    let Some(argument) = call.args.get(usize::from(call.target.is_none())) else {
+        return Ok(());
+    };
+    let literal = match &argument.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    };
+    let not_literal = |takes, example| RuleError::NotLiteral {
+        function: call.func_name.clone(),
+        takes,
+        example,
+    };
+    let refuse = |error| Err((argument.id, error));
+    match (call.func_name.as_str(), literal) {
+        ("ascii", Some(language)) if text::spelling(language).is_some() => Ok(()),
+        ("ascii", _) => refuse(not_literal(text::SPELLINGS, "attr(\"cn\").ascii(\"de\")")),
+        ("matches", None) => Ok(()),
+        (name, None) if text::PATTERNS.contains(&name) => refuse(not_literal(
+            "its pattern in quotes",
+            "attr(\"cn\").regexExtract(\"[0-9]+\")",
+        )),
+        (name, Some(pattern)) if name == "matches" || text::PATTERNS.contains(&name) => {
+            if let Err(error) = regex::Regex::new(pattern) {
+                return refuse(RuleError::Pattern(error.to_string()));
+            }
+            if name == "matches" && call.target.is_some() {
+                call.func_name = text::MATCHES.to_owned();
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The byte of a line and a column, which both begin with 1.
+fn byte_at(text: &str, (line, column): (isize, isize)) -> Range<usize> {
+    let line = usize::try_from(line - 1).unwrap_or_default();
+    let column = usize::try_from(column - 1).unwrap_or_default();
+    let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = &text[before..];
+    let within = rest
+        .char_indices()
+        .nth(column)
+        .map_or(rest.len(), |(at, _)| at);
+    before + within..before + within
+}
+
+/// The bytes of a node: of a call the parser knows the parenthesis, before which its name stands.
+fn place_of(text: &str, (first, last): (u32, u32)) -> Range<usize> {
+    let (mut start, end) = (first as usize, (last as usize).saturating_add(1));
+    let Some(before) = text.get(..start) else {
+        return 0..text.len();
+    };
+    if text.get(start..).is_some_and(|rest| rest.starts_with('(')) {
+        let name = before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        if name.len() < start {
+            return name.len()..before.len();
+        }
+    }
+    start = start.min(text.len());
+    start..end.clamp(start, text.len())
+}
+
+/// What the parser says, without all the tokens that it would take.
+fn syntax(message: &str) -> String {
+    let (what, _) = message.split_once(" expecting ").unwrap_or((message, ""));
+    what.replace("mismatched input '<EOF>'", "the expression ends too early")
+        .trim_start_matches("Syntax error: ")
+        .to_owned()
 }
 
 /// The name that `a` or `a.b.c` spells.

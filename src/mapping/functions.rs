@@ -1,4 +1,5 @@
-//! What expressions have beside CEL's own functions and its strings, lists and math extensions.
+//! What expressions have beside CEL's own functions and its strings, lists and math extensions;
+//! the functions on texts are in `text.rs`.
 //!
 //! `has_bit(text, n)` tests a bit mask, as in userAccountControl; `ldap_time(text)` and
 //! `file_time(text)` read a moment as LDAP and as Windows write it, to compare with `now`. A
@@ -11,7 +12,7 @@ use cel::common::types::{CelBool, CelInt, CelString, CelTimestamp};
 use cel::{Env, ExecutionError, extensions};
 use chrono::{DateTime, Utc};
 
-use super::{RuleError, time};
+use super::{RuleError, text, time};
 use crate::model::Timestamp;
 
 /// All that an expression can call.
@@ -29,6 +30,7 @@ pub(super) fn environment() -> Result<Arc<Env>, RuleError> {
         .and_then(|()| {
             cel::add_overload!(env, fn file_time: (CelString) -> Result<CelTimestamp>, name = "file_time")
         })
+        .and_then(|()| text::register(&mut env))
         .map_err(|error| RuleError::Unknown(error.to_string()))?;
     Ok(Arc::new(env))
 }

@@ -66,8 +66,9 @@ impl GroupMapping {
         let named = |name: &str, what: &str| {
             Description::named(name).map_err(|source: RuleError| MappingError {
                 place: format!("{what} of [[group]]"),
+                at: None,
                 span: Some(rule.span.clone()),
-                source,
+                source: Box::new(source),
             })
         };
         Ok(GroupMapping {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use uuid::Uuid;
 
-use super::{Problem, RuleError};
+use super::{Problem, Reading, RuleError};
 use crate::model::{Entry, ExternalId};
 
 /// An attribute as a rule names it: an attribute description (RFC 4512 section 2.5), and how its
@@ -173,6 +173,29 @@ impl Description {
     ) -> Result<Vec<Cow<'e, str>>, Problem> {
         let values = self.values(entry, language)?.iter();
         values.map(|value| self.text(entry, value)).collect()
+    }
+
+    /// What the entry has of it, without options and with each that there is.
+    pub(super) fn readings(&self, entry: &Entry) -> Vec<Reading> {
+        let plain = entry.values(&self.lower);
+        let with_options = entry.with_options(&self.lower);
+        let mut readings: Vec<Reading> = with_options
+            .map(|(options, values)| (format!("{};{options}", self.name), values))
+            .filter(|(name, _)| Description::named(name).is_ok())
+            .map(|(attribute, values)| self.reading(attribute, entry, values))
+            .collect();
+        if readings.is_empty() || !plain.is_empty() {
+            readings.insert(0, self.reading(self.name.clone(), entry, plain));
+        }
+        readings
+    }
+
+    fn reading(&self, attribute: String, entry: &Entry, values: &[Vec<u8>]) -> Reading {
+        let texts = values.iter().map(|value| self.text(entry, value));
+        Reading {
+            attribute,
+            values: texts.map(|text| text.map(Cow::into_owned)).collect(),
+        }
     }
 
     /// The values as they came: those of the language, else those without one.

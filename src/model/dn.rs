@@ -121,6 +121,12 @@ impl Dn {
         }
     }
 
+    /// The name of the entry right above; none of the root.
+    pub fn parent(&self) -> Option<Self> {
+        let (_, above) = self.0.split_first()?;
+        Some(Self(above.to_vec()))
+    }
+
     /// Whether a search of `scope` from `base` reaches this name (RFC 4511 section 4.5.1.2).
     pub fn is_within(&self, base: &Self, scope: Scope) -> bool {
         let below = self.0.len().checked_sub(base.0.len());
@@ -361,6 +367,16 @@ mod tests {
         assert!(dn("dc=x").is_within(&dn(""), Scope::One));
         assert!(dn("cn=a,dc=x").is_within(&dn(""), Scope::Subtree));
         assert!(dn("").is_within(&dn(""), Scope::Base));
+    }
+
+    #[test]
+    fn the_parent_is_right_above() {
+        assert_eq!(
+            dn(r"uid=a+sn=b,OU=Sales\, EU,dc=x").parent(),
+            Some(dn(r"ou=sales\2c eu,dc=x"))
+        );
+        assert_eq!(dn("dc=x").parent(), Some(dn("")));
+        assert_eq!(dn("").parent(), None);
     }
 
     #[test]

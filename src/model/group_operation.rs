@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExternalId, MemberKey, ScimId, SourceName};
+use super::{Digest, ExternalId, MemberKey, ScimId, SourceName};
 
 /// How many members a group of the organization has at most (contract section 7).
 pub const MEMBERS_A_GROUP: usize = 20_000;
@@ -208,6 +208,24 @@ impl GroupOperation {
             GroupChange::Delete => (members, members),
             _ => (self.remove.len() as u64, members),
         }
+    }
+
+    /// The digest of what it does to whom: an approval is good for exactly this.
+    pub fn digest(&self) -> Digest {
+        let GroupOperation {
+            kind,
+            key,
+            name,
+            target,
+            add: _,
+            remove,
+            reason: _,
+            origins: _,
+        } = self;
+        // Who joins is nobody's to approve.
+        let target = target.as_ref().map(|target| &target.scim_id);
+        let what = serde_json::json!([kind, key, name, target, remove]);
+        Digest::of_text(&what.to_string())
     }
 
     /// Whether members leave, or the group does.

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Absence, AccountId, Attribute, Cause, ExternalId, Lifecycle, ManagedAccount, Profile, ScimId,
-    SourceName, Timestamp,
+    Absence, AccountId, Attribute, Cause, Digest, ExternalId, Lifecycle, ManagedAccount, Profile,
+    ScimId, SourceName, Timestamp,
 };
 
 /// What an operation does.
@@ -200,6 +200,21 @@ impl Operation {
     /// Whether it takes an account away from its person.
     pub fn is_departure(&self) -> bool {
         self.kind == Kind::Delete || self.active == (true, false)
+    }
+
+    /// The digest of what it does to whom: an approval is good for exactly this.
+    pub fn digest(&self) -> Digest {
+        let Operation {
+            key,
+            kind,
+            target,
+            active,
+            cancel_delete,
+            changes,
+            ..
+        } = self;
+        let what = serde_json::json!([key, kind, target, active, cancel_delete, changes]);
+        Digest::of_text(&what.to_string())
     }
 
     /// The name that a person would know the account by.

@@ -7,6 +7,7 @@
 mod admin;
 mod error;
 mod groups;
+mod guarded;
 mod http;
 mod pace;
 mod read;

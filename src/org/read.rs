@@ -126,6 +126,11 @@ impl Reader {
         }
     }
 
+    /// Whether there is a key for user management and the organization.
+    pub(super) fn has_admin_key(&self) -> bool {
+        self.admin.is_some()
+    }
+
     /// The client for user management and the organization, which has a key of its own.
     pub(super) fn admin(&self) -> Result<&Http, ApiError> {
         self.admin.as_deref().ok_or_else(|| ApiError {

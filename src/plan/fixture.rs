@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Comparison, Desired, Index, Known, Plan, Population, Stop, plan, sought};
-use crate::config::{Guards, Limit, Policies, Policy};
+use super::{
+    Approval, Comparison, Desired, GuardedGroups, Index, Known, Plan, Population, Stop, plan,
+    sought,
+};
+use crate::config::{Guard, Guards, Limit, Policies, Policy};
 use crate::mapping::{Problem, Unmapped};
 use crate::model::{
     Absence, AccountId, Answer, Attribute, Cause, Complete, DesiredAccount, ExistingAccount,
-    ExternalId, Kind, Lifecycle, ManagedAccount, Profile, PullEnd, ScimId, SourceName, Timestamp,
-    Whereabouts, fold,
+    ExternalId, Kind, Lifecycle, ManagedAccount, Operation, Profile, PullEnd, ScimId, SourceName,
+    Timestamp, Whereabouts, fold,
 };
 
 pub(crate) fn at(text: &str) -> Timestamp {
@@ -133,17 +136,19 @@ pub(crate) fn unmapped(name: &str, with_key: bool) -> Unmapped {
     }
 }
 
-/// Limits that let everything through.
+/// Guards that let everything through.
 pub(crate) fn no_guards() -> Guards {
-    let none = || Limit {
-        always: 0,
-        percent: None,
-        at_most: None,
-    };
     Guards {
-        deactivate: none(),
-        delete: none(),
-        change_email: none(),
+        limits: BTreeMap::new(),
+        ..Guards::default()
+    }
+}
+
+/// A limit to so many.
+pub(crate) fn at_most(number: u64) -> Limit {
+    Limit {
+        at_most: Some(number),
+        ..Limit::default()
     }
 }
 
@@ -165,6 +170,11 @@ pub(crate) struct World {
     /// Where those are who are missing; deleted, unless it is said here.
     pub(crate) whereabouts: HashMap<ExternalId, Whereabouts>,
     pub(crate) accepts_scope_change: bool,
+    pub(crate) attempted: Vec<&'static str>,
+    pub(crate) groups: GuardedGroups,
+    pub(crate) approvals: Vec<Approval>,
+    /// Further sources, which were pulled in full.
+    pub(crate) sources: Vec<&'static str>,
 }
 
 impl World {
@@ -184,11 +194,37 @@ impl World {
             api_time: None,
             whereabouts: HashMap::new(),
             accepts_scope_change: false,
+            attempted: Vec::new(),
+            groups: GuardedGroups::default(),
+            approvals: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    /// Limits a kind.
+    pub(crate) fn limit(&mut self, guard: Guard, limit: Limit) {
+        self.guards.limits.insert(guard, vec![limit]);
+    }
+
+    /// Approves what this hold holds, as far as `test` agrees.
+    pub(crate) fn approve(&mut self, hold: &str, test: impl Fn(&Operation) -> bool) {
+        let plan = self.planned();
+        let at = plan.holds.iter().position(|one| one.name == hold).unwrap();
+        for planned in &plan.operations {
+            if planned.holds.contains(&at) && test(&planned.operation) {
+                self.approvals.push(Approval {
+                    id: self.approvals.len() as i64,
+                    hold: hold.to_owned(),
+                    digest: planned.operation.digest(),
+                });
+            }
         }
     }
 
     pub(crate) fn desired(&self) -> Desired {
-        let mut index = Index::new(vec![source()], HashSet::new());
+        let further = || self.sources.iter().map(SourceName::new);
+        let names = std::iter::once(source()).chain(further()).collect();
+        let mut index = Index::new(names, HashSet::new());
         for account in &self.accounts {
             index.insert_account(account);
         }
@@ -200,12 +236,16 @@ impl World {
             comparison.observe(Err(Box::new(unmapped.clone())));
         }
         let entries = (self.people.len() + self.unmapped.len()) as u64;
-        let pull = Complete::attest(PullEnd {
-            entries,
-            changed: None,
-            clean: self.clean.clone(),
-        });
-        comparison.finish(BTreeMap::from([(source(), pull)]))
+        let attest = |entries, clean| {
+            Complete::attest(PullEnd {
+                entries,
+                changed: None,
+                clean,
+            })
+        };
+        let mut pulls = BTreeMap::from([(source(), attest(entries, self.clean.clone()))]);
+        pulls.extend(further().map(|name| (name, attest(1, Ok(())))));
+        comparison.finish(pulls)
     }
 
     /// Only what a run would load: what the planner does not ask for, it must not need.
@@ -218,12 +258,10 @@ impl World {
                 wanted.is_some_and(|wanted| wanted.contains(&fold(value)))
             })
         };
-        let count = |test: fn(&Lifecycle) -> bool| {
-            self.accounts
-                .iter()
-                .filter(|account| test(&account.lifecycle))
-                .count() as u64
-        };
+        let mut population = Population::default();
+        for account in &self.accounts {
+            population.enter(account);
+        }
         Known {
             accounts: self
                 .accounts
@@ -233,10 +271,7 @@ impl World {
                 .collect(),
             existing: self.existing.clone(),
             keeps_keys: true,
-            population: Population {
-                active: count(|lifecycle| lifecycle.is_active()),
-                all: count(|lifecycle| !matches!(lifecycle, Lifecycle::Deleted { .. })),
-            },
+            population,
             verified_domains: self
                 .verified_domains
                 .as_ref()
@@ -244,6 +279,9 @@ impl World {
             doubtful_deletions: self.doubtful.iter().map(|name| key(name)).collect(),
             last_run: self.last_run,
             api_time: self.api_time,
+            attempted: self.attempted.iter().map(|name| key(name)).collect(),
+            guarded_groups: self.groups.clone(),
+            approvals: self.approvals.clone(),
         }
     }
 
@@ -319,7 +357,7 @@ pub(crate) fn brief(plan: &Plan) -> Vec<String> {
         .iter()
         .map(|planned| {
             let name = planned.operation.key.as_str().trim_start_matches("key-");
-            let held = if planned.hold.is_some() { "!" } else { "" };
+            let held = if planned.is_held() { "!" } else { "" };
             format!("{held}{} {name}", planned.operation.kind)
         })
         .collect()

@@ -28,14 +28,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::config::{Guards, Policies};
 use crate::model::{
-    Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind, Lifecycle,
-    ManagedAccount, Operation, SourceName, Timestamp,
+    Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind, ManagedAccount,
+    Operation, SourceName, Timestamp,
 };
 
+pub use crate::config::Guard;
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
 pub use edit::{Edit, InScope, Person};
 pub use groups::GroupPlan;
-pub use guard::{Approved, ApprovedGroup, ApprovedPlan, Guard, Hold, HoldCause};
+pub use guard::{
+    Approval, Approved, ApprovedGroup, ApprovedPlan, Count, GroupChange, GuardedGroup,
+    GuardedGroups, GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
+};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
 };
@@ -64,36 +68,23 @@ pub struct Known {
     pub last_run: Option<Timestamp>,
     /// What the organization's API says that the time is.
     pub api_time: Option<Timestamp>,
+    /// People whose account an earlier run has tried to create.
+    pub attempted: HashSet<ExternalId>,
+    /// The groups that the guards name; they are needed only where somebody departs.
+    pub guarded_groups: GuardedGroups,
+    /// The approvals that are not used up.
+    pub approvals: Vec<Approval>,
 }
 
 impl Known {
     /// Takes in what became of an operation that the snapshot does not know of yet.
     pub fn settle(&mut self, account: ManagedAccount) {
-        let before = self.accounts.get(&account.key);
-        let count = |account: &ManagedAccount| match account.lifecycle {
-            Lifecycle::Active => (1, 1),
-            Lifecycle::Deactivated { .. } | Lifecycle::DeletePending { .. } => (0, 1),
-            Lifecycle::Deleted { .. } => (0, 0),
-        };
-        let (active, all) = before.map_or((0, 0), count);
-        let (now_active, now_all) = count(&account);
-        let Population {
-            active: total_active,
-            all: total,
-        } = &mut self.population;
-        *total_active = (*total_active + now_active).saturating_sub(active);
-        *total = (*total + now_all).saturating_sub(all);
+        if let Some(before) = self.accounts.get(&account.key) {
+            self.population.leave(before);
+        }
+        self.population.enter(&account);
         self.accounts.insert(account.key.clone(), account);
     }
-}
-
-/// How many accounts the snapshot holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Population {
-    /// Active ones.
-    pub active: u64,
-    /// All but the deleted ones.
-    pub all: u64,
 }
 
 /// What a run would do, or does.
@@ -150,8 +141,24 @@ impl From<&Result<Complete, Incomplete>> for Figures {
 pub struct Planned {
     /// The operation.
     pub operation: Operation,
-    /// The index of the hold in [`Plan::holds`].
-    pub hold: Option<usize>,
+    /// What holds it: indices in [`Plan::holds`].
+    pub holds: Vec<usize>,
+    /// What holds those that it waits for and not itself: indices in [`Plan::holds`].
+    pub waits: Vec<usize>,
+    /// The approvals that somebody has given to exactly this, by their number.
+    pub approvals: Vec<i64>,
+}
+
+impl Planned {
+    /// Whether it is not sent now.
+    pub fn is_held(&self) -> bool {
+        !self.holds.is_empty() || !self.waits.is_empty()
+    }
+
+    /// Whether it is sent now, and somebody has approved it.
+    pub fn is_approved(&self) -> bool {
+        !self.is_held() && !self.approvals.is_empty()
+    }
 }
 
 impl Plan {
@@ -167,14 +174,14 @@ impl Plan {
     pub fn held(&self) -> usize {
         self.operations
             .iter()
-            .filter(|planned| planned.hold.is_some())
+            .filter(|planned| planned.is_held())
             .count()
             + self.groups.as_ref().map_or(0, GroupPlan::held)
     }
 
     /// Whether something is to be sent now.
     pub fn has_pending(&self) -> bool {
-        self.operations.iter().any(|planned| planned.hold.is_none())
+        self.operations.iter().any(|planned| !planned.is_held())
             || self.groups.as_ref().is_some_and(GroupPlan::has_pending)
     }
 
@@ -327,9 +334,7 @@ pub fn plan(
         .extend(newcomer::refuse_shared_accounts(&mut operations));
     plan.refusals
         .extend(addresses::settle(&mut operations, known));
-    let holds = guard::holds(&operations, known, guards, clock_fault);
-    plan.operations = guard::apply_holds(operations, &holds);
-    plan.holds = holds;
+    (plan.operations, plan.holds) = guard::guard(operations, known, guards, now, clock_fault);
     plan.refusals
         .sort_by(|a, b| (&a.dn, &a.key).cmp(&(&b.dn, &b.key)));
     plan.skipped

@@ -299,7 +299,7 @@ fn count(people: usize) -> String {
 pub enum Stop {
     /// The source has nobody.
     #[error(
-        "the source `{0}` returned no entry at all: that is taken for a fault, not for everybody's departure; check its base, scope and filter, and what the bind DN may read (dirsyncd check)"
+        "the source `{0}` returned no entry at all: that is taken for a fault, not for everybody's departure; check its base, scope and filter, whom it excludes, and what the bind DN may read (dirsyncd check)"
     )]
     EmptyPull(SourceName),
 }

@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 use super::text::{Detail, group, line, number};
 use crate::apply::GroupsApplied;
 use crate::model::{GroupChange, GroupMember, GroupOperation};
+use crate::plan::Plan;
 use crate::plan::groups::{GroupNoticed, GroupPlan, PlannedGroup};
 
 /// The sections of a plan about groups.
-pub(super) fn text(out: &mut String, plan: &GroupPlan, detail: Detail) {
+pub(super) fn text(out: &mut String, whole: &Plan, plan: &GroupPlan, detail: Detail) {
     for kind in GroupChange::ALL {
         let planned: Vec<&PlannedGroup> = plan
             .operations
@@ -18,7 +19,7 @@ pub(super) fn text(out: &mut String, plan: &GroupPlan, detail: Detail) {
             .filter(|planned| planned.operation.kind == kind)
             .collect();
         group(out, heading(kind), planned.len(), detail, |out, at| {
-            operation(out, planned[at], detail);
+            operation(out, whole, planned[at], detail);
         });
     }
     let suspensions = &plan.suspensions;
@@ -58,15 +59,18 @@ fn heading(kind: GroupChange) -> &'static str {
     }
 }
 
-fn operation(out: &mut String, planned: &PlannedGroup, detail: Detail) {
-    let PlannedGroup { operation, hold } = planned;
+fn operation(out: &mut String, whole: &Plan, planned: &PlannedGroup, detail: Detail) {
+    let PlannedGroup { operation, holds } = planned;
     let sign = match operation.kind {
         GroupChange::Create => '+',
         GroupChange::Adopt => '=',
         GroupChange::Rename | GroupChange::Update => '~',
         GroupChange::Delete => 'x',
     };
-    let held = if hold.is_some() { " [held]" } else { "" };
+    let held = match holds.as_slice() {
+        [] => String::new(),
+        holds => format!(" [held: {}]", names(whole, holds).join(", ")),
+    };
     line(out, &format!("  {sign} {}{held}", operation.name));
     for origin in &operation.origins {
         line(out, &format!("      {}", origin.dn));
@@ -140,6 +144,12 @@ fn members(count: usize) -> String {
     }
 }
 
+/// The names of the holds with these indices.
+fn names<'p>(whole: &'p Plan, holds: &[usize]) -> Vec<&'p str> {
+    let named = holds.iter().filter_map(|at| whole.holds.get(*at));
+    named.map(|hold| hold.name.as_str()).collect()
+}
+
 /// The figures, for the line at the end.
 pub(super) fn summary_line(plan: &GroupPlan) -> String {
     let verb = |kind| match kind {
@@ -181,9 +191,9 @@ pub(super) fn failures(out: &mut String, applied: &GroupsApplied, detail: Detail
 }
 
 /// What a plan has about groups.
-pub(super) fn json(plan: &GroupPlan) -> Value {
+pub(super) fn json(whole: &Plan, plan: &GroupPlan) -> Value {
     json!({
-        "operations": plan.operations.iter().map(one).collect::<Vec<_>>(),
+        "operations": plan.operations.iter().map(|planned| one(whole, planned)).collect::<Vec<_>>(),
         "refused": plan.refusals.iter().map(|refusal| json!({
             "dn": refusal.dn,
             "reason": refusal.why,
@@ -213,7 +223,7 @@ pub(super) fn json(plan: &GroupPlan) -> Value {
     })
 }
 
-fn one(PlannedGroup { operation, hold }: &PlannedGroup) -> Value {
+fn one(whole: &Plan, PlannedGroup { operation, holds }: &PlannedGroup) -> Value {
     let GroupOperation {
         kind,
         reason,
@@ -242,7 +252,9 @@ fn one(PlannedGroup { operation, hold }: &PlannedGroup) -> Value {
         "remove": remove,
         "members_before": of,
         "members_leaving": leaving,
-        "hold": hold,
+        // The first of them.
+        "hold": holds.first(),
+        "holds": names(whole, holds),
     })
 }
 

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::groups;
 use crate::apply::{Applied, EndedBy};
-use crate::model::Kind;
-use crate::plan::{HoldCause, Plan, Planned};
+use crate::model::{Attribute, Kind};
+use crate::plan::{Hold, HoldCause, Plan, Planned};
 
 /// The plan as JSON. Two plans from the same inputs give the same text.
 pub fn json(plan: &Plan) -> Value {
@@ -14,22 +14,8 @@ pub fn json(plan: &Plan) -> Value {
         "pulls": plan.pulls.iter().map(|(source, figures)| {
             json!({ "source": source, "entries": figures.entries, "changed": figures.changed })
         }).collect::<Vec<_>>(),
-        "operations": plan.operations.iter().map(operation).collect::<Vec<_>>(),
-        "holds": plan.holds.iter().map(|hold| {
-            let (guard, allowed, population) = match &hold.cause {
-                HoldCause::Limit { guard, allowed, population } => {
-                    (guard.name(), Some(allowed), Some(population))
-                }
-                HoldCause::Clock { .. } => ("clock", None, None),
-            };
-            json!({
-                "guard": guard,
-                "planned": hold.planned,
-                "allowed": allowed,
-                "population": population,
-                "message": hold.to_string(),
-            })
-        }).collect::<Vec<_>>(),
+        "operations": plan.operations.iter().map(|planned| operation(plan, planned)).collect::<Vec<_>>(),
+        "holds": plan.holds.iter().map(hold).collect::<Vec<_>>(),
         "refused": plan.refusals.iter().map(|refusal| json!({
             "key": refusal.key,
             "source": refusal.source,
@@ -52,13 +38,52 @@ pub fn json(plan: &Plan) -> Value {
         })).collect::<Vec<_>>(),
         "summary": summary(plan, None),
     });
-    if let Some(plan) = &plan.groups {
-        whole["groups"] = groups::json(plan);
+    if let Some(groups) = &plan.groups {
+        whole["groups"] = groups::json(plan, groups);
     }
     whole
 }
 
-fn operation(Planned { operation, hold }: &Planned) -> Value {
+fn hold(hold: &Hold) -> Value {
+    let limit = match &hold.cause {
+        HoldCause::Limit {
+            guard,
+            attribute,
+            scope,
+            allowed,
+            population,
+        } => Some((guard, attribute, scope, allowed, population)),
+        HoldCause::Protected
+        | HoldCause::Administrators { .. }
+        | HoldCause::Freeze { .. }
+        | HoldCause::Clock { .. } => None,
+    };
+    json!({
+        "name": hold.name,
+        "guard": limit.map_or(hold.name.as_str(), |(guard, ..)| guard.name()),
+        "attribute": limit.and_then(|(_, attribute, ..)| *attribute).map(Attribute::name),
+        "scope": limit.map(|(_, _, scope, ..)| scope.name()),
+        "planned": hold.planned,
+        "allowed": limit.map(|(_, _, _, allowed, _)| allowed),
+        "population": limit.map(|(_, _, _, _, population)| population),
+        "number": hold.opened.map(|opened| opened.number),
+        "since": hold.opened.map(|opened| opened.since),
+        "expires": hold.opened.map(|opened| opened.until),
+        "message": hold.to_string(),
+    })
+}
+
+fn operation(plan: &Plan, planned: &Planned) -> Value {
+    let Planned {
+        operation,
+        holds,
+        waits,
+        approvals: _,
+    } = planned;
+    let names = |holds: &[usize]| -> Vec<&str> {
+        let named = holds.iter().map(|at| plan.holds[*at].name.as_str());
+        named.collect()
+    };
     json!({
         "kind": operation.kind,
         "key": operation.key,
@@ -70,7 +95,11 @@ fn operation(Planned { operation, hold }: &Planned) -> Value {
         "reason": operation.reason,
         "message": operation.reason.to_string(),
         "changes": operation.changes,
-        "hold": hold,
+        // The first of them, or of those that hold what it waits for.
+        "hold": holds.first().or(waits.first()),
+        "holds": names(holds),
+        "held_with": names(waits),
+        "approved": planned.is_approved(),
     })
 }
 

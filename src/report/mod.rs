@@ -1,13 +1,18 @@
 //! What people and programs read of a plan and of a run: one model, several forms.
 //!
-//! Floor 6, without I/O: a form is text made from a [`Plan`](crate::plan::Plan).
+//! Floor 6, without I/O: a form is text made from a [`Plan`](crate::plan::Plan), or from a
+//! [`Trace`](crate::mapping::Trace) of how an entry is mapped.
 
 mod groups;
+mod holds;
 mod json;
 mod text;
+mod trace;
 
+pub use holds::{approved, holds, holds_json};
 pub use json::{json, summary};
 pub use text::{Detail, applied, edit, summary_line, text};
+pub use trace::{Traced, trace_json, trace_text};
 
 #[cfg(test)]
 mod tests;

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::apply::{Applied, EndedBy, GroupsApplied};
-use crate::config::Limit;
+use crate::config::{Guard, Limit};
 use crate::model::{
     Attribute, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupReason, GroupTarget,
     Lifecycle, ScimId, SourceName,
 };
 use crate::plan::fixture::*;
-use crate::plan::{Figures, Notice, Noticed, Plan};
+use crate::plan::{Figures, Hold, HoldCause, Notice, Noticed, Plan};
+use crate::snapshot::{Asked, Journal};
 use chrono::TimeDelta;
 
 fn plan_of_everything() -> Plan {
@@ -73,11 +74,13 @@ fn plan_of_everything() -> Plan {
     world.existing = vec![existing("known", Some("from-elsewhere"))];
     world.unmapped = vec![unmapped("odd", true)];
     world.policy.delete_after = Some(TimeDelta::days(30));
-    world.guards.change_email = Limit {
-        always: 0,
-        percent: Some(10.0),
-        at_most: None,
-    };
+    world.limit(
+        Guard::ChangeEmail,
+        Limit {
+            percent: Some(10.0),
+            ..Limit::default()
+        },
+    );
     world.planned()
 }
 
@@ -188,13 +191,13 @@ fn plan_of_groups() -> Plan {
             ],
             remove: Vec::new(),
         },
-        hold: None,
+        holds: Vec::new(),
     };
     let found = GroupReason::Found { by: "name".into() };
     let from = "developers".to_owned();
     let mut update = operation(GroupChange::Update, "ops", GroupReason::Members, Some(7));
     update.operation.remove = vec![member("barbara", true)];
-    update.hold = Some(0);
+    update.holds = vec![0];
     let mut delete = operation(GroupChange::Delete, "old", GroupReason::Left, Some(1200));
     delete.operation.add.clear();
     let notice = |what| GroupNotice {
@@ -241,6 +244,12 @@ fn plan_of_groups() -> Plan {
             unchanged: 12,
             ..GroupPlan::default()
         }),
+        holds: vec![Hold {
+            name: "protected".to_owned(),
+            cause: HoldCause::Protected,
+            planned: 1,
+            opened: None,
+        }],
         ..World::new(vec![person("a")], vec![account("a")]).planned()
     }
 }
@@ -291,4 +300,53 @@ fn what_became_of_groups_is_told_with_each_failure() {
 
     Done: 7 applied, 1 failed, 1 left for the next run.
     ");
+}
+
+#[tokio::test]
+async fn open_holds_are_listed_with_figures_age_expiry_and_operations() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let mut plan = plan_of_everything();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let week = TimeDelta::days(7);
+    let opened = journal.record_holds(run, &plan, week, now()).await.unwrap();
+    for hold in &mut plan.holds {
+        hold.opened = opened.get(&hold.name).copied();
+    }
+    let told = text(&plan, Detail::default());
+    let numbered = "! change_email #1, open until 2026-06-22 12:00 UTC";
+    assert!(told.contains(numbered), "{told}");
+
+    let later = now() + TimeDelta::hours(3);
+    let open = journal.open_holds(later).await.unwrap();
+    insta::assert_snapshot!(holds(&open, later));
+    insta::assert_json_snapshot!(holds_json(&open, later));
+    let expired = now() + week;
+    let open = journal.open_holds(expired).await.unwrap();
+    let told = holds(&open, expired);
+    assert!(
+        told.contains("(7 days ago), expired at 2026-06-22 12:00 UTC"),
+        "{told}"
+    );
+    assert_eq!(holds_json(&open, expired)["holds"][0]["expired"], true);
+    assert_eq!(holds(&[], now()), "No hold is open.\n");
+    let asked = Asked {
+        by: "zoe".into(),
+        uid: 1000,
+        sudo_user: None,
+        reason: "it is right".into(),
+    };
+    let done = journal
+        .approve(
+            "change_email",
+            &["jane.smith@EXAMPLE.org".into()],
+            &asked,
+            later,
+        )
+        .await
+        .unwrap();
+    insta::assert_snapshot!(approved(&done));
+    journal.close().await.unwrap();
 }

@@ -43,11 +43,11 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
             .filter(|planned| planned.operation.kind == kind)
             .collect();
         group(&mut out, heading(kind), planned.len(), detail, |out, at| {
-            operation(out, planned[at])
+            operation(out, plan, planned[at])
         });
     }
-    if let Some(plan) = &plan.groups {
-        groups::text(&mut out, plan, detail);
+    if let Some(groups) = &plan.groups {
+        groups::text(&mut out, plan, groups, detail);
     }
     group(
         &mut out,
@@ -55,7 +55,16 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
         plan.holds.len(),
         Detail::default(),
         |out, at| {
-            line(out, &format!("  ! {}", plan.holds[at]));
+            let hold = &plan.holds[at];
+            let opened = hold.opened.map_or(String::new(), |opened| {
+                format!(
+                    " #{}, open until {}",
+                    opened.number,
+                    opened.until.format("%Y-%m-%d %H:%M UTC")
+                )
+            });
+            line(out, &format!("  ! {}{opened}", hold.name));
+            line(out, &format!("      {hold}"));
         },
     );
     group(
@@ -255,7 +264,27 @@ pub(super) fn group(
     }
 }
 
-fn operation(out: &mut String, Planned { operation, hold }: &Planned) {
+/// What stands beside an operation that is held or approved.
+fn marks(plan: &Plan, planned: &Planned) -> String {
+    let names = |holds: &[usize]| {
+        let names: Vec<&str> = holds
+            .iter()
+            .map(|at| plan.holds[*at].name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    match planned {
+        Planned { holds, .. } if !holds.is_empty() => format!(" [held: {}]", names(holds)),
+        Planned { waits, .. } if !waits.is_empty() => {
+            format!(" [held: waits for what is held by {}]", names(waits))
+        }
+        planned if planned.is_approved() => " [approved]".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn operation(out: &mut String, plan: &Plan, planned: &Planned) {
+    let operation = &planned.operation;
     let sign = match operation.kind {
         Kind::Create => '+',
         Kind::Adopt => '=',
@@ -264,7 +293,7 @@ fn operation(out: &mut String, Planned { operation, hold }: &Planned) {
         Kind::Deactivate => '-',
         Kind::Delete => 'x',
     };
-    let held = if hold.is_some() { " [held]" } else { "" };
+    let held = marks(plan, planned);
     line(
         out,
         &format!(

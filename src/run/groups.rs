@@ -6,15 +6,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{LOOK_UPS, RunError, Setup};
 use crate::apply::GroupSettlement;
-use crate::config::GroupRule;
+use crate::config::{GroupRule, Guards};
 use crate::directory::{FoundGroup, Roster, roster};
 use crate::mapping::{GroupFault, GroupMapping, UnmappedGroup};
 use crate::model::{
-    DesiredGroup, ExistingGroup, ExternalId, GroupOrigin, ManagedGroup, ScimId, fold,
+    DesiredGroup, ExistingGroup, ExternalId, GroupOrigin, ManagedGroup, ScimId, Timestamp, fold,
 };
 use crate::org::{ApiError, Reader};
 use crate::plan::groups::{self, GroupPlan, KnownGroups, Person, RuleRead};
-use crate::plan::{Desired, Known, Plan};
+use crate::plan::{Approval, Desired, GroupChange, HoldCause, Known, Plan};
 use crate::snapshot::Snapshot;
 
 /// So many requests are under way at a time.
@@ -62,6 +62,32 @@ pub(super) async fn plan_groups(
         &unseen,
         &plan.operations,
     )))
+}
+
+/// Lets the guards hold what is too much of it.
+pub(super) fn hold(plan: &mut Plan, guards: &Guards, approvals: &[Approval], now: Timestamp) {
+    let Some(mut groups) = plan.groups.take() else {
+        return;
+    };
+    let operations = groups.operations.iter().map(|planned| &planned.operation);
+    let changes: Vec<GroupChange<'_>> = operations
+        .map(|operation| {
+            let (removed, members) = operation.removals();
+            let target = operation.target.as_ref();
+            GroupChange {
+                name: target.map_or(&operation.name, |target| &target.name),
+                members,
+                removed,
+                digest: operation.digest(),
+            }
+        })
+        .collect();
+    let holds = plan.hold_groups(&changes, groups.memberships, guards, approvals, now);
+    for (planned, holds) in groups.operations.iter_mut().zip(holds) {
+        planned.holds = holds;
+    }
+    groups.let_join(|hold| matches!(plan.holds[hold].cause, HoldCause::Limit { .. }));
+    plan.groups = Some(groups);
 }
 
 /// What the mapping makes of the groups that a rule found.

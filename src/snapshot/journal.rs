@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Sqlite, Transaction};
 
@@ -15,6 +16,9 @@ use crate::model::{
     OperationId, RunId, SourceName, Timestamp,
 };
 use crate::plan::Deviation;
+
+/// How often a lock is looked at that is waited for: the system tells nobody when it is let go.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The database, for writing.
 pub struct Journal {
@@ -101,6 +105,20 @@ impl Journal {
             snapshot: Snapshot::open_for_writing(path).await?,
             _lock: lock,
         })
+    }
+
+    /// Opens the database as [`open`](Self::open) does, and waits so long for another process
+    /// that has the lock.
+    pub async fn open_within(path: &Path, patience: Duration) -> Result<Self, SnapshotError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match Self::open(path).await {
+                Err(SnapshotError::Locked { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// Closes the database and lets the next writer in.

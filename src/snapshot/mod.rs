@@ -5,8 +5,10 @@
 
 mod error;
 mod groups;
+mod holds;
 mod journal;
 mod lock;
+mod population;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -21,10 +23,11 @@ use crate::model::{
     Attribute, Cursor, ExternalId, ManagedAccount, Operation, OperationId, ScimId, SourceName,
     Timestamp,
 };
-use crate::plan::{Deviation, Index, Population};
+use crate::plan::{Deviation, Index};
 
 pub use error::SnapshotError;
 pub use groups::{GroupEnd, UnansweredGroup};
+pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
 
@@ -398,8 +401,25 @@ impl Snapshot {
         &mut self,
         keys: &[&ExternalId],
     ) -> Result<HashSet<ExternalId>, SnapshotError> {
-        let keys: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
         let query = "SELECT DISTINCT external_id FROM operations WHERE kind = 'create' AND state = 'failed' AND external_id";
+        self.keys_in(query, keys).await
+    }
+
+    /// The people among these whose account an earlier run was going to create and did not.
+    pub async fn attempted_creations(
+        &mut self,
+        keys: &[&ExternalId],
+    ) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let query = "SELECT DISTINCT external_id FROM operations WHERE kind = 'create' AND state IN ('left', 'failed') AND external_id";
+        self.keys_in(query, keys).await
+    }
+
+    async fn keys_in(
+        &mut self,
+        query: &str,
+        keys: &[&ExternalId],
+    ) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let keys: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
         let rows = self.rows_in(query, &keys).await?;
         rows.iter()
             .map(|row| Ok(ExternalId::new(row.try_get::<String, _>(0).at(&self.path)?)))
@@ -446,20 +466,6 @@ impl Snapshot {
         .await
         .at(&self.path)?;
         Ok(keys.into_iter().map(ExternalId::new).collect())
-    }
-
-    /// How many accounts there are.
-    pub async fn population(&mut self) -> Result<Population, SnapshotError> {
-        let (active, all): (i64, i64) = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE lifecycle = 'active'), count(*) FROM accounts WHERE lifecycle <> 'deleted'",
-        )
-        .fetch_one(&mut self.connection)
-        .await
-        .at(&self.path)?;
-        Ok(Population {
-            active: active.unsigned_abs(),
-            all: all.unsigned_abs(),
-        })
     }
 
     /// When the last run began that got as far as a plan.

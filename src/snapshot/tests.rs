@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::*;
-use crate::plan::Said;
-use crate::plan::fixture::{account, key, now, person, source, with_mail};
+use crate::config::{Guard, Guards, Limit, Per};
+use crate::model::Lifecycle;
+use crate::plan::fixture::{World, account, at_most, brief, key, now, person, source, with_mail};
+use crate::plan::{Count, Population, Said};
 
 /// A database as the first version has left it, with one account.
 async fn first_version(path: &Path) {
@@ -153,5 +155,137 @@ async fn the_index_is_read_whole_in_many_pages_and_of_some_people_alone() {
     expected.insert_account(&accounts[4320]);
     assert_eq!(some, expected);
     assert_eq!(journal.people_of(&source()).await.unwrap(), 2161);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn populations_are_counted_by_scope_as_the_planner_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    let since = now();
+    let states = [
+        Lifecycle::Active,
+        Lifecycle::Deactivated { since },
+        Lifecycle::DeletePending { since },
+        Lifecycle::Deleted { since },
+    ];
+    let mails = ["@A.org", "@b.org", "x@c@A.ORG", "", "ü@Müller.example"];
+    let dns = [
+        "uid=1,ou=Sales,dc=org",
+        "uid=2,OU=sales, DC=org",
+        r"uid=3,ou=a\2c b,dc=org",
+        "no name at all",
+    ];
+    let mut accounts = Vec::new();
+    for n in 0..60 {
+        let mut one = account(&format!("p{n}"));
+        one.lifecycle = states[n % 4];
+        one.source = SourceName::new(["directory", "partners", "third"][n % 3]);
+        one.dn = dns[n / 4 % 4].to_owned();
+        one.profile = crate::plan::fixture::profile("P", mails[n % 5]);
+        accounts.push(one);
+    }
+    journal.note(&accounts).await.unwrap();
+
+    let mut population = journal.population().await.unwrap();
+    assert!(population.by_ou.is_empty() && population.by_domain.is_empty());
+    let mut guards = Guards::default();
+    let per = |per| Limit {
+        at_most: Some(1),
+        per,
+        ..Limit::default()
+    };
+    guards
+        .limits
+        .insert(Guard::Delete, vec![per(Per::Ou), per(Per::Domain)]);
+    journal
+        .population_by_scope(&mut population, &guards)
+        .await
+        .unwrap();
+
+    let mut expected = Population::default();
+    for account in &accounts {
+        expected.enter(account);
+    }
+    let none = Count::default();
+    expected.by_source.retain(|_, count| *count != none);
+    expected.by_domain.retain(|_, count| *count != none);
+    expected.by_ou.retain(|_, count| *count != none);
+    assert_eq!(population, expected);
+    assert_eq!((population.by_domain.len(), population.by_ou.len()), (3, 2));
+    for account in &accounts {
+        expected.leave(account);
+    }
+    assert_eq!((expected.active, expected.all), (0, 0));
+    journal.close().await.unwrap();
+}
+
+/// Three leave, and none may.
+fn three_leave() -> World {
+    let people = ["a", "b", "c"].map(account).to_vec();
+    let mut world = World::new(vec![person("z")], people);
+    world.accounts.push(account("z"));
+    world.limit(Guard::Deactivate, at_most(0));
+    world
+}
+
+#[tokio::test]
+async fn an_approval_whose_operation_something_else_holds_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let week = chrono::TimeDelta::days(7);
+    let asked = Asked {
+        by: "zoe".into(),
+        uid: 1000,
+        sudo_user: None,
+        reason: "they have left".into(),
+    };
+    let mut world = three_leave();
+    world.guards.protected = ["key-a".to_owned()].into();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let opened = journal
+        .record_holds(run, &world.planned(), week, now())
+        .await
+        .unwrap();
+    let names: Vec<&str> = opened.keys().map(String::as_str).collect();
+    assert_eq!(names, ["deactivate", "protected"]);
+    let approved = journal
+        .approve("deactivate", &[], &asked, now())
+        .await
+        .unwrap();
+    assert_eq!(approved.operations.len(), 3);
+
+    // Of the three that are approved one is protected, and one is back.
+    world.approvals = journal.approvals(now()).await.unwrap();
+    world.people.push(person("b"));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["!deactivate a", "deactivate c"]);
+    let run = journal.begin_run("test", now()).await.unwrap();
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let sent: Vec<&Operation> = plan.operations[1..].iter().map(|p| &p.operation).collect();
+    let ids = journal.intend(run, sent.into_iter(), now()).await.unwrap();
+
+    // What was intended and not sent keeps the approval; what was sent has used it up.
+    let left = |approvals: &[crate::plan::Approval]| {
+        ["a", "b", "c"].map(|name| {
+            let mut world = three_leave();
+            world
+                .accounts
+                .retain(|account| [key(name), key("z")].contains(&account.key));
+            let digest = world.planned().operations[0].operation.digest();
+            approvals.iter().any(|approval| approval.digest == digest)
+        })
+    };
+    let live = journal.approvals(now()).await.unwrap();
+    assert_eq!(left(&live), [true, false, true]);
+    journal.mark_sent(&ids, now()).await.unwrap();
+    let live = journal.approvals(now()).await.unwrap();
+    assert_eq!(left(&live), [true, false, false]);
+    // An approval is good for as long as its hold is open.
+    let live = journal.approvals(now() + week).await.unwrap();
+    assert_eq!(left(&live), [false; 3]);
     journal.close().await.unwrap();
 }

@@ -55,7 +55,7 @@ fn one_deactivation_more_than_allowed_holds_them_all_and_nothing_else() {
     assert_eq!(operations.len(), 6);
     world.dirsyncd.sync(3).expect_words(&[
         "4 deactivations among 10 accounts (40.0 %) are more than the 3 that `deactivate` in [guards] allows",
-        "raise `deactivate` for one run",
+        "dirsyncd approve deactivate --reason",
     ]);
 
     assert_eq!(world.organization.active(), 11);

@@ -169,7 +169,8 @@ fn patches(files: &Files, mark: Mark) -> usize {
 
 #[test]
 fn members_go_in_batches_as_the_organization_takes_them() {
-    let files = Files::of(Person::several(101));
+    let mut files = Files::of(Person::several(101));
+    files.dirsyncd.rest += "[guards]\nremove_members = { percent = 100 }\n";
     let all: Vec<usize> = (0..101).collect();
     // The organization has its accounts before, so that only groups are counted.
     files.groups(&[("one", "one", &[0])]);
@@ -785,5 +786,40 @@ fn a_sync_that_is_asked_to_stop_leaves_the_other_groups_to_the_next() {
     files.organization.heal();
     files.dirsyncd.sync(0).expect_words(&["Done: 12 applied."]);
     assert_eq!(files.names(), names);
+    files.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn too_many_who_leave_a_group_are_held_and_those_who_join_go_on() {
+    let files = Files::of(Person::several(31));
+    let all: Vec<usize> = (0..31).collect();
+    files.groups(&[("dev", "dev", &all[..30]), ("ops", "ops", &all[..30])]);
+    files.dirsyncd.sync(0);
+    // Half of the members may leave in one run, and not one more.
+    files.groups(&[("dev", "dev", &all[15..]), ("ops", "ops", &all[..30])]);
+    assert_eq!(files.plan(), (0, vec!["update dev +1 -15".to_owned()]));
+
+    files.groups(&[("dev", "dev", &all[16..]), ("ops", "ops", &all[..30])]);
+    let brief = ["update dev +1 -0", "update dev +0 -16"].map(str::to_owned);
+    assert_eq!(files.plan(), (3, brief.to_vec()));
+    files
+        .dirsyncd
+        .run(&["sync"])
+        .expect_code(3)
+        .expect_words(&["16 removals of members"]);
+    assert_eq!(files.members("dev"), all);
+    let plan = files.dirsyncd.plan();
+    for hold in plan.list("holds") {
+        let name = hold["name"].as_str().unwrap().to_owned();
+        let approve = ["approve", &name, "--reason", "they have moved"];
+        files
+            .dirsyncd
+            .run(&approve)
+            .expect_code(0)
+            .expect_words(&["dev"]);
+    }
+    assert_eq!(plan.list("holds").len(), 1);
+    files.dirsyncd.sync(0);
+    assert_eq!(files.members("dev"), all[16..]);
     files.dirsyncd.expect_nothing_to_do();
 }

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod excluded;
 mod fallback;
 mod random;
 mod several;

@@ -136,14 +136,34 @@ impl Model {
     }
 }
 
-fn drive(seed: u64, sessionlog: bool, rounds: usize) {
+/// What leaves out those whose `employeeType` is `external`.
+#[derive(Clone, Copy)]
+enum LeftOut {
+    ByFilter,
+    /// And all of a department, which an OU that is renamed ceases to be.
+    ByExpression,
+}
+
+fn drive(seed: u64, sessionlog: bool, left_out: LeftOut, rounds: usize) {
     let people = Person::several(START);
     let mut world = World::of(&people);
     if !sessionlog {
         world.slapd.forget_deletions();
     }
-    let filter = "(&(objectClass=inetOrgPerson)(!(employeeType=external)))";
-    world.dirsyncd.set_source("filter", &format!("{filter:?}"));
+    match left_out {
+        LeftOut::ByFilter => {
+            let filter = "(&(objectClass=inetOrgPerson)(!(employeeType=external)))";
+            world.dirsyncd.set_source("filter", &format!("{filter:?}"));
+        }
+        LeftOut::ByExpression => {
+            let exclude = "'attr(\"employeeType\") == \"external\"'";
+            world.dirsyncd.set_source("exclude", exclude);
+            let base = format!("ou={},ou=people,{BASE}", DEPARTMENTS[3]);
+            world
+                .dirsyncd
+                .set_source("exclude_base", &format!("{base:?}"));
+        }
+    }
     // What is decided is not the matter here, so that nothing is held.
     world.dirsyncd.rest =
         "[guards]\ndeactivate = { percent = 100 }\nchange_email = { percent = 100 }\n".to_owned();
@@ -191,13 +211,22 @@ fn seeds(usual: &[u64]) -> Vec<u64> {
 #[test]
 fn following_a_directory_gives_the_plans_of_full_pulls() {
     for seed in seeds(&[1, 2]) {
-        drive(seed, true, 25);
+        drive(seed, true, LeftOut::ByFilter, 25);
     }
 }
 
 #[test]
 fn following_a_directory_without_a_log_of_deletions_gives_the_plans_of_full_pulls() {
     for seed in seeds(&[3]) {
-        drive(seed, false, 25);
+        drive(seed, false, LeftOut::ByFilter, 25);
+    }
+}
+
+#[test]
+fn following_a_directory_of_which_some_are_excluded_gives_the_plans_of_full_pulls() {
+    for (seed, sessionlog) in [(4, true), (5, false)] {
+        for seed in seeds(&[seed]) {
+            drive(seed, sessionlog, LeftOut::ByExpression, 15);
+        }
     }
 }

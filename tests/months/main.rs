@@ -283,7 +283,14 @@ impl Life {
         dirsyncd.rest = format!(
             "[policy]\ndelete_after = \"{DELETE_AFTER}days\"\nrecycle_after = \"{RECYCLE_AFTER}days\"\n[guards]\n"
         );
-        for guard in ["deactivate", "delete", "change_email"] {
+        for guard in [
+            "create",
+            "update",
+            "same_attribute",
+            "deactivate",
+            "delete",
+            "change_email",
+        ] {
             dirsyncd.rest += &format!("{guard} = {{ always = 1000, percent = 100 }}\n");
         }
         Life {
@@ -418,6 +425,14 @@ impl Life {
             }
         }
         self.company.humans = humans;
+        // An edit that puts nobody out of an account is in force.
+        let waits = |human: &Human| {
+            let account = human.account.as_ref().and_then(|id| accounts.get(id));
+            self.company.is_waiting(human) && account.is_some_and(|account| account.active)
+        };
+        if self.company.edit == Edit::Waiting && !self.company.humans.iter().any(waits) {
+            self.company.edit = Edit::Accepted;
+        }
         let strays = accounts.keys().filter(|id| !owned.contains(*id));
         faults.extend(strays.map(|id| format!("the account {id} is nobody's")));
         self.check(faults.is_empty(), &faults.join("; "));

@@ -46,7 +46,8 @@ fn active_directory_is_followed_by_update_sequence_numbers() {
     let people = Person::several(9);
     let Domain {
         samba, dirsyncd, ..
-    } = &Domain::of(&people, "");
+    } = &mut Domain::of(&people, "");
+    dirsyncd.set_source("exclude", "'attr(\"title\") == \"Robot\"'");
     // Who may not see what was deleted reads everything each time.
     dirsyncd
         .run(&["check"])
@@ -79,6 +80,12 @@ fn active_directory_is_followed_by_update_sequence_numbers() {
         &unit("Legal"),
     );
     expect(dirsyncd, "and back", 1, 1);
+    samba.replace(&dn(&people[7]), "title", "Robot");
+    expect(dirsyncd, "a person is excluded", 1, 1);
+    samba.replace(&dn(&people[7]), "description", "a robot");
+    expect(dirsyncd, "who is excluded changes", 0, 0);
+    samba.replace(&dn(&people[7]), "title", "Engineer");
+    expect(dirsyncd, "and is no longer excluded", 1, 1);
     samba.modify(&format!(
         "dn: CN=some group,CN=Users,{DOMAIN}\nchangetype: add\nobjectClass: group\nmember: {}\n",
         dn(&people[5])
@@ -113,6 +120,7 @@ fn ds389_is_followed_by_content_synchronization() {
         "filter",
         "\"(&(objectClass=inetOrgPerson)(!(employeeType=external)))\"",
     );
+    dirsyncd.set_source("exclude", "'attr(\"title\") == \"Robot\"'");
     dirsyncd
         .run(&["check"])
         .expect_code(0)
@@ -149,6 +157,12 @@ fn ds389_is_followed_by_content_synchronization() {
     expect(dirsyncd, "a person is no longer found by the filter", 1, 1);
     set(&people[5].dn(), "employeeType", "staff");
     expect(dirsyncd, "and found again", 1, 1);
+    set(&people[6].dn(), "title", "Robot");
+    expect(dirsyncd, "a person is excluded", 1, 1);
+    set(&people[6].dn(), "description", "a robot");
+    expect(dirsyncd, "who is excluded changes", 0, 0);
+    set(&people[6].dn(), "title", "Engineer");
+    expect(dirsyncd, "and is no longer excluded", 1, 1);
     server.add(&Person::new("radia", "Radia", "Perlman"));
     expect(dirsyncd, "a person joins", 1, 1);
     server.rename(

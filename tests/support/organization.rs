@@ -295,6 +295,20 @@ impl Organization {
         self.scim("PATCH", &format!("Users/{}", account.scim_id), Some(&body));
     }
 
+    /// Makes a group of the provisioning directory with these members.
+    pub fn make_group(&self, name: &str, members: &[&Account]) {
+        let members: Vec<Value> = members
+            .iter()
+            .map(|account| json!({"value": account.scim_id}))
+            .collect();
+        let group = json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+            "displayName": name,
+            "members": members,
+        });
+        self.scim("POST", "Groups", Some(&group));
+    }
+
     /// Takes an account out of the provisioning directory.
     pub fn delete_by_hand(&self, account: &Account) {
         self.scim("DELETE", &format!("Users/{}", account.scim_id), None);

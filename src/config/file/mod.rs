@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use toml::Spanned;
 
 use self::written::{File, ProvisioningFile, SecretFile};
 use super::error::{Invalid, explain, nearest};
-use super::{Config, ConfigError, Policy, SecretRef, Source};
+use super::{Config, ConfigError, Policy, Schedule, SecretRef, Source};
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| {
@@ -108,6 +109,10 @@ impl Reader<'_> {
             }
             groups.push(self.group(spanned, &sources, &presets)?);
         }
+        let schedule = schedule
+            .map(|schedule| self.schedule(schedule))
+            .transpose()?;
+        let zone = schedule.as_ref().map_or(Tz::UTC, Schedule::zone);
         Ok(Config {
             path: self.path.to_owned(),
             organization: self.organization(organization)?,
@@ -116,10 +121,8 @@ impl Reader<'_> {
             sources,
             groups,
             policy,
-            guards: self.guards(guards)?,
-            schedule: schedule
-                .map(|schedule| self.schedule(schedule))
-                .transpose()?,
+            guards: self.guards(guards, zone)?,
+            schedule,
             log: self.log(log)?,
             text: self.text.into(),
         })

@@ -1,6 +1,7 @@
 //! How the tables about a run are checked: `[policy]`, `[schedule]` and `[log]`.
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use toml::Spanned;
 
 use super::written::{
@@ -132,25 +133,29 @@ impl Reader<'_> {
     }
 
     pub(super) fn schedule(&self, file: ScheduleFile) -> Checked<Schedule> {
-        let zone = match file.time_zone {
-            None => chrono_tz::Tz::UTC,
-            Some(zone) => self.check(
-                zone.span(),
-                zone.get_ref().parse().map_err(|_| {
-                    let known: Vec<&str> = chrono_tz::TZ_VARIANTS
-                        .iter()
-                        .map(|zone| zone.name())
-                        .collect();
-                    let hint = nearest(zone.get_ref(), &known)
-                        .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-                    format!(
-                        "`{}` is no time zone{hint} (names such as Europe/Berlin)",
-                        zone.get_ref()
-                    )
-                }),
-            )?,
+        let zone = match &file.time_zone {
+            None => Tz::UTC,
+            Some(zone) => self.time_zone(zone)?,
         };
         self.check(file.sync.span(), Schedule::parse(file.sync.get_ref(), zone))
+    }
+
+    pub(super) fn time_zone(&self, zone: &Spanned<String>) -> Checked<Tz> {
+        self.check(
+            zone.span(),
+            zone.get_ref().parse().map_err(|_| {
+                let known: Vec<&str> = chrono_tz::TZ_VARIANTS
+                    .iter()
+                    .map(|zone| zone.name())
+                    .collect();
+                let hint = nearest(zone.get_ref(), &known)
+                    .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                format!(
+                    "`{}` is no time zone{hint} (names such as Europe/Berlin)",
+                    zone.get_ref()
+                )
+            }),
+        )
     }
 
     pub(super) fn log(&self, file: LogFile) -> Checked<Log> {

@@ -11,8 +11,9 @@ use toml::Spanned;
 use super::written::{KindFile, OneOrMany, SourceFile};
 use super::{Checked, Reader, unknown};
 use crate::config::{
-    Bind, ClientCertificate, Discovery, Incremental, Ldap, MappingTarget, PlacedRule, Policy,
-    Preset, ReferralHost, Rule, Search, Servers, Source, SourceKind, WithoutMail,
+    Bind, ClientCertificate, Discovery, Incremental, Ldap, MappingTarget, PlacedExpression,
+    PlacedRule, Policy, Preset, ReferralHost, Rule, Search, Servers, Source, SourceKind,
+    WithoutMail,
 };
 use crate::model::{Attribute, Dn, Filter, Scope, SourceName};
 
@@ -42,7 +43,7 @@ impl Reader<'_> {
             .transpose()?;
         let (filter_span, filter_text) = match (&file.filter, &preset) {
             (Some(filter), _) => (filter.span(), self.filter(filter)?),
-            (None, Some(preset)) => (span.clone(), preset.filter.clone()),
+            (None, Some((preset, _))) => (span.clone(), preset.filter.clone()),
             (None, None) => {
                 return self.refuse(span, "the source has no `filter`: give one, or a `preset`");
             }
@@ -50,7 +51,7 @@ impl Reader<'_> {
         let Some(key) = file
             .key
             .clone()
-            .or_else(|| preset.as_ref().map(|p| p.key.clone()))
+            .or_else(|| preset.as_ref().map(|(preset, _)| preset.key.clone()))
         else {
             return self.refuse(
                 span,
@@ -66,10 +67,11 @@ impl Reader<'_> {
         }
         let search = Search {
             bases: self.bases(&file.base)?,
-            members_of: match &file.members_of {
-                None => Vec::new(),
-                Some(groups) => self.bases(groups)?,
-            },
+            members_of: self.names(&file.members_of)?,
+            exclude_bases: self.names(&file.exclude_base)?,
+            exclude_members_of: self.names(&file.exclude_members_of)?,
+            include: self.expression(&file.include),
+            exclude: self.expression(&file.exclude),
             scope: file.scope.unwrap_or(Scope::Subtree),
             filter,
             filter_text,
@@ -112,12 +114,24 @@ impl Reader<'_> {
         }
     }
 
-    fn preset(&self, name: &Spanned<String>) -> Checked<Preset> {
+    /// The preset, and its text.
+    fn preset(&self, name: &Spanned<String>) -> Checked<(Preset, &'static str)> {
         let known: Vec<&str> = Preset::ALL.iter().map(|(name, _)| *name).collect();
         let Some(text) = Preset::text(name.get_ref()) else {
             return self.refuse(name.span(), unknown("preset", name.get_ref(), &known));
         };
-        self.check(name.span(), toml::from_str(text))
+        Ok((self.check(name.span(), toml::from_str(text))?, text))
+    }
+
+    fn expression(&self, written: &Option<Spanned<String>>) -> Option<PlacedExpression> {
+        let written = written.clone()?;
+        Some(PlacedExpression::located(written, self.text))
+    }
+
+    /// DNs that need not be given.
+    fn names(&self, list: &Option<Spanned<OneOrMany>>) -> Checked<Vec<(String, Dn)>> {
+        let list = list.as_ref().map(|list| self.bases(list));
+        Ok(list.transpose()?.unwrap_or_default())
     }
 
     pub(super) fn bases(&self, base: &Spanned<OneOrMany>) -> Checked<Vec<(String, Dn)>> {
@@ -140,7 +154,7 @@ impl Reader<'_> {
     fn mapping(
         &self,
         source: &Range<usize>,
-        preset: Option<Preset>,
+        preset: Option<(Preset, &'static str)>,
         own: &BTreeMap<Spanned<String>, Spanned<Rule>>,
     ) -> Checked<BTreeMap<MappingTarget, PlacedRule>> {
         let target = |name: &str, span: Range<usize>| match MappingTarget::parse(name) {
@@ -148,20 +162,19 @@ impl Reader<'_> {
             None => self.refuse(span, unknown("attribute", name, &MappingTarget::names())),
         };
         let mut mapping = BTreeMap::new();
-        for (name, rule) in preset.into_iter().flat_map(|preset| preset.mapping) {
-            mapping.insert(
-                target(&name, source.clone())?,
-                PlacedRule { rule, span: None },
-            );
+        for (name, rule) in preset.iter().flat_map(|(preset, _)| &preset.mapping) {
+            let text = preset.as_ref().map_or("", |(_, text)| *text);
+            let placed = PlacedRule::of_preset(rule, text);
+            mapping.insert(target(name, source.clone())?, placed);
         }
         for (name, rule) in own {
-            let placed = PlacedRule {
-                rule: rule.get_ref().clone(),
-                span: Some(rule.span()),
-            };
+            let placed = PlacedRule::of_file(rule, self.text);
             mapping.insert(target(name.get_ref(), name.span())?, placed);
         }
-        mapping.retain(|_, placed| placed.rule != Rule::Unmapped);
+        let mapping: BTreeMap<MappingTarget, PlacedRule> = mapping
+            .into_iter()
+            .filter_map(|(target, placed)| Some((target, placed?)))
+            .collect();
         for attribute in Attribute::ALL
             .into_iter()
             .filter(|attribute| attribute.is_required())
@@ -172,6 +185,19 @@ impl Reader<'_> {
                     format!("the mapping has no `{attribute}`, which every account needs"),
                 );
             }
+        }
+        for (target, placed) in &mapping {
+            let what = match (target, placed.rule.required) {
+                (MappingTarget::Active, Some(_)) => {
+                    "`required` does not go with `active`, which always needs true or false"
+                        .to_owned()
+                }
+                (MappingTarget::Attribute(attribute), Some(false)) if attribute.is_required() => {
+                    format!("every account needs `{attribute}`: it cannot be optional")
+                }
+                _ => continue,
+            };
+            return self.refuse(placed.span.clone().unwrap_or_else(|| source.clone()), what);
         }
         Ok(mapping)
     }

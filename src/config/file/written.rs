@@ -1,15 +1,16 @@
 //! The file as it is written, before anything is checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
+use toml::value::Datetime;
 
 use crate::config::{
-    Change, Departure, GroupDeparture, LogFormat, Return, Rule, Unreadable, WithoutMail,
+    Change, Departure, GroupDeparture, Guard, LogFormat, Per, Return, Rule, Unreadable, WithoutMail,
 };
 use crate::model::Scope;
 
@@ -158,6 +159,10 @@ pub(super) struct SourceFile {
     pub(super) scope: Option<Scope>,
     pub(super) filter: Option<Spanned<OneOrMany>>,
     pub(super) members_of: Option<Spanned<OneOrMany>>,
+    pub(super) exclude_base: Option<Spanned<OneOrMany>>,
+    pub(super) exclude_members_of: Option<Spanned<OneOrMany>>,
+    pub(super) include: Option<Spanned<String>>,
+    pub(super) exclude: Option<Spanned<String>>,
     pub(super) key: Option<String>,
     pub(super) without_mail: Option<WithoutMail>,
     pub(super) incremental: Option<bool>,
@@ -275,9 +280,53 @@ pub(super) enum AdoptFile {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GuardsFile {
-    pub(super) deactivate: Option<Spanned<LimitFile>>,
-    pub(super) delete: Option<Spanned<LimitFile>>,
-    pub(super) change_email: Option<Spanned<LimitFile>>,
+    pub(super) create: Option<Spanned<LimitsFile>>,
+    pub(super) update: Option<Spanned<LimitsFile>>,
+    pub(super) deactivate: Option<Spanned<LimitsFile>>,
+    pub(super) delete: Option<Spanned<LimitsFile>>,
+    pub(super) change_email: Option<Spanned<LimitsFile>>,
+    pub(super) same_attribute: Option<Spanned<LimitsFile>>,
+    pub(super) remove_members: Option<Spanned<LimitsFile>>,
+    #[serde(default)]
+    pub(super) protected: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) protected_groups: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) administrators: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) freeze: Vec<Spanned<FreezeFile>>,
+    pub(super) hold_expiry: Option<Spanned<String>>,
+}
+
+/// One limit, or several that must all be kept.
+pub(super) enum LimitsFile {
+    One(LimitFile),
+    Many(Vec<Spanned<LimitFile>>),
+}
+
+impl<'de> Deserialize<'de> for LimitsFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(LimitsVisitor)
+    }
+}
+
+struct LimitsVisitor;
+
+/// Written by hand because an untagged enum would lose the places of what is in it.
+impl<'de> Visitor<'de> for LimitsVisitor {
+    type Value = LimitsFile;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a limit such as { always = 5, percent = 10 }, or a list of them")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitsFile, A::Error> {
+        LimitFile::deserialize(de::value::MapAccessDeserializer::new(map)).map(LimitsFile::One)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<LimitsFile, A::Error> {
+        Vec::deserialize(de::value::SeqAccessDeserializer::new(seq)).map(LimitsFile::Many)
+    }
 }
 
 #[derive(Deserialize)]
@@ -287,6 +336,21 @@ pub(super) struct LimitFile {
     pub(super) always: u64,
     pub(super) percent: Option<f64>,
     pub(super) at_most: Option<u64>,
+    #[serde(default)]
+    pub(super) population: u64,
+    #[serde(default)]
+    pub(super) per: Per,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FreezeFile {
+    pub(super) from: Option<Spanned<Datetime>>,
+    pub(super) to: Option<Spanned<Datetime>>,
+    pub(super) days: Option<Spanned<Vec<String>>>,
+    pub(super) hours: Option<Spanned<String>>,
+    pub(super) time_zone: Option<Spanned<String>>,
+    pub(super) what: Option<Spanned<BTreeSet<Guard>>>,
 }
 
 #[derive(Deserialize)]

@@ -75,6 +75,8 @@ impl<'a> Draft<'a> {
             }
         }
         ours.sort_by_key(|(group, _)| &group.scim_id);
+        let members = ours.iter().map(|(_, there)| there.members.len() as u64);
+        self.plan.memberships = members.sum();
         let matches = self.matches(wanted, &ours);
         // The names at which a wanted group gets all its members in this run or has them.
         let mut settled: BTreeMap<&ExternalId, &str> = BTreeMap::new();
@@ -337,7 +339,7 @@ impl<'a> Draft<'a> {
     fn push(&mut self, operation: GroupOperation) {
         self.plan.operations.push(PlannedGroup {
             operation,
-            hold: None,
+            holds: Vec::new(),
         });
     }
 

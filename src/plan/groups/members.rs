@@ -26,7 +26,7 @@ impl<'a> Accounts<'a> {
         unseen: &'a HashSet<ExternalId>,
         planned: &'a [Planned],
     ) -> Self {
-        let sent = planned.iter().filter(|planned| planned.hold.is_none());
+        let sent = planned.iter().filter(|planned| planned.holds.is_empty());
         let sent = sent.map(|planned| &planned.operation);
         // An account that gets another key is one that this key did not have.
         let is_coming = |operation: &&Operation| {

@@ -76,6 +76,9 @@ pub struct GroupPlan {
     pub notices: Vec<GroupNotice>,
     /// Groups that are as the directory wants them.
     pub unchanged: u64,
+    /// How many members the groups that dirsyncd keeps have together, the same person once in
+    /// each.
+    pub memberships: u64,
     /// Rows of the snapshot to be brought up to date without an outside write.
     pub notes: Vec<ManagedGroup>,
     /// Rows whose group the organization does not have any more.
@@ -87,8 +90,8 @@ pub struct GroupPlan {
 pub struct PlannedGroup {
     /// The operation.
     pub operation: GroupOperation,
-    /// The index of the hold in [`Plan::holds`](super::Plan::holds).
-    pub hold: Option<usize>,
+    /// What holds it: indices in [`Plan::holds`](super::Plan::holds).
+    pub holds: Vec<usize>,
 }
 
 impl GroupPlan {
@@ -104,14 +107,35 @@ impl GroupPlan {
         let held = self
             .operations
             .iter()
-            .filter(|planned| planned.hold.is_some());
+            .filter(|planned| !planned.holds.is_empty());
         let held: HashSet<String> = held.map(|planned| fold(&planned.operation.name)).collect();
         let is_free = move |planned: &&PlannedGroup| match &planned.operation.reason {
             GroupReason::Merged { into } if held.contains(&fold(into)) => false,
-            _ => planned.hold.is_none(),
+            _ => planned.holds.is_empty(),
         };
         let free = self.operations.iter().filter(is_free);
         free.map(|planned| &planned.operation)
+    }
+
+    /// Takes those who join out of the operations that are held for those who leave alone: they go
+    /// on. `is_limit` tells of a hold whether it is one.
+    pub fn let_join(&mut self, is_limit: impl Fn(usize) -> bool) {
+        let mut joining = Vec::new();
+        for PlannedGroup { operation, holds } in &mut self.operations {
+            let is_about_leaving = !holds.is_empty() && holds.iter().all(|hold| is_limit(*hold));
+            let is_both = !operation.add.is_empty() && !operation.remove.is_empty();
+            if operation.kind == GroupChange::Update && is_about_leaving && is_both {
+                joining.push(PlannedGroup {
+                    operation: GroupOperation {
+                        add: std::mem::take(&mut operation.add),
+                        remove: Vec::new(),
+                        ..operation.clone()
+                    },
+                    holds: Vec::new(),
+                });
+            }
+        }
+        self.operations.splice(0..0, joining);
     }
 
     /// Whether something is to be sent now.
@@ -122,7 +146,7 @@ impl GroupPlan {
     /// How many operations are held.
     pub fn held(&self) -> usize {
         let planned = self.operations.iter();
-        planned.filter(|planned| planned.hold.is_some()).count()
+        planned.filter(|planned| !planned.holds.is_empty()).count()
     }
 
     /// Whether a person has to look.

@@ -2,6 +2,7 @@
 
 use super::super::fixture::*;
 use super::DEACTIVATED;
+use crate::config::{Guard, Limit};
 use crate::model::{Attribute, Reason};
 
 /// Each person has the address of the next one.
@@ -125,4 +126,40 @@ fn a_temporary_address_is_not_longer_than_an_address_may_be() {
     let (local, _) = between.unwrap().split_once('@').unwrap();
     assert_eq!(local.len(), 64);
     assert!(local.contains("xxx+dirsyncd-"), "{local}");
+}
+
+#[test]
+fn a_circle_is_held_as_a_whole() {
+    for protected in ["a", "b", "c"] {
+        let mut world = round(&["a", "b", "c"]);
+        world.people.push(person("z"));
+        world.guards.protected = [format!("{protected}@example.org")].into();
+        let plan = world.planned();
+        assert_eq!(
+            brief(&plan),
+            [
+                "!update a",
+                "!update c",
+                "!update b",
+                "create z",
+                "!update a"
+            ],
+            "{protected}"
+        );
+        world.approve("protected", |_| true);
+        assert_eq!(world.planned().held(), 0, "{protected}");
+    }
+}
+
+#[test]
+fn whoever_makes_way_is_one_change_of_an_address_not_two() {
+    let mut world = round(&["a", "b"]);
+    let at_most = |at_most| Limit {
+        at_most: Some(at_most),
+        ..Limit::default()
+    };
+    world.limit(Guard::ChangeEmail, at_most(2));
+    assert_eq!(world.planned().held(), 0);
+    world.limit(Guard::ChangeEmail, at_most(1));
+    assert_eq!(world.planned().held(), 3);
 }

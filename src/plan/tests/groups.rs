@@ -26,6 +26,10 @@ fn rule(base: &str) -> GroupRule {
             filter_text: "(objectClass=groupOfNames)".to_owned(),
             filter: Filter::parse("(objectClass=groupOfNames)").unwrap(),
             members_of: Vec::new(),
+            exclude_bases: Vec::new(),
+            exclude_members_of: Vec::new(),
+            include: None,
+            exclude: None,
         },
         key: "entryUUID".to_owned(),
         name_attribute: "cn".to_owned(),
@@ -354,7 +358,7 @@ fn a_member_joins_as_soon_as_there_is_an_account() {
     let planned = accounts.planned().operations;
     assert_eq!(planned[0].operation.kind, Kind::Create);
     let held = vec![Planned {
-        hold: Some(0),
+        holds: vec![0],
         ..planned[0].clone()
     }];
     for (lifecycle, operations, expected, without) in [
@@ -528,7 +532,10 @@ fn what_is_held_is_not_approved_nor_what_waits_for_it() {
         (Some("developers"), &["engineers", "ops"]),
     ] {
         for planned in &mut plan.operations {
-            planned.hold = (Some(planned.operation.name.as_str()) == held).then_some(0);
+            planned.holds.clear();
+            if Some(planned.operation.name.as_str()) == held {
+                planned.holds.push(0);
+            }
         }
         let whole = Plan {
             groups: Some(plan.clone()),

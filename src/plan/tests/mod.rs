@@ -3,14 +3,16 @@
 
 use super::fixture::*;
 use super::*;
-use crate::config::{Adopt, Departure, Limit, OnLeave};
+use crate::config::{Adopt, Departure, OnLeave};
 use crate::model::{Attribute, Change, Lifecycle, Reason};
 use chrono::TimeDelta;
 
 mod addresses;
 mod groups;
+mod guards;
 mod leaving;
 mod lifecycle;
+mod local;
 mod matching;
 mod properties;
 
@@ -301,11 +303,7 @@ fn adoption_can_be_turned_off() {
 fn adopting_the_account_of_a_disabled_person_is_a_deactivation_for_the_guard() {
     let mut world = World::new(vec![disabled("a"), person("z")], vec![account("z")]);
     world.existing = vec![existing("a", None)];
-    world.guards.deactivate = Limit {
-        always: 0,
-        percent: None,
-        at_most: Some(0),
-    };
+    world.limit(Guard::Deactivate, at_most(0));
     assert_eq!(brief(&world.planned()), ["!adopt a"]);
 }
 
@@ -480,158 +478,6 @@ fn the_same_entry_found_twice_is_one_person() {
     let plan = World::new(vec![person("a"), person("a")], vec![]).planned();
     assert_eq!(brief(&plan), ["create a"]);
     assert!(!plan.needs_attention());
-}
-
-#[test]
-fn each_guard_holds_at_its_boundary() {
-    let names: Vec<String> = (0..20).map(|n| format!("p{n:02}")).collect();
-    let accounts = || names.iter().map(|name| account(name)).collect::<Vec<_>>();
-    let staying = |gone: usize| {
-        names[gone..]
-            .iter()
-            .map(|name| person(name))
-            .collect::<Vec<_>>()
-    };
-    let held = |world: &World| {
-        let plan = world.planned();
-        let held = plan
-            .operations
-            .iter()
-            .filter(|planned| planned.hold.is_some())
-            .count();
-        (plan.operations.len(), held)
-    };
-    for (limit, allowed) in [
-        (
-            Limit {
-                always: 0,
-                percent: Some(10.0),
-                at_most: None,
-            },
-            2,
-        ),
-        (
-            Limit {
-                always: 0,
-                percent: Some(14.9),
-                at_most: None,
-            },
-            2,
-        ),
-        (
-            Limit {
-                always: 3,
-                percent: Some(10.0),
-                at_most: None,
-            },
-            3,
-        ),
-        (
-            Limit {
-                always: 0,
-                percent: None,
-                at_most: Some(4),
-            },
-            4,
-        ),
-        (
-            Limit {
-                always: 0,
-                percent: Some(50.0),
-                at_most: Some(4),
-            },
-            4,
-        ),
-        (
-            Limit {
-                always: 0,
-                percent: Some(0.0),
-                at_most: None,
-            },
-            0,
-        ),
-    ] {
-        for (gone, expected) in [
-            (allowed, (allowed, 0)),
-            (allowed + 1, (allowed + 1, allowed + 1)),
-        ] {
-            let mut leaving = World::new(staying(gone), accounts());
-            leaving.guards.deactivate = limit.clone();
-            assert_eq!(
-                held(&leaving),
-                expected,
-                "deactivate {gone} under {limit:?}"
-            );
-
-            let state = Lifecycle::Deactivated {
-                since: at("2026-01-01T00:00:00Z"),
-            };
-            let gone_long = names[..gone]
-                .iter()
-                .map(|name| in_state(name, state, Some("2026-01-01T00:00:00Z")))
-                .chain(names[gone..].iter().map(|name| account(name)))
-                .collect();
-            let mut deleting = World::new(staying(gone), gone_long);
-            deleting.policy.delete_after = Some(TimeDelta::days(30));
-            deleting.guards.delete = limit.clone();
-            assert_eq!(held(&deleting), expected, "delete {gone} under {limit:?}");
-
-            let renamed = names[..gone]
-                .iter()
-                .map(|name| with_mail(person(name), &format!("{name}@new.example.org")))
-                .chain(staying(gone))
-                .collect();
-            let mut changing = World::new(renamed, accounts());
-            changing.guards.change_email = limit.clone();
-            assert_eq!(
-                held(&changing),
-                expected,
-                "change_email {gone} under {limit:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_hold_lets_the_safe_rest_through_but_nothing_that_waits_for_what_it_holds() {
-    let mut world = World::new(
-        vec![
-            with_mail(person("a"), "new@example.org"),
-            with_mail(person("heir"), "a@example.org"),
-            person("c"),
-        ],
-        vec![account("a"), account("leaver")],
-    );
-    world.guards.change_email = Limit {
-        always: 0,
-        percent: None,
-        at_most: Some(0),
-    };
-    assert_eq!(
-        brief(&world.planned()),
-        ["deactivate leaver", "!update a", "create c", "!create heir"]
-    );
-    world.guards.deactivate = Limit {
-        always: 0,
-        percent: None,
-        at_most: Some(0),
-    };
-    let plan = world.planned();
-    assert_eq!(
-        brief(&plan),
-        [
-            "!deactivate leaver",
-            "!update a",
-            "create c",
-            "!create heir"
-        ]
-    );
-    assert_eq!(plan.approve().operations().len(), 1);
-    let figures = plan.holds[0].to_string();
-    assert!(
-        figures.contains("1 deactivations among 2 accounts (50.0 %)"),
-        "{figures}"
-    );
 }
 
 #[test]

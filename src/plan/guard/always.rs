@@ -1,0 +1,220 @@
+//! What is held whatever the numbers: protected accounts and groups, the last administrator,
+//! freeze windows.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::{Found, Hold, HoldCause, Known};
+use crate::config::{Guard, Guards};
+use crate::model::{
+    AccountId, Attribute, Kind, Operation, Profile, ScimId, Target, Timestamp, fold,
+};
+
+/// The groups of the organization that `protected_groups` and `administrators` name. They are
+/// read only when a plan has departures.
+#[derive(Clone, Debug, Default)]
+pub struct GuardedGroups {
+    /// The groups that there are.
+    pub groups: Vec<GuardedGroup>,
+    /// Names in `administrators` of which the organization has no group.
+    pub missing: Vec<String>,
+}
+
+/// A group of the organization with its members.
+#[derive(Clone, Debug)]
+pub struct GuardedGroup {
+    /// Its name.
+    pub name: String,
+    /// Its members.
+    pub members: Vec<GuardedMember>,
+}
+
+/// A member of a guarded group, by whichever id the organization tells.
+#[derive(Clone, Debug)]
+pub struct GuardedMember {
+    /// The SCIM resource.
+    pub scim_id: Option<ScimId>,
+    /// The account.
+    pub account_id: Option<AccountId>,
+    /// Whether the account can log in.
+    pub is_active: bool,
+}
+
+/// Holds what `concerns` names, but for what is approved.
+pub(super) fn hold_all<Planned>(
+    operations: &[Planned],
+    cause: HoldCause,
+    is_approved: impl Fn(&str, usize) -> bool,
+    concerns: impl Fn(&Planned) -> bool,
+) -> Option<Found> {
+    let name = cause.name();
+    let held: Vec<usize> = operations
+        .iter()
+        .enumerate()
+        .filter(|(at, operation)| concerns(operation) && !is_approved(&name, *at))
+        .map(|(at, _)| at)
+        .collect();
+    let planned = held.len() as u64;
+    (planned > 0).then_some(Found {
+        hold: Hold {
+            name,
+            cause,
+            planned,
+            opened: None,
+        },
+        operations: held,
+    })
+}
+
+/// The hold over protected accounts, and over departures of members of protected groups.
+pub(super) fn protected(
+    operations: &[Operation],
+    known: &Known,
+    guards: &Guards,
+    is_approved: impl Fn(&str, usize) -> bool,
+) -> Option<Found> {
+    let is_named = |profile: &Profile| {
+        [Attribute::Email, Attribute::UserName]
+            .into_iter()
+            .filter_map(|attribute| profile.get(attribute))
+            .any(|value| guards.protected.contains(&fold(value)))
+    };
+    let groups: Vec<Ids> = known
+        .guarded_groups
+        .groups
+        .iter()
+        .filter(|group| guards.protects_group(&group.name))
+        .map(|group| Ids::of(group.members.iter()))
+        .collect();
+    hold_all(operations, HoldCause::Protected, is_approved, |operation| {
+        let risks = operation.is_departure()
+            || operation.kind == Kind::Adopt
+            || Guard::ChangeEmail.counts(operation) > 0;
+        let is_protected = || {
+            guards.protected.contains(&fold(operation.key.as_str()))
+                || is_named(&operation.before)
+                || is_named(&operation.after)
+        };
+        let is_member = || {
+            let target = operation.target.as_ref();
+            target.is_some_and(|target| groups.iter().any(|ids| ids.may_have(target)))
+        };
+        (risks && is_protected()) || (operation.is_departure() && is_member())
+    })
+}
+
+/// The hold over departures that would leave a group of administrators without an active
+/// member.
+pub(super) fn administrators(
+    operations: &[Operation],
+    known: &Known,
+    guards: &Guards,
+    is_approved: impl Fn(&str, usize) -> bool,
+) -> Option<Found> {
+    let departures: Vec<&Target> = operations
+        .iter()
+        .filter(|operation| operation.is_departure())
+        .filter_map(|operation| operation.target.as_ref())
+        .collect();
+    let administrators: HashSet<String> = guards.administrators.iter().map(|n| fold(n)).collect();
+    let mut names = BTreeSet::new();
+    let mut at_risk = Vec::new();
+    for group in &known.guarded_groups.groups {
+        if !administrators.contains(&fold(&group.name)) {
+            continue;
+        }
+        let ids = Ids::of(group.members.iter().filter(|member| member.is_active));
+        let departing = departures.iter().filter(|target| ids.may_have(target));
+        // Two targets are two accounts, so no more members are left than this.
+        if (1..=departing.count()).contains(&ids.count) {
+            names.insert(group.name.clone());
+            at_risk.push(ids);
+        }
+    }
+    let missing = known.guarded_groups.missing.clone();
+    let is_any = !missing.is_empty();
+    let cause = HoldCause::Administrators {
+        groups: names.into_iter().collect(),
+        missing,
+    };
+    hold_all(operations, cause, is_approved, |operation| {
+        let is_member = |target: &Target| at_risk.iter().any(|ids| ids.may_have(target));
+        operation.is_departure() && (is_any || operation.target.as_ref().is_some_and(is_member))
+    })
+}
+
+/// The hold over what falls into a freeze window. `is_named` tells whether something is of the
+/// kinds that a window names, or of any where it names none.
+pub(super) fn freeze<Planned>(
+    operations: &[Planned],
+    guards: &Guards,
+    now: Timestamp,
+    is_approved: impl Fn(&str, usize) -> bool,
+    is_named: impl Fn(Option<&BTreeSet<Guard>>, &Planned) -> bool,
+) -> Option<Found> {
+    let open: Vec<_> = guards
+        .freezes
+        .iter()
+        .filter_map(|freeze| Some((freeze, freeze.until(now)?)))
+        .collect();
+    let (last, until) = open.iter().max_by_key(|(_, until)| *until)?;
+    let cause = HoldCause::Freeze {
+        until: *until,
+        zone: last.zone,
+    };
+    hold_all(operations, cause, is_approved, |operation| {
+        let mut open = open.iter();
+        open.any(|(freeze, _)| is_named(freeze.what.as_ref(), operation))
+    })
+}
+
+/// Whether a freeze of these kinds is about the operation. To cancel a deletion does not wait: it
+/// is possible for a time only, and the account is lost after it.
+pub(super) fn is_frozen(what: Option<&BTreeSet<Guard>>, operation: &Operation) -> bool {
+    !operation.cancel_delete
+        && what.is_none_or(|what| what.iter().any(|guard| guard.counts(operation) > 0))
+}
+
+/// The hold over departures while the clock cannot be trusted. Nobody can approve them: a
+/// deactivation writes the dates that deletions are counted from.
+pub(super) fn clock(operations: &[Operation], fault: Option<String>) -> Option<Found> {
+    let cause = HoldCause::Clock { why: fault? };
+    hold_all(operations, cause, |_, _| false, Operation::is_departure)
+}
+
+/// The ids of a group's members.
+struct Ids<'a> {
+    scim: HashSet<&'a str>,
+    accounts: HashSet<&'a str>,
+    is_by_account: bool,
+    /// How many members there are.
+    count: usize,
+}
+
+impl<'a> Ids<'a> {
+    fn of(members: impl Iterator<Item = &'a GuardedMember>) -> Self {
+        let mut ids = Ids {
+            scim: HashSet::new(),
+            accounts: HashSet::new(),
+            is_by_account: false,
+            count: 0,
+        };
+        for member in members {
+            ids.scim.extend(member.scim_id.as_ref().map(ScimId::as_str));
+            ids.accounts
+                .extend(member.account_id.as_ref().map(AccountId::as_str));
+            ids.is_by_account |= member.scim_id.is_none();
+            ids.count += 1;
+        }
+        ids
+    }
+
+    /// Whether the account is a member. Where members are told by their account, one whose
+    /// account is not known yet may be any of them.
+    fn may_have(&self, target: &Target) -> bool {
+        match &target.account_id {
+            Some(account) if self.accounts.contains(account.as_str()) => true,
+            None if self.is_by_account => true,
+            _ => self.scim.contains(target.scim_id.as_str()),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What is done to groups of the organization, as the guards see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::limits::{Guarded, Scope, over_limits};
+use super::{Approval, Found, HoldCause, Plan, always, approvals_of};
+use crate::config::{Guard, Guards, Per};
+use crate::model::{Attribute, Digest, Timestamp};
+
+/// A change to a group.
+#[derive(Clone, Debug)]
+pub struct GroupChange<'a> {
+    /// The group's name, before.
+    pub name: &'a str,
+    /// How many members it has before this; the same in each change to one group.
+    pub members: u64,
+    /// How many of them it loses; all, where it is deleted.
+    pub removed: u64,
+    /// The digest of what is done to it: an approval is good for exactly this.
+    pub digest: Digest,
+}
+
+impl Guarded for GroupChange<'_> {
+    fn counts(&self, guard: Guard) -> u64 {
+        match guard {
+            Guard::RemoveMembers => self.removed,
+            _ => 0,
+        }
+    }
+
+    fn changed(&self) -> Vec<Attribute> {
+        Vec::new()
+    }
+
+    fn scope(&self, per: Per) -> Option<Scope> {
+        match per {
+            Per::Whole => Some(Scope::Whole),
+            Per::Group => Some(Scope::Group(self.name.to_owned())),
+            Per::Source | Per::Ou | Per::Domain => None,
+        }
+    }
+}
+
+impl Plan {
+    /// The hook for whoever plans changes to groups: adds the holds over them to the plan, and
+    /// tells for each change the indices of those that hold it. Held are removals of members
+    /// beyond a limit, what is done to protected groups, and what falls into a freeze.
+    /// `memberships` is how many members the groups that dirsyncd manages have together, the
+    /// same person once in each.
+    ///
+    /// A hold that is there for accounts already, such as `freeze`, is one for both.
+    pub fn hold_groups(
+        &mut self,
+        changes: &[GroupChange<'_>],
+        memberships: u64,
+        guards: &Guards,
+        approvals: &[Approval],
+        now: Timestamp,
+    ) -> Vec<Vec<usize>> {
+        let given = approvals_of(changes.iter().map(|change| change.digest), approvals);
+        let is_approved = |name: &str, at: usize| {
+            let mut given = given[at].iter();
+            given.any(|approval| approval.hold == name)
+        };
+        let mut members_of: BTreeMap<&str, u64> = BTreeMap::new();
+        for change in changes {
+            let members = members_of.entry(change.name).or_default();
+            *members = change.members.max(*members);
+        }
+        let members = |_: Guard, scope: &Scope| match scope {
+            Scope::Group(name) => members_of.get(name.as_str()).copied().unwrap_or_default(),
+            _ => memberships,
+        };
+        let mut found = over_limits(changes, guards, members, is_approved);
+        found.extend(always::hold_all(
+            changes,
+            HoldCause::Protected,
+            is_approved,
+            |change| guards.protects_group(change.name),
+        ));
+        let is_named = |what: Option<&BTreeSet<Guard>>, change: &GroupChange| {
+            what.is_none_or(|what| what.iter().any(|guard| change.counts(*guard) > 0))
+        };
+        found.extend(always::freeze(changes, guards, now, is_approved, is_named));
+        let mut holds_of = vec![Vec::new(); changes.len()];
+        for Found { hold, operations } in found {
+            let same = self.holds.iter().position(|other| other.name == hold.name);
+            let at = same.unwrap_or(self.holds.len());
+            match same {
+                Some(at) => self.holds[at].planned += hold.planned,
+                None => self.holds.push(hold),
+            }
+            for change in operations {
+                holds_of[change].push(at);
+            }
+        }
+        holds_of
+    }
+}

@@ -1,0 +1,201 @@
+//! Holds: their names, by which they are approved, and what they say.
+
+use std::fmt;
+
+use chrono_tz::Tz;
+
+use super::Scope;
+use crate::config::Guard;
+use crate::model::{Attribute, Digest, Timestamp};
+
+/// Operations that wait, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// The name by which it is approved: the same as long as the same holds.
+    pub name: String,
+    /// What holds them.
+    pub cause: HoldCause,
+    /// How many are held: operations, or members that would be removed.
+    pub planned: u64,
+    /// The database's record of it, once there is one.
+    pub opened: Option<Opened>,
+}
+
+/// When a hold was opened, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its number. A hold that comes again after its end has another one.
+    pub number: i64,
+    /// When a run first saw it.
+    pub since: Timestamp,
+    /// From then on nobody can approve it any more, and no approval counts.
+    pub until: Timestamp,
+}
+
+/// What holds operations back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HoldCause {
+    /// More operations than a limit allows.
+    Limit {
+        /// What was counted.
+        guard: Guard,
+        /// The attribute, of the guard that counts each by itself.
+        attribute: Option<Attribute>,
+        /// Where it was counted.
+        scope: Scope,
+        /// How many the limit allows in this population.
+        allowed: u64,
+        /// How many accounts, or members, the share is taken of.
+        population: u64,
+    },
+    /// The configuration protects the accounts, or groups that they are in.
+    Protected,
+    /// A group of administrators would be left without an active member.
+    Administrators {
+        /// The groups.
+        groups: Vec<String>,
+        /// Groups that the configuration names and the organization does not have.
+        missing: Vec<String>,
+    },
+    /// The configuration lets nothing, or not this, be done now.
+    Freeze {
+        /// The first moment after it.
+        until: Timestamp,
+        /// The zone in which that is shown.
+        zone: Tz,
+    },
+    /// The clock cannot be trusted, and deletions are counted by it.
+    Clock {
+        /// What does not fit.
+        why: String,
+    },
+}
+
+impl HoldCause {
+    /// The name of the hold.
+    pub fn name(&self) -> String {
+        match self {
+            HoldCause::Limit {
+                guard,
+                attribute,
+                scope,
+                ..
+            } => {
+                let attribute = attribute.map_or(String::new(), |name| format!(".{name}"));
+                let scope = match scope {
+                    Scope::Whole => String::new(),
+                    scope => format!(".{}", scope.name()),
+                };
+                format!("{}{attribute}{scope}", guard.name())
+            }
+            HoldCause::Protected => "protected".to_owned(),
+            HoldCause::Administrators { .. } => "administrators".to_owned(),
+            HoldCause::Freeze { .. } => "freeze".to_owned(),
+            HoldCause::Clock { .. } => "clock".to_owned(),
+        }
+    }
+
+    /// Whether somebody can approve what it holds.
+    pub fn can_be_approved(&self) -> bool {
+        !matches!(self, HoldCause::Clock { .. })
+    }
+}
+
+impl Hold {
+    /// The command that lets it through.
+    pub fn way_out(&self) -> String {
+        let plain = |c: char| c.is_alphanumeric() || "._-=,@".contains(c);
+        let name = if self.name.chars().all(plain) {
+            self.name.clone()
+        } else {
+            format!("'{}'", self.name.replace('\'', r"'\''"))
+        };
+        format!("dirsyncd approve {name} --reason …")
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let planned = self.planned;
+        let way_out = self.way_out();
+        match &self.cause {
+            HoldCause::Limit {
+                guard,
+                attribute,
+                scope,
+                allowed,
+                population,
+            } => {
+                let what = match (guard, attribute) {
+                    (Guard::SameAttribute, Some(attribute)) => format!("changes of {attribute}"),
+                    (guard, _) => counted(*guard).to_owned(),
+                };
+                #[allow(clippy::cast_precision_loss)]
+                let share = 100.0 * planned as f64 / (*population).max(1) as f64;
+                let whom = match guard {
+                    Guard::RemoveMembers => "members",
+                    _ => "accounts",
+                };
+                let place = match scope {
+                    Scope::Whole => String::new(),
+                    scope => format!(" of {scope}"),
+                };
+                write!(
+                    f,
+                    "{planned} {what} among {population} {whom}{place} ({share:.1} %) are more than the {allowed} that `{}` in [guards] allows: they are held, the rest goes on; if they are right: {way_out}",
+                    guard.name()
+                )
+            }
+            HoldCause::Protected => write!(
+                f,
+                "`protected` or `protected_groups` in [guards] name the account or a group of it: held: {planned}; if they are right: {way_out}"
+            ),
+            HoldCause::Administrators { groups, missing } => {
+                if !groups.is_empty() {
+                    let groups = groups.join("`, `");
+                    write!(f, "no active member would be left of `{groups}`, ")?;
+                }
+                if !missing.is_empty() {
+                    let missing = missing.join("`, `");
+                    write!(f, "the organization has no group `{missing}`, ")?;
+                }
+                write!(
+                    f,
+                    "which `administrators` in [guards] names: departures held: {planned}; if they are right: {way_out}"
+                )
+            }
+            HoldCause::Freeze { until, zone } => write!(
+                f,
+                "[[guards.freeze]] until {}: held: {planned}; they go on after it, or now by: {way_out}",
+                until.with_timezone(zone).format("%Y-%m-%d %H:%M %Z")
+            ),
+            HoldCause::Clock { why } => write!(
+                f,
+                "{why}; departures held, as deletions are counted by the clock: {planned}; set the clock right (NTP) and run again"
+            ),
+        }
+    }
+}
+
+fn counted(guard: Guard) -> &'static str {
+    match guard {
+        Guard::Create => "creations",
+        Guard::Update => "updates",
+        Guard::Deactivate => "deactivations",
+        Guard::Delete => "deletions",
+        Guard::ChangeEmail => "changes of e-mail or user name",
+        Guard::SameAttribute => "changes of one attribute",
+        Guard::RemoveMembers => "removals of members",
+    }
+}
+
+/// That somebody has let an operation through, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// Its number in the database.
+    pub id: i64,
+    /// The hold that it is about.
+    pub hold: String,
+    /// The operation, by [`Operation::digest`].
+    pub digest: Digest,
+}

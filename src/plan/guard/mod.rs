@@ -1,0 +1,344 @@
+//! Guards: what exceeds a limit, or is protected, is held; the safe rest goes on.
+//!
+//! - `hold` is what holds, its name and its message;
+//! - `limits` counts each kind in each scope, against what `population` tells;
+//! - `always` has what is held whatever the numbers;
+//! - `groups` holds what is done to groups;
+//! - an approval takes exactly one operation, unchanged, out of one hold.
+
+mod always;
+mod groups;
+mod hold;
+mod limits;
+mod population;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::ops::Deref;
+
+use chrono::TimeDelta;
+
+use super::{GroupPlan, Known, Plan, Planned};
+use crate::config::{Guard, Guards, Per};
+use crate::model::{
+    Attribute, Digest, ExternalId, GroupOperation, Kind, Lifecycle, ManagedAccount, ManagedGroup,
+    Operation, Reason, ScimId, SourceName, Timestamp,
+};
+
+pub use always::{GuardedGroup, GuardedGroups, GuardedMember};
+pub use groups::GroupChange;
+pub use hold::{Approval, Hold, HoldCause, Opened};
+pub use limits::Scope;
+pub use population::{Count, Population, ou_of};
+
+use limits::Guarded;
+use population::domain_of;
+
+/// A hold and what it holds, by index.
+struct Found {
+    hold: Hold,
+    operations: Vec<usize>,
+}
+
+/// An operation on an account, as the limits count it. Somebody who moves is counted where the
+/// account stands in the snapshot, as its population is.
+struct Subject<'a> {
+    operation: &'a Operation,
+    source: &'a SourceName,
+    dn: &'a str,
+    email: Option<&'a str>,
+    /// An earlier run has begun to make the account, which no guard held then.
+    is_attempted: bool,
+}
+
+impl<'a> Subject<'a> {
+    fn new(operation: &'a Operation, known: &'a Known) -> Self {
+        let account = known
+            .accounts
+            .get(operation.formerly.as_ref().unwrap_or(&operation.key))
+            .filter(|account| !matches!(account.lifecycle, Lifecycle::Deleted { .. }));
+        let email = |profile: &'a crate::model::Profile| profile.get(Attribute::Email);
+        let (source, dn, email) = match account {
+            Some(account) => (&account.source, &account.dn, email(&account.profile)),
+            None => (
+                &operation.source,
+                &operation.dn,
+                email(&operation.before).or(email(&operation.after)),
+            ),
+        };
+        Subject {
+            operation,
+            source,
+            dn,
+            email,
+            is_attempted: known.attempted.contains(&operation.key),
+        }
+    }
+}
+
+impl Guarded for Subject<'_> {
+    fn counts(&self, guard: Guard) -> u64 {
+        if guard == Guard::Create && self.is_attempted {
+            return 0;
+        }
+        guard.counts(self.operation)
+    }
+
+    fn changed(&self) -> Vec<Attribute> {
+        Attribute::ALL
+            .into_iter()
+            .filter(|attribute| self.operation.changes(*attribute))
+            .collect()
+    }
+
+    fn scope(&self, per: Per) -> Option<Scope> {
+        match per {
+            Per::Whole => Some(Scope::Whole),
+            Per::Source => Some(Scope::Source(self.source.clone())),
+            Per::Ou => ou_of(self.dn).map(Scope::Ou),
+            Per::Domain => self.email.and_then(domain_of).map(Scope::Domain),
+            Per::Group => None,
+        }
+    }
+}
+
+/// Marks what is held, and by what. The operations are in the order of their waves; one that
+/// waits for a held one to free its address is held with it.
+pub(super) fn guard(
+    operations: Vec<Operation>,
+    known: &Known,
+    guards: &Guards,
+    now: Timestamp,
+    clock_fault: Option<String>,
+) -> (Vec<Planned>, Vec<Hold>) {
+    let approvals = approvals_of(operations.iter().map(Operation::digest), &known.approvals);
+    let is_approved = |name: &str, at: usize| {
+        let mut given = approvals[at].iter();
+        given.any(|approval| approval.hold == name)
+    };
+    let subjects: Vec<Subject> = operations
+        .iter()
+        .map(|operation| Subject::new(operation, known))
+        .collect();
+    let mut population = known.population.clone();
+    // An adopted account was active before dirsyncd knew it.
+    for subject in &subjects {
+        if subject.operation.kind == Kind::Adopt && subject.operation.active.0 {
+            population.enter_active(subject.source, subject.dn, subject.email);
+        }
+    }
+    let against = |guard: Guard, scope: &Scope| population.against(guard, scope);
+    let mut found = limits::over_limits(&subjects, guards, against, is_approved);
+    found.extend(always::protected(&operations, known, guards, is_approved));
+    found.extend(always::administrators(
+        &operations,
+        known,
+        guards,
+        is_approved,
+    ));
+    found.extend(always::freeze(
+        &operations,
+        guards,
+        now,
+        is_approved,
+        always::is_frozen,
+    ));
+    found.extend(always::clock(&operations, clock_fault));
+
+    let mut holds_of: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); operations.len()];
+    for (hold, one) in found.iter().enumerate() {
+        for at in &one.operations {
+            holds_of[*at].insert(hold);
+        }
+    }
+    let approvals = approvals
+        .into_iter()
+        .map(|given| given.into_iter().map(|approval| approval.id).collect())
+        .collect();
+    let planned = with_those_that_wait(operations, holds_of, approvals);
+    (planned, found.into_iter().map(|one| one.hold).collect())
+}
+
+/// The approvals of each of these operations.
+fn approvals_of(
+    digests: impl ExactSizeIterator<Item = Digest>,
+    approvals: &[Approval],
+) -> Vec<Vec<&Approval>> {
+    if approvals.is_empty() {
+        return vec![Vec::new(); digests.len()];
+    }
+    let mut by_digest: HashMap<[u8; 16], Vec<&Approval>> = HashMap::new();
+    for approval in approvals {
+        let given = by_digest.entry(approval.digest.0).or_default();
+        given.push(approval);
+    }
+    digests
+        .map(|digest| by_digest.get(&digest.0).cloned().unwrap_or_default())
+        .collect()
+}
+
+/// Marks what is held because something else is: an operation that waits for a held one, and one
+/// that makes way for nothing, as the operation after it is held.
+fn with_those_that_wait(
+    operations: Vec<Operation>,
+    holds_of: Vec<BTreeSet<usize>>,
+    approvals: Vec<BTreeSet<i64>>,
+) -> Vec<Planned> {
+    let mut all_of: Vec<BTreeSet<usize>> = holds_of.clone();
+    let makes_way = |operation: &Operation| operation.reason == Reason::MakesWay;
+    loop {
+        let mut held: HashMap<&ExternalId, BTreeSet<usize>> = HashMap::new();
+        let mut after_ways: HashMap<&ExternalId, BTreeSet<usize>> = HashMap::new();
+        for (operation, holds) in operations.iter().zip(&all_of) {
+            if holds.is_empty() {
+                continue;
+            }
+            held.entry(&operation.key).or_default().extend(holds);
+            if !makes_way(operation) {
+                after_ways.insert(&operation.key, holds.clone());
+            }
+        }
+        let mut has_changed = false;
+        for (operation, holds) in operations.iter().zip(&mut all_of) {
+            let before = holds.len();
+            for key in &operation.waits_for {
+                holds.extend(held.get(key).into_iter().flatten());
+            }
+            if makes_way(operation) {
+                holds.extend(after_ways.get(&operation.key).into_iter().flatten());
+            }
+            has_changed |= holds.len() > before;
+        }
+        if !has_changed {
+            break;
+        }
+    }
+    let waits = all_of.iter().zip(&holds_of).map(|(all, holds)| all - holds);
+    let waits: Vec<BTreeSet<usize>> = waits.collect();
+    operations
+        .into_iter()
+        .zip(holds_of)
+        .zip(waits)
+        .zip(approvals)
+        .map(|(((operation, holds), waits), approvals)| Planned {
+            operation,
+            holds: holds.into_iter().collect(),
+            waits: waits.into_iter().collect(),
+            approvals: approvals.into_iter().collect(),
+        })
+        .collect()
+}
+
+/// How far two clocks may be apart before departures wait.
+fn clock_tolerance() -> TimeDelta {
+    TimeDelta::minutes(10)
+}
+
+fn second(moment: Timestamp) -> impl fmt::Display {
+    moment.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
+/// Why the clock cannot be trusted, if so.
+pub(super) fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
+    let tolerance = clock_tolerance();
+    if let Some(last) = known.last_run
+        && now + tolerance < last
+    {
+        return Some(format!(
+            "the last run began at {}, and now it is {}, so the clock went back",
+            second(last),
+            second(now)
+        ));
+    }
+    if let Some(theirs) = known.api_time
+        && (now - theirs).abs() > tolerance
+    {
+        return Some(format!(
+            "this machine says that it is {}, and the API says {}",
+            second(now),
+            second(theirs)
+        ));
+    }
+    None
+}
+
+/// An operation that the guards have let through. Only [`Plan::approve`] makes one, and the
+/// writing client sends nothing else.
+#[derive(Clone, Debug)]
+pub struct Approved(Operation);
+
+impl Deref for Approved {
+    type Target = Operation;
+
+    fn deref(&self) -> &Operation {
+        &self.0
+    }
+}
+
+/// A group operation that the guards have let through, as [`Approved`] is one of an account.
+#[derive(Clone, Debug)]
+pub struct ApprovedGroup(GroupOperation);
+
+impl Deref for ApprovedGroup {
+    type Target = GroupOperation;
+
+    fn deref(&self) -> &GroupOperation {
+        &self.0
+    }
+}
+
+/// All that the guards let through.
+#[derive(Clone, Debug)]
+pub struct ApprovedPlan {
+    operations: Vec<Approved>,
+    groups: Vec<ApprovedGroup>,
+    notes: Vec<ManagedAccount>,
+    group_notes: Vec<ManagedGroup>,
+    forgotten_groups: Vec<ScimId>,
+}
+
+impl ApprovedPlan {
+    /// The operations in the order in which they are sent.
+    pub fn operations(&self) -> &[Approved] {
+        &self.operations
+    }
+
+    /// The group operations in the order in which they are sent, after all others.
+    pub fn groups(&self) -> &[ApprovedGroup] {
+        &self.groups
+    }
+
+    /// Rows of the snapshot to be brought up to date without an outside write.
+    pub fn notes(&self) -> &[ManagedAccount] {
+        &self.notes
+    }
+
+    /// The same for groups, and the rows of groups that are no more.
+    pub fn group_notes(&self) -> (&[ManagedGroup], &[ScimId]) {
+        (&self.group_notes, &self.forgotten_groups)
+    }
+}
+
+impl Plan {
+    /// Lets through what no guard holds.
+    pub fn approve(&self) -> ApprovedPlan {
+        let free = |planned: &&Planned| !planned.is_held();
+        let groups = self.groups.iter();
+        ApprovedPlan {
+            groups: groups
+                .clone()
+                .flat_map(GroupPlan::free)
+                .map(|operation| ApprovedGroup(operation.clone()))
+                .collect(),
+            group_notes: groups.clone().flat_map(|plan| plan.notes.clone()).collect(),
+            forgotten_groups: groups.flat_map(|plan| plan.forgotten.clone()).collect(),
+            operations: self
+                .operations
+                .iter()
+                .filter(free)
+                .map(|planned| Approved(planned.operation.clone()))
+                .collect(),
+            notes: self.notes.clone(),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Open holds, what they hold, and who has let what through.
+
+mod approve;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::error::Context;
+use super::{Snapshot, SnapshotError};
+use crate::model::{
+    Attribute, Change, Digest, Dn, GroupMember, GroupOperation, Operation, Timestamp, fold,
+};
+use crate::plan::{Approval, Opened};
+
+pub use approve::{ApproveError, Asked};
+
+/// The approvals of a time that are not used up: no run has looked at them, or one has let the
+/// operation through and broke off before it was sent.
+const LIVE_APPROVALS: &str = "SELECT approved.approval_id, holds.name, approved.digest
+    FROM approvals JOIN holds ON holds.id = approvals.hold_id
+    JOIN approved_operations AS approved ON approved.approval_id = approvals.id
+    WHERE approvals.expires_at > ?
+    AND (approved.result IS NULL OR (approved.result = 'let_through' AND NOT EXISTS
+        (SELECT 1 FROM operations WHERE operations.run_id = approved.run_id
+            AND operations.external_id = approved.external_id
+            AND operations.kind = approved.kind AND operations.sent_at IS NOT NULL)))
+    ORDER BY approved.approval_id";
+
+/// An open hold, as the last real run has left it.
+#[derive(Clone, Debug)]
+pub struct OpenHold {
+    /// Its name.
+    pub name: String,
+    /// Number and times.
+    pub opened: Opened,
+    /// What it says.
+    pub message: String,
+    /// Its figures.
+    pub figures: Figures,
+    /// What it holds, sorted by the name of the account.
+    pub operations: Vec<HeldOperation>,
+}
+
+/// The figures of a hold, as they are stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figures {
+    /// How many are held.
+    pub planned: u64,
+    /// How many are allowed, by a limit.
+    pub allowed: Option<u64>,
+    /// What a limit's share is taken of.
+    pub population: Option<u64>,
+    /// Where a limit counts, by the name of the scope.
+    pub scope: Option<String>,
+    /// Whether somebody can approve it.
+    pub can_be_approved: bool,
+}
+
+/// An operation that a hold holds.
+#[derive(Clone, Debug)]
+pub struct HeldOperation {
+    /// The person's key.
+    pub key: String,
+    /// What is done, by the name of its kind.
+    pub kind: String,
+    /// What it is for people to read.
+    pub detail: Detail,
+    /// Whether it is approved, for the next run.
+    pub is_approved: bool,
+    digest: Digest,
+}
+
+/// An operation for people to read, as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Detail {
+    /// The name of the account.
+    pub account: String,
+    /// E-mail address and user name, before and after.
+    pub addresses: Vec<String>,
+    /// Where the entry stands, or last stood.
+    pub dn: String,
+    /// The source.
+    pub source: String,
+    /// Why it is planned.
+    pub reason: String,
+    /// What changes.
+    pub changes: Vec<Change>,
+}
+
+impl Detail {
+    fn of(operation: &Operation) -> Self {
+        let mut addresses: Vec<String> = Vec::new();
+        for profile in [&operation.before, &operation.after] {
+            for attribute in [Attribute::Email, Attribute::UserName] {
+                let address = profile.get(attribute).unwrap_or_default();
+                if !address.is_empty() && !addresses.iter().any(|other| other == address) {
+                    addresses.push(address.to_owned());
+                }
+            }
+        }
+        Detail {
+            account: operation.label().to_owned(),
+            addresses,
+            dn: operation.dn.clone(),
+            source: operation.source.to_string(),
+            reason: operation.reason.to_string(),
+            changes: operation.changes.clone(),
+        }
+    }
+}
+
+impl Detail {
+    /// Of a group: its name stands for the account's, and each who leaves is a change.
+    fn of_group(operation: &GroupOperation) -> Self {
+        let dns: Vec<&str> = operation
+            .origins
+            .iter()
+            .map(|one| one.dn.as_str())
+            .collect();
+        let sources: BTreeSet<&str> = operation
+            .origins
+            .iter()
+            .map(|one| one.source.as_str())
+            .collect();
+        let leaves = |member: &GroupMember| Change {
+            attribute: "member".to_owned(),
+            old: Some(member.name.clone()),
+            new: None,
+        };
+        Detail {
+            account: operation.name.clone(),
+            addresses: vec![operation.name.clone()],
+            dn: dns.join(" and "),
+            source: sources.into_iter().collect::<Vec<_>>().join(", "),
+            reason: operation.reason.to_string(),
+            changes: operation.remove.iter().map(leaves).collect(),
+        }
+    }
+}
+
+impl HeldOperation {
+    /// Whether somebody means this by a key, an address or a DN.
+    fn is_meant(&self, who: &str) -> bool {
+        let dn = Dn::parse(who);
+        fold(&self.key) == fold(who)
+            || self.detail.addresses.iter().any(|a| fold(a) == fold(who))
+            || dn.is_ok_and(|dn| Dn::parse(&self.detail.dn) == Ok(dn))
+    }
+}
+
+impl Snapshot {
+    /// The approvals that count at this time.
+    pub async fn approvals(&mut self, now: Timestamp) -> Result<Vec<Approval>, SnapshotError> {
+        let rows = sqlx::query(LIVE_APPROVALS)
+            .bind(now.timestamp_millis())
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                Ok(Approval {
+                    id: row.try_get(0).at(&self.path)?,
+                    hold: row.try_get(1).at(&self.path)?,
+                    digest: digest(row, 2).map_err(|why| self.row_error(row, &why))?,
+                })
+            })
+            .collect()
+    }
+
+    /// The records of the holds that are open and have not expired, by their names.
+    pub async fn opened(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, Opened>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT name, id, opened_at, expires_at FROM holds WHERE closed_at IS NULL AND expires_at > ?",
+        )
+        .bind(now.timestamp_millis())
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                let opened = opened(row, 1).map_err(|why| self.row_error(row, &why))?;
+                Ok((row.try_get(0).at(&self.path)?, opened))
+            })
+            .collect()
+    }
+
+    /// The open holds with all that they hold, the oldest first.
+    pub async fn open_holds(&mut self, now: Timestamp) -> Result<Vec<OpenHold>, SnapshotError> {
+        let approved: HashSet<(String, [u8; 16])> = self
+            .approvals(now)
+            .await?
+            .into_iter()
+            .map(|approval| (approval.hold, approval.digest.0))
+            .collect();
+        let rows = sqlx::query(
+            "SELECT name, id, opened_at, expires_at, message, figures FROM holds WHERE closed_at IS NULL ORDER BY id",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        let mut holds = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let name: String = row.try_get(0).at(&self.path)?;
+            let figures = json(row, 5).map_err(|why| self.row_error(row, &why))?;
+            let opened = opened(row, 1).map_err(|why| self.row_error(row, &why))?;
+            let operations = self.held_operations(opened.number).await?;
+            holds.push(OpenHold {
+                message: row.try_get(4).at(&self.path)?,
+                figures,
+                opened,
+                operations: operations
+                    .into_iter()
+                    .map(|operation| HeldOperation {
+                        is_approved: approved.contains(&(name.clone(), operation.digest.0)),
+                        ..operation
+                    })
+                    .collect(),
+                name,
+            });
+        }
+        Ok(holds)
+    }
+
+    async fn held_operations(&mut self, hold: i64) -> Result<Vec<HeldOperation>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT external_id, kind, detail, digest FROM held_operations WHERE hold_id = ?
+             ORDER BY detail ->> 'account', external_id",
+        )
+        .bind(hold)
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                Ok(HeldOperation {
+                    key: row.try_get(0).at(&self.path)?,
+                    kind: row.try_get(1).at(&self.path)?,
+                    detail: json(row, 2).map_err(|why| self.row_error(row, &why))?,
+                    is_approved: false,
+                    digest: digest(row, 3).map_err(|why| self.row_error(row, &why))?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn digest(row: &SqliteRow, at: usize) -> Result<Digest, String> {
+    let bytes: &[u8] = row.try_get(at).map_err(|error| error.to_string())?;
+    let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| "the digest has not 16 bytes")?;
+    Ok(Digest(bytes))
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, at: usize) -> Result<T, String> {
+    let text: &str = row.try_get(at).map_err(|error| error.to_string())?;
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The record of a hold: id, opened_at and expires_at from this column on.
+fn opened(row: &SqliteRow, at: usize) -> Result<Opened, String> {
+    let number = |at: usize| row.try_get::<i64, _>(at).map_err(|error| error.to_string());
+    let moment = |at: usize| {
+        let moment = Timestamp::from_timestamp_millis(number(at)?);
+        moment.ok_or_else(|| "its time is none".to_owned())
+    };
+    Ok(Opened {
+        number: number(at)?,
+        since: moment(at + 1)?,
+        until: moment(at + 2)?,
+    })
+}

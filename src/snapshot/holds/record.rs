@@ -1,0 +1,251 @@
+//! What a run records of its holds, and of the approvals that it goes by.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::TimeDelta;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{Detail, Figures};
+use crate::model::{Digest, RunId, Timestamp};
+use crate::plan::{Approval, Hold, HoldCause, Opened, Plan};
+use crate::snapshot::error::Context;
+use crate::snapshot::{Journal, SnapshotError};
+
+impl Journal {
+    /// Records what a plan holds, before anything of it is sent, and which approvals it lets
+    /// operations through by. Tells the record of each hold.
+    pub async fn record_holds(
+        &mut self,
+        run: RunId,
+        plan: &Plan,
+        expiry: TimeDelta,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, Opened>, SnapshotError> {
+        let path = self.path.clone();
+        let live = self.approvals(now).await?;
+        let entries = entries(plan, live.is_empty());
+        let mut by_hold: Vec<Vec<&Entry>> = vec![Vec::new(); plan.holds.len()];
+        for entry in &entries {
+            for hold in entry.holds {
+                by_hold[*hold].push(entry);
+            }
+        }
+        let mut transaction = self.begin().await?;
+        use_approvals(&mut transaction, run, &entries, &live)
+            .await
+            .at(&path)?;
+        close_holds(&mut transaction, plan, now).await.at(&path)?;
+        for (hold, held) in plan.holds.iter().zip(by_hold) {
+            let number = open_hold(&mut transaction, run, hold, expiry, now)
+                .await
+                .at(&path)?;
+            hold_operations(&mut transaction, number, &held)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)?;
+        self.opened(now).await
+    }
+}
+
+/// Something planned, as holds and approvals are recorded of it.
+struct Entry<'a> {
+    digest: Digest,
+    key: &'a str,
+    kind: &'a str,
+    /// What holds it: indices in [`Plan::holds`].
+    holds: &'a [usize],
+    is_held: bool,
+    detail: Box<dyn Fn() -> Detail + Send + Sync + 'a>,
+}
+
+/// What is planned: all of it, or as far as it is held, where no approval can be about the rest.
+fn entries(plan: &Plan, only_held: bool) -> Vec<Entry<'_>> {
+    let groups = plan.groups.iter().flat_map(|groups| &groups.operations);
+    let groups = groups
+        .filter(|planned| !only_held || !planned.holds.is_empty())
+        .map(|planned| Entry {
+            digest: planned.operation.digest(),
+            key: planned.operation.key.as_str(),
+            kind: planned.operation.kind.name(),
+            holds: &planned.holds,
+            is_held: !planned.holds.is_empty(),
+            detail: Box::new(|| Detail::of_group(&planned.operation)),
+        });
+    plan.operations
+        .iter()
+        .filter(|planned| !only_held || planned.is_held())
+        .map(|planned| Entry {
+            digest: planned.operation.digest(),
+            key: planned.operation.key.as_str(),
+            kind: planned.operation.kind.name(),
+            holds: &planned.holds,
+            is_held: planned.is_held(),
+            detail: Box::new(|| Detail::of(&planned.operation)),
+        })
+        .chain(groups)
+        .collect()
+}
+
+/// Notes which approvals the plan goes by, and which it leaves without an object. One whose
+/// operation something else still holds stays as it is.
+async fn use_approvals(
+    transaction: &mut Transaction<'_, Sqlite>,
+    run: RunId,
+    entries: &[Entry<'_>],
+    live: &[Approval],
+) -> Result<(), sqlx::Error> {
+    if live.is_empty() {
+        return Ok(());
+    }
+    let planned: HashMap<[u8; 16], bool> = entries
+        .iter()
+        .map(|entry| (entry.digest.0, entry.is_held))
+        .collect();
+    for approval in live {
+        let result = match planned.get(&approval.digest.0) {
+            Some(true) => continue,
+            Some(false) => "let_through",
+            None => "void",
+        };
+        sqlx::query(
+            "UPDATE approved_operations SET run_id = ?, result = ? WHERE approval_id = ? AND digest = ?",
+        )
+        .bind(run.0)
+        .bind(result)
+        .bind(approval.id)
+        .bind(approval.digest.0.as_slice())
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Closes the holds that have expired, and those that hold nothing any more.
+async fn close_holds(
+    transaction: &mut Transaction<'_, Sqlite>,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query("SELECT id, name, expires_at FROM holds WHERE closed_at IS NULL")
+        .fetch_all(&mut **transaction)
+        .await?;
+    for row in rows {
+        let (number, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        let closed_by = if row.try_get::<i64, _>(2)? <= now.timestamp_millis() {
+            "expired"
+        } else if plan.holds.iter().any(|hold| hold.name == name) {
+            continue;
+        } else {
+            "empty"
+        };
+        sqlx::query("UPDATE holds SET closed_at = ?, closed_by = ? WHERE id = ?")
+            .bind(now.timestamp_millis())
+            .bind(closed_by)
+            .bind(number)
+            .execute(&mut **transaction)
+            .await?;
+        sqlx::query("DELETE FROM held_operations WHERE hold_id = ?")
+            .bind(number)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Opens the hold, or notes what it says now. Tells its number.
+async fn open_hold(
+    transaction: &mut Transaction<'_, Sqlite>,
+    run: RunId,
+    hold: &Hold,
+    expiry: TimeDelta,
+    now: Timestamp,
+) -> Result<i64, sqlx::Error> {
+    let mut figures = Figures {
+        planned: hold.planned,
+        allowed: None,
+        population: None,
+        scope: None,
+        can_be_approved: hold.cause.can_be_approved(),
+    };
+    if let HoldCause::Limit {
+        scope,
+        allowed,
+        population,
+        ..
+    } = &hold.cause
+    {
+        figures.allowed = Some(*allowed);
+        figures.population = Some(*population);
+        figures.scope = Some(scope.name());
+    }
+    let expires_at = now
+        .checked_add_signed(expiry)
+        .unwrap_or(Timestamp::MAX_UTC)
+        .timestamp_millis();
+    let figures = serde_json::json!(figures).to_string();
+    // Not one statement, as an upsert takes a new number each time.
+    let open: Option<i64> = sqlx::query_scalar(
+        "UPDATE holds SET message = ?, figures = ?, last_run = ? WHERE name = ? AND closed_at IS NULL RETURNING id",
+    )
+    .bind(hold.to_string())
+    .bind(&figures)
+    .bind(run.0)
+    .bind(&hold.name)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    if let Some(number) = open {
+        return Ok(number);
+    }
+    let opened = sqlx::query(
+        "INSERT INTO holds (name, message, figures, opened_at, expires_at, first_run, last_run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+    )
+    .bind(&hold.name)
+    .bind(hold.to_string())
+    .bind(&figures)
+    .bind(now.timestamp_millis())
+    .bind(expires_at)
+    .bind(run.0)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(opened.last_insert_rowid())
+}
+
+/// Brings the operations of a hold up to date. There may be very many, which stay the same from
+/// run to run, so only what differs is written.
+async fn hold_operations(
+    transaction: &mut Transaction<'_, Sqlite>,
+    hold: i64,
+    held: &[&Entry<'_>],
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT digest FROM held_operations WHERE hold_id = ?")
+            .bind(hold)
+            .fetch_all(&mut **transaction)
+            .await?;
+    let mut gone: HashSet<Vec<u8>> = rows.into_iter().collect();
+    for entry in held {
+        let digest = entry.digest.0;
+        if gone.remove(digest.as_slice()) {
+            continue;
+        }
+        sqlx::query(
+            "INSERT INTO held_operations (hold_id, digest, external_id, kind, detail) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(hold)
+        .bind(digest.as_slice())
+        .bind(entry.key)
+        .bind(entry.kind)
+        .bind(serde_json::json!((entry.detail)()).to_string())
+        .execute(&mut **transaction)
+        .await?;
+    }
+    for digest in gone {
+        sqlx::query("DELETE FROM held_operations WHERE hold_id = ? AND digest = ?")
+            .bind(hold)
+            .bind(digest)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
