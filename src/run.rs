@@ -5,6 +5,7 @@
 
 mod accounts;
 mod ask;
+mod groups;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,10 +13,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::apply::{self, Applied, Control, Settled, Settlement};
-use crate::config::{Config, Source, SourceScope};
+use crate::apply::{self, Applied, Control, GroupSettlement, Settled, Settlement};
+use crate::config::{Config, GroupRule, Source, SourceScope};
 use crate::directory::Selection;
-use crate::mapping::{Mapping, MappingError};
+use crate::mapping::{GroupMapping, Mapping, MappingError};
 use crate::model::{
     Attribute, DesiredAccount, Digest, ExistingAccount, ExternalId, Kind, Lifecycle,
     ManagedAccount, RunId, SourceName, fold,
@@ -86,6 +87,7 @@ pub struct Setup {
     /// The configuration.
     pub config: Config,
     mappings: Vec<Mapping>,
+    groups: Vec<GroupMapping>,
 }
 
 impl Setup {
@@ -97,7 +99,17 @@ impl Setup {
             .iter()
             .map(|source| Mapping::compile(source, way))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Setup { config, mappings })
+        let mut groups = Vec::new();
+        for rule in &config.groups {
+            for source in config.sources.iter().filter(|one| one.name == rule.source) {
+                groups.push(GroupMapping::compile(rule, source)?);
+            }
+        }
+        Ok(Setup {
+            config,
+            mappings,
+            groups,
+        })
     }
 
     /// The attributes that some mapping gives a value to. Others are not dirsyncd's business,
@@ -123,6 +135,11 @@ impl Setup {
                 fingerprint,
             })
             .collect()
+    }
+
+    /// The rules for groups with what they make of an entry.
+    pub fn groups(&self) -> impl Iterator<Item = (&GroupRule, &GroupMapping)> {
+        self.config.groups.iter().zip(&self.groups)
     }
 
     /// The sources with their mappings, in order of precedence.
@@ -196,13 +213,15 @@ async fn look(
         let population = snapshot.population().await?.all;
         let unanswered = snapshot.unanswered().await?;
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
+        let unanswered = snapshot.unanswered_groups().await?;
+        let group_settlements = apply::settle_groups(&reader, unanswered).await?;
         let mut made = make_plan(
             setup,
             orders,
             &mut snapshot,
             &reader,
             capabilities,
-            &settlements,
+            (&settlements, &group_settlements),
             control,
         )
         .await?;
@@ -253,11 +272,7 @@ async fn finish(
 ) -> Result<Finished, RunError> {
     let (outcome, error, summary) = match &result {
         Ok((plan, applied)) => {
-            let clean = applied.failed.is_empty()
-                && applied.ended_by.is_none()
-                && applied.left == 0
-                && !plan.needs_attention();
-            let outcome = if clean {
+            let outcome = if applied.is_clean() && !plan.needs_attention() {
                 Outcome::Done
             } else {
                 Outcome::Incomplete
@@ -295,10 +310,18 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
+    let unanswered = journal.unanswered_groups().await?;
+    let settlements = tokio::select! {
+        settlements = apply::settle_groups(&reader, unanswered) => settlements?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    for settlement in settlements {
+        settlement.record(journal, (control.now)()).await?;
+    }
     let Made {
         mut plan, pulled, ..
     } = tokio::select! {
-        planned = make_plan(setup, orders, journal, &reader, capabilities, &[], control) => planned?,
+        planned = make_plan(setup, orders, journal, &reader, capabilities, (&[], &[]), control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     let opened = if orders.person.is_some() {
@@ -385,7 +408,7 @@ async fn make_plan(
     snapshot: &mut Snapshot,
     reader: &Reader,
     capabilities: Capabilities,
-    settlements: &[Settlement],
+    (settlements, group_settlements): (&[Settlement], &[GroupSettlement]),
     control: &Control<'_>,
 ) -> Result<Made, RunError> {
     let now = (control.now)();
@@ -497,6 +520,19 @@ async fn make_plan(
     }
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
+    // A plan for one person is no place for what concerns many.
+    if person.is_none() {
+        plan.groups = groups::plan_groups(
+            setup,
+            snapshot,
+            reader,
+            (&desired, &known),
+            &plan,
+            group_settlements,
+        )
+        .await?;
+    }
+    groups::hold(&mut plan, guards, &known.approvals, now);
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
     let entries = |(source, figures): (&SourceName, &Figures)| (source.clone(), figures.entries);
     let recorded = Pulled {

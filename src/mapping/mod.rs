@@ -14,6 +14,7 @@
 
 mod expression;
 mod functions;
+mod group;
 mod key;
 mod kinds;
 mod problem;
@@ -31,6 +32,7 @@ use crate::model::{
     Attribute, DesiredAccount, Entry, ExternalId, Filter, Profile, SourceName, Timestamp,
 };
 
+pub use group::{GroupFault, GroupMapping, LONGEST_GROUP_NAME, UnmappedGroup};
 pub use problem::{
     Excluded, Exclusion, MappingError, NotMapped, Position, Problem, RuleError, Unmapped,
 };

@@ -10,6 +10,7 @@
 //! - `edit` compares the scopes of two configurations;
 //! - `newcomer` creates, or adopts what the organization has already;
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
+//! - `groups` plans the groups and their members, once the accounts are planned;
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
 //! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs;
 //! - `resume` makes a plan again from the rows of a saved one;
@@ -21,6 +22,7 @@ mod compare;
 mod draft;
 mod edit;
 mod forecast;
+pub mod groups;
 mod guard;
 mod lifecycle;
 mod newcomer;
@@ -41,9 +43,10 @@ pub use calls::{Api, Call, Calls, Endpoint, Estimate, Pace, Rate, Window};
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
 pub use edit::{Edit, InScope, Person};
 pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, questions};
+pub use groups::GroupPlan;
 pub use guard::{
-    Approval, Approved, ApprovedPlan, Count, GroupChange, GuardedGroup, GuardedGroups,
-    GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
+    Approval, Approved, ApprovedGroup, ApprovedPlan, Count, GroupChange, GuardedGroup,
+    GuardedGroups, GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
 };
 pub use person::one_person;
 pub use resume::{Expected, Row, in_the_way, moved, resume};
@@ -119,6 +122,8 @@ pub struct Plan {
     pub unchanged: u64,
     /// What is foreseen of carrying it out.
     pub forecast: Forecast,
+    /// What becomes of the groups; `None` where the configuration has no rule for any.
+    pub groups: Option<GroupPlan>,
 }
 
 /// The figures of a pull.
@@ -185,11 +190,13 @@ impl Plan {
             .iter()
             .filter(|planned| planned.is_held())
             .count()
+            + self.groups.as_ref().map_or(0, GroupPlan::held)
     }
 
     /// Whether something is to be sent now.
     pub fn has_pending(&self) -> bool {
         self.operations.iter().any(|planned| !planned.is_held())
+            || self.groups.as_ref().is_some_and(GroupPlan::has_pending)
     }
 
     /// Whether a person has to look: something is held, refused or not believed.
@@ -200,6 +207,7 @@ impl Plan {
             || !self.suspensions.is_empty()
             || self.notices.iter().any(has_missed)
             || self.skipped.iter().any(|skipped| skipped.why.is_stale())
+            || self.groups.as_ref().is_some_and(GroupPlan::needs_attention)
     }
 }
 

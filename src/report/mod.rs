@@ -3,6 +3,7 @@
 //! Floor 6, without I/O: a form is text made from a [`Plan`](crate::plan::Plan), or from a
 //! [`Trace`](crate::mapping::Trace) of how an entry is mapped.
 
+mod groups;
 mod holds;
 mod json;
 mod saved;

@@ -4,6 +4,7 @@
 //! writer, and holds the lock that makes it so.
 
 mod error;
+mod groups;
 mod holds;
 mod journal;
 mod lock;
@@ -26,6 +27,7 @@ use crate::model::{
 use crate::plan::{Deviation, Index};
 
 pub use error::SnapshotError;
+pub use groups::{GroupEnd, UnansweredGroup};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
@@ -499,7 +501,7 @@ impl Snapshot {
     /// The operations that were sent and whose answer is not known.
     pub async fn unanswered(&mut self) -> Result<Vec<Unanswered>, SnapshotError> {
         let rows =
-            sqlx::query("SELECT id, detail FROM operations WHERE state = 'sent' ORDER BY id")
+            sqlx::query("SELECT id, detail FROM operations WHERE state = 'sent' AND kind NOT GLOB 'group_*' ORDER BY id")
                 .fetch_all(&mut self.connection)
                 .await
                 .at(&self.path)?;

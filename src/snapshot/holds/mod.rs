@@ -3,7 +3,7 @@
 mod approve;
 mod record;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -11,7 +11,9 @@ use sqlx::sqlite::SqliteRow;
 
 use super::error::Context;
 use super::{Snapshot, SnapshotError};
-use crate::model::{Attribute, Change, Digest, Dn, Operation, Timestamp, fold};
+use crate::model::{
+    Attribute, Change, Digest, Dn, GroupMember, GroupOperation, Operation, Timestamp, fold,
+};
 use crate::plan::{Approval, Opened};
 
 pub use approve::{ApproveError, Asked};
@@ -107,6 +109,35 @@ impl Detail {
             source: operation.source.to_string(),
             reason: operation.reason.to_string(),
             changes: operation.changes.clone(),
+        }
+    }
+}
+
+impl Detail {
+    /// Of a group: its name stands for the account's, and each who leaves is a change.
+    fn of_group(operation: &GroupOperation) -> Self {
+        let dns: Vec<&str> = operation
+            .origins
+            .iter()
+            .map(|one| one.dn.as_str())
+            .collect();
+        let sources: BTreeSet<&str> = operation
+            .origins
+            .iter()
+            .map(|one| one.source.as_str())
+            .collect();
+        let leaves = |member: &GroupMember| Change {
+            attribute: "member".to_owned(),
+            old: Some(member.name.clone()),
+            new: None,
+        };
+        Detail {
+            account: operation.name.clone(),
+            addresses: vec![operation.name.clone()],
+            dn: dns.join(" and "),
+            source: sources.into_iter().collect::<Vec<_>>().join(", "),
+            reason: operation.reason.to_string(),
+            changes: operation.remove.iter().map(leaves).collect(),
         }
     }
 }

@@ -86,8 +86,18 @@ struct Entry<'a> {
 }
 
 /// What is planned: all of it, or as far as it is held, where no approval can be about the rest.
-/// What else the guards hold than operations on accounts is to be added here.
 fn entries(plan: &Plan, only_held: bool) -> Vec<Entry<'_>> {
+    let groups = plan.groups.iter().flat_map(|groups| &groups.operations);
+    let groups = groups
+        .filter(|planned| !only_held || !planned.holds.is_empty())
+        .map(|planned| Entry {
+            digest: planned.operation.digest(),
+            key: planned.operation.key.as_str(),
+            kind: planned.operation.kind.name(),
+            holds: &planned.holds,
+            is_held: !planned.holds.is_empty(),
+            detail: Box::new(|| Detail::of_group(&planned.operation)),
+        });
     plan.operations
         .iter()
         .filter(|planned| !only_held || planned.is_held())
@@ -99,6 +109,7 @@ fn entries(plan: &Plan, only_held: bool) -> Vec<Entry<'_>> {
             is_held: planned.is_held(),
             detail: Box::new(|| Detail::of(&planned.operation)),
         })
+        .chain(groups)
         .collect()
 }
 
