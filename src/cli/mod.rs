@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
-use crate::pull::Depth;
+use crate::pull::{Depth, PullError};
 use crate::run::{Orders, RunError, Setup};
 
 const EXIT_CODES: &str = "\
@@ -154,6 +154,7 @@ impl From<RunError> for Failure {
             RunError::Refused(_) => Exit::Refused,
             RunError::Stopped => Exit::Done,
             RunError::ForeignPlan { .. } => Exit::Usage,
+            RunError::Pull(PullError::Nobody(_) | PullError::Several { .. }) => Exit::Usage,
             RunError::Pull(_)
             | RunError::Api(_)
             | RunError::Snapshot(_)
