@@ -143,10 +143,13 @@ struct Labelled {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Enterprise {
     organization: Option<String>,
     department: Option<String>,
+    /// RFC 7643 section 4.3. It is never sent; where another tool has put it there, accounts can
+    /// be recognized by it.
+    employee_number: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -187,6 +190,7 @@ impl From<User> for ExistingAccount {
             ),
             (Attribute::Organization, user.enterprise.organization),
             (Attribute::Department, user.enterprise.department),
+            (Attribute::EmployeeNumber, user.enterprise.employee_number),
         ];
         ExistingAccount {
             scim_id: ScimId::new(user.id),

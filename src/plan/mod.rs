@@ -310,6 +310,10 @@ pub fn plan(
             .map(|person| &person.key)
             .chain(desired.unmapped.iter().filter_map(|one| one.key.as_ref()))
             .collect(),
+        candidates: newcomer::Candidates::new(&known.existing, policies),
+        holders: newcomer::Holders::new(known),
+        newcomers: Vec::new(),
+        taken_over: HashSet::new(),
         departures: BTreeMap::new(),
         operations: Vec::new(),
         plan: Plan::default(),
@@ -339,6 +343,7 @@ pub fn plan(
             _ => draft.present(person),
         }
     }
+    draft.admit();
     draft.depart();
     let Draft {
         operations, plan, ..
