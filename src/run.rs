@@ -22,8 +22,8 @@ use crate::model::{
 };
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{
-    Answers, Calls, Desired, Figures, GuardedGroups, Known, Opened, Plan, Stop, Suspension,
-    newcomers, plan, questions, sought,
+    Answers, Calls, Desired, GuardedGroups, Known, Opened, Plan, Stop, Suspension, newcomers, plan,
+    questions, sought,
 };
 use crate::pull::{Depth, PullError, Sourced, locate, pull, selections};
 use crate::report::summary;
@@ -477,11 +477,11 @@ async fn make_plan(
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
-    let entries = |(source, figures): (&SourceName, &Figures)| (source.clone(), figures.entries);
     let recorded = Pulled {
-        entries: plan.pulls.iter().map(entries).collect(),
+        pulls: desired.pulls.clone(),
         cursors: pulled.cursors,
         deviations: desired.deviations(source_of),
+        verdicts: Some(plan.verdicts(&desired, &known.accounts)),
         scopes: scopes_in_force(&setup.config, accepted, &plan, &desired),
     };
     let mut rows = known.accounts;

@@ -13,7 +13,8 @@
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
 //! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs;
 //! - `resume` makes a plan again from the rows of a saved one;
-//! - `told` has the reasons that a plan tells beside its operations.
+//! - `told` has the reasons that a plan tells beside its operations, `verdict` what is kept of them;
+//! - `outlook` tells where an account stands and what becomes of it, for people to read.
 
 mod addresses;
 mod calls;
@@ -24,8 +25,10 @@ mod forecast;
 mod guard;
 mod lifecycle;
 mod newcomer;
+mod outlook;
 mod resume;
 mod told;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -42,12 +45,14 @@ pub use edit::{Edit, InScope, Person};
 pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, questions};
 pub use guard::{
     Approval, Approved, ApprovedPlan, Count, GroupChange, GuardedGroup, GuardedGroups,
-    GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
+    GuardedMember, Hold, HoldCause, Opened, Population, Scope, approve_command, ou_of,
 };
+pub use outlook::{Due, Outlook, Rule, Seen, differing, outlook};
 pub use resume::{Expected, Row, in_the_way, moved, resume};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
 };
+pub use verdict::{Verdict, VerdictKind};
 
 use draft::Draft;
 use lifecycle::{Event, State, Step};

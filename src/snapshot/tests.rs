@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::*;
 use crate::config::{Guard, Guards, Limit, Per};
-use crate::model::Lifecycle;
+use crate::model::{Complete, Lifecycle, PullEnd};
 use crate::plan::fixture::{World, account, at_most, brief, key, now, person, source, with_mail};
-use crate::plan::{Count, Population, Said};
+use crate::plan::{Count, Population, Pulls, Said};
 
 /// A database as the first version has left it, with one account.
 async fn first_version(path: &Path) {
@@ -63,6 +63,16 @@ async fn an_older_database_is_brought_up_to_date_with_its_accounts() {
     journal.close().await.unwrap();
 }
 
+/// A complete pull of so many entries.
+fn pulls(entries: u64) -> Pulls {
+    let end = PullEnd {
+        entries,
+        changed: None,
+        clean: Ok(()),
+    };
+    Pulls::from([(source(), Complete::attest(end))])
+}
+
 #[tokio::test]
 async fn what_a_source_said_is_kept_until_the_account_is_like_that() {
     let folder = tempfile::tempdir().unwrap();
@@ -82,7 +92,7 @@ async fn what_a_source_said_is_kept_until_the_account_is_like_that() {
         entries: 2,
     };
     let pulled = Pulled {
-        entries: BTreeMap::from([(source(), 2)]),
+        pulls: pulls(2),
         cursors: BTreeMap::from([(source(), cursor.clone())]),
         deviations: vec![
             deviation("zoe", Said::Wants(wish.clone())),
@@ -94,6 +104,7 @@ async fn what_a_source_said_is_kept_until_the_account_is_like_that() {
             },
         ],
         scopes: BTreeMap::new(),
+        verdicts: Some(Vec::new()),
     };
     journal.record_pulls(run, &pulled).await.unwrap();
     let kept = journal.deviations(&source()).await.unwrap();
@@ -298,7 +309,7 @@ async fn a_saved_plan_is_recorded_as_applied_once() {
     assert_eq!(journal.last_reading().await.unwrap(), None);
     let first = journal.begin_run("test", now()).await.unwrap();
     let pulled = Pulled {
-        entries: BTreeMap::from([(source(), 2)]),
+        pulls: pulls(2),
         cursors: BTreeMap::from([(
             source(),
             Cursor {
@@ -310,6 +321,7 @@ async fn a_saved_plan_is_recorded_as_applied_once() {
         )]),
         deviations: Vec::new(),
         scopes: BTreeMap::new(),
+        verdicts: Some(Vec::new()),
     };
     journal.record_pulls(first, &pulled).await.unwrap();
     let run = journal.begin_run("test", now()).await.unwrap();

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::error::Context;
 use super::{Snapshot, SnapshotError};
-use crate::model::{Attribute, Change, Digest, Dn, Operation, Timestamp, fold};
+use crate::model::{Attribute, Change, Digest, Dn, Operation, Reason, Timestamp, fold};
 use crate::plan::{Approval, Opened};
 
 pub use approve::{ApproveError, Asked};
@@ -85,6 +85,9 @@ pub struct Detail {
     pub source: String,
     /// Why it is planned.
     pub reason: String,
+    /// The same for the program; `None` where an older version has held it.
+    #[serde(default)]
+    pub why: Option<Reason>,
     /// What changes.
     pub changes: Vec<Change>,
 }
@@ -106,6 +109,7 @@ impl Detail {
             dn: operation.dn.clone(),
             source: operation.source.to_string(),
             reason: operation.reason.to_string(),
+            why: Some(operation.reason.clone()),
             changes: operation.changes.clone(),
         }
     }
