@@ -88,7 +88,7 @@ pub struct Values {
     pub account: Option<String>,
     /// What the directory wants, where that is known to be something else than the account is.
     pub wanted: Option<String>,
-    /// Whether they differ.
+    /// Whether there is an account, and its value is another one.
     pub differs: bool,
 }
 
@@ -161,7 +161,6 @@ pub struct HeldChange {
 /// Explains one person. `limit` is the most operations of the journal that are told.
 pub fn explain(config: &Config, dossier: &Dossier, limit: usize, now: Timestamp) -> Explanation {
     let wish = Wish::of(dossier);
-    let Sight { seen, said } = sight(dossier, wish.as_ref());
     let account = dossier.account.as_ref();
     let dn = wish
         .as_ref()
@@ -170,10 +169,15 @@ pub fn explain(config: &Config, dossier: &Dossier, limit: usize, now: Timestamp)
         .or(dossier.who.dns.first().cloned())
         .unwrap_or_default();
     let source = source_of(dossier, wish.as_ref());
-    let policies = config.policies(false);
-    let nameless = SourceName::new("");
-    let of_source = source.as_ref().unwrap_or(&nameless);
-    let steps = || dossier.operations.iter();
+    let configured = source.as_ref().and_then(|source| {
+        let mut sources = config.sources.iter();
+        sources.find(|one| one.name == *source)
+    });
+    let Sight { seen, said } = if configured.is_none() && wish.is_none() && source.is_some() {
+        sight_of_none()
+    } else {
+        sight(dossier, wish.as_ref())
+    };
     Explanation {
         at: now,
         name: dossier.who.name.clone(),
@@ -187,14 +191,7 @@ pub fn explain(config: &Config, dossier: &Dossier, limit: usize, now: Timestamp)
             since: since(account.lifecycle),
         }),
         matched: matched(dossier),
-        outlook: outlook(
-            account,
-            seen,
-            of_source,
-            &policies,
-            now,
-            dossier.is_doubtful,
-        ),
+        outlook: prospects(config, dossier, source.as_ref(), seen, now),
         holds: dossier.holds.iter().map(|hold| held(hold, now)).collect(),
         approvals: dossier.approvals.clone(),
         verdicts: verdicts(dossier),
@@ -203,9 +200,13 @@ pub fn explain(config: &Config, dossier: &Dossier, limit: usize, now: Timestamp)
             .last_run
             .clone()
             .filter(|run| Some(run.run) != dossier.reading.as_ref().map(|one| one.run)),
-        changes: steps().take(limit).map(step).collect(),
+        changes: dossier.operations.iter().take(limit).map(step).collect(),
         more_changes: dossier.operations.len().saturating_sub(limit),
-        origin: source.map(|source| origin(config, dossier, source, &dn)),
+        origin: source.map(|source| Origin {
+            scope: configured.map(|source| scope(source, &dn)),
+            pull: dossier.pulls.get(&source).cloned(),
+            source,
+        }),
         dn,
     }
 }
@@ -316,6 +317,37 @@ struct Sight {
     said: String,
 }
 
+/// Where the account stands and what is to come. What follows now is left to the verdicts where
+/// there are some: they are why it does not.
+fn prospects(
+    config: &Config,
+    dossier: &Dossier,
+    source: Option<&SourceName>,
+    seen: Seen,
+    now: Timestamp,
+) -> Outlook {
+    let policies = config.policies(false);
+    // Of no source that has a policy of its own.
+    let none = SourceName::new("");
+    let account = dossier.account.as_ref();
+    let source = source.unwrap_or(&none);
+    let is_doubtful = dossier.is_doubtful;
+    let mut outlook = outlook(account, seen, source, &policies, now, is_doubtful);
+    let mut verdicts = dossier.verdicts.iter();
+    if verdicts.any(|one| one.kind != VerdictKind::Waiting) {
+        outlook.now = None;
+    }
+    outlook
+}
+
+/// What no pull says of the people of a source that there is no more.
+fn sight_of_none() -> Sight {
+    Sight {
+        seen: Seen::Unknown,
+        said: "nothing, as the source is configured no more".to_owned(),
+    }
+}
+
 /// What the pulls are known to have said of the person.
 fn sight(dossier: &Dossier, wish: Option<&Wish>) -> Sight {
     let sight = |seen, said: String| Sight { seen, said };
@@ -336,15 +368,12 @@ fn sight(dossier: &Dossier, wish: Option<&Wish>) -> Sight {
             (0, _) => present(true, "in scope again; the login stays off"),
             (pulls, Some(cause)) => sight(
                 Seen::Absent(cause),
-                format!(
-                    "{cause}: missing since {since}, counted by {}",
-                    times(pulls)
-                ),
+                format!("{cause}: missing since {since}, seen by {}", times(pulls)),
             ),
             (pulls, None) => sight(
                 Seen::Unknown,
                 format!(
-                    "missing since {since}, counted by {}; why is not found out yet",
+                    "missing since {since}, seen by {}; why is not found out yet",
                     times(pulls)
                 ),
             ),
@@ -407,15 +436,6 @@ fn source_of(dossier: &Dossier, wish: Option<&Wish>) -> Option<SourceName> {
         .or(of_journal.map(|one| one.operation.source.clone()))
 }
 
-fn origin(config: &Config, dossier: &Dossier, source: SourceName, dn: &str) -> Origin {
-    let configured = config.sources.iter().find(|one| one.name == source);
-    Origin {
-        scope: configured.map(|source| scope(source, dn)),
-        pull: dossier.pulls.get(&source).cloned(),
-        source,
-    }
-}
-
 fn scope(source: &Source, dn: &str) -> Scope {
     let dn = Dn::parse(dn).ok();
     let search = &source.search;
@@ -455,7 +475,7 @@ fn values(account: Option<&ManagedAccount>, wish: Option<&Wish>) -> Vec<Values> 
             attribute: attribute.name().to_owned(),
             account: text(has, attribute),
             wanted: wanted.and_then(|wanted| text(wanted, attribute)),
-            differs: differs(attribute.name()),
+            differs: account.is_some() && differs(attribute.name()),
         })
         .filter(|values| values.account.is_some() || values.wanted.is_some())
         .collect();
@@ -466,7 +486,7 @@ fn values(account: Option<&ManagedAccount>, wish: Option<&Wish>) -> Vec<Values> 
             attribute: "active".to_owned(),
             account: logs_in.map(|one| one.to_string()),
             wanted: may_log_in.map(|one| one.to_string()),
-            differs: may_log_in.is_some() && logs_in != may_log_in,
+            differs: matches!((logs_in, may_log_in), (Some(has), Some(wants)) if has != wants),
         });
     }
     values
@@ -587,7 +607,10 @@ fn day(at: Timestamp) -> String {
 
 fn times(pulls: u32) -> String {
     match pulls {
-        1 => "1 pull".to_owned(),
-        pulls => format!("{pulls} pulls"),
+        1 => "1 complete pull".to_owned(),
+        pulls => format!("{pulls} complete pulls"),
     }
 }
+
+#[cfg(test)]
+mod tests;

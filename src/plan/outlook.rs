@@ -43,7 +43,7 @@ pub struct Outlook {
 pub struct Due {
     /// What.
     pub what: &'static str,
-    /// Not before.
+    /// From when on.
     pub at: Timestamp,
     /// How many more complete pulls have to show it first.
     pub pulls: u32,
@@ -162,14 +162,14 @@ impl Course<'_> {
         if let Some(is_it) = waits(Step::Deactivate)
             && let Some(at) = first(now, confirmed, is_it)
         {
-            let what = "the account is deactivated";
+            let what = "the next sync deactivates the account";
             return Some(Due { what, at, pulls });
         }
         if let Some(after) = self.policy.delete_after
             && let Some(is_it) = waits(Step::Delete)
             && let Some(at) = first(now, after.max(confirmed), is_it)
         {
-            let what = "the account is deleted for good";
+            let what = "the next sync deletes the account for good";
             return Some(Due { what, at, pulls });
         }
         if self.state(now) == State::DeletePending {

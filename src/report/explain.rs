@@ -133,7 +133,10 @@ struct Sheet {
 impl Sheet {
     /// A paragraph, with what its first line and the others begin with.
     fn paragraph(&mut self, first: &str, others: &str, text: &str) {
+        // A key or a DN is to be copied, so that it is broken only where it is longer than a line.
         let options = textwrap::Options::new(self.width)
+            .word_separator(textwrap::WordSeparator::AsciiSpace)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation)
             .initial_indent(first)
             .subsequent_indent(others);
         // A line break in a value would be one here.
@@ -229,6 +232,7 @@ fn values(out: &mut Sheet, attributes: &[Values], wanted_by: Option<&str>) {
     if !same.is_empty() {
         out.row(heading, &same.join(", "));
     }
+    let is_wish = attributes.iter().all(|values| values.account.is_none());
     for values in &differ {
         let value = |value: &Option<String>| value.as_deref().map_or("(none)".to_owned(), short);
         out.row(
@@ -245,8 +249,8 @@ fn values(out: &mut Sheet, attributes: &[Values], wanted_by: Option<&str>) {
             ),
         );
     }
-    if let (Some(by), false) = (wanted_by, differ.is_empty()) {
-        out.row("", &format!("what is wanted: by {by}"));
+    if let Some(by) = wanted_by.filter(|_| is_wish || !differ.is_empty()) {
+        out.row("", &format!("what is wanted is told by {by}"));
     }
 }
 
@@ -308,29 +312,24 @@ fn state(out: &mut Sheet, account: Option<&Account>, outlook: &Outlook, now: Tim
     let follows = follows.map_or(String::new(), |follows| format!("; {follows}"));
     out.row("state", &format!("{state}{since}{follows}"));
     if let Some(Due { what, at, pulls }) = later {
-        let when = match (*at <= now, pulls) {
-            (false, _) => format!("{what} on {}", minute(*at)),
-            (true, _) => what.to_string(),
+        let time = (*at > now).then(|| format!("from {} on", minute(*at)));
+        let confirmed = match pulls {
+            0 => None,
+            1 => Some("once 1 more complete pull has confirmed the absence".to_owned()),
+            pulls => Some(format!(
+                "once {pulls} more complete pulls have confirmed the absence"
+            )),
         };
-        let pulls = match pulls {
-            0 => "",
-            1 => ", once 1 more complete pull has confirmed the absence",
-            _ => ", once more complete pulls have confirmed the absence",
-        };
-        out.row("", &format!("{when}{pulls}"));
+        let when: Vec<String> = time.into_iter().chain(confirmed).collect();
+        out.row("", &format!("{}: {what}", when.join(", and ")));
     }
-    let rules: Vec<String> = rules
-        .iter()
-        .map(|rule| {
-            let from = match rule.from {
-                "default" => "by default".to_owned(),
-                table => format!("[{table}]"),
-            };
-            format!("{} = {} ({from})", rule.key, rule.value)
-        })
-        .collect();
-    if !rules.is_empty() {
-        out.row("policy", &rules.join(", "));
+    for (nth, rule) in rules.iter().enumerate() {
+        let from = match rule.from {
+            "default" => "by default".to_owned(),
+            table => format!("[{table}]"),
+        };
+        let heading = if nth == 0 { "policy" } else { "" };
+        out.row(heading, &format!("{} = {} ({from})", rule.key, rule.value));
     }
 }
 
@@ -436,13 +435,14 @@ fn changes(changes: &[Change]) -> String {
     let value = |value: &Option<String>| value.as_deref().map_or("(none)".to_owned(), short);
     let all: Vec<String> = changes
         .iter()
-        .map(|change| {
-            format!(
+        .map(|change| match &change.old {
+            None => format!("{} {}", change.attribute, value(&change.new)),
+            Some(_) => format!(
                 "{} {} → {}",
                 change.attribute,
                 value(&change.old),
                 value(&change.new)
-            )
+            ),
         })
         .collect();
     match all.is_empty() {
