@@ -173,28 +173,30 @@ impl Candidate {
         key.is_some_and(|key| fold(key.as_str()) == fold(who))
     }
 
-    /// How far its name is from another one; the least of several.
+    /// How far its names are from another one; the least of them, if that is near enough to be
+    /// meant.
     fn distance(&self, who: &str) -> Option<usize> {
         let who = fold(who);
-        let longest = (who.chars().count() / 3).max(2);
-        let local = |address: &String| fold(address.split('@').next().unwrap_or_default());
-        let mut names: Vec<String> = self.addresses.iter().map(|one| fold(one)).collect();
-        names.extend(self.addresses.iter().map(local));
-        names.push(fold(&self.name));
-        names.extend(self.dns.iter().map(|one| fold(one)));
-        let of = |name: &String| {
+        let names: Vec<String> = self.addresses.iter().map(|one| fold(one)).collect();
+        let names = names.into_iter().chain([fold(&self.name)]);
+        let names = names.chain(self.dns.iter().map(|one| fold(one)));
+        // What tells people apart; the rest is the same for many.
+        let own = |name: &str| name.split(['@', ',']).next().unwrap_or_default().to_owned();
+        let of = |name: String| {
             if who.chars().count() > 2 && name.contains(&who) {
                 return Some(0);
             }
-            let difference = name.chars().count().abs_diff(who.chars().count());
-            // The distance is no less than that, and takes long for everybody's names.
-            if difference > longest {
+            let (ours, theirs) = (own(&name), own(&who));
+            let (length, other) = (ours.chars().count(), theirs.chars().count());
+            let longest = (other / 3).max(1);
+            // The distance is no less than that of the lengths, and takes long for everybody's names.
+            if length.abs_diff(other) > longest {
                 return None;
             }
-            let distance = strsim::damerau_levenshtein(name, &who);
-            (distance <= longest).then_some(distance)
+            let distance = strsim::damerau_levenshtein(&ours, &theirs);
+            (distance <= longest).then_some(distance + 1)
         };
-        names.iter().filter_map(of).min()
+        names.filter_map(of).min()
     }
 }
 
