@@ -23,8 +23,8 @@ use crate::model::{
 };
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{
-    Answers, Calls, Desired, Figures, GuardedGroups, Known, Opened, Plan, Stop, Suspension,
-    newcomers, one_person, plan, questions, sought,
+    Answers, Calls, Desired, GuardedGroups, Known, Opened, Plan, Stop, Suspension, newcomers,
+    one_person, plan, questions, sought,
 };
 use crate::pull::{Depth, PullError, Sourced, locate, pull, pull_person, selections};
 use crate::report::summary;
@@ -534,11 +534,11 @@ async fn make_plan(
     }
     groups::hold(&mut plan, guards, &known.approvals, now);
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
-    let entries = |(source, figures): (&SourceName, &Figures)| (source.clone(), figures.entries);
     let recorded = Pulled {
-        entries: plan.pulls.iter().map(entries).collect(),
+        pulls: desired.pulls.clone(),
         cursors: pulled.cursors,
         deviations: desired.deviations(source_of),
+        verdicts: Some(plan.verdicts(&desired, &known.accounts)),
         scopes: scopes_in_force(&setup.config, accepted, &plan, &desired),
     };
     let mut rows = known.accounts;

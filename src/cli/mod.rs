@@ -5,6 +5,7 @@
 mod approve;
 mod check;
 mod demo;
+mod explain;
 mod holds;
 mod map;
 mod plan;
@@ -66,6 +67,9 @@ enum Verb {
     /// Show what the mapping makes of an entry, step by step; changes nothing anywhere
     #[command(after_help = map::EXIT_CODES)]
     Map(map::Arguments),
+    /// Tell what is known of one person and why the account is as it is, from the database alone
+    #[command(after_help = EXIT_CODES)]
+    Explain(explain::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
     Rehearse(sync::RunArguments),
@@ -197,6 +201,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Approve(arguments) => Box::pin(approve::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
         Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
+        Verb::Explain(arguments) => Box::pin(explain::run(arguments)).await,
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,

@@ -14,7 +14,8 @@
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
 //! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs;
 //! - `resume` makes a plan again from the rows of a saved one;
-//! - `told` has the reasons that a plan tells beside its operations.
+//! - `told` has the reasons that a plan tells beside its operations, `verdict` what is kept of them;
+//! - `outlook` tells where an account stands and what becomes of it, for people to read.
 
 mod addresses;
 mod calls;
@@ -26,9 +27,11 @@ pub mod groups;
 mod guard;
 mod lifecycle;
 mod newcomer;
+mod outlook;
 mod person;
 mod resume;
 mod told;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -46,13 +49,16 @@ pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, q
 pub use groups::GroupPlan;
 pub use guard::{
     Approval, Approved, ApprovedGroup, ApprovedPlan, Count, GroupChange, GuardedGroup,
-    GuardedGroups, GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
+    GuardedGroups, GuardedMember, Hold, HoldCause, Opened, Population, Scope, approve_command,
+    ou_of,
 };
+pub use outlook::{Due, Outlook, Rule, Seen, differing, outlook};
 pub use person::one_person;
 pub use resume::{Expected, Row, in_the_way, moved, resume};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
 };
+pub use verdict::{Verdict, VerdictKind};
 
 use draft::Draft;
 use lifecycle::{Event, State, Step};

@@ -3,6 +3,7 @@
 //! Floor 4. [`Snapshot`] only reads (a dry run has nothing else); [`Journal`] is the one
 //! writer, and holds the lock that makes it so.
 
+mod dossier;
 mod error;
 mod groups;
 mod holds;
@@ -11,6 +12,7 @@ mod lock;
 mod population;
 mod rows;
 mod saved;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,9 @@ use crate::model::{
 };
 use crate::plan::{Deviation, Index};
 
+pub use dossier::{
+    Candidate, Dossier, GivenApproval, Journalled, KeptVerdict, LastPull, Meant, RecordedRun,
+};
 pub use error::SnapshotError;
 pub use groups::{GroupEnd, UnansweredGroup};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};

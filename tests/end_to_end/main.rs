@@ -11,6 +11,7 @@ mod admin_way;
 mod adoption;
 mod daemon;
 mod deletion;
+mod explain;
 mod faults;
 mod forecast;
 mod guards;

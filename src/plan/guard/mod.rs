@@ -27,7 +27,7 @@ use crate::model::{
 
 pub use always::{GuardedGroup, GuardedGroups, GuardedMember};
 pub use groups::GroupChange;
-pub use hold::{Approval, Hold, HoldCause, Opened};
+pub use hold::{Approval, Hold, HoldCause, Opened, approve_command};
 pub use limits::Scope;
 pub use population::{Count, Population, ou_of};
 

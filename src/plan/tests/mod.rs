@@ -15,8 +15,10 @@ mod leaving;
 mod lifecycle;
 mod local;
 mod matching;
+mod outlook;
 mod properties;
 mod resume;
+mod verdicts;
 
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {
     since: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,

@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteRow;
 use super::error::Context;
 use super::{Snapshot, SnapshotError};
 use crate::model::{
-    Attribute, Change, Digest, Dn, GroupMember, GroupOperation, Operation, Timestamp, fold,
+    Attribute, Change, Digest, Dn, GroupMember, GroupOperation, Operation, Reason, Timestamp, fold,
 };
 use crate::plan::{Approval, Opened};
 
@@ -87,6 +87,9 @@ pub struct Detail {
     pub source: String,
     /// Why it is planned.
     pub reason: String,
+    /// The same for the program; `None` where an older version has held it.
+    #[serde(default)]
+    pub why: Option<Reason>,
     /// What changes.
     pub changes: Vec<Change>,
 }
@@ -108,6 +111,7 @@ impl Detail {
             dn: operation.dn.clone(),
             source: operation.source.to_string(),
             reason: operation.reason.to_string(),
+            why: Some(operation.reason.clone()),
             changes: operation.changes.clone(),
         }
     }
@@ -137,6 +141,7 @@ impl Detail {
             dn: dns.join(" and "),
             source: sources.into_iter().collect::<Vec<_>>().join(", "),
             reason: operation.reason.to_string(),
+            why: None,
             changes: operation.remove.iter().map(leaves).collect(),
         }
     }
