@@ -249,13 +249,16 @@ async fn locate_in(
     let is_out = |whereabouts: &Whereabouts| matches!(whereabouts, Whereabouts::Out(_));
     let places = source.scope().places;
     let is_known = |place: &String| accepted.places.contains(place);
-    let is_elsewhere = !places.iter().any(is_known) || accepted.key != source.key;
+    let is_elsewhere = !places.iter().any(is_known)
+        || accepted.key != source.key
+        || accepted.bind != source.scope().bind;
     let former = source.with_scope(accepted).and_then(|former| {
         let exclusions = Exclusions::compile(&former.search).ok()?;
         Some((former, exclusions))
     });
     let Some((former, exclusions)) = former.filter(|_| !is_elsewhere) else {
-        // Other servers, another key: nobody is to be found again.
+        // Other servers, another key, or another reader, who may see less: nobody is to be found
+        // again.
         for out in whereabouts.values_mut().filter(|out| is_out(out)) {
             *out = Whereabouts::Out(Cause::Rescoped);
         }
@@ -270,7 +273,7 @@ async fn locate_in(
         })
         .collect();
     let selection = match directory::select(&former).await {
-        // Groups that are there no more select nobody.
+        // Where a group cannot be read any more, all are taken to have been selected.
         Err(DirectoryError::Group { .. }) => Some(Selection::default()),
         selection => selection?,
     };
@@ -283,8 +286,12 @@ async fn locate_in(
         ..sourced.request(&attributes)
     };
     let found = match directory::locate(request, &sought, &key_of).await {
-        // A base that is there no more has nobody.
-        Err(DirectoryError::Search { code: 32, .. }) => HashMap::new(),
+        // A former base is there no more, so it cannot be said who was in scope.
+        Err(DirectoryError::Search { code: 32, .. }) => {
+            let rescoped = || Whereabouts::Out(Cause::Rescoped);
+            whereabouts.extend(sought.into_keys().map(|key| (key, rescoped())));
+            return Ok(whereabouts);
+        }
         found => found?,
     };
     for (key, place) in found {

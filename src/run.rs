@@ -457,6 +457,7 @@ async fn make_plan(
         attempted: HashSet::new(),
         guarded_groups: GuardedGroups::default(),
         approvals: snapshot.approvals(now).await?,
+        left_out: snapshot.left_out().await?,
         answers: Answers::default(),
     };
     if known.population.all > 0 {
@@ -516,7 +517,7 @@ async fn make_plan(
         plan.forecast.unseen_addresses = known.answers.unseen_addresses;
     }
     if let Some(person) = &person {
-        one_person(&mut plan, person, &snapshot.held(now).await?);
+        one_person(&mut plan, person, &snapshot.held().await?, &known.approvals);
     }
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;

@@ -42,6 +42,9 @@ pub struct SourceScope {
     /// The hosts of the servers, or where DNS names them; `file` for a file, whose name may have
     /// a date in it.
     pub places: Vec<String>,
+    /// Who reads: a DN; empty for nobody.
+    #[serde(default)]
+    pub bind: String,
     /// The attribute with the immutable key.
     pub key: String,
     /// The search bases.
@@ -79,12 +82,25 @@ impl Source {
             places: match &self.kind {
                 SourceKind::Ldap(server) => match &server.servers {
                     Servers::Listed(urls) => {
-                        let hosts = urls.iter().filter_map(url::Url::host_str);
-                        hosts.map(str::to_lowercase).collect()
+                        let host = |url: &url::Url| {
+                            let host = url.host_str()?.to_lowercase();
+                            // With TLS or without, it is the same directory.
+                            let odd = url.port().filter(|port| !matches!(port, 389 | 636));
+                            Some(odd.map_or(host.clone(), |port| format!("{host}:{port}")))
+                        };
+                        urls.iter().filter_map(host).collect()
                     }
                     Servers::Discovered(discovery) => vec![discovery.record.to_lowercase()],
                 },
                 SourceKind::Ldif(_) => vec!["file".to_owned()],
+            },
+            bind: match &self.kind {
+                SourceKind::Ldap(server) => match &server.bind {
+                    Bind::Anonymous => String::new(),
+                    Bind::Simple { dn, .. } => dn.to_lowercase(),
+                    Bind::External => "external".to_owned(),
+                },
+                SourceKind::Ldif(_) => String::new(),
             },
             key: self.key.clone(),
             bases: texts(&self.search.bases),

@@ -199,14 +199,18 @@ async fn on_server(
                 ..quiet(&session, request, &filter)
             };
             match search::run(around, &mut each).await {
-                // What may not be seen around the scope is not there for the bind DN.
-                Ok(_) | Err(DirectoryError::Search { .. }) => {}
+                // What may not be seen around the scope is not there for the bind DN: noSuchObject,
+                // insufficientAccessRights and a referral. All else is no answer.
+                Ok(_)
+                | Err(DirectoryError::Search {
+                    code: 10 | 32 | 50, ..
+                }) => {}
                 Err(error) => return Err(error),
             }
         }
         let mut answers = stream::iter(open)
             .map(|key| {
-                let place = where_it_stood(&session, request, &sought[key].dn);
+                let place = where_it_stood(&session, request, key, &sought[key].dn, key_of);
                 async move { (place.await, key) }
             })
             .buffer_unordered(AT_A_TIME);
@@ -246,16 +250,25 @@ fn quiet(session: &Session<'_>, request: Request<'_>, filter: &str) -> Searches 
 async fn where_it_stood(
     session: &Session<'_>,
     request: Request<'_>,
+    key: &ExternalId,
     dn: &str,
+    key_of: KeyOf<'_>,
 ) -> Result<Place, DirectoryError> {
     let attribute = request.source.key.as_str();
     Ok(match read(session, dn, &[attribute]).await {
         Ok(Answer::Entry(entry)) if entry.values(attribute).is_empty() => {
             Place::Unreadable(format!("its `{attribute}` is not shown"))
         }
+        Ok(Answer::Entry(entry)) if key_of(&entry).as_ref() == Some(key) => {
+            Place::Unreadable(format!("a search by its `{attribute}` does not find it"))
+        }
         // Another entry has the place now.
         Ok(Answer::Entry(_)) => Place::Nowhere,
         Ok(Answer::Other(Found::Hidden(why))) => Place::Unreadable(why),
+        // What is on those servers was read with the rest.
+        Ok(Answer::Other(Found::Elsewhere(_))) if !session.server.follow_referrals.is_empty() => {
+            Place::Nowhere
+        }
         Ok(Answer::Other(Found::Elsewhere(server))) => {
             Place::Unreadable(format!("it is on another server, {server}"))
         }

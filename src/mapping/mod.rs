@@ -126,11 +126,16 @@ impl Mapping {
             .map(Description::name)
     }
 
-    /// The attributes that the person's login and address are made from.
-    pub fn names_of_logins(&self) -> Vec<String> {
-        let is_login = |rule: &&Rule| matches!(rule.target, MappingTarget::Attribute(attribute) if attribute.is_unique());
-        let read = self.rules.iter().filter(is_login).flat_map(Rule::reads);
-        let names: BTreeSet<&str> = read.map(Description::name).collect();
+    /// The attributes that the person's login, address and employee number are made from.
+    pub fn names_of_identifiers(&self) -> Vec<String> {
+        let identifies = |target: MappingTarget| match target {
+            MappingTarget::Attribute(attribute) => {
+                attribute.is_unique() || attribute == Attribute::EmployeeNumber
+            }
+            MappingTarget::Active => false,
+        };
+        let rules = self.rules.iter().filter(|rule| identifies(rule.target));
+        let names: BTreeSet<&str> = rules.flat_map(Rule::reads).map(Description::name).collect();
         names.into_iter().map(str::to_owned).collect()
     }
 

@@ -1,7 +1,7 @@
 //! User names and e-mail addresses belong to one account each: conflicts are refused for the
 //! people concerned, and operations are ordered so that an address is free before it is taken.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::draft::differences;
 use super::{Desired, Known, Refusal, RefusalReason};
@@ -78,6 +78,7 @@ fn is_gone(account: &ManagedAccount) -> bool {
 /// their place. Where people exchange addresses in a circle, one of them makes way for a while.
 pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refusal> {
     let mut refusals = Vec::new();
+    undo_lonely_ways(operations);
     // A refused operation does not free its old address, which may refuse another one.
     loop {
         let mut refused = taken(operations, known);
@@ -112,12 +113,12 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refu
     refusals
 }
 
-/// The values of an account without these addresses, which get a value that nobody else has.
-pub(super) fn parked(account: &ManagedAccount, attributes: &[Attribute]) -> Profile {
+/// The values of an account without its addresses, which get values that nobody else has.
+pub(super) fn parked(account: &ManagedAccount) -> Profile {
     let mut profile = account.profile.clone();
-    for attribute in attributes {
-        if let Some(value) = account.profile.get(*attribute) {
-            profile.set(*attribute, substitute(&account.key, *attribute, value));
+    for attribute in unique_attributes() {
+        if let Some(value) = account.profile.get(attribute) {
+            profile.set(attribute, substitute(&account.key, attribute, value));
         }
     }
     profile
@@ -148,7 +149,11 @@ fn make_way(operations: &mut Vec<Operation>, circle: &[usize]) -> bool {
     let may = |at: &&usize| {
         let operation = &operations[**at];
         let is_known = matches!(operation.kind, Kind::Update | Kind::Restore);
-        is_known && operation.formerly.is_none() && operation.reason != Reason::MakesWay
+        // A requested deletion is cancelled first.
+        is_known
+            && operation.formerly.is_none()
+            && !operation.cancel_delete
+            && operation.reason != Reason::MakesWay
     };
     let Some(at) = circle
         .iter()
@@ -186,10 +191,11 @@ fn make_way(operations: &mut Vec<Operation>, circle: &[usize]) -> bool {
     true
 }
 
-/// Takes out who makes way for nobody any more, as the others were refused.
-fn undo_lonely_ways(operations: &mut Vec<Operation>) {
+/// Takes out who makes way for nobody any more, as the others were refused, and whose address
+/// nobody takes any more.
+pub(super) fn undo_lonely_ways(operations: &mut Vec<Operation>) {
     while let Some(at) = operations.iter().position(|operation| {
-        operation.reason == Reason::MakesWay && {
+        matches!(operation.reason, Reason::MakesWay | Reason::Recycled) && {
             let frees = |other: &Operation| {
                 unique_attributes().any(|attribute| {
                     other.changes(attribute)
@@ -389,6 +395,7 @@ fn circle(waits_for: &[BTreeSet<usize>], open: &[usize]) -> Vec<usize> {
     let Some(mut at) = open.first().copied() else {
         return Vec::new();
     };
+    let open: HashSet<usize> = open.iter().copied().collect();
     let mut path: Vec<usize> = Vec::new();
     loop {
         if let Some(from) = path.iter().position(|other| *other == at) {

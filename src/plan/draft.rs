@@ -43,7 +43,7 @@ pub(super) struct Draft<'a> {
 /// A person who is out of scope, which cannot be said without a proof.
 #[derive(Clone, Copy)]
 pub(super) struct Departed<'a> {
-    cause: Cause,
+    pub(super) cause: Cause,
     #[expect(dead_code, reason = "that it is there is all that it says")]
     proof: Proof<'a>,
 }
@@ -106,6 +106,12 @@ impl<'a> Draft<'a> {
         if let Some(account) = account
             && account.source != person.source
             && policy.on_source_change == config::Change::Keep
+            // A source that has another name by now is not another one.
+            && self.policies.of_sources.contains_key(&account.source)
+            && matches!(
+                account.lifecycle,
+                Lifecycle::Active | Lifecycle::Deactivated { .. }
+            )
         {
             let from = account.source.clone();
             return self.skip(&person.key, &person.dn, SkipReason::KeptInSource { from });
@@ -156,13 +162,14 @@ impl<'a> Draft<'a> {
             // A person who is back but may not log in gets the account kept, not opened.
             Step::Cancel => {
                 let is_barred = event == Event::Barred;
+                let stays_off = policy.on_return == config::Return::Keep;
                 if is_barred {
                     self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
                 }
                 self.operations.push(Operation {
                     active: (false, false),
                     cancel_delete: true,
-                    absence: account.absence.filter(|_| is_barred).map(back),
+                    absence: account.absence.filter(|_| stays_off).map(back),
                     ..operation(person, account, Kind::Restore, Reason::Returned)
                 });
             }
@@ -181,6 +188,15 @@ impl<'a> Draft<'a> {
                 self.note_presence(person, account.clone());
             }
             Step::Tombstone => self.note_presence(person, entombed(account)),
+            // Whoever is back and may not log in yet is barred all the same later.
+            Step::Note if state.is_away() && policy.on_return == config::Return::Keep => {
+                self.note(ManagedAccount {
+                    source: person.source.clone(),
+                    dn: person.dn.clone(),
+                    absence: account.absence.map(back),
+                    ..account.clone()
+                });
+            }
             Step::Note | Step::Nothing | Step::Wait | Step::Delete => {
                 self.note_presence(person, account.clone());
             }
@@ -345,6 +361,11 @@ impl<'a> Draft<'a> {
                 }
                 Some(Whereabouts::Out(cause)) => *cause,
             };
+            let cause = match noted {
+                // Whoever was let go by an edit is out by that, whatever else may be said now.
+                Some(Cause::Rescoped) => Cause::Rescoped,
+                _ => cause,
+            };
             let proof = match desired.pulls.get(&account.source) {
                 Some(Ok(complete)) => Proof::Pull(complete),
                 // Incomplete: nobody is believed to be gone, see above.
@@ -358,9 +379,12 @@ impl<'a> Draft<'a> {
             let policy = self.policies.of(&account.source);
             let is_accepted = self.policies.accepts_scope_change
                 || noted == Some(Cause::Rescoped)
+                // Who had left before is not put out by it.
+                || (noted.is_some() && !account.lifecycle.is_active())
                 || policy.on_leave.of(cause) == config::Departure::Keep;
             if cause == Cause::Rescoped && !is_accepted {
-                if account.lifecycle.is_active() {
+                // Those without a login as well: their deletion would be counted from here.
+                if !matches!(account.lifecycle, Lifecycle::Deleted { .. }) {
                     *rescoped.entry(&account.source).or_default() += 1;
                     self.skip(&account.key, &account.dn, SkipReason::Rescoped);
                 }

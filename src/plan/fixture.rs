@@ -170,9 +170,12 @@ pub(crate) struct World {
     /// Where those are who are missing; deleted, unless it is said here.
     pub(crate) whereabouts: HashMap<ExternalId, Whereabouts>,
     pub(crate) accepts_scope_change: bool,
+    /// Further sources that are configured, with the same policy.
+    pub(crate) of_sources: Vec<&'static str>,
     pub(crate) attempted: Vec<&'static str>,
     pub(crate) groups: GuardedGroups,
     pub(crate) approvals: Vec<Approval>,
+    pub(crate) left_out: super::HeldForAll,
     /// Further sources, which were pulled in full.
     pub(crate) sources: Vec<&'static str>,
     pub(crate) answers: super::Answers,
@@ -195,9 +198,11 @@ impl World {
             api_time: None,
             whereabouts: HashMap::new(),
             accepts_scope_change: false,
+            of_sources: Vec::new(),
             attempted: Vec::new(),
             groups: GuardedGroups::default(),
             approvals: Vec::new(),
+            left_out: super::HeldForAll::new(),
             sources: Vec::new(),
             answers: super::Answers::default(),
         }
@@ -284,6 +289,7 @@ impl World {
             attempted: self.attempted.iter().map(|name| key(name)).collect(),
             guarded_groups: self.groups.clone(),
             approvals: self.approvals.clone(),
+            left_out: self.left_out.clone(),
             answers: self.answers.clone(),
         }
     }
@@ -299,7 +305,11 @@ impl World {
         Policies {
             default: self.policy.clone(),
             accepts_scope_change: self.accepts_scope_change,
-            ..Policies::default()
+            of_sources: self
+                .of_sources
+                .iter()
+                .map(|name| (SourceName::new(*name), self.policy.clone()))
+                .collect(),
         }
     }
 

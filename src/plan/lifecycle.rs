@@ -139,7 +139,7 @@ impl State {
     }
 
     /// Whether the person's account was given up because the person was gone.
-    fn is_away(self) -> bool {
+    pub(super) fn is_away(self) -> bool {
         match self {
             State::Departed
             | State::Due

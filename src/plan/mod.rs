@@ -53,7 +53,7 @@ pub use guard::{
     ou_of,
 };
 pub use outlook::{Due, Outlook, Rule, Seen, differing, outlook};
-pub use person::one_person;
+pub use person::{HeldForAll, one_person};
 pub use resume::{Expected, Row, in_the_way, moved, resume};
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
@@ -90,6 +90,8 @@ pub struct Known {
     pub guarded_groups: GuardedGroups,
     /// The approvals that are not used up.
     pub approvals: Vec<Approval>,
+    /// What was left out when a part of an open hold was approved.
+    pub left_out: HeldForAll,
     /// What the organization answered to the [`questions`] that a first plan raised.
     pub answers: Answers,
 }
@@ -376,6 +378,7 @@ fn conclude(
         .extend(addresses::settle(&mut operations, known));
     plan.refusals
         .extend(forecast::refuse_overfull(&mut operations, &known.answers));
+    addresses::undo_lonely_ways(&mut operations);
     plan.forecast = Forecast::of(&operations, known);
     (plan.operations, plan.holds) = guard(operations);
     plan.refusals

@@ -1,7 +1,7 @@
 //! People without an account: known from before under another key, matched with an account that
 //! the organization has, or given a new one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::addresses::{parked, unique_attributes};
 use super::draft::{Draft, active_change, back, differences, operation, operation_on};
@@ -9,7 +9,7 @@ use super::lifecycle::State;
 use super::{Known, Refusal, RefusalReason, SkipReason};
 use crate::config::{Adopt, Departure, Policies, Policy, Return};
 use crate::model::{
-    Attribute, Change, DesiredAccount, ExistingAccount, ExternalId, Kind, Lifecycle,
+    Attribute, Cause, Change, DesiredAccount, ExistingAccount, ExternalId, Kind, Lifecycle,
     ManagedAccount, Operation, Profile, Reason, ScimId, Target, Timestamp, fold,
 };
 
@@ -200,7 +200,10 @@ enum Standing {
     /// Missing, without a proof in this run.
     Unproven,
     /// Out of scope.
-    Gone { since: Timestamp },
+    Gone {
+        since: Timestamp,
+        cause: Option<Cause>,
+    },
     /// The account is gone for good.
     Ended,
 }
@@ -209,7 +212,11 @@ const NUMBER: &str = "employee number";
 
 /// Whether an account looks like the newcomer's, and by what. Different numbers tell people
 /// apart, whatever their addresses.
-fn same_person(person: &DesiredAccount, account: &ManagedAccount) -> Option<&'static str> {
+fn same_person(
+    person: &DesiredAccount,
+    account: &ManagedAccount,
+    is_shared: bool,
+) -> Option<&'static str> {
     if account.key == person.key {
         return None;
     }
@@ -221,10 +228,10 @@ fn same_person(person: &DesiredAccount, account: &ManagedAccount) -> Option<&'st
         Some(fold(ours) == fold(theirs))
     };
     match same(Attribute::EmployeeNumber) {
-        Some(true) => Some(NUMBER),
+        Some(true) if !is_shared => Some(NUMBER),
         Some(false) => None,
-        None if same(Attribute::Email) == Some(true) => Some("e-mail"),
-        None => None,
+        _ if same(Attribute::Email) == Some(true) => Some("e-mail"),
+        _ => None,
     }
 }
 
@@ -310,23 +317,42 @@ impl<'a> Draft<'a> {
             .collect();
         accounts.sort_by(|a, b| a.key.cmp(&b.key));
         accounts.dedup_by(|a, b| a.key == b.key);
+        // A number that others have as well identifies nobody.
+        let is_shared = self
+            .holders
+            .of(person, Attribute::EmployeeNumber)
+            .into_iter()
+            .filter(|account| account.key != person.key)
+            .filter(|account| !self.taken_over.contains(&account.key))
+            .any(|account| matches!(self.standing(account), Standing::Here));
         for account in accounts {
-            let Some(by) = same_person(person, account) else {
+            let Some(by) = same_person(person, account, is_shared) else {
                 continue;
             };
-            let gone_since = match self.standing(account) {
-                Standing::Gone { since } => since,
+            let (gone_since, is_deleted) = match self.standing(account) {
+                Standing::Gone { since, cause } => (since, cause == Some(Cause::Deleted)),
                 // That several claim it is told of each.
-                Standing::Here if self.taken_over.contains(&account.key) => self.now,
+                Standing::Here if self.taken_over.contains(&account.key) => (self.now, true),
                 Standing::Unproven => {
                     let holder = describe_managed(account);
                     return Predecessor::Unclear(RefusalReason::PerhapsReturned { holder });
                 }
                 Standing::Here | Standing::Ended => continue,
             };
-            // An address may be somebody else's by now.
-            let is_fresh = self.now - gone_since < policy.rehire_within;
-            if by == NUMBER || is_fresh {
+            if by == NUMBER {
+                found.push((account, by));
+                continue;
+            }
+            // An address may be somebody else's by now: whose old entry is still somewhere, or left
+            // long ago, is not taken for the same person.
+            if !is_deleted {
+                continue;
+            }
+            if !self.is_clock_trusted {
+                let holder = describe_managed(account);
+                return Predecessor::Unclear(RefusalReason::PerhapsReturned { holder });
+            }
+            if self.now - gone_since < policy.rehire_within {
                 found.push((account, by));
             }
         }
@@ -357,15 +383,17 @@ impl<'a> Draft<'a> {
             return Standing::Here;
         }
         let noted = account.absence.filter(|absence| absence.pulls > 0);
-        if self.departures.contains_key(&account.key) {
+        if let Some(departed) = self.departures.get(&account.key) {
             let since = noted.map_or(self.now, |absence| absence.since);
-            Standing::Gone { since }
+            let cause = Some(departed.cause);
+            Standing::Gone { since, cause }
         } else if self.absent.contains(&account.key) {
             Standing::Unproven
         } else if let (Some(absence), false) = (noted, self.present.contains(&account.key)) {
             // Of a source that was asked only for what changed.
             Standing::Gone {
                 since: absence.since,
+                cause: absence.cause,
             }
         } else {
             Standing::Here
@@ -375,7 +403,7 @@ impl<'a> Draft<'a> {
     /// Whether the account is deactivated, its person is gone, and nothing else is to be done.
     fn is_departed(&self, account: &ManagedAccount) -> bool {
         let policy = self.policies.of(&account.source);
-        self.state(&account.key, policy) == State::Departed
+        self.is_clock_trusted && self.state(&account.key, policy) == State::Departed
     }
 
     /// Gives the account of the person's old entry to the new one.
@@ -403,7 +431,11 @@ impl<'a> Draft<'a> {
         if person.active && is_barred {
             self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
         }
+        let may_be_deleted = matches!(account.lifecycle, Lifecycle::DeletePending { .. })
+            || self.known.doubtful_deletions.contains(&account.key);
         let kind = match (was_active, active) {
+            // Only a restoration cancels it.
+            _ if may_be_deleted => Kind::Restore,
             (true, false) => Kind::Deactivate,
             (false, true) => Kind::Restore,
             (true, true) | (false, false) => Kind::Update,
@@ -418,8 +450,6 @@ impl<'a> Draft<'a> {
         }
         changes.extend(differences(&account.profile, &after));
         changes.extend(active_change(was_active, active));
-        let may_be_deleted = matches!(account.lifecycle, Lifecycle::DeletePending { .. })
-            || self.known.doubtful_deletions.contains(&account.key);
         self.operations.push(Operation {
             key: person.key.clone(),
             formerly: Some(account.key.clone()),
@@ -473,10 +503,10 @@ impl<'a> Draft<'a> {
         person: &DesiredAccount,
         policy: &Policy,
     ) -> Result<Vec<Operation>, RefusalReason> {
-        let mut freed: HashMap<&ExternalId, (&ManagedAccount, Vec<Attribute>)> = HashMap::new();
+        let mut freed: BTreeMap<&ExternalId, &ManagedAccount> = BTreeMap::new();
         for attribute in unique_attributes() {
             for account in self.holders.of(person, attribute) {
-                let Standing::Gone { since } = self.standing(account) else {
+                let Standing::Gone { since, .. } = self.standing(account) else {
                     continue;
                 };
                 let over = policy
@@ -485,9 +515,7 @@ impl<'a> Draft<'a> {
                 match over {
                     // What is being deleted is left to that.
                     Some(over) if over <= self.now && self.is_departed(account) => {
-                        let (_, attributes) =
-                            freed.entry(&account.key).or_insert((account, vec![]));
-                        attributes.push(attribute);
+                        freed.insert(&account.key, account);
                     }
                     _ => {
                         return Err(RefusalReason::AddressRecycled {
@@ -508,10 +536,16 @@ impl<'a> Draft<'a> {
                 }
             }
         }
-        let mut operations: Vec<Operation> = freed
+        // Others may have had it freed already.
+        let is_freed = |key: &ExternalId| {
+            let mut operations = self.operations.iter();
+            operations.any(|other| other.reason == Reason::Recycled && other.key == *key)
+        };
+        Ok(freed
             .into_values()
-            .map(|(account, attributes)| {
-                let after = parked(account, &attributes);
+            .filter(|account| !is_freed(&account.key))
+            .map(|account| {
+                let after = parked(account);
                 Operation {
                     changes: differences(&account.profile, &after),
                     after,
@@ -519,9 +553,7 @@ impl<'a> Draft<'a> {
                     ..operation_on(account, Kind::Update, Reason::Recycled)
                 }
             })
-            .collect();
-        operations.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(operations)
+            .collect())
     }
 
     fn adopt(

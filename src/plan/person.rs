@@ -1,14 +1,17 @@
 //! A plan for one person.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Plan, Refusal, RefusalReason};
+use super::{Approval, Plan, Refusal, RefusalReason};
 use crate::model::ExternalId;
 
+/// What open holds hold: of whom, and which kind of operation, by which holds.
+pub type HeldForAll = BTreeMap<(ExternalId, String), BTreeSet<String>>;
+
 /// Leaves of a plan what concerns one person: the person's operations, and those that have to come
-/// before them. `held` are the open holds of the last run for all, by the digests of what they
-/// hold: what was held then is not let through by looking at the person alone.
-pub fn one_person(plan: &mut Plan, person: &ExternalId, held: &HashMap<[u8; 16], String>) {
+/// before them. What is held by a run for all is not let through by looking at one person, unless
+/// each of its holds has an approval of exactly that.
+pub fn one_person(plan: &mut Plan, person: &ExternalId, held: &HeldForAll, approvals: &[Approval]) {
     let mut wanted: BTreeSet<ExternalId> = BTreeSet::from([person.clone()]);
     loop {
         let before = wanted.len();
@@ -24,9 +27,18 @@ pub fn one_person(plan: &mut Plan, person: &ExternalId, held: &HashMap<[u8; 16],
     plan.operations
         .retain(|planned| wanted.contains(&planned.operation.key));
     let hold_of = |planned: &super::Planned| {
-        let hold = held.get(&planned.operation.digest().0)?;
-        let is_approved = !planned.approvals.is_empty();
-        (!planned.is_held() && !is_approved).then(|| hold.clone())
+        if planned.is_held() {
+            return None;
+        }
+        let operation = &planned.operation;
+        let place = (operation.key.clone(), operation.kind.name().to_owned());
+        let digest = operation.digest();
+        let is_approved = |hold: &String| {
+            let mut given = approvals.iter();
+            given.any(|approval| approval.hold == *hold && approval.digest == digest)
+        };
+        let mut holds = held.get(&place)?.iter();
+        holds.find(|hold| !is_approved(hold)).cloned()
     };
     // One that cannot go takes the others along, as they belong together.
     if let Some(hold) = plan.operations.iter().find_map(hold_of) {

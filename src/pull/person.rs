@@ -50,15 +50,38 @@ pub async fn pull_person(
     let mut read = Read::default();
     read.look_for(sources, &BTreeMap::from([(person.clone(), dn)]), now)
         .await?;
-    // Whoever has what the person is to get may have left, or be somebody else by now.
-    let others = snapshot.holders(&read.identifiers()).await?;
-    let others = others
+    // Whoever has what the person has, or is to get, may have left, be somebody else by now, or be
+    // the same person under a new key.
+    let account = snapshot.accounts(&HashSet::from([person.clone()])).await?;
+    let mut identifiers = read.identifiers();
+    for account in account.values() {
+        for attribute in IDENTIFIERS {
+            if let Some(value) = account.profile.get(attribute) {
+                identifiers
+                    .entry(attribute)
+                    .or_default()
+                    .insert(fold(value));
+            }
+        }
+    }
+    let holders = snapshot.holders(&identifiers).await?;
+    let mut others: BTreeMap<ExternalId, String> = holders
         .into_values()
-        .filter(|other| other.key != person)
         .map(|other| (other.key, other.dn))
         .collect();
+    for value in identifiers.values().flatten() {
+        for sourced in sources {
+            others.extend(entries_called(*sourced, value, now).await?);
+        }
+    }
+    others.remove(&person);
     read.look_for(sources, &others, now).await?;
-    let desired = read.compare(sources, snapshot, settled).await?;
+    // What a pull of everybody could not believe, looking at one does not make certain.
+    let clean = match snapshot.last_pull_was_believed().await? {
+        true => Ok(()),
+        false => Err("absences were not believed in the last run for all".to_owned()),
+    };
+    let desired = read.compare(sources, snapshot, settled, &clean).await?;
     let pulled = Pulled {
         desired,
         cursors: BTreeMap::new(),
@@ -66,6 +89,13 @@ pub async fn pull_person(
     };
     Ok((person, pulled))
 }
+
+/// By what people are recognized.
+const IDENTIFIERS: [Attribute; 3] = [
+    Attribute::Email,
+    Attribute::UserName,
+    Attribute::EmployeeNumber,
+];
 
 fn is_called(account: &ManagedAccount, who: &str) -> bool {
     let has = |attribute| account.profile.get(attribute).map(fold) == Some(fold(who));
@@ -85,7 +115,7 @@ async fn entries_called(
     let lookup = match Dn::parse(who) {
         Ok(_) if who.contains('=') => Lookup::Dn(who),
         _ => Lookup::Value {
-            names: sourced.mapping.names_of_logins(),
+            names: sourced.mapping.names_of_identifiers(),
             key: octets_of_key(&sourced.source.key, &ExternalId::new(fold(who))),
             text: who,
         },
@@ -103,7 +133,7 @@ async fn entries_called(
             {
                 true
             }
-            (Lookup::Value { .. }, Ok(person)) => [Attribute::Email, Attribute::UserName]
+            (Lookup::Value { .. }, Ok(person)) => IDENTIFIERS
                 .into_iter()
                 .any(|attribute| person.profile.get(attribute).map(fold) == Some(fold(who))),
             // Of whom nothing can be mapped the entry itself is asked.
@@ -184,6 +214,7 @@ impl Read {
         sources: &[Sourced<'_>],
         snapshot: &mut Snapshot,
         settled: &[ManagedAccount],
+        clean: &Result<(), String>,
     ) -> Result<Desired, PullError> {
         let names = sources.iter().map(|sourced| sourced.source.name.clone());
         let mut index = Index::new(names.collect(), HashSet::new());
@@ -205,7 +236,7 @@ impl Read {
             let end = PullEnd {
                 entries,
                 changed,
-                clean: Ok(()),
+                clean: clean.clone(),
             };
             pulls.insert(name.clone(), Complete::attest(end));
         }

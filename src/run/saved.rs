@@ -13,8 +13,8 @@ use crate::model::{
 };
 use crate::org::{Capabilities, Reader};
 use crate::plan::{
-    Answers, Expected, GuardedGroups, Known, Plan, Refusal, RefusalReason, Row, Stop, in_the_way,
-    moved, resume,
+    Answers, Expected, GuardedGroups, HeldForAll, Known, Plan, Refusal, RefusalReason, Row, Stop,
+    in_the_way, moved, resume,
 };
 use crate::report::{Circumstances, Expects, SavedOperation, SavedPlan};
 use crate::snapshot::{AppliedPlan, Journal, Snapshot};
@@ -209,6 +209,7 @@ async fn plan_again(
         guarded_groups: GuardedGroups::default(),
         // An approval is for a plan that is made anew.
         approvals: Vec::new(),
+        left_out: HeldForAll::new(),
     };
     for note in &saved.notes {
         if !saved.has_written(note) {
@@ -245,6 +246,12 @@ async fn plan_again(
         .filter_map(|row| Some(row.operation.target.as_ref()?.scim_id.clone()))
         .collect();
     let now_managed = snapshot.managed(&adopted).await?;
+    let held = snapshot.held().await?;
+    let held_by_now = |operation: &Operation| {
+        let place = (operation.key.clone(), operation.kind.name().to_owned());
+        let hold = held.get(&place)?.first()?;
+        Some(format!("held by now in the hold `{hold}`"))
+    };
     let rows: Vec<Row> = written
         .iter()
         .map(|row| {
@@ -253,7 +260,7 @@ async fn plan_again(
             let taken = || is_managed.then(|| "the account is managed by now".to_owned());
             Row {
                 operation: row.operation.clone(),
-                held: row.hold.clone(),
+                held: row.hold.clone().or_else(|| held_by_now(&row.operation)),
                 moved: differs(row, &targets, &known, &accounts, newer).or_else(taken),
             }
         })
@@ -261,7 +268,12 @@ async fn plan_again(
     let addresses = addresses(&rows);
     let holders = snapshot.holders(&addresses).await?;
     known.accounts.extend(holders);
-    Ok(resume(plan, rows, &known, &setup.config.guards, now))
+    let guards = &setup.config.guards;
+    let departs = |row: &Row| row.moved.is_none() && row.operation.is_departure();
+    if guards.names_groups() && rows.iter().any(departs) {
+        known.guarded_groups = reader.guarded_groups(guards).await?;
+    }
+    Ok(resume(plan, rows, &known, guards, now))
 }
 
 /// The rows as they were written; those that somebody has changed, or that are there twice, are

@@ -312,6 +312,18 @@ impl Snapshot {
             .collect()
     }
 
+    /// Whether the last run that read the sources for all believed whom it did not see to be gone.
+    pub async fn last_pull_was_believed(&mut self) -> Result<bool, SnapshotError> {
+        let suspended: Option<i64> = sqlx::query_scalar(
+            "SELECT coalesce(json_extract(summary, '$.suspended'), 0) FROM runs WHERE finished_at IS NOT NULL
+                AND id IN (SELECT run_id FROM pulls) ORDER BY id DESC LIMIT 1",
+        )
+        .fetch_optional(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        Ok(suspended.unwrap_or_default() == 0)
+    }
+
     /// The accounts with this key, e-mail address, user name or DN.
     pub async fn called(&mut self, who: &str) -> Result<Vec<ManagedAccount>, SnapshotError> {
         let query = format!(

@@ -158,7 +158,12 @@ impl Reader<'_> {
     }
 
     fn time_delta(&self, text: &Spanned<String>) -> Checked<TimeDelta> {
+        /// More than the calendar of times can be added to has no meaning here.
+        const MOST: Duration = Duration::from_secs(1000 * 366 * 24 * 60 * 60);
         let duration = self.duration(text)?;
+        if duration > MOST {
+            return self.refuse(text.span(), "a duration is 1000 years at most");
+        }
         self.check(text.span(), TimeDelta::from_std(duration))
     }
 

@@ -95,9 +95,11 @@ pub(super) fn protected(
     hold_all(operations, HoldCause::Protected, is_approved, |operation| {
         let risks = operation.is_departure()
             || operation.kind == Kind::Adopt
+            || operation.formerly.is_some()
             || Guard::ChangeEmail.counts(operation) > 0;
         let is_protected = || {
             guards.protected.contains(&fold(operation.key.as_str()))
+                || guards.protected.contains(&fold(operation.row().as_str()))
                 || is_named(&operation.before)
                 || is_named(&operation.after)
         };

@@ -92,6 +92,17 @@ pub(super) fn over_limits(
     population: impl Fn(Guard, &Scope) -> u64,
     is_approved: impl Fn(&str, usize) -> bool,
 ) -> Vec<Found> {
+    over_limits_or_left_out(subjects, guards, population, is_approved, |_, _| false)
+}
+
+/// The same, and what was left out when a part of the hold was approved, as `is_left_out` tells.
+pub(super) fn over_limits_or_left_out(
+    subjects: &[impl Guarded],
+    guards: &Guards,
+    population: impl Fn(Guard, &Scope) -> u64,
+    is_approved: impl Fn(&str, usize) -> bool,
+    is_left_out: impl Fn(&str, usize) -> bool,
+) -> Vec<Found> {
     let mut found = Vec::new();
     for guard in Guard::ALL {
         let mut by_per: BTreeMap<Per, Vec<&Limit>> = BTreeMap::new();
@@ -114,12 +125,19 @@ pub(super) fn over_limits(
                     population,
                 };
                 let name = cause.name();
-                let members: Vec<usize> = members
+                let mut members: Vec<usize> = members
                     .into_iter()
                     .filter(|at| !is_approved(&name, *at))
                     .collect();
-                let planned = members.iter().map(|at| subjects[*at].counts(guard)).sum();
-                if planned > allowed {
+                let count = |members: &[usize]| -> u64 {
+                    members.iter().map(|at| subjects[*at].counts(guard)).sum()
+                };
+                if count(&members) <= allowed {
+                    // Few enough by themselves, but somebody has looked at them and let others go.
+                    members.retain(|at| is_left_out(&name, *at));
+                }
+                let planned = count(&members);
+                if planned > 0 {
                     found.push(Found {
                         hold: Hold {
                             name,

@@ -130,7 +130,14 @@ pub(super) fn guard(
         }
     }
     let against = |guard: Guard, scope: &Scope| population.against(guard, scope);
-    let mut found = limits::over_limits(&subjects, guards, against, is_approved);
+    let is_left_out = |name: &str, at: usize| {
+        let operation = &operations[at];
+        let place = (operation.key.clone(), operation.kind.name().to_owned());
+        let holds = known.left_out.get(&place);
+        holds.is_some_and(|holds| holds.contains(name))
+    };
+    let mut found =
+        limits::over_limits_or_left_out(&subjects, guards, against, is_approved, is_left_out);
     found.extend(always::protected(&operations, known, guards, is_approved));
     found.extend(always::administrators(
         &operations,
@@ -201,14 +208,20 @@ fn with_those_that_wait(
 ) -> Vec<Planned> {
     let mut all_of: Vec<BTreeSet<usize>> = holds_of.clone();
     let makes_way = |operation: &Operation| operation.reason == Reason::MakesWay;
+    // Whose address is given away: held with whoever takes it.
+    let is_recycled = |operation: &Operation| operation.reason == Reason::Recycled;
     loop {
         let mut held: HashMap<&ExternalId, BTreeSet<usize>> = HashMap::new();
         let mut after_ways: HashMap<&ExternalId, BTreeSet<usize>> = HashMap::new();
+        let mut takers: HashMap<&ExternalId, BTreeSet<usize>> = HashMap::new();
         for (operation, holds) in operations.iter().zip(&all_of) {
             if holds.is_empty() {
                 continue;
             }
             held.entry(&operation.key).or_default().extend(holds);
+            for key in &operation.waits_for {
+                takers.entry(key).or_default().extend(holds);
+            }
             if !makes_way(operation) {
                 after_ways.insert(&operation.key, holds.clone());
             }
@@ -221,6 +234,9 @@ fn with_those_that_wait(
             }
             if makes_way(operation) {
                 holds.extend(after_ways.get(&operation.key).into_iter().flatten());
+            }
+            if is_recycled(operation) {
+                holds.extend(takers.get(&operation.key).into_iter().flatten());
             }
             has_changed |= holds.len() > before;
         }

@@ -273,6 +273,7 @@ fn who_moves_between_sources_is_followed_only_if_the_policy_lets_them() {
     let mut world = World::new(vec![moved], vec![elsewhere]);
     assert_eq!(brief(&world.planned()), ["update a"]);
     world.policy.on_source_change = Change::Keep;
+    world.of_sources = vec!["contractors"];
     let plan = world.planned();
     assert_eq!(brief(&plan), Vec::<String>::new());
     assert!(why_skipped(&plan, "a").contains("contractors"));
@@ -305,4 +306,71 @@ fn a_row_of_an_older_schema_gets_its_cause_when_it_is_found_out() {
     let absence = plan.notes[0].absence.unwrap();
     assert_eq!(absence.cause, Some(Cause::MovedOut));
     assert_eq!(absence.since, at("2026-06-01T00:00:00Z"));
+}
+
+#[test]
+fn who_has_no_login_is_not_put_out_by_an_edit_either() {
+    // Later the deletion would be counted from it.
+    let disabled = in_state("a", DEACTIVATED, None);
+    let mut world = World::new(vec![person("z")], vec![disabled, account("z")]);
+    world.policy.delete_after = Some(TimeDelta::days(1));
+    let rescoped = Whereabouts::Out(Cause::Rescoped);
+    world.whereabouts.insert(key("a"), rescoped);
+    let plan = world.planned();
+    assert_eq!(plan.notes, []);
+    assert_eq!(plan.suspensions[0].why, Disbelief::Rescoped);
+}
+
+#[test]
+fn who_was_kept_at_an_edit_is_kept_when_it_is_old() {
+    let mut world = missing(Whereabouts::Out(Cause::Rescoped));
+    world.policy.on_leave.set(Cause::Rescoped, Departure::Keep);
+    let plan = world.planned();
+    world.apply(&plan);
+    // By now the edited scope is the one to measure by.
+    for cause in [Cause::Unmatched, Cause::MovedOut, Cause::Deleted] {
+        world.whereabouts.insert(key("a"), Whereabouts::Out(cause));
+        assert_eq!(brief(&world.planned()), Vec::<String>::new(), "{cause:?}");
+    }
+}
+
+#[test]
+fn who_comes_back_without_a_login_first_is_barred_all_the_same() {
+    let left = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+    let mut world = World::new(vec![disabled("a"), person("z")], vec![left, account("z")]);
+    world.policy.on_return = Return::Keep;
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    world.apply(&plan);
+    world.people[0] = person("a");
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert!(why_skipped(&plan, "a").contains("on_return"));
+}
+
+#[test]
+fn a_source_that_is_kept_apart_gives_up_no_account() {
+    let of = |source: &str, lifecycle| ManagedAccount {
+        source: SourceName::new(source),
+        ..in_state("a", lifecycle, Some("2026-05-01T00:00:00Z"))
+    };
+    let pending = Lifecycle::DeletePending {
+        since: at("2026-06-10T00:00:00Z"),
+    };
+    let mut world = World::new(vec![person("a")], vec![of("other", pending)]);
+    world.policy.on_source_change = Change::Keep;
+    world.of_sources = vec!["other"];
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["restore a"]);
+    assert!(plan.operations[0].operation.cancel_delete);
+    // A source that was renamed is none to be kept apart.
+    let mut world = World::new(
+        vec![disabled("a")],
+        vec![ManagedAccount {
+            source: SourceName::new("former name"),
+            ..account("a")
+        }],
+    );
+    world.policy.on_source_change = Change::Keep;
+    assert_eq!(brief(&world.planned()), ["deactivate a"]);
 }

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use super::super::fixture::*;
 use super::super::*;
 use super::{DEACTIVATED, refusal};
-use crate::config::{Adopt, Departure, Return};
+use crate::config::{Adopt, Departure, Guard, Return};
 use crate::model::{Attribute, Cause, DesiredAccount, Kind, Lifecycle, Reason, Whereabouts};
 
 fn with_number(person: DesiredAccount, number: &str) -> DesiredAccount {
@@ -131,7 +131,9 @@ fn a_rehire_gets_the_account_back_in_whatever_state_it_is() {
         let mut world = made_anew(old, with_number(person("new"), "7"));
         world.policy.on_return = Return::Keep;
         let plan = world.planned();
-        assert_eq!(brief(&plan), ["update new"]);
+        let kind = if cancels { "restore" } else { "update" };
+        assert_eq!(brief(&plan), [format!("{kind} new")]);
+        assert_eq!(plan.operations[0].operation.cancel_delete, cancels);
         assert_eq!(plan.operations[0].operation.active, (false, false));
     }
 }
@@ -301,4 +303,85 @@ fn an_account_that_goes_to_a_rehire_is_not_recycled_for_somebody_else() {
     let plan = world.planned();
     assert_eq!(brief(&plan), ["update new"]);
     assert!(refusal(&plan, "b").contains("belongs to another account"));
+}
+
+#[test]
+fn by_the_address_alone_nobody_is_rehired_whose_old_entry_is_still_somewhere() {
+    let new = with_mail(person("new"), "a@example.org");
+    let mut world = made_anew(account("a"), new);
+    for cause in [
+        Cause::MovedOut,
+        Cause::Unmatched,
+        Cause::Ungrouped,
+        Cause::Excluded,
+    ] {
+        world.whereabouts.insert(key("a"), Whereabouts::Out(cause));
+        let plan = world.planned();
+        assert_eq!(brief(&plan), ["deactivate a"], "{cause:?}");
+        assert!(refusal(&plan, "new").contains("who left on"));
+    }
+    world.whereabouts.clear();
+    assert_eq!(brief(&world.planned()), ["update new"]);
+    // Nor while the clock does not tell how long ago it was.
+    world.api_time = Some(world.now + TimeDelta::hours(1));
+    assert_eq!(brief(&world.planned()), ["!deactivate a"]);
+}
+
+#[test]
+fn a_number_that_others_have_as_well_identifies_nobody() {
+    let mut other = account("b");
+    other.profile.set(Attribute::EmployeeNumber, "EXT");
+    let new = with_number(person("new"), "EXT");
+    let mut world = made_anew(numbered("EXT"), new);
+    world.accounts.push(other);
+    world.people.push(with_number(person("b"), "EXT"));
+    assert_eq!(brief(&world.planned()), ["deactivate a", "create new"]);
+}
+
+#[test]
+fn a_rehire_into_an_account_that_is_being_deleted_cancels_that_in_any_case() {
+    let since = at("2026-06-10T00:00:00Z");
+    let pending = Lifecycle::DeletePending { since };
+    let mut old = in_state("a", pending, Some("2026-06-01T00:00:00Z"));
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let new = DesiredAccount {
+        active: false,
+        ..with_number(person("new"), "7")
+    };
+    let plan = made_anew(old, new).planned();
+    assert_eq!(brief(&plan), ["restore new"]);
+    let operation = &plan.operations[0].operation;
+    assert!(operation.cancel_delete);
+    assert_eq!(operation.active, (false, false));
+}
+
+#[test]
+fn a_protected_account_is_given_to_nobody_unasked() {
+    let mut world = made_anew(numbered("7"), with_number(person("new"), "7"));
+    for protected in ["key-a", "a@example.org"] {
+        world.guards.protected = [protected.to_owned()].into();
+        assert_eq!(brief(&world.planned()), ["!update new"], "{protected}");
+    }
+}
+
+#[test]
+fn no_address_is_taken_away_for_nothing() {
+    let mut old = in_state("a", DEACTIVATED, Some("2026-01-01T00:00:00Z"));
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let new = with_number(with_mail(person("new"), "a@example.org"), "8");
+    let mut world = made_anew(old, new);
+    world.policy.recycle_after = Some(TimeDelta::days(3));
+    // Who would get it is held, and so the address stays.
+    world.limit(
+        Guard::Create,
+        crate::config::Limit {
+            at_most: Some(0),
+            ..Default::default()
+        },
+    );
+    assert_eq!(brief(&world.planned()), ["!update a", "!create new"]);
+    // Or gets no account at all.
+    world.answers.max_users = Some(0);
+    world.answers.users = Some(0);
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
 }

@@ -3,7 +3,7 @@
 mod approve;
 mod record;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -12,9 +12,10 @@ use sqlx::sqlite::SqliteRow;
 use super::error::Context;
 use super::{Snapshot, SnapshotError};
 use crate::model::{
-    Attribute, Change, Digest, Dn, GroupMember, GroupOperation, Operation, Reason, Timestamp, fold,
+    Attribute, Change, Digest, Dn, ExternalId, GroupMember, GroupOperation, Operation, Reason,
+    Timestamp, fold,
 };
-use crate::plan::{Approval, Opened};
+use crate::plan::{Approval, HeldForAll, Opened};
 
 pub use approve::{ApproveError, Asked};
 
@@ -196,24 +197,36 @@ impl Snapshot {
             .collect()
     }
 
-    /// What the open holds hold, by its digest, with the name of a hold.
-    pub async fn held(
-        &mut self,
-        now: Timestamp,
-    ) -> Result<HashMap<[u8; 16], String>, SnapshotError> {
-        let rows = sqlx::query(
-            "SELECT name, digest FROM held_operations JOIN holds ON holds.id = hold_id WHERE closed_at IS NULL AND expires_at > ?",
+    /// What is held by holds that are not closed.
+    pub async fn held(&mut self) -> Result<HeldForAll, SnapshotError> {
+        self.held_by(
+            "SELECT external_id, kind, name FROM held_operations JOIN holds ON holds.id = hold_id WHERE closed_at IS NULL",
         )
-        .bind(now.timestamp_millis())
-        .fetch_all(&mut self.connection)
         .await
-        .at(&self.path)?;
-        rows.iter()
-            .map(|row| {
-                let digest = digest(row, 1).map_err(|why| self.row_error(row, &why))?;
-                Ok((digest.0, row.try_get(0).at(&self.path)?))
-            })
-            .collect()
+    }
+
+    /// The same of holds of which a part was approved: the rest was left out by somebody.
+    pub async fn left_out(&mut self) -> Result<HeldForAll, SnapshotError> {
+        self.held_by(
+            "SELECT external_id, kind, name FROM held_operations JOIN holds ON holds.id = hold_id WHERE closed_at IS NULL
+                AND EXISTS (SELECT 1 FROM approvals WHERE approvals.hold_id = holds.id)",
+        )
+        .await
+    }
+
+    async fn held_by(&mut self, query: &'static str) -> Result<HeldForAll, SnapshotError> {
+        let rows = sqlx::query(query)
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        let mut held = HeldForAll::new();
+        for row in &rows {
+            let key: String = row.try_get(0).at(&self.path)?;
+            let place = (ExternalId::new(key), row.try_get(1).at(&self.path)?);
+            let holds = held.entry(place).or_default();
+            holds.insert(row.try_get(2).at(&self.path)?);
+        }
+        Ok(held)
     }
 
     /// The open holds with all that they hold, the oldest first.

@@ -31,7 +31,8 @@ impl Journal {
             }
         }
         let mut transaction = self.begin().await?;
-        use_approvals(&mut transaction, run, &entries, &live)
+        let is_partial = !plan.suspensions.is_empty();
+        use_approvals(&mut transaction, run, &entries, &live, is_partial)
             .await
             .at(&path)?;
         close_holds(&mut transaction, plan, now).await.at(&path)?;
@@ -67,7 +68,7 @@ impl Journal {
         let mut live = self.approvals(now).await?;
         live.retain(|approval| free.contains(&approval.digest.0));
         let mut transaction = self.begin().await?;
-        use_approvals(&mut transaction, run, &entries, &live)
+        use_approvals(&mut transaction, run, &entries, &live, true)
             .await
             .at(&path)?;
         transaction.commit().await.at(&path)
@@ -120,6 +121,7 @@ async fn use_approvals(
     run: RunId,
     entries: &[Entry<'_>],
     live: &[Approval],
+    is_partial: bool,
 ) -> Result<(), sqlx::Error> {
     if live.is_empty() {
         return Ok(());
@@ -132,6 +134,8 @@ async fn use_approvals(
         let result = match planned.get(&approval.digest.0) {
             Some(true) => continue,
             Some(false) => "let_through",
+            // A pull that is not believed is no word on it.
+            None if is_partial => continue,
             None => "void",
         };
         sqlx::query(
@@ -160,7 +164,7 @@ async fn close_holds(
         let (number, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
         let closed_by = if row.try_get::<i64, _>(2)? <= now.timestamp_millis() {
             "expired"
-        } else if plan.holds.iter().any(|hold| hold.name == name) {
+        } else if !plan.suspensions.is_empty() || plan.holds.iter().any(|hold| hold.name == name) {
             continue;
         } else {
             "empty"
