@@ -5,6 +5,7 @@
 
 mod accounts;
 mod ask;
+mod revert;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -29,6 +30,7 @@ use crate::pull::{Depth, PullError, Sourced, locate, pull, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
+pub use revert::{RevertError, Wish, dry_revert, revert};
 pub use saved::{save, sync_saved};
 
 /// Above so many newcomers, the organization's accounts are listed instead of looked up one by
@@ -69,6 +71,9 @@ pub enum RunError {
     /// The run was asked to stop before anything was sent.
     #[error("the run was asked to stop before anything was sent")]
     Stopped,
+    /// What is to be reverted is not there.
+    #[error(transparent)]
+    Revert(#[from] RevertError),
     /// A saved plan is another organization's.
     #[error(
         "the saved plan is for the organization {theirs:?}, and the configuration is for {ours:?}: carry it out with the configuration that it was made with"
@@ -294,6 +299,7 @@ async fn carry_out(
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     journal.record_pulls(run, &pulled).await?;
+    journal.end_undone(run, &plan.unwished).await?;
     let expiry = setup.config.guards.hold_expiry;
     let opened = journal
         .record_holds(run, &plan, expiry, (control.now)())
@@ -417,6 +423,7 @@ async fn make_plan(
         guarded_groups: GuardedGroups::default(),
         approvals: snapshot.approvals(now).await?,
         answers: Answers::default(),
+        undone: snapshot.undone().await?,
     };
     if known.population.all > 0 {
         let guards = &setup.config.guards;
@@ -435,6 +442,9 @@ async fn make_plan(
             (&settlement.settled, &settlement.operation.formerly)
         {
             known.accounts.remove(formerly);
+        }
+        if let (Settled::Done(_), true) = (&settlement.settled, settlement.operation.lets_go()) {
+            known.accounts.remove(&settlement.operation.key);
         }
     }
     let policies = setup.config.policies(orders.accepts_scope_change);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    Approval, Comparison, Desired, GuardedGroups, Index, Known, Plan, Population, Stop, plan,
-    sought,
+    Approval, Comparison, Desired, GuardedGroups, Index, Known, Plan, Population, Stop, Undone,
+    plan, sought,
 };
 use crate::config::{Guard, Guards, Limit, Policies, Policy};
 use crate::mapping::{Problem, Unmapped};
@@ -176,6 +176,7 @@ pub(crate) struct World {
     /// Further sources, which were pulled in full.
     pub(crate) sources: Vec<&'static str>,
     pub(crate) answers: super::Answers,
+    pub(crate) undone: Vec<Undone>,
 }
 
 impl World {
@@ -200,6 +201,7 @@ impl World {
             approvals: Vec::new(),
             sources: Vec::new(),
             answers: super::Answers::default(),
+            undone: Vec::new(),
         }
     }
 
@@ -285,6 +287,7 @@ impl World {
             guarded_groups: self.groups.clone(),
             approvals: self.approvals.clone(),
             answers: self.answers.clone(),
+            undone: self.undone.clone(),
         }
     }
 

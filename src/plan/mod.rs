@@ -13,6 +13,8 @@
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
 //! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs;
 //! - `resume` makes a plan again from the rows of a saved one;
+//! - `revert` makes a plan of what a run did, `undo` tells beforehand how far that will go, and
+//!   `reverted` keeps a sync from doing it again;
 //! - `told` has the reasons that a plan tells beside its operations.
 
 mod addresses;
@@ -25,14 +27,17 @@ mod guard;
 mod lifecycle;
 mod newcomer;
 mod resume;
+mod revert;
+mod reverted;
 mod told;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::config::{Guards, Policies};
 use crate::model::{
-    Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind, ManagedAccount,
-    Operation, SourceName, Timestamp,
+    Complete, DesiredAccount, ExistingAccount, ExternalId, FormerRow, Incomplete, Kind,
+    ManagedAccount, Operation, RunId, SourceName, Timestamp,
 };
 
 pub use crate::config::Guard;
@@ -45,9 +50,13 @@ pub use guard::{
     GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
 };
 pub use resume::{Expected, Row, in_the_way, moved, resume};
+pub use revert::{End, NotUndone, Past, hold_prefix, own_approvals, revert};
+pub use reverted::Undone;
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
 };
+
+pub use undo::Undo;
 
 use draft::Draft;
 use lifecycle::{Event, State, Step};
@@ -81,6 +90,8 @@ pub struct Known {
     pub approvals: Vec<Approval>,
     /// What the organization answered to the [`questions`] that a first plan raised.
     pub answers: Answers,
+    /// What reverts have undone, as far as it is not to be done again.
+    pub undone: Vec<Undone>,
 }
 
 impl Known {
@@ -117,6 +128,10 @@ pub struct Plan {
     pub unchanged: u64,
     /// What is foreseen of carrying it out.
     pub forecast: Forecast,
+    /// The run that it reverts, if it is a revert.
+    pub reverts: Option<RunId>,
+    /// Of [`Known::undone`], by number, what the directory does not want any more.
+    pub unwished: Vec<i64>,
 }
 
 /// The figures of a pull.
@@ -154,6 +169,8 @@ pub struct Planned {
     pub waits: Vec<usize>,
     /// The approvals that somebody has given to exactly this, by their number.
     pub approvals: Vec<i64>,
+    /// How far it can be undone.
+    pub undo: Undo,
 }
 
 impl Planned {
@@ -183,6 +200,15 @@ impl Plan {
             .iter()
             .filter(|planned| planned.is_held())
             .count()
+    }
+
+    /// Whether a hold of this name is opened and closed by plans like this one: a revert has
+    /// holds of its own, which no sync knows of.
+    pub fn has_say_over(&self, hold: &str) -> bool {
+        match self.reverts {
+            Some(run) => hold.starts_with(&hold_prefix(run)),
+            None => !revert::is_of_a_revert(hold),
+        }
     }
 
     /// Whether something is to be sent now.
@@ -331,8 +357,13 @@ pub fn plan(
     }
     draft.depart();
     let Draft {
-        operations, plan, ..
+        mut operations,
+        mut plan,
+        ..
     } = draft;
+    plan.unwished = reverted::unwished(desired, &operations, &plan, known);
+    plan.skipped
+        .extend(reverted::leave_out(&mut operations, known));
     let nothing = BTreeMap::new();
     Ok(conclude(plan, operations, known, |operations| {
         guard::guard(operations, known, guards, now, clock_fault, nothing)
@@ -356,6 +387,9 @@ fn conclude(
     plan.refusals
         .extend(forecast::refuse_overfull(&mut operations, &known.answers));
     plan.forecast = Forecast::of(&operations, known);
+    for operation in &mut operations {
+        operation.former_row = known.accounts.get(operation.row()).map(FormerRow::of);
+    }
     (plan.operations, plan.holds) = guard(operations);
     plan.refusals
         .sort_by(|a, b| (&a.dn, &a.key).cmp(&(&b.dn, &b.key)));

@@ -379,6 +379,8 @@ impl<'a> Draft<'a> {
             deactivated_since: None,
             absence: None,
             formerly: None,
+            former_row: None,
+            undoes: None,
             waits_for: Vec::new(),
             wave: 0,
         });
@@ -494,6 +496,8 @@ impl<'a> Draft<'a> {
             deactivated_since: None,
             absence: None,
             formerly: None,
+            former_row: None,
+            undoes: None,
             changes,
             waits_for: Vec::new(),
             wave: 0,

@@ -209,6 +209,7 @@ async fn plan_again(
         guarded_groups: GuardedGroups::default(),
         // An approval is for a plan that is made anew.
         approvals: Vec::new(),
+        undone: snapshot.undone().await?,
     };
     for note in &saved.notes {
         if !saved.has_written(note) {

@@ -8,6 +8,7 @@ mod holds;
 mod journal;
 mod lock;
 mod population;
+mod revert;
 mod rows;
 mod saved;
 
@@ -29,6 +30,7 @@ pub use error::SnapshotError;
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
+pub use revert::trigger as revert_trigger;
 pub use saved::AppliedPlan;
 
 use error::Context;
