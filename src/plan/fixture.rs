@@ -326,6 +326,7 @@ impl World {
     /// The world after the plan was applied without a failure.
     pub(crate) fn apply(&mut self, plan: &Plan) {
         let approved = plan.approve();
+        let mut released = Vec::new();
         let mut accounts: BTreeMap<ExternalId, ManagedAccount> = std::mem::take(&mut self.accounts)
             .into_iter()
             .map(|account| (account.key.clone(), account))
@@ -346,6 +347,15 @@ impl World {
             if let Some(formerly) = &operation.formerly {
                 accounts.remove(formerly);
             }
+            if operation.lets_go() {
+                accounts.remove(&operation.key);
+                let external_id = operation.external_id_after().map(ExternalId::new);
+                released.push(ExistingAccount {
+                    external_id,
+                    ..shown(&account)
+                });
+                continue;
+            }
             accounts.insert(account.key.clone(), account);
         }
         self.existing.retain(|existing| {
@@ -353,7 +363,19 @@ impl World {
                 .values()
                 .any(|account| account.scim_id == existing.scim_id)
         });
+        self.existing.extend(released);
         self.accounts = accounts.into_values().collect();
+    }
+}
+
+/// A managed account as the organization shows it.
+pub(crate) fn shown(account: &ManagedAccount) -> ExistingAccount {
+    ExistingAccount {
+        scim_id: account.scim_id.clone(),
+        account_id: account.account_id.clone(),
+        external_id: Some(account.key.clone()),
+        profile: account.profile.clone(),
+        active: account.lifecycle.is_active(),
     }
 }
 

@@ -50,7 +50,7 @@ pub use guard::{
     GuardedMember, Hold, HoldCause, Opened, Population, Scope, ou_of,
 };
 pub use resume::{Expected, Row, in_the_way, moved, resume};
-pub use revert::{End, NotUndone, Past, hold_prefix, own_approvals, revert};
+pub use revert::{End, NotUndone, Past, own_approvals, revert, reverted_run};
 pub use reverted::Undone;
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
@@ -205,10 +205,7 @@ impl Plan {
     /// Whether a hold of this name is opened and closed by plans like this one: a revert has
     /// holds of its own, which no sync knows of.
     pub fn has_say_over(&self, hold: &str) -> bool {
-        match self.reverts {
-            Some(run) => hold.starts_with(&hold_prefix(run)),
-            None => !revert::is_of_a_revert(hold),
-        }
+        reverted_run(hold) == self.reverts
     }
 
     /// Whether something is to be sent now.

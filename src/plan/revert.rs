@@ -97,12 +97,14 @@ impl NotUndone {
 const REVERT: &str = "revert-";
 
 /// What the names of the holds of a revert begin with.
-pub fn hold_prefix(run: RunId) -> String {
+fn hold_prefix(run: RunId) -> String {
     format!("{REVERT}{run}.")
 }
 
-pub(super) fn is_of_a_revert(hold: &str) -> bool {
-    hold.starts_with(REVERT)
+/// The run that is reverted where a hold of this name is opened, if it is a revert's.
+pub fn reverted_run(hold: &str) -> Option<RunId> {
+    let (run, _) = hold.strip_prefix(REVERT)?.split_once('.')?;
+    run.parse().ok().map(RunId)
 }
 
 /// The approvals that are about the revert of this run, as the guards know the holds.

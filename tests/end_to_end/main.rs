@@ -20,6 +20,7 @@ mod leaving;
 mod life;
 mod mapping;
 mod rehearsal;
+mod revert;
 mod saved_plans;
 mod scale;
 mod sources;

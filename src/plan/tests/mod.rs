@@ -16,6 +16,7 @@ mod local;
 mod matching;
 mod properties;
 mod resume;
+mod revert;
 
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {
     since: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,
