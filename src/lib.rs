@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod directory;
+pub mod explain;
 pub mod mapping;
 pub mod model;
 pub mod org;

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 9] = [
     &["mapping"],
     &["plan"],
     &["directory", "snapshot", "org", "simulator"],
-    &["apply", "demo"],
+    &["apply", "demo", "explain"],
     &["pull", "report"],
     &["run"],
     &["against", "daemon", "rehearsal"],

@@ -5,6 +5,7 @@
 mod approve;
 mod check;
 mod demo;
+mod explain;
 mod holds;
 mod map;
 mod plan;
@@ -23,7 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
-use crate::pull::Depth;
+use crate::pull::{Depth, PullError};
 use crate::run::{Orders, RunError, Setup};
 
 const EXIT_CODES: &str = "\
@@ -70,6 +71,9 @@ enum Verb {
     /// Show what the mapping makes of an entry, step by step; changes nothing anywhere
     #[command(after_help = map::EXIT_CODES)]
     Map(map::Arguments),
+    /// Tell what is known of one person and why the account is as it is, from the database alone
+    #[command(after_help = EXIT_CODES)]
+    Explain(explain::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
     Rehearse(sync::RunArguments),
@@ -100,10 +104,13 @@ struct OrderArguments {
     /// Let those depart whom a change of the configuration has put out of scope
     #[arg(long)]
     accept_scope_change: bool,
+    /// Look at one person alone: by key, e-mail address, user name or DN
+    #[arg(long, value_name = "KEY|MAIL|DN", conflicts_with = "full")]
+    user: Option<String>,
 }
 
 impl OrderArguments {
-    fn orders(&self) -> Orders {
+    fn orders(&self) -> Orders<'_> {
         Orders {
             depth: if self.full {
                 Depth::Full
@@ -111,6 +118,7 @@ impl OrderArguments {
                 Depth::Changes
             },
             accepts_scope_change: self.accept_scope_change,
+            person: self.user.as_deref(),
         }
     }
 }
@@ -154,6 +162,7 @@ impl From<RunError> for Failure {
             RunError::Refused(_) => Exit::Refused,
             RunError::Stopped => Exit::Done,
             RunError::ForeignPlan { .. } | RunError::Revert(_) => Exit::Usage,
+            RunError::Pull(PullError::Nobody(_) | PullError::Several { .. }) => Exit::Usage,
             RunError::Pull(_)
             | RunError::Api(_)
             | RunError::Snapshot(_)
@@ -197,6 +206,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Revert(arguments) => Box::pin(revert::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
         Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
+        Verb::Explain(arguments) => Box::pin(explain::run(arguments)).await,
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,

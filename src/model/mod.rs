@@ -10,6 +10,7 @@ mod effect;
 mod entry;
 mod filter;
 mod group;
+mod group_operation;
 mod key;
 mod operation;
 mod pull;
@@ -25,6 +26,10 @@ pub use effect::Effect;
 pub use entry::{Entry, NotText};
 pub use filter::{Filter, FilterError};
 pub use group::{Group, GroupKind, MemberKey};
+pub use group_operation::{
+    DesiredGroup, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupProgress,
+    GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup,
+};
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
 pub use operation::{Answer, Change, FormerRow, Kind, Operation, Reason, Target, Undoes};
 pub use pull::{Complete, Cursor, Incomplete, PullEnd};

@@ -150,11 +150,11 @@ pub fn holds_json(holds: &[OpenHold], now: Timestamp) -> Value {
     })
 }
 
-fn minute(moment: Timestamp) -> impl std::fmt::Display {
+pub(super) fn minute(moment: Timestamp) -> impl std::fmt::Display {
     moment.format("%Y-%m-%d %H:%M UTC")
 }
 
-fn age(now: Timestamp, since: Timestamp) -> String {
+pub(super) fn age(now: Timestamp, since: Timestamp) -> String {
     let age = now - since;
     match (age.num_days(), age.num_hours(), age.num_minutes()) {
         (0, 0, 0) => "just now".to_owned(),

@@ -1,14 +1,18 @@
 //! What people and programs read of a plan and of a run: one model, several forms.
 //!
 //! Floor 6, without I/O: a form is text made from a [`Plan`](crate::plan::Plan), or from a
-//! [`Trace`](crate::mapping::Trace) of how an entry is mapped.
+//! [`Trace`](crate::mapping::Trace) of how an entry is mapped, or from an
+//! [`Explanation`](crate::explain::Explanation) of one person.
 
+mod explain;
+mod groups;
 mod holds;
 mod json;
 mod saved;
 mod text;
 mod trace;
 
+pub use explain::{candidates, explanation, explanation_json};
 pub use holds::{approved, holds, holds_json};
 pub use json::{json, outcome, summary};
 pub use saved::{

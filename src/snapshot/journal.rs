@@ -10,13 +10,14 @@ use sqlx::{Connection, Sqlite, Transaction};
 use super::error::Context;
 use super::lock::Lock;
 use super::revert::record_undone;
+use super::verdicts::{record_ends, record_verdicts};
 use super::{Snapshot, SnapshotError, rows};
 use crate::config::SourceScope;
 use crate::model::{
     AccountId, Answer, Attribute, Cause, Cursor, ExternalId, ManagedAccount, Operation,
     OperationId, RunId, SourceName, Timestamp,
 };
-use crate::plan::Deviation;
+use crate::plan::{Deviation, Pulls, Verdict};
 
 /// How often a lock is looked at that is waited for: the system tells nobody when it is let go.
 const LOOK: Duration = Duration::from_millis(50);
@@ -48,8 +49,8 @@ pub struct Failure {
 /// What the pulls of a run brought.
 #[derive(Clone, Debug, Default)]
 pub struct Pulled {
-    /// How many entries each source has.
-    pub entries: BTreeMap<SourceName, u64>,
+    /// How each pull ended.
+    pub pulls: Pulls,
     /// Where the next pull of each source continues; none for a source that is to be read in
     /// full.
     pub cursors: BTreeMap<SourceName, Cursor>,
@@ -57,6 +58,9 @@ pub struct Pulled {
     pub deviations: Vec<Deviation>,
     /// What decides who is in scope, of each source, as far as it is in force.
     pub scopes: BTreeMap<SourceName, SourceScope>,
+    /// What was said of those for whom nothing is done. `None` where a run has looked at some
+    /// people only: what the last one said of the others stays.
+    pub verdicts: Option<Vec<Verdict>>,
 }
 
 /// How a run ended.
@@ -162,12 +166,11 @@ impl Journal {
     pub async fn record_pulls(&mut self, run: RunId, pulled: &Pulled) -> Result<(), SnapshotError> {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
-        for (source, entries) in &pulled.entries {
-            sqlx::query("INSERT INTO pulls (run_id, source, entries) VALUES (?, ?, ?)")
-                .bind(run.0)
-                .bind(source.as_str())
-                .bind(i64::try_from(*entries).unwrap_or(i64::MAX))
-                .execute(&mut *transaction)
+        record_ends(&mut transaction, run, &pulled.pulls)
+            .await
+            .at(&path)?;
+        if let Some(verdicts) = &pulled.verdicts {
+            record_verdicts(&mut transaction, run, verdicts, &pulled.cursors)
                 .await
                 .at(&path)?;
         }

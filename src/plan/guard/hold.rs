@@ -116,14 +116,23 @@ impl HoldCause {
 impl Hold {
     /// The command that lets it through.
     pub fn way_out(&self) -> String {
-        let plain = |c: char| c.is_alphanumeric() || "._-=,@".contains(c);
-        let name = if self.name.chars().all(plain) {
-            self.name.clone()
-        } else {
-            format!("'{}'", self.name.replace('\'', r"'\''"))
-        };
-        format!("dirsyncd approve {name} --reason …")
+        approve_command(&self.name, None)
     }
+}
+
+/// The command that lets what the hold of this name holds through, or of it what it holds of one
+/// person.
+pub fn approve_command(name: &str, only: Option<&str>) -> String {
+    let quoted = |text: &str| {
+        let plain = |c: char| c.is_alphanumeric() || "._-=,@".contains(c);
+        if text.chars().all(plain) {
+            text.to_owned()
+        } else {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
+    };
+    let only = only.map_or(String::new(), |key| format!(" --only {}", quoted(key)));
+    format!("dirsyncd approve {}{only} --reason …", quoted(name))
 }
 
 impl fmt::Display for Hold {

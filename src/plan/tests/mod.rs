@@ -9,14 +9,17 @@ use chrono::TimeDelta;
 
 mod addresses;
 mod forecast;
+mod groups;
 mod guards;
 mod leaving;
 mod lifecycle;
 mod local;
 mod matching;
+mod outlook;
 mod properties;
 mod resume;
 mod revert;
+mod verdicts;
 
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {
     since: chrono::DateTime::<chrono::Utc>::UNIX_EPOCH,
