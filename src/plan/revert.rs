@@ -374,11 +374,11 @@ impl Track {
         };
         const SNAPSHOT: &str = "the snapshot's";
         const ORGANIZATION: &str = "the organization's";
-        let ids = self.0.iter().filter_map(|one| match &one.end {
+        let id = self.0.iter().rev().find_map(|one| match &one.end {
             End::Done(id) => id.as_ref(),
             End::Failed(_) | End::Unsent | End::Unanswered => None,
         });
-        if let Some(id) = ids.last() {
+        if let Some(id) = id {
             let now = Some(row.scim_id.as_str());
             differs(SNAPSHOT, "SCIM id", Some(id.as_str()), now);
         }

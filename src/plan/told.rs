@@ -281,6 +281,14 @@ pub enum SkipReason {
         /// Why.
         why: NotUndone,
     },
+    /// What a run did to a group is not undone.
+    #[error(
+        "not undone ({kind}): a revert puts back accounts, not groups; correct the group in the directory, and the next sync follows"
+    )]
+    GroupNotUndone {
+        /// What the run did, by the name of its kind.
+        kind: String,
+    },
     /// Of a change, some attributes have been put back by a revert; the rest goes on.
     #[error(
         "changed in the directory; put back by `dirsyncd revert`, and held by `reverted` once the rest is done: {attributes}"
@@ -296,9 +304,10 @@ impl SkipReason {
     /// something waits for somebody to decide.
     pub fn is_stale(&self) -> bool {
         match self {
-            SkipReason::Moved { .. } | SkipReason::Waiting { .. } | SkipReason::PutBack { .. } => {
-                true
-            }
+            SkipReason::Moved { .. }
+            | SkipReason::Waiting { .. }
+            | SkipReason::PutBack { .. }
+            | SkipReason::GroupNotUndone { .. } => true,
             SkipReason::NotUndone { why, .. } => why.needs_attention(),
             _ => false,
         }

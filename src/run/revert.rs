@@ -10,7 +10,8 @@ use crate::apply::{self, Applied, Control, Settled, Settlement};
 use crate::model::{Attribute, Dn, ExternalId, ManagedAccount, Operation, RunId, ScimId, fold};
 use crate::org::{Capabilities, Reader};
 use crate::plan::{
-    self, Answers, Calls, End, GuardedGroups, Known, Past, Plan, own_approvals, questions,
+    self, Answers, Calls, End, GuardedGroups, Known, Past, Plan, SkipReason, Skipped,
+    own_approvals, questions,
 };
 use crate::snapshot::{Journal, Lock, Snapshot, SnapshotError, revert_trigger};
 
@@ -96,8 +97,11 @@ pub async fn revert(
     wish: &Wish,
     control: &Control<'_>,
 ) -> Result<Finished, RunError> {
-    let reader = Reader::new(&setup.config.organization)?;
     let database = &setup.config.database;
+    if !database.exists() {
+        return Err(RevertError::Unknown(wish.run).into());
+    }
+    let reader = Reader::new(&setup.config.organization)?;
     let mut journal = match Journal::open_within(database, PATIENCE).await {
         Err(error @ SnapshotError::Locked { .. }) => {
             // It may be the run itself that has the lock.
@@ -244,6 +248,14 @@ async fn make_plan(
         known.guarded_groups = reader.guarded_groups(guards).await?;
     }
     plan = make(&known);
+    if wish.only.is_empty() {
+        let groups = snapshot.past_groups(wish.run).await?.into_iter();
+        plan.skipped.extend(groups.map(|(kind, name)| Skipped {
+            key: None,
+            dn: name,
+            why: SkipReason::GroupNotUndone { kind },
+        }));
+    }
     plan.forecast.unseen_rights = known.answers.unseen_rights;
     plan.forecast.unseen_addresses = known.answers.unseen_addresses;
     Ok(plan)

@@ -17,7 +17,7 @@ const SELECT_PAST: &str = "SELECT operations.id, operations.detail, operations.s
     FROM operations JOIN runs ON runs.id = operations.run_id
     LEFT JOIN reverted ON reverted.operation_id = operations.id
     LEFT JOIN operations AS undoing ON undoing.id = reverted.undone_by
-    WHERE operations.run_id = ?1
+    WHERE (operations.run_id = ?1 AND operations.kind NOT GLOB 'group_*')
     OR (runs.trigger = ?2 AND operations.state = 'done' AND operations.detail ->> '$.reason.cause' = 'makes_way')
     ORDER BY operations.id";
 
@@ -52,6 +52,22 @@ impl Snapshot {
                 })
             })
             .collect()
+    }
+
+    /// The changes of groups that a run has made or begun: each as the name of its kind and the
+    /// group's.
+    pub async fn past_groups(
+        &mut self,
+        run: RunId,
+    ) -> Result<Vec<(String, String)>, SnapshotError> {
+        sqlx::query_as(
+            "SELECT kind, coalesce(detail ->> '$.name', external_id) FROM operations
+             WHERE run_id = ? AND kind GLOB 'group_*' AND sent_at IS NOT NULL ORDER BY id",
+        )
+        .bind(run.0)
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)
     }
 
     /// What reverts have undone and no sync is to do again, as far as the directory still wants

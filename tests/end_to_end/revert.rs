@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::organization::Account;
-use crate::support::people::directory;
+use crate::support::people::{BASE, directory};
 use crate::support::unchanged::Before;
 use crate::support::{Dirsyncd, Organization, Output, Person, SOON, database, eventually};
 
@@ -179,7 +179,7 @@ fn all_that_a_sync_did_is_put_back_and_no_sync_does_it_again() {
     company.sync(0);
     let again = company.organization.accounts();
     assert_eq!(again, after);
-    company.dirsyncd.expect_nothing_to_do();
+    // The leaver is to be deleted by now, which nobody has reverted.
     company.sync(0);
     let live = "SELECT what FROM reverted_effects WHERE ended_by IS NULL";
     assert_eq!(company.database(live), [""; 0]);
@@ -503,4 +503,56 @@ fn what_failed_was_never_sent_or_is_gone_is_told_with_its_reason() {
     assert_eq!(plan["reverts"], 1);
     assert_eq!(plan["operations"].as_array().unwrap().len(), 6);
     assert_eq!(plan["operations"][0]["kind"], "deactivate");
+}
+
+#[test]
+fn that_groups_are_not_put_back_is_told() {
+    let people = Person::several(3);
+    let organization = Organization::start();
+    let members: String = people
+        .iter()
+        .map(|person| format!("member: {}\n", person.dn()))
+        .collect();
+    let group = format!(
+        "dn: cn=dev,ou=groups,{BASE}\nobjectClass: groupOfNames\nentryUUID: 6b1f7b3e-0000-4000-8000-000000000001\ncn: dev\n{members}\n"
+    );
+    let mut dirsyncd = Dirsyncd::from_ldif(&organization, &(directory(&people) + &group));
+    dirsyncd.rest = format!("[[group]]\nbase = \"ou=groups,{BASE}\"\n");
+    dirsyncd
+        .sync(0)
+        .expect_words(&["Run 1; to undo it: dirsyncd revert 1"]);
+    dirsyncd
+        .run(&["revert", "1"])
+        .expect_code(3)
+        .expect_words(&[
+            "dev: not undone (group_create): a revert puts back accounts, not groups",
+            "Done: 3 applied",
+        ]);
+    assert_eq!(organization.active(), 0);
+    assert_eq!(organization.group("dev").members.len(), 3);
+}
+
+#[test]
+fn every_report_tells_beforehand_what_cannot_be_undone() {
+    let mut company = Company::new();
+    company
+        .organization
+        .create_by_hand("known@example.org", "Known Before", None);
+    company.change(|people| {
+        people.push(Person::new("known", "Known", "Person"));
+        people.push(Person::new("new", "New", "Person"));
+        people[0].title = "Director".to_owned();
+    });
+    company.dirsyncd.run(&["plan"]).expect_words(&[
+        "+ New Person <new@example.org> [undo in part]",
+        "= Known Before <known@example.org> [undo in part]",
+        "~ Pat Person 00 <p00@example.org>\n",
+    ]);
+    let plan = company.dirsyncd.plan();
+    let how: Vec<&str> = plan
+        .list("operations")
+        .iter()
+        .map(|one| one["undo"]["how"].as_str().unwrap())
+        .collect();
+    assert_eq!(how, ["in_part", "in_part", "full"]);
 }

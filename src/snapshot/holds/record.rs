@@ -66,7 +66,9 @@ impl Journal {
             .map(|entry| entry.digest.0)
             .collect();
         let mut live = self.approvals(now).await?;
-        live.retain(|approval| free.contains(&approval.digest.0));
+        live.retain(|approval| {
+            plan.has_say_over(&approval.hold) && free.contains(&approval.digest.0)
+        });
         let mut transaction = self.begin().await?;
         use_approvals(&mut transaction, run, &entries, &live)
             .await
