@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::organization::Account;
 use crate::support::people::{BASE, directory};
 use crate::support::unchanged::Before;
-use crate::support::{Dirsyncd, Organization, Output, Person, SOON, database, eventually};
+use crate::support::{Dirsyncd, Organization, Output, Person, SOON, World, database, eventually};
 
 /// The organization's grace after a delete request.
 const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -555,4 +555,32 @@ fn every_report_tells_beforehand_what_cannot_be_undone() {
         .map(|one| one["undo"]["how"].as_str().unwrap())
         .collect();
     assert_eq!(how, ["in_part", "in_part", "full"]);
+}
+
+#[test]
+fn where_only_what_changed_is_read_what_was_reverted_stays_so_as_well() {
+    let world = World::synced(&Person::four());
+    let ada = &Person::four()[0];
+    let title = |title| world.slapd.replace(&ada.dn(), &[("title", title)]);
+    title("Countess");
+    let followed = "Read what changed";
+    world.dirsyncd.sync(0).expect_words(&[followed]);
+    world.dirsyncd.run(&["revert", "2"]).expect_code(0);
+    // The directory tells it no second time, so it is read in full once.
+    let output = world.dirsyncd.sync(3).expect_words(&["[held: reverted]"]);
+    assert!(!output.stdout.contains(followed), "{output}");
+    for _ in 0..2 {
+        world
+            .dirsyncd
+            .sync(3)
+            .expect_words(&[followed, "[held: reverted]"]);
+    }
+    title("Engineer");
+    world.dirsyncd.sync(0).expect_words(&[followed]);
+    let live = "SELECT what FROM reverted_effects WHERE ended_by IS NULL";
+    assert_eq!(
+        database::texts(&world.dirsyncd.database(), live),
+        [""; 0],
+        "it is not wished any more"
+    );
 }
