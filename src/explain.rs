@@ -297,9 +297,11 @@ fn is_wish(reason: &Reason) -> bool {
         | Reason::Returned
         | Reason::Rehired { .. }
         | Reason::Enabled => true,
-        Reason::Left { .. } | Reason::LeftLongAgo { .. } | Reason::MakesWay | Reason::Recycled => {
-            false
-        }
+        Reason::Left { .. }
+        | Reason::LeftLongAgo { .. }
+        | Reason::MakesWay
+        | Reason::Recycled
+        | Reason::Reverted { .. } => false,
     }
 }
 

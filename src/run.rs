@@ -6,6 +6,7 @@
 mod accounts;
 mod ask;
 mod groups;
+mod revert;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -30,6 +31,7 @@ use crate::pull::{Depth, PullError, Sourced, locate, pull, pull_person, selectio
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
+pub use revert::{RevertError, Wish, dry_revert, revert};
 pub use saved::{save, sync_saved};
 
 /// Above so many newcomers, the organization's accounts are listed instead of looked up one by
@@ -70,6 +72,9 @@ pub enum RunError {
     /// The run was asked to stop before anything was sent.
     #[error("the run was asked to stop before anything was sent")]
     Stopped,
+    /// What is to be reverted is not there.
+    #[error(transparent)]
+    Revert(#[from] RevertError),
     /// A saved plan is another organization's.
     #[error(
         "the saved plan is for the organization {theirs:?}, and the configuration is for {ours:?}: carry it out with the configuration that it was made with"
@@ -332,6 +337,7 @@ async fn carry_out(
         journal.opened((control.now)()).await?
     } else {
         journal.record_pulls(run, &pulled).await?;
+        journal.end_undone(run, &plan.unwished).await?;
         let expiry = setup.config.guards.hold_expiry;
         journal
             .record_holds(run, &plan, expiry, (control.now)())
@@ -459,6 +465,7 @@ async fn make_plan(
         approvals: snapshot.approvals(now).await?,
         left_out: snapshot.left_out().await?,
         answers: Answers::default(),
+        undone: snapshot.undone().await?,
     };
     if known.population.all > 0 {
         let guards = &setup.config.guards;
@@ -477,6 +484,9 @@ async fn make_plan(
             (&settlement.settled, &settlement.operation.formerly)
         {
             known.accounts.remove(formerly);
+        }
+        if let (Settled::Done(_), true) = (&settlement.settled, settlement.operation.lets_go()) {
+            known.accounts.remove(&settlement.operation.key);
         }
     }
     let policies = setup.config.policies(orders.accepts_scope_change);

@@ -85,7 +85,8 @@ pub async fn settle(
 /// Whether the account is as the operation wanted it. The API may write an address in lower
 /// case.
 fn took_effect(reader: &Reader, operation: &Operation, account: &ExistingAccount) -> bool {
-    let is_ours = !reader.keeps_keys() || account.external_id.as_ref() == Some(&operation.key);
+    let theirs = account.external_id.as_ref().map(|id| id.as_str());
+    let is_ours = !reader.keeps_keys() || theirs == operation.external_id_after();
     is_ours
         && account.active == operation.active.1
         && Attribute::ALL.into_iter().all(|attribute| {
@@ -107,6 +108,7 @@ impl Settlement {
     /// The account's row, if the operation took effect.
     pub fn account(&self, now: Timestamp) -> Option<ManagedAccount> {
         match &self.settled {
+            Settled::Done(_) if self.operation.lets_go() => None,
             Settled::Done(answer) => Some(self.operation.account_after(answer, now)),
             Settled::NotDone => None,
         }

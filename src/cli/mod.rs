@@ -11,6 +11,7 @@ mod map;
 mod plan;
 mod progress;
 mod rehearse;
+mod revert;
 mod run;
 mod simulate;
 mod sync;
@@ -61,6 +62,9 @@ enum Verb {
     /// Let what a hold holds through: once, in the next sync
     #[command(after_help = EXIT_CODES)]
     Approve(approve::Arguments),
+    /// Undo what a run did, as far as it is still so and can be undone
+    #[command(after_help = EXIT_CODES)]
+    Revert(revert::Arguments),
     /// Check configuration, directory, API keys and database, and tell about each
     #[command(after_help = EXIT_CODES)]
     Check(check::Arguments),
@@ -157,7 +161,7 @@ impl From<RunError> for Failure {
         let exit = match error {
             RunError::Refused(_) => Exit::Refused,
             RunError::Stopped => Exit::Done,
-            RunError::ForeignPlan { .. } => Exit::Usage,
+            RunError::ForeignPlan { .. } | RunError::Revert(_) => Exit::Usage,
             RunError::Pull(PullError::Nobody(_) | PullError::Several { .. }) => Exit::Usage,
             RunError::Pull(_)
             | RunError::Api(_)
@@ -199,6 +203,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Run(arguments) => Box::pin(run::run(arguments)).await,
         Verb::Holds(arguments) => Box::pin(holds::run(arguments)).await,
         Verb::Approve(arguments) => Box::pin(approve::run(arguments)).await,
+        Verb::Revert(arguments) => Box::pin(revert::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
         Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
         Verb::Explain(arguments) => Box::pin(explain::run(arguments)).await,

@@ -66,11 +66,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let told = saved.as_ref();
     print(&match arguments.format {
         Format::Text => {
-            told.map(SavedPlan::title).unwrap_or_default() + &outcome(&finished, &arguments.run)
+            told.map(SavedPlan::title).unwrap_or_default()
+                + &outcome(&finished, &arguments.run)
+                + &report::way_back(finished.run, &finished.applied)
         }
         Format::Json => format!(
             "{:#}\n",
-            report::outcome(&finished.plan, &finished.applied, told)
+            report::outcome(finished.run, &finished.plan, &finished.applied, told)
         ),
     });
     Ok(exit(&finished))

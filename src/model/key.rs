@@ -62,5 +62,6 @@ impl fmt::Display for RunId {
 }
 
 /// The number of an operation in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct OperationId(pub i64);

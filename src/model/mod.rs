@@ -6,6 +6,7 @@ mod absence;
 mod account;
 mod attribute;
 mod dn;
+mod effect;
 mod entry;
 mod filter;
 mod group;
@@ -21,6 +22,7 @@ pub use account::{
 };
 pub use attribute::{Attribute, Profile, UnknownAttribute, fold};
 pub use dn::{Dn, DnError, Scope, escape_value};
+pub use effect::Effect;
 pub use entry::{Entry, NotText};
 pub use filter::{Filter, FilterError};
 pub use group::{Group, GroupKind, MemberKey};
@@ -29,5 +31,5 @@ pub use group_operation::{
     GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup,
 };
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
-pub use operation::{Answer, Change, Kind, Operation, Reason, Target};
+pub use operation::{Answer, Change, FormerRow, Kind, Operation, Reason, Target, Undoes};
 pub use pull::{Complete, Cursor, Incomplete, PullEnd};

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Absence, AccountId, Attribute, Cause, Digest, ExternalId, Lifecycle, ManagedAccount, Profile,
-    ScimId, SourceName, Timestamp,
+    Absence, AccountId, Attribute, Cause, Digest, ExternalId, Lifecycle, ManagedAccount,
+    OperationId, Profile, RunId, ScimId, SourceName, Timestamp,
 };
 
 /// What an operation does.
@@ -99,6 +99,11 @@ pub enum Reason {
     Recycled,
     /// The directory says again that the person may log in.
     Enabled,
+    /// Somebody has what a run did undone.
+    Reverted {
+        /// The run.
+        run: RunId,
+    },
 }
 
 /// What older versions knew of.
@@ -125,6 +130,7 @@ impl fmt::Display for Reason {
             Reason::MakesWay => write!(f, "makes way for others who exchange their addresses"),
             Reason::Recycled => write!(f, "the address is another person's by now"),
             Reason::Enabled => write!(f, "enabled again in the directory"),
+            Reason::Reverted { run } => write!(f, "puts back what run {run} did"),
         }
     }
 }
@@ -152,6 +158,40 @@ pub struct Target {
     pub scim_id: ScimId,
     /// The Atlassian account, where it is known.
     pub account_id: Option<AccountId>,
+}
+
+/// How the snapshot had an account before an operation, beside its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerRow {
+    /// The source that the person came from.
+    pub source: SourceName,
+    /// Where the entry stood.
+    pub dn: String,
+    /// Where the account stood.
+    pub lifecycle: Lifecycle,
+    /// The person's absence.
+    pub absence: Option<Absence>,
+}
+
+impl FormerRow {
+    /// How the snapshot has this account.
+    pub fn of(account: &ManagedAccount) -> Self {
+        FormerRow {
+            source: account.source.clone(),
+            dn: account.dn.clone(),
+            lifecycle: account.lifecycle,
+            absence: account.absence,
+        }
+    }
+}
+
+/// What an operation of a revert undoes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undoes {
+    /// The operations on the account, by their number in the journal.
+    pub operations: Vec<OperationId>,
+    /// Whether the account is not managed any more afterwards, as it was not before.
+    pub lets_go: bool,
 }
 
 /// One planned change to one account.
@@ -186,6 +226,13 @@ pub struct Operation {
     /// The key under which the account was known, if the person's entry was made anew.
     #[serde(default)]
     pub formerly: Option<ExternalId>,
+    /// How the snapshot had the account before; `None` if it had none, and in what an older
+    /// version has journalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_row: Option<FormerRow>,
+    /// What it undoes, if it is of a revert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Undoes>,
     /// What differs, for people to read.
     pub changes: Vec<Change>,
     /// The people whose operations free an address that this one takes: it is sent only after
@@ -228,11 +275,28 @@ impl Operation {
 }
 
 impl Operation {
-    /// Whether the account gets the person's key as its external id, which makes it ours.
+    /// Whether the account gets another external id: the person's key, which makes it ours, or
+    /// the one that it had before it was ours.
     pub fn takes_over(&self) -> bool {
-        self.changes
-            .iter()
-            .any(|change| change.attribute == Change::EXTERNAL_ID)
+        self.new_external_id().is_some()
+    }
+
+    /// The external id that the account gets, if it gets another one; within, `None` for none.
+    pub fn new_external_id(&self) -> Option<Option<&str>> {
+        let mut changes = self.changes.iter();
+        let change = changes.find(|change| change.attribute == Change::EXTERNAL_ID)?;
+        Some(change.new.as_deref())
+    }
+
+    /// The external id that the account has once this has been applied.
+    pub fn external_id_after(&self) -> Option<&str> {
+        self.new_external_id()
+            .unwrap_or_else(|| Some(self.key.as_str()))
+    }
+
+    /// Whether the account is not managed any more once this has been applied.
+    pub fn lets_go(&self) -> bool {
+        self.undoes.as_ref().is_some_and(|undoes| undoes.lets_go)
     }
 
     /// Where the account stands once this has been applied at that moment.

@@ -290,11 +290,15 @@ pub(super) fn patch(operation: &Operation) -> Option<Value> {
         operations.push(json!({ "op": "replace", "path": path, "value": value }));
     };
     // It is what makes an adopted account ours.
-    if operation.takes_over() {
-        set("externalId".to_owned(), json!(operation.key));
+    let external_id = operation.new_external_id();
+    if let Some(Some(id)) = external_id {
+        set("externalId".to_owned(), json!(id));
     }
     if operation.active.0 != operation.active.1 {
         set("active".to_owned(), json!(operation.active.1));
+    }
+    if external_id == Some(None) {
+        operations.push(json!({ "op": "remove", "path": "externalId" }));
     }
     for attribute in Attribute::ALL
         .into_iter()
@@ -336,8 +340,8 @@ pub(super) fn replacement(mut user: Value, operation: &Operation) -> Value {
             };
         }
     }
-    if operation.takes_over() {
-        set(&mut user, "externalId", Some(json!(operation.key)));
+    if let Some(id) = operation.new_external_id() {
+        set(&mut user, "externalId", id.map(|id| json!(id)));
     }
     set(&mut user, "active", Some(json!(operation.active.1)));
     for attribute in Attribute::ALL

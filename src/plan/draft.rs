@@ -583,6 +583,8 @@ pub(super) fn operation_on(account: &ManagedAccount, kind: Kind, reason: Reason)
         },
         absence: None,
         formerly: None,
+        former_row: None,
+        undoes: None,
         changes: Vec::new(),
         waits_for: Vec::new(),
         wave: 0,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    Approval, Comparison, Desired, GuardedGroups, Index, Known, Plan, Population, Stop, plan,
-    sought,
+    Approval, Comparison, Desired, GuardedGroups, Index, Known, Plan, Population, Stop, Undone,
+    plan, sought,
 };
 use crate::config::{Guard, Guards, Limit, Policies, Policy};
 use crate::mapping::{Problem, Unmapped};
@@ -179,6 +179,7 @@ pub(crate) struct World {
     /// Further sources, which were pulled in full.
     pub(crate) sources: Vec<&'static str>,
     pub(crate) answers: super::Answers,
+    pub(crate) undone: Vec<Undone>,
 }
 
 impl World {
@@ -205,6 +206,7 @@ impl World {
             left_out: super::HeldForAll::new(),
             sources: Vec::new(),
             answers: super::Answers::default(),
+            undone: Vec::new(),
         }
     }
 
@@ -291,6 +293,7 @@ impl World {
             approvals: self.approvals.clone(),
             left_out: self.left_out.clone(),
             answers: self.answers.clone(),
+            undone: self.undone.clone(),
         }
     }
 
@@ -333,6 +336,7 @@ impl World {
     /// The world after the plan was applied without a failure.
     pub(crate) fn apply(&mut self, plan: &Plan) {
         let approved = plan.approve();
+        let mut released = Vec::new();
         let mut accounts: BTreeMap<ExternalId, ManagedAccount> = std::mem::take(&mut self.accounts)
             .into_iter()
             .map(|account| (account.key.clone(), account))
@@ -353,6 +357,15 @@ impl World {
             if let Some(formerly) = &operation.formerly {
                 accounts.remove(formerly);
             }
+            if operation.lets_go() {
+                accounts.remove(&operation.key);
+                let external_id = operation.external_id_after().map(ExternalId::new);
+                released.push(ExistingAccount {
+                    external_id,
+                    ..shown(&account)
+                });
+                continue;
+            }
             accounts.insert(account.key.clone(), account);
         }
         self.existing.retain(|existing| {
@@ -360,7 +373,19 @@ impl World {
                 .values()
                 .any(|account| account.scim_id == existing.scim_id)
         });
+        self.existing.extend(released);
         self.accounts = accounts.into_values().collect();
+    }
+}
+
+/// A managed account as the organization shows it.
+pub(crate) fn shown(account: &ManagedAccount) -> ExistingAccount {
+    ExistingAccount {
+        scim_id: account.scim_id.clone(),
+        account_id: account.account_id.clone(),
+        external_id: Some(account.key.clone()),
+        profile: account.profile.clone(),
+        active: account.lifecycle.is_active(),
     }
 }
 

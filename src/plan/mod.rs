@@ -14,6 +14,8 @@
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
 //! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs;
 //! - `resume` makes a plan again from the rows of a saved one;
+//! - `revert` makes a plan of what a run did, `undo` tells beforehand how far that will go, and
+//!   `reverted` keeps a sync from doing it again;
 //! - `told` has the reasons that a plan tells beside its operations, `verdict` what is kept of them;
 //! - `outlook` tells where an account stands and what becomes of it, for people to read.
 
@@ -30,15 +32,18 @@ mod newcomer;
 mod outlook;
 mod person;
 mod resume;
+mod revert;
+mod reverted;
 mod told;
+mod undo;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::config::{Guards, Policies};
 use crate::model::{
-    Complete, DesiredAccount, ExistingAccount, ExternalId, Incomplete, Kind, ManagedAccount,
-    Operation, SourceName, Timestamp,
+    Complete, DesiredAccount, ExistingAccount, ExternalId, FormerRow, Incomplete, Kind,
+    ManagedAccount, Operation, RunId, SourceName, Timestamp,
 };
 
 pub use crate::config::Guard;
@@ -55,10 +60,14 @@ pub use guard::{
 pub use outlook::{Due, Outlook, Rule, Seen, differing, outlook};
 pub use person::{HeldForAll, one_person};
 pub use resume::{Expected, Row, in_the_way, moved, resume};
+pub use revert::{End, NotUndone, Past, own_approvals, revert, reverted_run};
+pub use reverted::Undone;
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
 };
 pub use verdict::{Verdict, VerdictKind};
+
+pub use undo::Undo;
 
 use draft::Draft;
 use lifecycle::{Event, State, Step};
@@ -94,6 +103,8 @@ pub struct Known {
     pub left_out: HeldForAll,
     /// What the organization answered to the [`questions`] that a first plan raised.
     pub answers: Answers,
+    /// What reverts have undone, as far as it is not to be done again.
+    pub undone: Vec<Undone>,
 }
 
 impl Known {
@@ -130,6 +141,10 @@ pub struct Plan {
     pub unchanged: u64,
     /// What is foreseen of carrying it out.
     pub forecast: Forecast,
+    /// The run that it reverts, if it is a revert.
+    pub reverts: Option<RunId>,
+    /// Of [`Known::undone`], by number, what the directory does not want any more.
+    pub unwished: Vec<i64>,
     /// What becomes of the groups; `None` where the configuration has no rule for any.
     pub groups: Option<GroupPlan>,
 }
@@ -169,6 +184,8 @@ pub struct Planned {
     pub waits: Vec<usize>,
     /// The approvals that somebody has given to exactly this, by their number.
     pub approvals: Vec<i64>,
+    /// How far it can be undone.
+    pub undo: Undo,
 }
 
 impl Planned {
@@ -199,6 +216,12 @@ impl Plan {
             .filter(|planned| planned.is_held())
             .count()
             + self.groups.as_ref().map_or(0, GroupPlan::held)
+    }
+
+    /// Whether a hold of this name is opened and closed by plans like this one: a revert has
+    /// holds of its own, which no sync knows of.
+    pub fn has_say_over(&self, hold: &str) -> bool {
+        reverted_run(hold) == self.reverts
     }
 
     /// Whether something is to be sent now.
@@ -354,8 +377,13 @@ pub fn plan(
     draft.admit();
     draft.depart();
     let Draft {
-        operations, plan, ..
+        mut operations,
+        mut plan,
+        ..
     } = draft;
+    plan.unwished = reverted::unwished(desired, &operations, &plan, known);
+    plan.skipped
+        .extend(reverted::leave_out(&mut operations, known));
     let nothing = BTreeMap::new();
     Ok(conclude(plan, operations, known, |operations| {
         guard::guard(operations, known, guards, now, clock_fault, nothing)
@@ -380,6 +408,9 @@ fn conclude(
         .extend(forecast::refuse_overfull(&mut operations, &known.answers));
     addresses::undo_lonely_ways(&mut operations);
     plan.forecast = Forecast::of(&operations, known);
+    for operation in &mut operations {
+        operation.former_row = known.accounts.get(operation.row()).map(FormerRow::of);
+    }
     (plan.operations, plan.holds) = guard(operations);
     plan.refusals
         .sort_by(|a, b| (&a.dn, &a.key).cmp(&(&b.dn, &b.key)));

@@ -491,6 +491,8 @@ impl<'a> Draft<'a> {
             deactivated_since: None,
             absence: None,
             formerly: None,
+            former_row: None,
+            undoes: None,
             waits_for: Vec::new(),
             wave: 0,
         });
@@ -599,6 +601,8 @@ impl<'a> Draft<'a> {
             deactivated_since: None,
             absence: None,
             formerly: None,
+            former_row: None,
+            undoes: None,
             changes,
             waits_for: Vec::new(),
             wave: 0,

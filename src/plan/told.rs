@@ -1,6 +1,7 @@
 //! What a plan tells beside its operations: who is refused, skipped, not believed to be gone, and
 //! why. Every reason is a sentence with the way out.
 
+use super::NotUndone;
 use crate::mapping::Problem;
 use crate::model::{Cause, ExternalId, Incomplete, Kind, RunId, SourceName, Timestamp};
 
@@ -272,12 +273,44 @@ pub enum SkipReason {
         /// Whose operation, or its key where the saved plan does not have it.
         freer: String,
     },
+    /// What a run did is not undone here.
+    #[error("not undone ({kind}): {why}")]
+    NotUndone {
+        /// What the run did.
+        kind: Kind,
+        /// Why.
+        why: NotUndone,
+    },
+    /// What a run did to a group is not undone.
+    #[error(
+        "not undone ({kind}): a revert puts back accounts, not groups; correct the group in the directory, and the next sync follows"
+    )]
+    GroupNotUndone {
+        /// What the run did, by the name of its kind.
+        kind: String,
+    },
+    /// Of a change, some attributes have been put back by a revert; the rest goes on.
+    #[error(
+        "changed in the directory; put back by `dirsyncd revert`, and held by `reverted` once the rest is done: {attributes}"
+    )]
+    PutBack {
+        /// Which.
+        attributes: String,
+    },
 }
 
 impl SkipReason {
-    /// Whether a saved plan was not carried out here as it was made.
+    /// Whether a saved plan or a revert was not carried out here as it was asked for, or
+    /// something waits for somebody to decide.
     pub fn is_stale(&self) -> bool {
-        matches!(self, SkipReason::Moved { .. } | SkipReason::Waiting { .. })
+        match self {
+            SkipReason::Moved { .. }
+            | SkipReason::Waiting { .. }
+            | SkipReason::PutBack { .. }
+            | SkipReason::GroupNotUndone { .. } => true,
+            SkipReason::NotUndone { why, .. } => why.needs_attention(),
+            _ => false,
+        }
     }
 }
 

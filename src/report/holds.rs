@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::text::{line, number};
 use crate::model::Timestamp;
+use crate::plan::reverted_run;
 use crate::snapshot::{HeldOperation, OpenHold};
 
 /// The open holds with all that they hold, for people.
@@ -56,8 +57,9 @@ pub fn approved(hold: &OpenHold) -> String {
     line(
         &mut out,
         &format!(
-            "Approved: {count} of `{name}` #{}, once, for the next sync that plans the same, until {}.",
+            "Approved: {count} of `{name}` #{}, once, for the next {} that plans the same, until {}.",
             opened.number,
+            reverted_run(name).map_or("sync".to_owned(), |run| format!("`dirsyncd revert {run}`")),
             minute(opened.until)
         ),
     );

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{SavedPlan, groups};
 use crate::apply::{Applied, EndedBy};
-use crate::model::{Attribute, Kind};
+use crate::model::{Attribute, Kind, RunId};
 use crate::plan::{Forecast, Foreseen, Hold, HoldCause, Plan, Planned};
 
 /// The plan as JSON. Two plans from the same inputs give the same text, but for the time that its
@@ -12,6 +12,7 @@ use crate::plan::{Forecast, Foreseen, Hold, HoldCause, Plan, Planned};
 pub fn json(plan: &Plan) -> Value {
     let mut whole = json!({
         "version": 1,
+        "reverts": plan.reverts,
         "pulls": plan.pulls.iter().map(|(source, figures)| {
             json!({ "source": source, "entries": figures.entries, "changed": figures.changed })
         }).collect::<Vec<_>>(),
@@ -46,9 +47,10 @@ pub fn json(plan: &Plan) -> Value {
     whole
 }
 
-/// A plan and what became of it; `saved` is the saved plan that it was.
-pub fn outcome(plan: &Plan, applied: &Applied, saved: Option<&SavedPlan>) -> Value {
+/// The plan of a run and what became of it; `saved` is the saved plan that it was.
+pub fn outcome(run: RunId, plan: &Plan, applied: &Applied, saved: Option<&SavedPlan>) -> Value {
     let mut outcome = json(plan);
+    outcome["run"] = json!(run);
     outcome["plan"] = saved
         .map(|saved| json!({ "id": saved.id, "made_at": saved.made_at }))
         .into();
@@ -113,6 +115,7 @@ fn hold(hold: &Hold) -> Value {
         | HoldCause::Administrators { .. }
         | HoldCause::Freeze { .. }
         | HoldCause::Clock { .. }
+        | HoldCause::Reverted { .. }
         | HoldCause::Saved { .. } => None,
     };
     json!({
@@ -136,6 +139,7 @@ fn operation(plan: &Plan, planned: &Planned) -> Value {
         holds,
         waits,
         approvals: _,
+        undo,
     } = planned;
     let names = |holds: &[usize]| -> Vec<&str> {
         let named = holds.iter().map(|at| plan.holds[*at].name.as_str());
@@ -157,6 +161,11 @@ fn operation(plan: &Plan, planned: &Planned) -> Value {
         "holds": names(holds),
         "held_with": names(waits),
         "approved": planned.is_approved(),
+        "undo": {
+            "how": undo.name(),
+            "until": undo.until(),
+            "message": undo.to_string(),
+        },
     })
 }
 

@@ -18,7 +18,7 @@ pub use json::{json, outcome, summary};
 pub use saved::{
     Circumstances, Digested, Expects, SCHEMA, SavedNote, SavedOperation, SavedPlan, SavedPlanError,
 };
-pub use text::{Detail, applied, edit, summary_line, text};
+pub use text::{Detail, applied, edit, summary_line, text, way_back};
 pub use trace::{Traced, trace_json, trace_text};
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::groups;
 use crate::apply::{Applied, EndedBy};
-use crate::model::{Attribute, Cause, Kind, Operation, Profile};
-use crate::plan::{Edit, Endpoint, Forecast, Plan, Planned};
+use crate::model::{Attribute, Cause, Kind, Operation, Profile, RunId};
+use crate::plan::{Edit, Endpoint, Forecast, Plan, Planned, Undo};
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +30,9 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
             ),
         })
         .collect();
+    if let Some(run) = plan.reverts {
+        line(&mut out, &format!("Undoes what run {run} did."));
+    }
     // A saved plan is carried out without reading.
     if !entries.is_empty() {
         line(&mut out, &format!("Read {}.", entries.join(", ")));
@@ -249,6 +252,14 @@ pub fn applied(applied: &Applied, detail: Detail) -> String {
     out
 }
 
+/// How a run is undone, if it did something.
+pub fn way_back(run: RunId, applied: &Applied) -> String {
+    if applied.done == 0 {
+        return String::new();
+    }
+    format!("Run {run}; to undo it: dirsyncd revert {run}\n")
+}
+
 /// Who would enter and leave by an edit of the configuration.
 pub fn edit(edit: &Edit, detail: Detail) -> String {
     let mut out = String::new();
@@ -344,6 +355,16 @@ fn marks(plan: &Plan, planned: &Planned) -> String {
     }
 }
 
+/// What stands beside an operation that `dirsyncd revert` could not put back wholly.
+fn undo(planned: &Planned) -> String {
+    match &planned.undo {
+        Undo::Full => String::new(),
+        Undo::InPart(_) => " [undo in part]".to_owned(),
+        Undo::Until(until) => format!(" [undo until {}]", until.format("%Y-%m-%d")),
+        Undo::Never(_) => " [no undo]".to_owned(),
+    }
+}
+
 fn operation(out: &mut String, plan: &Plan, planned: &Planned) {
     let operation = &planned.operation;
     let sign = match operation.kind {
@@ -354,7 +375,7 @@ fn operation(out: &mut String, plan: &Plan, planned: &Planned) {
         Kind::Deactivate => '-',
         Kind::Delete => 'x',
     };
-    let held = marks(plan, planned);
+    let held = marks(plan, planned) + &undo(planned);
     line(
         out,
         &format!(

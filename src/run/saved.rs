@@ -210,6 +210,7 @@ async fn plan_again(
         // An approval is for a plan that is made anew.
         approvals: Vec::new(),
         left_out: HeldForAll::new(),
+        undone: snapshot.undone().await?,
     };
     for note in &saved.notes {
         if !saved.has_written(note) {

@@ -9,6 +9,7 @@ use sqlx::{Connection, Sqlite, Transaction};
 
 use super::error::Context;
 use super::lock::Lock;
+use super::revert::record_undone;
 use super::verdicts::{record_ends, record_verdicts};
 use super::{Snapshot, SnapshotError, rows};
 use crate::config::SourceScope;
@@ -315,9 +316,14 @@ impl Journal {
                         if let Some(formerly) = &operation.formerly {
                             forget(&mut transaction, formerly).await.at(&path)?;
                         }
-                        let account = operation.account_after(answer, now);
-                        store(&mut transaction, &account).await.at(&path)?;
-                        Ok(answer.request_id.as_deref())
+                        if operation.lets_go() {
+                            forget(&mut transaction, &operation.key).await.at(&path)?;
+                        } else {
+                            let account = operation.account_after(answer, now);
+                            store(&mut transaction, &account).await.at(&path)?;
+                        }
+                        record_undone(&mut transaction, &path, *id, operation).await?;
+                        Ok(answer)
                     }
                     Some(owner) => Err(format!(
                         "the organization answered with the SCIM resource {}, which is already the account of {owner}",
@@ -331,16 +337,17 @@ impl Journal {
                     Err(error.clone())
                 }
             };
-            let (state, request_id, error) = match &stored {
-                Ok(request_id) => ("done", *request_id, None),
+            let (state, answer, error) = match &stored {
+                Ok(answer) => ("done", Some(answer), None),
                 Err(error) => ("failed", None, Some(error.as_str())),
             };
             sqlx::query(
-                "UPDATE operations SET state = ?, answered_at = ?, request_id = ?, error = ? WHERE id = ?",
+                "UPDATE operations SET state = ?, answered_at = ?, request_id = ?, scim_id = ?, error = ? WHERE id = ?",
             )
             .bind(state)
             .bind(now.timestamp_millis())
-            .bind(request_id)
+            .bind(answer.and_then(|answer| answer.request_id.as_deref()))
+            .bind(answer.map(|answer| answer.scim_id.as_str()))
             .bind(error)
             .bind(id.0)
             .execute(&mut *transaction)

@@ -31,6 +31,12 @@ impl Lock {
         })
     }
 
+    /// Whether a run that writes is under way.
+    pub fn is_held(database: &Path) -> bool {
+        let file = File::open(beside(database, ".lock"));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     fn take(
         database: &Path,
         ending: &str,

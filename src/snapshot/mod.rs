@@ -10,6 +10,7 @@ mod holds;
 mod journal;
 mod lock;
 mod population;
+mod revert;
 mod rows;
 mod saved;
 mod verdicts;
@@ -36,6 +37,7 @@ pub use groups::{GroupEnd, UnansweredGroup};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
+pub use revert::trigger as revert_trigger;
 pub use saved::AppliedPlan;
 
 use error::Context;

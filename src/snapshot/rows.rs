@@ -89,7 +89,7 @@ pub(super) fn index_page(row: &SqliteRow) -> Result<IndexPage, String> {
     })
 }
 
-fn digest(row: &SqliteRow, at: usize) -> Result<Digest, String> {
+pub(super) fn digest(row: &SqliteRow, at: usize) -> Result<Digest, String> {
     let bytes: &[u8] = row.try_get(at).map_err(|error| error.to_string())?;
     let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| "the digest has not 16 bytes")?;
     Ok(Digest(bytes))

@@ -22,6 +22,7 @@ mod life;
 mod mapping;
 mod one_person;
 mod rehearsal;
+mod revert;
 mod saved_plans;
 mod scale;
 mod sources;

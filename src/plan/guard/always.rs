@@ -40,7 +40,7 @@ pub struct GuardedMember {
 }
 
 /// Holds what `concerns` names, but for what is approved.
-pub(super) fn hold_all<Planned>(
+pub(in crate::plan) fn hold_all<Planned>(
     operations: &[Planned],
     cause: HoldCause,
     is_approved: impl Fn(&str, usize) -> bool,

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 
 use super::Scope;
 use crate::config::Guard;
-use crate::model::{Attribute, Digest, Timestamp};
+use crate::model::{Attribute, Digest, RunId, Timestamp};
 
 /// Operations that wait, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,11 @@ pub enum HoldCause {
         /// What does not fit.
         why: String,
     },
+    /// They do again what somebody has reverted.
+    Reverted {
+        /// The runs that put it back.
+        by: Vec<RunId>,
+    },
     /// They were held when the plan was saved that is carried out now.
     Saved {
         /// What held them then.
@@ -97,6 +102,7 @@ impl HoldCause {
             HoldCause::Administrators { .. } => "administrators".to_owned(),
             HoldCause::Freeze { .. } => "freeze".to_owned(),
             HoldCause::Clock { .. } => "clock".to_owned(),
+            HoldCause::Reverted { .. } => "reverted".to_owned(),
             HoldCause::Saved { .. } => "saved".to_owned(),
         }
     }
@@ -188,6 +194,15 @@ impl fmt::Display for Hold {
                 f,
                 "{why}; departures held, as deletions are counted by the clock: {planned}; set the clock right (NTP) and run again"
             ),
+            HoldCause::Reverted { by } => {
+                let runs: Vec<String> = by.iter().map(ToString::to_string).collect();
+                let run = if runs.len() > 1 { "runs" } else { "run" };
+                write!(
+                    f,
+                    "reverted by {run} {}, and the directory still wants it: held: {planned}; they stay held until the directory changes; if they are right after all: {way_out}",
+                    runs.join(", ")
+                )
+            }
             HoldCause::Saved { why } => write!(
                 f,
                 "operations that were held when the plan was saved: {planned}; they stay held, and a new plan looks at them anew (then: {why})"

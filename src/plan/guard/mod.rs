@@ -18,7 +18,7 @@ use std::ops::Deref;
 
 use chrono::TimeDelta;
 
-use super::{GroupPlan, Known, Plan, Planned};
+use super::{GroupPlan, Known, Plan, Planned, Undo, reverted};
 use crate::config::{Guard, Guards, Per};
 use crate::model::{
     Attribute, Digest, ExternalId, GroupOperation, Kind, Lifecycle, ManagedAccount, ManagedGroup,
@@ -31,11 +31,12 @@ pub use hold::{Approval, Hold, HoldCause, Opened, approve_command};
 pub use limits::Scope;
 pub use population::{Count, Population, ou_of};
 
+pub(super) use always::hold_all;
 use limits::Guarded;
 use population::domain_of;
 
 /// A hold and what it holds, by index.
-struct Found {
+pub(super) struct Found {
     hold: Hold,
     operations: Vec<usize>,
 }
@@ -152,6 +153,7 @@ pub(super) fn guard(
         is_approved,
         always::is_frozen,
     ));
+    found.extend(reverted::again(&operations, known, is_approved));
     found.extend(always::clock(&operations, clock_fault));
     found.extend(
         held_before
@@ -177,7 +179,7 @@ pub(super) fn guard(
         .into_iter()
         .map(|given| given.into_iter().map(|approval| approval.id).collect())
         .collect();
-    let planned = with_those_that_wait(operations, holds_of, approvals);
+    let planned = with_those_that_wait(operations, holds_of, approvals, now);
     (planned, found.into_iter().map(|one| one.hold).collect())
 }
 
@@ -205,6 +207,7 @@ fn with_those_that_wait(
     operations: Vec<Operation>,
     holds_of: Vec<BTreeSet<usize>>,
     approvals: Vec<BTreeSet<i64>>,
+    now: Timestamp,
 ) -> Vec<Planned> {
     let mut all_of: Vec<BTreeSet<usize>> = holds_of.clone();
     let makes_way = |operation: &Operation| operation.reason == Reason::MakesWay;
@@ -252,10 +255,11 @@ fn with_those_that_wait(
         .zip(waits)
         .zip(approvals)
         .map(|(((operation, holds), waits), approvals)| Planned {
-            operation,
             holds: holds.into_iter().collect(),
             waits: waits.into_iter().collect(),
             approvals: approvals.into_iter().collect(),
+            undo: Undo::of(&operation, now),
+            operation,
         })
         .collect()
 }

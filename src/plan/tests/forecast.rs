@@ -228,6 +228,8 @@ fn operation(kind: Kind, changes: &[Attribute], active: (bool, bool)) -> Operati
         deactivated_since: None,
         absence: None,
         formerly: None,
+        former_row: None,
+        undoes: None,
         changes: vec![],
         waits_for: vec![],
         wave: 0,
@@ -382,6 +384,7 @@ fn the_rights_of_an_operation_are_those_that_its_way_needs() {
             holds: Vec::new(),
             waits: Vec::new(),
             approvals: Vec::new(),
+            undo: Undo::Full,
         }],
         ..Plan::default()
     };

@@ -18,6 +18,7 @@ mod matching;
 mod outlook;
 mod properties;
 mod resume;
+mod revert;
 mod verdicts;
 
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {

@@ -22,7 +22,8 @@ impl Journal {
         now: Timestamp,
     ) -> Result<BTreeMap<String, Opened>, SnapshotError> {
         let path = self.path.clone();
-        let live = self.approvals(now).await?;
+        let mut live = self.approvals(now).await?;
+        live.retain(|approval| plan.has_say_over(&approval.hold));
         let entries = entries(plan, live.is_empty());
         let mut by_hold: Vec<Vec<&Entry>> = vec![Vec::new(); plan.holds.len()];
         for entry in &entries {
@@ -66,7 +67,9 @@ impl Journal {
             .map(|entry| entry.digest.0)
             .collect();
         let mut live = self.approvals(now).await?;
-        live.retain(|approval| free.contains(&approval.digest.0));
+        live.retain(|approval| {
+            plan.has_say_over(&approval.hold) && free.contains(&approval.digest.0)
+        });
         let mut transaction = self.begin().await?;
         use_approvals(&mut transaction, run, &entries, &live, true)
             .await
@@ -164,7 +167,10 @@ async fn close_holds(
         let (number, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
         let closed_by = if row.try_get::<i64, _>(2)? <= now.timestamp_millis() {
             "expired"
-        } else if !plan.suspensions.is_empty() || plan.holds.iter().any(|hold| hold.name == name) {
+        } else if !plan.suspensions.is_empty()
+            || !plan.has_say_over(&name)
+            || plan.holds.iter().any(|hold| hold.name == name)
+        {
             continue;
         } else {
             "empty"

@@ -1,0 +1,192 @@
+//! What runs did, for those who undo it, and what was undone.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::error::Context;
+use super::{Journal, Snapshot, SnapshotError, rows, unreadable};
+use crate::model::{ExternalId, Operation, OperationId, Reason, RunId, ScimId};
+use crate::plan::{End, Past, Undone};
+
+/// The operations of a run, and those by which reverts of it have let somebody make way: each
+/// with the run that has undone it.
+const SELECT_PAST: &str = "SELECT operations.id, operations.detail, operations.state, operations.sent_at IS NOT NULL,
+        operations.scim_id, operations.error, undoing.run_id
+    FROM operations JOIN runs ON runs.id = operations.run_id
+    LEFT JOIN reverted ON reverted.operation_id = operations.id
+    LEFT JOIN operations AS undoing ON undoing.id = reverted.undone_by
+    WHERE (operations.run_id = ?1 AND operations.kind NOT GLOB 'group_*')
+    OR (runs.trigger = ?2 AND operations.state = 'done' AND operations.detail ->> '$.reason.cause' = 'makes_way')
+    ORDER BY operations.id";
+
+/// The trigger of a run that reverts this one.
+pub fn trigger(run: RunId) -> String {
+    format!("revert {run}")
+}
+
+impl Snapshot {
+    /// Whether a run has ended; `None` if there is no such run.
+    pub async fn has_ended(&mut self, run: RunId) -> Result<Option<bool>, SnapshotError> {
+        sqlx::query_scalar("SELECT outcome IS NOT NULL FROM runs WHERE id = ?")
+            .bind(run.0)
+            .fetch_optional(&mut self.connection)
+            .await
+            .at(&self.path)
+    }
+
+    /// What a run did, operation by operation.
+    pub async fn past(&mut self, run: RunId) -> Result<Vec<Past>, SnapshotError> {
+        let rows = sqlx::query(SELECT_PAST)
+            .bind(run.0)
+            .bind(trigger(run))
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                past(row).map_err(|why| {
+                    let id = row.try_get::<i64, _>(0).unwrap_or_default();
+                    unreadable(&self.path, &format!("operation {id}"), &why)
+                })
+            })
+            .collect()
+    }
+
+    /// The changes of groups that a run has made or begun: each as the name of its kind and the
+    /// group's.
+    pub async fn past_groups(
+        &mut self,
+        run: RunId,
+    ) -> Result<Vec<(String, String)>, SnapshotError> {
+        sqlx::query_as(
+            "SELECT kind, coalesce(detail ->> '$.name', external_id) FROM operations
+             WHERE run_id = ? AND kind GLOB 'group_*' AND sent_at IS NOT NULL ORDER BY id",
+        )
+        .bind(run.0)
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)
+    }
+
+    /// What reverts have undone and no sync is to do again, as far as the directory still wants
+    /// it.
+    pub async fn undone(&mut self) -> Result<Vec<Undone>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT effects.external_id, effects.id, effects.digest, undoing.run_id
+             FROM reverted_effects AS effects JOIN reverted USING (operation_id)
+             JOIN operations AS undoing ON undoing.id = reverted.undone_by
+             WHERE effects.ended_by IS NULL ORDER BY effects.id",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                Ok(Undone {
+                    key: ExternalId::new(row.try_get::<String, _>(0).at(&self.path)?),
+                    id: row.try_get(1).at(&self.path)?,
+                    digest: rows::digest(row, 2).map_err(|why| self.row_error(row, &why))?,
+                    by: RunId(row.try_get(3).at(&self.path)?),
+                })
+            })
+            .collect()
+    }
+}
+
+impl Journal {
+    /// Records that the directory does not want any more what was undone, by its numbers.
+    pub async fn end_undone(&mut self, run: RunId, undone: &[i64]) -> Result<(), SnapshotError> {
+        if undone.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for id in undone {
+            sqlx::query("UPDATE reverted_effects SET ended_by = ? WHERE id = ?")
+                .bind(run.0)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
+    /// Has the next run read the sources in full: accounts are going to differ from what the
+    /// directory last said, which the pulls of what changed would not tell again.
+    pub async fn read_in_full_next(&mut self) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        sqlx::query("DELETE FROM cursors")
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
+        transaction.commit().await.at(&path)
+    }
+}
+
+/// Records what an operation of a revert has undone, now that it is done.
+pub(super) async fn record_undone(
+    transaction: &mut Transaction<'_, Sqlite>,
+    path: &Path,
+    id: OperationId,
+    operation: &Operation,
+) -> Result<(), SnapshotError> {
+    // Who makes way first has not been put back yet.
+    let is_last = operation.reason != Reason::MakesWay;
+    let undoes = operation.undoes.as_ref().filter(|_| is_last);
+    for undone in undoes.into_iter().flat_map(|undoes| &undoes.operations) {
+        sqlx::query("INSERT INTO reverted (operation_id, undone_by) VALUES (?, ?)")
+            .bind(undone.0)
+            .bind(id.0)
+            .execute(&mut **transaction)
+            .await
+            .at(path)?;
+        let detail: String = sqlx::query_scalar("SELECT detail FROM operations WHERE id = ?")
+            .bind(undone.0)
+            .fetch_one(&mut **transaction)
+            .await
+            .at(path)?;
+        let undone_operation: Operation = serde_json::from_str(&detail).map_err(|error| {
+            unreadable(path, &format!("operation {}", undone.0), &error.to_string())
+        })?;
+        for effect in undone_operation.effects() {
+            sqlx::query(
+                "INSERT INTO reverted_effects (operation_id, external_id, what, digest) VALUES (?, ?, ?, ?)",
+            )
+            .bind(undone.0)
+            .bind(undone_operation.key.as_str())
+            .bind(effect.to_string())
+            .bind(effect.digest(&undone_operation.key).0.as_slice())
+            .execute(&mut **transaction)
+            .await
+            .at(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The operation of a row of [`SELECT_PAST`].
+fn past(row: &SqliteRow) -> Result<Past, String> {
+    let in_words = |error: sqlx::Error| error.to_string();
+    let text = |at: usize| row.try_get::<Option<String>, _>(at).map_err(in_words);
+    let detail: &str = row.try_get(1).map_err(in_words)?;
+    let operation = serde_json::from_str(detail).map_err(|error| error.to_string())?;
+    let state: &str = row.try_get(2).map_err(in_words)?;
+    let was_sent: bool = row.try_get(3).map_err(in_words)?;
+    let end = match (state, was_sent) {
+        ("done", _) => End::Done(text(4)?.map(ScimId::new)),
+        ("failed", _) => End::Failed(text(5)?.unwrap_or_default()),
+        (_, true) => End::Unanswered,
+        (_, false) => End::Unsent,
+    };
+    let undone_by: Option<i64> = row.try_get(6).map_err(in_words)?;
+    Ok(Past {
+        id: OperationId(row.try_get(0).map_err(in_words)?),
+        operation,
+        end,
+        undone_by: undone_by.map(RunId),
+    })
+}
