@@ -412,7 +412,7 @@ impl Snapshot {
                 operations.push(journalled);
             }
         }
-        operations.sort_by(|a, b| b.id.cmp(&a.id));
+        operations.sort_by_key(|one| std::cmp::Reverse(one.id));
         Ok(operations)
     }
 
