@@ -6,6 +6,8 @@
 //! changed gives the same plan as a full one. A source is read in full where there is no
 //! continuing, and every `full_every`, which also checks the pulls in between.
 
+mod person;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -23,6 +25,8 @@ use crate::model::{
 };
 use crate::plan::{Comparison, Desired, Deviation, Index, Notice, Noticed, Pulls, Said};
 use crate::snapshot::{Snapshot, SnapshotError};
+
+pub use person::pull_person;
 
 /// What the mapping makes of an entry.
 pub type Mapped = Result<DesiredAccount, Box<Unmapped>>;
@@ -53,6 +57,19 @@ pub enum PullError {
     /// The database.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// Nobody is called so.
+    #[error(
+        "nobody in scope, and no account, has `{0}` as key, e-mail address, user name or DN; `dirsyncd map DN` shows what becomes of an entry"
+    )]
+    Nobody(String),
+    /// Several are called so.
+    #[error("`{who}` may be several people; name one by the key: {}", people.join("; "))]
+    Several {
+        /// What was asked for.
+        who: String,
+        /// The people.
+        people: Vec<String>,
+    },
 }
 
 /// A source with its mapping, and what decides whether it can be followed.

@@ -4,14 +4,14 @@
 //! Floor 8. Of the real organization there is only a [`Reader`], which has no method that
 //! writes; the run itself gets a configuration that knows the simulator alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::apply::Control;
 use crate::config::{Organization, Provisioning, SecretRef};
-use crate::model::Attribute;
+use crate::model::{Attribute, ScimId};
 use crate::org::{ApiError, Reader};
 use crate::plan::Plan;
 use crate::run::{Finished, Orders, RunError, Setup, dry_run, sync};
@@ -70,7 +70,7 @@ pub enum RehearsalError {
 /// Rehearses a sync. Nothing is written to the organization, nor to the database.
 pub async fn rehearse(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     control: &Control<'_>,
 ) -> Result<Rehearsal, RehearsalError> {
     tokio::select! {
@@ -81,7 +81,7 @@ pub async fn rehearse(
 
 async fn play(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     control: &Control<'_>,
 ) -> Result<Rehearsal, RehearsalError> {
     if setup.config.organization.provisioning == Provisioning::Admin {
@@ -101,7 +101,12 @@ async fn play(
     })
     .await?;
     let result = async {
-        let (lines, left_out) = loadable(&users, &domains);
+        let (mut lines, left_out) = loadable(&users, &domains);
+        let copied = lines.len();
+        if !setup.config.groups.is_empty() {
+            let groups = reader.export_groups(&ids(&lines)).await?;
+            lines.extend(groups.iter().map(Value::to_string));
+        }
         load(&copy, &lines).await?;
         let mut config = setup.config.clone();
         config.database = folder.path().join("dirsyncd.db");
@@ -111,7 +116,7 @@ async fn play(
         let finished = sync(&rehearsed, orders, "rehearsal", control).await?;
         let rest = dry_run(&rehearsed, orders, control).await?;
         Ok(Rehearsal {
-            copied: lines.len(),
+            copied,
             left_out,
             finished,
             rest,
@@ -164,6 +169,16 @@ fn loadable(users: &[Value], domains: &BTreeSet<String>) -> (Vec<String>, Vec<St
         }
     }
     (lines, left_out)
+}
+
+/// The ids of users as they are loaded.
+fn ids(lines: &[String]) -> HashSet<ScimId> {
+    let users = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    users
+        .filter_map(|user: Value| user["id"].as_str().map(ScimId::new))
+        .collect()
 }
 
 /// Loads the copy by the simulator's control endpoint.

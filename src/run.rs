@@ -5,6 +5,7 @@
 
 mod accounts;
 mod ask;
+mod groups;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,20 +13,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::apply::{self, Applied, Control, Settled, Settlement};
-use crate::config::{Config, Source, SourceScope};
+use crate::apply::{self, Applied, Control, GroupSettlement, Settled, Settlement};
+use crate::config::{Config, GroupRule, Source, SourceScope};
 use crate::directory::Selection;
-use crate::mapping::{Mapping, MappingError};
+use crate::mapping::{GroupMapping, Mapping, MappingError};
 use crate::model::{
     Attribute, DesiredAccount, Digest, ExistingAccount, ExternalId, Kind, Lifecycle,
     ManagedAccount, RunId, SourceName, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{
-    Answers, Calls, Desired, GuardedGroups, Known, Opened, Plan, Stop, Suspension, newcomers, plan,
-    questions, sought,
+    Answers, Calls, Desired, GuardedGroups, Known, Opened, Plan, Stop, Suspension, newcomers,
+    one_person, plan, questions, sought,
 };
-use crate::pull::{Depth, PullError, Sourced, locate, pull, selections};
+use crate::pull::{Depth, PullError, Sourced, locate, pull, pull_person, selections};
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
@@ -86,6 +87,7 @@ pub struct Setup {
     /// The configuration.
     pub config: Config,
     mappings: Vec<Mapping>,
+    groups: Vec<GroupMapping>,
 }
 
 impl Setup {
@@ -97,7 +99,17 @@ impl Setup {
             .iter()
             .map(|source| Mapping::compile(source, way))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Setup { config, mappings })
+        let mut groups = Vec::new();
+        for rule in &config.groups {
+            for source in config.sources.iter().filter(|one| one.name == rule.source) {
+                groups.push(GroupMapping::compile(rule, source)?);
+            }
+        }
+        Ok(Setup {
+            config,
+            mappings,
+            groups,
+        })
     }
 
     /// The attributes that some mapping gives a value to. Others are not dirsyncd's business,
@@ -125,6 +137,11 @@ impl Setup {
             .collect()
     }
 
+    /// The rules for groups with what they make of an entry.
+    pub fn groups(&self) -> impl Iterator<Item = (&GroupRule, &GroupMapping)> {
+        self.config.groups.iter().zip(&self.groups)
+    }
+
     /// The sources with their mappings, in order of precedence.
     pub fn sources(&self) -> impl Iterator<Item = (&Source, &Mapping)> {
         self.config.sources.iter().zip(&self.mappings)
@@ -133,18 +150,22 @@ impl Setup {
 
 /// How a run is to be made.
 #[derive(Clone, Copy, Debug)]
-pub struct Orders {
+pub struct Orders<'a> {
     /// How much is read.
     pub depth: Depth,
     /// Whether whoever is put out of scope by a change of the configuration departs.
     pub accepts_scope_change: bool,
+    /// The one person whom it is about, by key, e-mail address, user name or DN; everybody when
+    /// `None`.
+    pub person: Option<&'a str>,
 }
 
-impl Orders {
+impl Orders<'_> {
     /// A run as the daemon makes it.
-    pub const ROUTINE: Orders = Orders {
+    pub const ROUTINE: Orders<'static> = Orders {
         depth: Depth::Changes,
         accepts_scope_change: false,
+        person: None,
     };
 }
 
@@ -162,7 +183,7 @@ pub struct Finished {
 /// Plans a run and changes nothing, neither in the organization nor in the database.
 pub async fn dry_run(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     control: &Control<'_>,
 ) -> Result<Plan, RunError> {
     Ok(look(setup, orders, control).await?.plan)
@@ -180,7 +201,11 @@ struct Looked {
     reader: Reader,
 }
 
-async fn look(setup: &Setup, orders: Orders, control: &Control<'_>) -> Result<Looked, RunError> {
+async fn look(
+    setup: &Setup,
+    orders: Orders<'_>,
+    control: &Control<'_>,
+) -> Result<Looked, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let result = async {
@@ -188,13 +213,15 @@ async fn look(setup: &Setup, orders: Orders, control: &Control<'_>) -> Result<Lo
         let population = snapshot.population().await?.all;
         let unanswered = snapshot.unanswered().await?;
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
+        let unanswered = snapshot.unanswered_groups().await?;
+        let group_settlements = apply::settle_groups(&reader, unanswered).await?;
         let mut made = make_plan(
             setup,
             orders,
             &mut snapshot,
             &reader,
             capabilities,
-            &settlements,
+            (&settlements, &group_settlements),
             control,
         )
         .await?;
@@ -225,7 +252,7 @@ async fn look(setup: &Setup, orders: Orders, control: &Control<'_>) -> Result<Lo
 /// Plans a run and carries it out.
 pub async fn sync(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     trigger: &str,
     control: &Control<'_>,
 ) -> Result<Finished, RunError> {
@@ -245,11 +272,7 @@ async fn finish(
 ) -> Result<Finished, RunError> {
     let (outcome, error, summary) = match &result {
         Ok((plan, applied)) => {
-            let clean = applied.failed.is_empty()
-                && applied.ended_by.is_none()
-                && applied.left == 0
-                && !plan.needs_attention();
-            let outcome = if clean {
+            let outcome = if applied.is_clean() && !plan.needs_attention() {
                 Outcome::Done
             } else {
                 Outcome::Incomplete
@@ -271,7 +294,7 @@ async fn finish(
 
 async fn carry_out(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     run: RunId,
     journal: &mut Journal,
     reader: Reader,
@@ -287,17 +310,33 @@ async fn carry_out(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
+    let unanswered = journal.unanswered_groups().await?;
+    let settlements = tokio::select! {
+        settlements = apply::settle_groups(&reader, unanswered) => settlements?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    for settlement in settlements {
+        settlement.record(journal, (control.now)()).await?;
+    }
     let Made {
         mut plan, pulled, ..
     } = tokio::select! {
-        planned = make_plan(setup, orders, journal, &reader, capabilities, &[], control) => planned?,
+        planned = make_plan(setup, orders, journal, &reader, capabilities, (&[], &[]), control) => planned?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
-    journal.record_pulls(run, &pulled).await?;
-    let expiry = setup.config.guards.hold_expiry;
-    let opened = journal
-        .record_holds(run, &plan, expiry, (control.now)())
-        .await?;
+    let opened = if orders.person.is_some() {
+        // What it read is no pull of a source, and nothing of anybody else's.
+        journal
+            .record_approvals(run, &plan, (control.now)())
+            .await?;
+        journal.opened((control.now)()).await?
+    } else {
+        journal.record_pulls(run, &pulled).await?;
+        let expiry = setup.config.guards.hold_expiry;
+        journal
+            .record_holds(run, &plan, expiry, (control.now)())
+            .await?
+    };
     number_holds(&mut plan, &opened);
     let approved = plan.approve();
     let applied = apply::apply(&approved, run, reader, journal, control)
@@ -365,11 +404,11 @@ struct Made {
 /// record them.
 async fn make_plan(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     snapshot: &mut Snapshot,
     reader: &Reader,
     capabilities: Capabilities,
-    settlements: &[Settlement],
+    (settlements, group_settlements): (&[Settlement], &[GroupSettlement]),
     control: &Control<'_>,
 ) -> Result<Made, RunError> {
     let now = (control.now)();
@@ -380,15 +419,17 @@ async fn make_plan(
         .collect();
     let selections = selections(setup.config.sources.iter()).await?;
     let sources = setup.sourced(&selections);
-    let pulled = pull(
-        &sources,
-        snapshot,
-        &settled,
-        orders.depth,
-        now,
-        control.watch,
-    )
-    .await?;
+    let (person, pulled) = match orders.person {
+        None => {
+            let depth = orders.depth;
+            let pulled = pull(&sources, snapshot, &settled, depth, now, control.watch).await?;
+            (None, pulled)
+        }
+        Some(who) => {
+            let (key, pulled) = pull_person(&sources, snapshot, &settled, who, now).await?;
+            (Some(key), pulled)
+        }
+    };
     let mut desired = pulled.desired;
     let mut concerned = desired.concerned();
     concerned.extend(settled.iter().map(|account| account.key.clone()));
@@ -474,8 +515,24 @@ async fn make_plan(
         plan.forecast.unseen_rights = known.answers.unseen_rights;
         plan.forecast.unseen_addresses = known.answers.unseen_addresses;
     }
+    if let Some(person) = &person {
+        one_person(&mut plan, person, &snapshot.held(now).await?);
+    }
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
+    // A plan for one person is no place for what concerns many.
+    if person.is_none() {
+        plan.groups = groups::plan_groups(
+            setup,
+            snapshot,
+            reader,
+            (&desired, &known),
+            &plan,
+            group_settlements,
+        )
+        .await?;
+    }
+    groups::hold(&mut plan, guards, &known.approvals, now);
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
     let recorded = Pulled {
         pulls: desired.pulls.clone(),

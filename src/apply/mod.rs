@@ -3,8 +3,10 @@
 //! Floor 5, above `org/` and `snapshot/`, and the only module that asks for the writing client.
 //! Operations go out wave by wave, some at a time. Each is recorded as sent before it goes out,
 //! and its answer in the transaction that changes the account's row; so whatever ends the
-//! process, the journal tells what may have happened, and [`settle`] finds out by reading.
+//! process, the journal tells what may have happened, and [`settle`] finds out by reading. Groups
+//! come after the accounts, so that new members have theirs.
 
+mod groups;
 mod settle;
 
 use std::collections::HashSet;
@@ -17,6 +19,7 @@ use crate::org::{Reader, Writer};
 use crate::plan::{Approved, ApprovedPlan};
 use crate::snapshot::{Answered, Failure, Journal, SnapshotError};
 
+pub use groups::{GroupSettlement, GroupsApplied, settle_groups};
 pub use settle::{Settled, Settlement, settle};
 
 /// How many operations are in flight at most.
@@ -40,8 +43,20 @@ pub struct Applied {
     pub left: usize,
     /// What ended the run early.
     pub ended_by: Option<EndedBy>,
+    /// The same of groups.
+    pub groups: GroupsApplied,
     /// Failures in a row that look like the API's own.
     pub(crate) in_a_row: usize,
+}
+
+impl Applied {
+    /// Whether all was sent and nothing failed.
+    pub fn is_clean(&self) -> bool {
+        self.failed.is_empty()
+            && self.groups.failed.is_empty()
+            && self.left + self.groups.left == 0
+            && self.ended_by.is_none()
+    }
 }
 
 /// What ended a run before all operations were sent.
@@ -61,6 +76,8 @@ pub trait Watch {
     fn sending(&self, _operations: usize) {}
     /// An operation has ended.
     fn operation_ended(&self, _kind: Kind, _failed: bool) {}
+    /// A group operation has ended.
+    fn group_ended(&self, _failed: bool) {}
 }
 
 /// Watches nothing.
@@ -123,6 +140,8 @@ pub async fn apply(
     control: &Control<'_>,
 ) -> Result<Applied, SnapshotError> {
     journal.note(plan.notes()).await?;
+    let (group_notes, forgotten) = plan.group_notes();
+    journal.note_groups(group_notes, forgotten).await?;
     let operations = plan.operations();
     let ids = journal
         .intend(
@@ -131,8 +150,17 @@ pub async fn apply(
             (control.now)(),
         )
         .await?;
+    let group_ids = journal
+        .intend_groups(
+            run,
+            plan.groups().iter().map(|operation| &**operation),
+            (control.now)(),
+        )
+        .await?;
     let doubtful = journal.doubtful_deletions().await?;
-    control.watch.sending(operations.len());
+    control
+        .watch
+        .sending(operations.len() + plan.groups().len());
     let writer = Writer::for_plan(reader, plan);
     let mut applied = Applied::default();
     let mut unsuccessful: HashSet<ExternalId> = HashSet::new();
@@ -173,6 +201,15 @@ pub async fn apply(
                 .map(|(operation, _)| operation.key.clone()),
         );
     }
+    groups::apply(
+        plan.groups(),
+        &group_ids,
+        &writer,
+        journal,
+        control,
+        &mut applied,
+    )
+    .await?;
     Ok(applied)
 }
 

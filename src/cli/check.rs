@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{
-    Config, Incremental, LogFormat, MappingTarget, Provisioning, Source, SourceKind,
+    Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, Source, SourceKind,
 };
 use crate::directory::{self, Full, Request, Selection};
-use crate::mapping::{Mapping, NotMapped};
+use crate::mapping::{GroupMapping, Mapping, NotMapped};
 use crate::model::Complete;
 use crate::org::{ApiError, Reader};
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -64,6 +64,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
         let found = search(source, selection.as_ref(), mapping).await;
         report.tell(&name, found);
+    }
+    for (rule, mapping) in setup.groups() {
+        let mut sources = config.sources.iter();
+        if let Some(source) = sources.find(|source| source.name == rule.source) {
+            let name = format!("groups below {}", rule.place());
+            report.tell(&name, groups(source, rule, mapping).await);
+        }
     }
     match Reader::new(&config.organization) {
         Err(error) => report.tell("API keys", Err::<String, _>(error)),
@@ -209,6 +216,40 @@ async fn search(
         text += &format!(" (file {})", path.display());
     }
     Ok(text)
+}
+
+async fn groups(
+    source: &Source,
+    rule: &GroupRule,
+    mapping: &GroupMapping,
+) -> Result<String, String> {
+    let roster = directory::roster(source, rule, &|entry| mapping.person(entry)).await;
+    roster.clean?;
+    let (mut matched, mut members, mut problem) = (0_usize, 0, None);
+    for group in &roster.groups {
+        match mapping.map(&group.entry) {
+            Ok(None) => continue,
+            Ok(Some(_)) => {}
+            Err(unmapped) => {
+                problem.get_or_insert(format!("{}: {}", unmapped.dn, unmapped.why));
+            }
+        }
+        if let Some(doubt) = group.doubts.first() {
+            problem.get_or_insert(format!("{}: {doubt}", group.entry.dn()));
+        }
+        matched += 1;
+        members += group.members.len();
+    }
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    if matched == 0 {
+        return Err(
+            "no group is found: check base, scope, filter and `match`, and what the bind DN may read"
+                .to_owned(),
+        );
+    }
+    Ok(format!("{matched} groups with {members} memberships"))
 }
 
 async fn provisioning(reader: &Reader) -> Result<String, ApiError> {

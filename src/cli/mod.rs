@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
-use crate::pull::Depth;
+use crate::pull::{Depth, PullError};
 use crate::run::{Orders, RunError, Setup};
 
 const EXIT_CODES: &str = "\
@@ -100,10 +100,13 @@ struct OrderArguments {
     /// Let those depart whom a change of the configuration has put out of scope
     #[arg(long)]
     accept_scope_change: bool,
+    /// Look at one person alone: by key, e-mail address, user name or DN
+    #[arg(long, value_name = "KEY|MAIL|DN", conflicts_with = "full")]
+    user: Option<String>,
 }
 
 impl OrderArguments {
-    fn orders(&self) -> Orders {
+    fn orders(&self) -> Orders<'_> {
         Orders {
             depth: if self.full {
                 Depth::Full
@@ -111,6 +114,7 @@ impl OrderArguments {
                 Depth::Changes
             },
             accepts_scope_change: self.accept_scope_change,
+            person: self.user.as_deref(),
         }
     }
 }
@@ -154,6 +158,7 @@ impl From<RunError> for Failure {
             RunError::Refused(_) => Exit::Refused,
             RunError::Stopped => Exit::Done,
             RunError::ForeignPlan { .. } => Exit::Usage,
+            RunError::Pull(PullError::Nobody(_) | PullError::Several { .. }) => Exit::Usage,
             RunError::Pull(_)
             | RunError::Api(_)
             | RunError::Snapshot(_)

@@ -52,4 +52,8 @@ impl Watch for Progress {
     fn operation_ended(&self, _kind: Kind, _failed: bool) {
         self.bar.inc(1);
     }
+
+    fn group_ended(&self, _failed: bool) {
+        self.bar.inc(1);
+    }
 }

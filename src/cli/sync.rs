@@ -98,7 +98,8 @@ pub(super) fn outcome(finished: &Finished, arguments: &RunArguments) -> String {
 
 pub(super) fn exit(Finished { plan, applied, .. }: &Finished) -> Exit {
     let broke_off = matches!(applied.ended_by, Some(EndedBy::Error(_)));
-    if !applied.failed.is_empty() || broke_off {
+    let has_failed = !applied.failed.is_empty() || !applied.groups.failed.is_empty();
+    if has_failed || broke_off {
         Exit::SomeFailed
     } else if plan.needs_attention() {
         Exit::Refused

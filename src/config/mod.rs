@@ -6,6 +6,7 @@
 mod error;
 mod file;
 mod freeze;
+mod group;
 mod guards;
 mod policy;
 mod rule;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use error::{ConfigError, nearest};
 pub use freeze::{Freeze, Window};
+pub use group::{GroupAdoption, GroupDeparture, GroupRule};
 pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
@@ -44,6 +46,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Where the people come from, in order of precedence.
     pub sources: Vec<Source>,
+    /// Which groups become groups of the organization.
+    pub groups: Vec<GroupRule>,
     /// What happens to people who leave, are disabled or return, unless their source says
     /// otherwise.
     pub policy: Policy,

@@ -304,6 +304,8 @@ pub struct Preset {
     pub filter: String,
     /// The attribute with the immutable key.
     pub key: String,
+    /// The search filter of a `[[group]]`.
+    pub group_filter: String,
     /// The mapping; names are checked like those of the configuration.
     pub(super) mapping: BTreeMap<String, toml::Spanned<super::Rule>>,
 }

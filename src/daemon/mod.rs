@@ -101,14 +101,25 @@ fn log(result: Result<Finished, RunError>) {
                     tracing::warn!(%run, dn = skipped.dn, "skipped: {}", skipped.why);
                 }
             }
+            for refusal in plan.groups.iter().flat_map(|groups| &groups.refusals) {
+                tracing::warn!(%run, dn = refusal.dn, "refused: {}", refusal.why);
+            }
+            for suspension in plan.groups.iter().flat_map(|groups| &groups.suspensions) {
+                tracing::warn!(
+                    %run,
+                    place = suspension.place,
+                    "nobody is taken out of groups: {}",
+                    suspension.why
+                );
+            }
             if let Some(EndedBy::Error(error)) = &applied.ended_by {
                 tracing::error!(%run, "the run ended early: {error}");
             }
             tracing::info!(
                 %run,
                 done = applied.done,
-                failed = applied.failed.len(),
-                left = applied.left,
+                failed = applied.failed.len() + applied.groups.failed.len(),
+                left = applied.left + applied.groups.left,
                 "{}",
                 summary_line(&plan)
             );

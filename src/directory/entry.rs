@@ -137,6 +137,11 @@ impl Candidate {
         }
     }
 
+    /// Whether the filter finds it.
+    pub fn is_found(&self) -> bool {
+        self.is_found == Some(true)
+    }
+
     /// What the search of a source has to say about it: base and scope, filter, groups. Without
     /// a selection it is not said who is in a group.
     pub fn checks(&self, search: &Search, selection: Option<&Selection>) -> Vec<Check> {

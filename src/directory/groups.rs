@@ -21,7 +21,7 @@ pub(super) const AT_A_TIME: usize = 32;
 
 /// Above so many members the names of all people are read first: a look-up costs ten times as much as a name in a list,
 /// and of a small group there are few.
-const LOOK_UPS: usize = 2000;
+pub(super) const LOOK_UPS: usize = 2000;
 
 /// Resolves `members_of` and `exclude_members_of` of a source; none when it has neither.
 ///
@@ -105,7 +105,7 @@ async fn explore(
             level.retain(|name| !graph.has_other(name.key));
         }
         let mut answers = stream::iter(std::mem::take(&mut level))
-            .map(|name| async { (look_up(session, &name.text).await, name) })
+            .map(|name| async { (look_up(session, &name.text, &Group::ATTRIBUTES).await, name) })
             .buffer_unordered(AT_A_TIME);
         while let Some((found, name)) = answers.next().await {
             if let Some(group) = take_in(found?, &name, session.server, &mut graph)? {
@@ -195,9 +195,13 @@ pub(super) enum Found {
     CutOff(String),
 }
 
-/// Reads an entry as far as it is a group, with all its members.
-async fn look_up(session: &Session<'_>, name: &str) -> Result<Found, DirectoryError> {
-    let mut entry = match read(session, name, &Group::ATTRIBUTES).await? {
+/// Reads an entry with these attributes, and with all members if it is a group.
+pub(super) async fn look_up(
+    session: &Session<'_>,
+    name: &str,
+    attributes: &[&str],
+) -> Result<Found, DirectoryError> {
+    let mut entry = match read(session, name, attributes).await? {
         Answer::Entry(entry) => entry,
         Answer::Other(other) => return Ok(other),
     };
@@ -227,7 +231,7 @@ async fn look_up(session: &Session<'_>, name: &str) -> Result<Found, DirectoryEr
 }
 
 /// How the name of a [`Portion`] begins, in lower case as an [`Entry`] has it.
-const RANGE: &str = "member;range=";
+pub(super) const RANGE: &str = "member;range=";
 
 /// A part of the members of a large group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

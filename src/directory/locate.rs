@@ -67,6 +67,84 @@ pub async fn locate(
     }
 }
 
+/// By what somebody is looked for.
+#[derive(Clone, Debug)]
+pub enum Lookup<'a> {
+    /// The DN.
+    Dn(&'a str),
+    /// The key, or the value of one of some attributes.
+    Value {
+        /// The attributes.
+        names: Vec<String>,
+        /// The octets of the key attribute's value, if it is the key.
+        key: Vec<u8>,
+        /// The value.
+        text: &'a str,
+    },
+}
+
+/// Finds the entries in scope that are called so. The selection of the request is applied.
+///
+/// # Errors
+/// When the source cannot be read.
+pub async fn find(
+    request: Request<'_>,
+    lookup: &Lookup<'_>,
+    each: &mut dyn FnMut(Entry),
+) -> Result<(), DirectoryError> {
+    let search = &request.source.search;
+    let is_below = |entry: &Entry| {
+        let dn = Dn::parse(entry.dn());
+        let mut bases = search.bases.iter();
+        dn.is_ok_and(|dn| bases.any(|(_, base)| dn.is_within(base, search.scope)))
+    };
+    match (&request.source.kind, lookup) {
+        (_, Lookup::Dn(dn)) => {
+            let found = super::read_entry(request.source, dn, request.attributes).await?;
+            if let Some(candidate) = found
+                && candidate.is_found()
+                && is_below(&candidate.entry)
+                && request.has(&candidate.entry)
+            {
+                each(candidate.entry);
+            }
+            Ok(())
+        }
+        (SourceKind::Ldap(server), Lookup::Value { names, key, text }) => {
+            let of_key = (request.source.key.as_str(), key.as_slice());
+            let of_names = names.iter().map(|name| (name.as_str(), text.as_bytes()));
+            let any = any_of(std::iter::once(of_key).chain(of_names));
+            let filter = format!("(&{any}{})", search.filter_text);
+            let work = async {
+                let session = Session::open(server).await?;
+                let mut each = |entry: Entry| {
+                    if request.has(&entry) {
+                        each(entry);
+                    }
+                };
+                search::run(quiet(&session, request, &filter), &mut each).await?;
+                session.close().await;
+                Ok(())
+            };
+            super::careful(&server.place(), work).await
+        }
+        (SourceKind::Ldif(path), Lookup::Value { names, key, text }) => {
+            let text = text.to_lowercase();
+            let is = |value: &Vec<u8>| String::from_utf8_lossy(value).to_lowercase() == text;
+            ldif::each_entry(path, &mut |entry| {
+                let has = names.iter().any(|name| entry.values(name).iter().any(is))
+                    || entry
+                        .values(&request.source.key)
+                        .iter()
+                        .any(|value| value == key || is(value));
+                if has && is_below(&entry) && search.filter.matches(&entry) && request.has(&entry) {
+                    each(entry);
+                }
+            })
+        }
+    }
+}
+
 async fn on_server(
     server: &Server,
     request: Request<'_>,
@@ -188,13 +266,21 @@ async fn where_it_stood(
     })
 }
 
-/// A filter for any of these keys; each octet that is no letter or digit is escaped (RFC 4515
-/// section 3).
+/// A filter for any of these keys.
 fn filter(attribute: &str, keys: &[&ExternalId], sought: &HashMap<ExternalId, Sought>) -> String {
+    any_of(
+        keys.iter()
+            .map(|key| (attribute, sought[*key].key.as_slice())),
+    )
+}
+
+/// A filter for any of these values; each octet that is no letter or digit is escaped (RFC 4515
+/// section 3).
+fn any_of<'a>(values: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let mut filter = "(|".to_owned();
-    for key in keys {
+    for (attribute, value) in values {
         let _ = write!(filter, "({attribute}=");
-        for octet in &sought[*key].key {
+        for octet in value {
             let _ = match octet {
                 b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
                     write!(filter, "{}", char::from(*octet))

@@ -1,7 +1,7 @@
 //! Who is in a group, directly or through groups in it: pure, whatever the groups were read from.
 
-use std::collections::HashSet;
 use std::collections::hash_map::{Entry as Slot, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::slice::Iter;
 
@@ -207,29 +207,9 @@ impl Graph {
             None if self.others.contains(&root) => return Err(refuse(GroupProblem::NoGroup)),
             None => return Err(refuse(GroupProblem::Absent)),
         };
-        let mut walk = Walk::default();
-        walk.enter(root, start)?;
-        // A loop with a stack of its own, as nesting has no limit.
-        while let Some((key, left)) = walk.path.last_mut() {
-            let Some(member) = left.next() else {
-                walk.groups.insert(*key, Visit::Done);
-                walk.path.pop();
-                continue;
-            };
-            let member = self.key(*member);
-            if let Some(node) = self.groups.get(&member) {
-                walk.reached.insert(member);
-                match walk.groups.entry(member) {
-                    Slot::Vacant(_) => walk.enter(member, node)?,
-                    Slot::Occupied(visit) => {
-                        walk.cycles += usize::from(*visit.get() == Visit::Open)
-                    }
-                }
-            } else if self.others.contains(&member) {
-                walk.members += usize::from(walk.reached.insert(member));
-            } else {
-                walk.dangling.insert(member);
-            }
+        let walk = self.walk(root, start);
+        if let Some(dn) = walk.unexpanded.into_iter().next() {
+            return Err((dn, GroupProblem::Unexpanded));
         }
         members.has_uids |= !walk.uids.is_empty();
         members.has_primary_groups |= !walk.sids.is_empty();
@@ -247,10 +227,94 @@ impl Graph {
         Ok(membership)
     }
 
+    /// Who is in a group that was read: also through groups in it, if `nested`.
+    pub(super) fn reach(&self, group: MemberKey, nested: bool) -> Option<Reached> {
+        let root = self.key(group);
+        let start = self.groups.get(&root)?;
+        if nested {
+            let walk = self.walk(root, start);
+            let nested = walk.groups.into_keys().filter(|group| *group != root);
+            return Some(Reached {
+                nested: nested.collect(),
+                members: walk.reached,
+                uids: walk.uids,
+                sids: walk.sids,
+                dangling: walk.dangling,
+                unexpanded: walk.unexpanded,
+            });
+        }
+        let is_there =
+            |member: &MemberKey| self.others.contains(member) || self.groups.contains_key(member);
+        let members = start.members.iter().map(|member| self.key(*member));
+        let (members, dangling) = members.partition(is_there);
+        let unexpanded = start.is_unexpanded.then(|| start.dn.clone());
+        Some(Reached {
+            nested: BTreeSet::new(),
+            members,
+            uids: start.uids.iter().copied().collect(),
+            sids: start.sid.into_iter().collect(),
+            dangling,
+            unexpanded: unexpanded.into_iter().collect(),
+        })
+    }
+
+    /// The members of all groups that are named by `uid` or primary group.
+    pub(super) fn others_than_dns(&self) -> HashSet<MemberKey> {
+        let nodes = self.groups.values();
+        nodes
+            .flat_map(|node| node.uids.iter().copied().chain(node.sid))
+            .collect()
+    }
+
+    fn walk<'g>(&'g self, root: MemberKey, start: &'g Node) -> Walk<'g> {
+        let mut walk = Walk::default();
+        walk.enter(root, start);
+        // A loop with a stack of its own, as nesting has no limit.
+        while let Some((key, members)) = walk.path.last_mut() {
+            let Some(member) = members.next() else {
+                walk.groups.insert(*key, Visit::Done);
+                walk.path.pop();
+                continue;
+            };
+            let member = self.key(*member);
+            if let Some(node) = self.groups.get(&member) {
+                walk.reached.insert(member);
+                match walk.groups.entry(member) {
+                    Slot::Vacant(_) => walk.enter(member, node),
+                    Slot::Occupied(visit) => {
+                        walk.cycles += usize::from(*visit.get() == Visit::Open)
+                    }
+                }
+            } else if self.others.contains(&member) {
+                walk.members += usize::from(walk.reached.insert(member));
+            } else {
+                walk.dangling.insert(member);
+            }
+        }
+        walk
+    }
+
     /// The key of the entry that is meant.
     fn key(&self, key: MemberKey) -> MemberKey {
         self.renamed.get(&key).copied().unwrap_or(key)
     }
+}
+
+/// Who is in a group, and what is not known of that.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// Entries that are there, groups too.
+    pub(super) members: HashSet<MemberKey>,
+    /// By `uid`.
+    pub(super) uids: HashSet<MemberKey>,
+    /// By primary group.
+    pub(super) sids: HashSet<MemberKey>,
+    /// Names that no entry has, as far as was read.
+    pub(super) dangling: HashSet<MemberKey>,
+    /// The groups in it.
+    pub(super) nested: BTreeSet<MemberKey>,
+    /// Groups whose members are given by searches alone.
+    pub(super) unexpanded: Vec<String>,
 }
 
 /// The way through the groups from one of them: each is entered once.
@@ -266,6 +330,8 @@ struct Walk<'g> {
     uids: HashSet<MemberKey>,
     sids: HashSet<MemberKey>,
     dangling: HashSet<MemberKey>,
+    /// Groups whose members are given by searches alone.
+    unexpanded: Vec<String>,
     cycles: usize,
 }
 
@@ -277,15 +343,14 @@ enum Visit {
 }
 
 impl<'g> Walk<'g> {
-    fn enter(&mut self, key: MemberKey, node: &'g Node) -> Result<(), (String, GroupProblem)> {
+    fn enter(&mut self, key: MemberKey, node: &'g Node) {
         if node.is_unexpanded {
-            return Err((node.dn.clone(), GroupProblem::Unexpanded));
+            self.unexpanded.push(node.dn.clone());
         }
         self.groups.insert(key, Visit::Open);
         self.uids.extend(&node.uids);
         self.sids.extend(node.sid);
         self.path.push((key, node.members.iter()));
-        Ok(())
     }
 }
 

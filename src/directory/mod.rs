@@ -14,6 +14,7 @@ mod ldif;
 mod locate;
 mod membership;
 mod referral;
+mod roster;
 mod search;
 
 use std::ops::ControlFlow;
@@ -28,8 +29,9 @@ pub use entry::{Candidate, Check, read_entry, read_file};
 pub use follow::{MANY_CHANGES, way};
 pub use groups::select;
 pub use ldif::{LdifError, LdifReader, write_entry};
-pub use locate::{Place, Sought, locate};
+pub use locate::{Lookup, Place, Sought, find, locate};
 pub use membership::{GroupProblem, Membership, Selection};
+pub use roster::{FoundGroup, Identify, Roster, roster};
 
 /// Why a source could not be read. Each says where, what and the way out.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,7 @@
 
 mod expression;
 mod functions;
+mod group;
 mod key;
 mod kinds;
 mod problem;
@@ -31,6 +32,7 @@ use crate::model::{
     Attribute, DesiredAccount, Entry, ExternalId, Filter, Profile, SourceName, Timestamp,
 };
 
+pub use group::{GroupFault, GroupMapping, LONGEST_GROUP_NAME, UnmappedGroup};
 pub use problem::{
     Excluded, Exclusion, MappingError, NotMapped, Position, Problem, RuleError, Unmapped,
 };
@@ -122,6 +124,14 @@ impl Mapping {
         std::iter::once(&self.key)
             .chain(of_rules)
             .map(Description::name)
+    }
+
+    /// The attributes that the person's login and address are made from.
+    pub fn names_of_logins(&self) -> Vec<String> {
+        let is_login = |rule: &&Rule| matches!(rule.target, MappingTarget::Attribute(attribute) if attribute.is_unique());
+        let read = self.rules.iter().filter(is_login).flat_map(Rule::reads);
+        let names: BTreeSet<&str> = read.map(Description::name).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// The key of an entry, if it has a usable one.

@@ -20,7 +20,8 @@ pub enum GroupKind {
 }
 
 impl GroupKind {
-    const ALL: [Self; 5] = [
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
         Self::Names,
         Self::UniqueNames,
         Self::Posix,
@@ -168,6 +169,16 @@ impl MemberKey {
         let own = entry.values("objectSid").first()?;
         let (domain, _) = own.split_last_chunk::<4>()?;
         Some(Self::primary_group(&[domain, &id.to_le_bytes()].concat()))
+    }
+
+    /// The 32 hexadecimal digits of the octets.
+    pub fn digits(self) -> String {
+        format!("{:032x}", self.0)
+    }
+
+    /// The key with these [`digits`](Self::digits).
+    pub fn parse(digits: &str) -> Option<Self> {
+        u128::from_str_radix(digits, 16).ok().map(Self)
     }
 
     /// The octets, for digests of many.

@@ -9,6 +9,7 @@ mod dn;
 mod entry;
 mod filter;
 mod group;
+mod group_operation;
 mod key;
 mod operation;
 mod pull;
@@ -23,6 +24,10 @@ pub use dn::{Dn, DnError, Scope, escape_value};
 pub use entry::{Entry, NotText};
 pub use filter::{Filter, FilterError};
 pub use group::{Group, GroupKind, MemberKey};
+pub use group_operation::{
+    DesiredGroup, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupProgress,
+    GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup,
+};
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
 pub use operation::{Answer, Change, Kind, Operation, Reason, Target};
 pub use pull::{Complete, Cursor, Incomplete, PullEnd};

@@ -7,6 +7,7 @@
 mod admin;
 mod error;
 mod foresee;
+mod groups;
 mod guarded;
 mod http;
 mod pace;

@@ -248,6 +248,13 @@ impl Reader {
         Ok(users.into_iter().map(|user| user.json).collect())
     }
 
+    /// Reads all groups of the provisioning directory for a copy that has these users.
+    pub async fn export_groups(&self, users: &HashSet<ScimId>) -> Result<Vec<Value>, ApiError> {
+        let groups = self.all_groups().await?;
+        let copies = groups.iter().map(|group| scim::copy_of_group(group, users));
+        Ok(copies.collect())
+    }
+
     /// A user with all that the API shows; `None` when there is none (any more).
     pub(super) async fn raw_user(&self, id: &ScimId) -> Result<Option<Value>, ApiError> {
         let user = self.by_id::<RawUser, RawUser>("Users", id).await?;

@@ -1,6 +1,6 @@
 //! SCIM 2.0 resources as JSON (RFC 7643, RFC 7644; contract section 5).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -143,10 +143,13 @@ struct Labelled {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Enterprise {
     organization: Option<String>,
     department: Option<String>,
+    /// RFC 7643 section 4.3. It is never sent; where another tool has put it there, accounts can
+    /// be recognized by it.
+    employee_number: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -187,6 +190,7 @@ impl From<User> for ExistingAccount {
             ),
             (Attribute::Organization, user.enterprise.organization),
             (Attribute::Department, user.enterprise.department),
+            (Attribute::EmployeeNumber, user.enterprise.employee_number),
         ];
         ExistingAccount {
             scim_id: ScimId::new(user.id),
@@ -381,6 +385,20 @@ pub(super) fn replacement(mut user: Value, operation: &Operation) -> Value {
 /// The body that creates a group (RFC 7643 section 4.2).
 pub(super) fn create_group(name: &str, external_id: Option<&ExternalId>) -> Value {
     json!({ "schemas": [CORE_GROUP], "displayName": name, "externalId": external_id })
+}
+
+/// A group as another organization may keep it: with its id, and those of its members who are
+/// among these users.
+pub(super) fn copy_of_group(group: &ExistingGroup, users: &HashSet<ScimId>) -> Value {
+    let members: Vec<ScimId> = group
+        .members
+        .iter()
+        .filter(|id| users.contains(id))
+        .cloned()
+        .collect();
+    let mut body = whole_group(group, &members);
+    body["id"] = json!(group.scim_id);
+    body
 }
 
 /// The body that replaces a group whole.

@@ -11,11 +11,11 @@ use crate::model::{AccountId, Answer, ExistingGroup, ExternalId, Kind, Operation
 use crate::plan::{Approved, ApprovedPlan};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
-const CREATE_ATTEMPTS: u32 = 3;
+pub(super) const CREATE_ATTEMPTS: u32 = 3;
 
 /// How long to wait before each look for an account that is known to be there: reads lag
 /// behind writes (contract section 6, "eventual consistency").
-const PATIENCE: [Duration; 5] = [
+pub(super) const PATIENCE: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(250),
     Duration::from_millis(750),
@@ -25,7 +25,7 @@ const PATIENCE: [Duration; 5] = [
 
 /// How many members one PATCH names. The contract has no figure; a well-known peer of the
 /// target takes 100.
-const MEMBERS_A_PATCH: usize = 100;
+pub(super) const MEMBERS_A_PATCH: usize = 100;
 
 /// The writing client. It is made for an approved plan, and sends only approved operations.
 pub struct Writer {
@@ -299,7 +299,7 @@ impl Writer {
     }
 }
 
-/// Groups. Their operations are not planned yet; the calls are here for what will.
+/// The calls for groups; `groups.rs` puts operations together from them.
 impl Writer {
     /// Creates a group. A name that is taken in the organization is a conflict.
     pub async fn create_group(

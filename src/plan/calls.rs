@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::draft::differences;
 use super::forecast::{PROFILE, Way};
 use crate::model::{Attribute, Kind, Operation};
 
@@ -137,7 +138,7 @@ impl Calls {
         }
         let differs = operation.takes_over()
             || operation.active.0 != operation.active.1
-            || operation.before != operation.after;
+            || !differences(&operation.before, &operation.after).is_empty();
         match (differs, replaces_whole) {
             (false, _) => {}
             (true, false) => self.add(PATCH, 1),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::lifecycle::{self, Event, State, Step};
+use super::newcomer::{Candidates, Holders};
 use super::{
     Desired, Disbelief, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped, Suspension,
 };
@@ -25,6 +26,14 @@ pub(super) struct Draft<'a> {
     pub(super) absent: HashSet<&'a ExternalId>,
     /// Those whom the pulls have shown, as far as they differ from the snapshot.
     pub(super) present: HashSet<&'a ExternalId>,
+    /// The organization's accounts that newcomers may have.
+    pub(super) candidates: Candidates<'a>,
+    /// The snapshot's accounts that have a newcomer's address or number.
+    pub(super) holders: Holders<'a>,
+    /// Those without an account from before, who are still to be admitted, and why they come.
+    pub(super) newcomers: Vec<(&'a DesiredAccount, Reason)>,
+    /// Those of the snapshot whose accounts were given to entries that were made anew.
+    pub(super) taken_over: HashSet<&'a ExternalId>,
     /// Those of the snapshot who are out of scope, by proof, and why.
     pub(super) departures: BTreeMap<&'a ExternalId, Departed<'a>>,
     pub(super) operations: Vec<Operation>,
@@ -91,7 +100,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A person who is in scope and differs from the snapshot.
-    pub(super) fn present(&mut self, person: &DesiredAccount) {
+    pub(super) fn present(&mut self, person: &'a DesiredAccount) {
         let policy = self.policies.of(&person.source);
         let account = self.known.accounts.get(&person.key);
         if let Some(account) = account
@@ -388,14 +397,9 @@ impl<'a> Draft<'a> {
 
     /// What follows for those who have left, and whose account nobody has taken over.
     pub(super) fn depart(&mut self) {
-        let taken_over: HashSet<ExternalId> = self
-            .operations
-            .iter()
-            .filter_map(|operation| operation.formerly.clone())
-            .collect();
         for (key, departed) in std::mem::take(&mut self.departures) {
             if let Some(account) = self.known.accounts.get(key)
-                && !taken_over.contains(key)
+                && !self.taken_over.contains(key)
             {
                 self.departed(account, departed);
             }

@@ -6,56 +6,85 @@ use std::collections::HashMap;
 use super::addresses::{parked, unique_attributes};
 use super::draft::{Draft, active_change, back, differences, operation, operation_on};
 use super::lifecycle::State;
-use super::{Refusal, RefusalReason, SkipReason};
-use crate::config::{Adopt, Departure, Policy, Return};
+use super::{Known, Refusal, RefusalReason, SkipReason};
+use crate::config::{Adopt, Departure, Policies, Policy, Return};
 use crate::model::{
     Attribute, Change, DesiredAccount, ExistingAccount, ExternalId, Kind, Lifecycle,
     ManagedAccount, Operation, Profile, Reason, ScimId, Target, Timestamp, fold,
 };
 
-/// The accounts that match, with what matched: those of the person's key; else those that the
-/// first rule finds that finds any. An account that holds the person's address is among them in
-/// any case, as nobody else can have the address then.
-fn matches<'a>(
-    person: &DesiredAccount,
-    existing: &'a [ExistingAccount],
-    rules: &[Vec<Attribute>],
-) -> Vec<(&'a ExistingAccount, String)> {
-    let by_key = |account: &ExistingAccount| {
-        let theirs = account.external_id.as_ref().map(|id| fold(id.as_str()));
-        theirs.as_deref() == Some(&fold(person.key.as_str()))
-    };
-    let by_rule = |account: &ExistingAccount, rule: &[Attribute]| {
-        rule.iter().all(|attribute| {
-            let ours = person.profile.get(*attribute);
-            let theirs = account.profile.get(*attribute);
-            matches!((ours, theirs), (Some(ours), Some(theirs)) if fold(ours) == fold(theirs))
-        })
-    };
-    let all = |test: &dyn Fn(&ExistingAccount) -> bool, by: &str| -> Vec<_> {
-        let found = existing.iter().filter(|account| test(account));
-        found.map(|account| (account, by.to_owned())).collect()
-    };
-    let mut found = all(&by_key, Change::EXTERNAL_ID);
-    for rule in rules {
-        if found.is_empty() {
-            found = all(&|account| by_rule(account, rule), &name(rule));
+/// The organization's accounts by what newcomers are recognized by.
+#[derive(Default)]
+pub(super) struct Candidates<'a> {
+    by_key: HashMap<String, Vec<&'a ExistingAccount>>,
+    by_rule: HashMap<Vec<Attribute>, HashMap<Vec<String>, Vec<&'a ExistingAccount>>>,
+}
+
+impl<'a> Candidates<'a> {
+    pub(super) fn new(existing: &'a [ExistingAccount], policies: &Policies) -> Self {
+        let mut candidates = Candidates::default();
+        let all = policies.of_sources.values().chain([&policies.default]);
+        let rules = all.flat_map(|policy| policy.match_by.iter().cloned());
+        for rule in rules.chain(unique_attributes().map(|attribute| vec![attribute])) {
+            candidates.by_rule.entry(rule).or_default();
         }
-    }
-    for attribute in unique_attributes() {
-        for (account, by) in all(
-            &|account| by_rule(account, &[attribute]),
-            &name(&[attribute]),
-        ) {
-            if !found
-                .iter()
-                .any(|(other, _)| other.scim_id == account.scim_id)
-            {
-                found.push((account, by));
+        for account in existing {
+            if let Some(id) = &account.external_id {
+                let same = candidates.by_key.entry(fold(id.as_str())).or_default();
+                same.push(account);
+            }
+            for (rule, accounts) in &mut candidates.by_rule {
+                if let Some(values) = values(&account.profile, rule) {
+                    accounts.entry(values).or_default().push(account);
+                }
             }
         }
+        candidates
     }
-    found
+
+    fn of_rule(&self, person: &DesiredAccount, rule: &[Attribute]) -> &[&'a ExistingAccount] {
+        values(&person.profile, rule)
+            .and_then(|values| self.by_rule.get(rule)?.get(&values))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The accounts that match, with what matched: those of the person's key; else those that the
+    /// first rule finds that finds any. An account that holds the person's address is among them in
+    /// any case, as nobody else can have the address then.
+    fn of(
+        &self,
+        person: &DesiredAccount,
+        rules: &[Vec<Attribute>],
+    ) -> Vec<(&'a ExistingAccount, String)> {
+        let named = |accounts: &[&'a ExistingAccount], by: &str| -> Vec<_> {
+            accounts.iter().map(|one| (*one, by.to_owned())).collect()
+        };
+        let of_key = self.by_key.get(&fold(person.key.as_str()));
+        let mut found = named(of_key.map_or(&[], Vec::as_slice), Change::EXTERNAL_ID);
+        for rule in rules {
+            if found.is_empty() {
+                found = named(self.of_rule(person, rule), &name(rule));
+            }
+        }
+        for attribute in unique_attributes() {
+            let rule = [attribute];
+            for (account, by) in named(self.of_rule(person, &rule), &name(&rule)) {
+                if !found
+                    .iter()
+                    .any(|(other, _)| other.scim_id == account.scim_id)
+                {
+                    found.push((account, by));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The values that a rule compares, if there are all of them.
+fn values(profile: &Profile, rule: &[Attribute]) -> Option<Vec<String>> {
+    let values = rule.iter().map(|attribute| profile.get(*attribute));
+    values.map(|value| value.map(fold)).collect()
 }
 
 /// What a rule compares, in words.
@@ -70,14 +99,13 @@ fn name(rule: &[Attribute]) -> String {
     names.join(" and ")
 }
 
-/// Takes out the adoptions of an account that several people match: it can be one person's
+/// Takes out the operations that give one account to several people: it can be one person's
 /// only.
 pub(super) fn refuse_shared_accounts(operations: &mut Vec<Operation>) -> Vec<Refusal> {
+    let gives =
+        |operation: &Operation| operation.kind == Kind::Adopt || operation.formerly.is_some();
     let mut adopted: HashMap<ScimId, Vec<String>> = HashMap::new();
-    for operation in operations
-        .iter()
-        .filter(|operation| operation.kind == Kind::Adopt)
-    {
+    for operation in operations.iter().filter(|operation| gives(operation)) {
         if let Some(target) = &operation.target {
             adopted
                 .entry(target.scim_id.clone())
@@ -88,10 +116,7 @@ pub(super) fn refuse_shared_accounts(operations: &mut Vec<Operation>) -> Vec<Ref
     adopted.retain(|_, people| people.len() > 1);
     let mut refusals = Vec::new();
     operations.retain(|operation| {
-        let shared = operation
-            .target
-            .as_ref()
-            .filter(|_| operation.kind == Kind::Adopt);
+        let shared = operation.target.as_ref().filter(|_| gives(operation));
         let Some(people) = shared.and_then(|target| adopted.get(&target.scim_id)) else {
             return true;
         };
@@ -128,6 +153,34 @@ fn is_unowned(account: &ExistingAccount, person: &DesiredAccount) -> bool {
         .external_id
         .as_ref()
         .is_none_or(|id| id.as_str().is_empty() || fold(id.as_str()) == fold(person.key.as_str()))
+}
+
+/// The snapshot's accounts by their addresses and employee numbers.
+#[derive(Default)]
+pub(super) struct Holders<'a>(HashMap<(Attribute, String), Vec<&'a ManagedAccount>>);
+
+impl<'a> Holders<'a> {
+    pub(super) fn new(known: &'a Known) -> Self {
+        let mut holders = Holders::default();
+        let mut accounts: Vec<&ManagedAccount> = known.accounts.values().collect();
+        accounts.sort_by(|a, b| a.key.cmp(&b.key));
+        for account in accounts {
+            for attribute in unique_attributes().chain([Attribute::EmployeeNumber]) {
+                if let Some(value) = account.profile.get(attribute) {
+                    let same = holders.0.entry((attribute, fold(value))).or_default();
+                    same.push(account);
+                }
+            }
+        }
+        holders
+    }
+
+    /// Those that have the person's value.
+    fn of(&self, person: &DesiredAccount, attribute: Attribute) -> Vec<&'a ManagedAccount> {
+        let value = person.profile.get(attribute).map(fold);
+        let found = value.and_then(|value| self.0.get(&(attribute, value)));
+        found.cloned().unwrap_or_default()
+    }
 }
 
 /// What shows that an account is a newcomer's from before.
@@ -190,14 +243,27 @@ fn describe_managed(account: &ManagedAccount) -> String {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn newcomer(&mut self, person: &DesiredAccount, reason: Reason) {
+    /// A person without an account. Whoever has none from before is admitted only when it is known
+    /// who has.
+    pub(super) fn newcomer(&mut self, person: &'a DesiredAccount, reason: Reason) {
         let policy = self.policies.of(&person.source);
         match self.predecessor(person, policy) {
-            Predecessor::Is(account, by) => return self.rehire(person, account, policy, by),
-            Predecessor::Unclear(why) => return self.refuse(person, why),
-            Predecessor::None => {}
+            Predecessor::Is(account, by) => self.rehire(person, account, policy, by),
+            Predecessor::Unclear(why) => self.refuse(person, why),
+            Predecessor::None => self.newcomers.push((person, reason)),
         }
-        let found = matches(person, &self.known.existing, &policy.match_by);
+    }
+
+    /// Creates or adopts the accounts of the newcomers.
+    pub(super) fn admit(&mut self) {
+        for (person, reason) in std::mem::take(&mut self.newcomers) {
+            self.admit_one(person, reason);
+        }
+    }
+
+    fn admit_one(&mut self, person: &DesiredAccount, reason: Reason) {
+        let policy = self.policies.of(&person.source);
+        let found = self.candidates.of(person, &policy.match_by);
         match found.as_slice() {
             [] if person.active => self.create(person, policy, reason),
             [] => self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer),
@@ -238,14 +304,20 @@ impl<'a> Draft<'a> {
     /// The account of the person from before the entry was made anew.
     fn predecessor(&self, person: &DesiredAccount, policy: &Policy) -> Predecessor<'a> {
         let mut found: Vec<(&'a ManagedAccount, &'static str)> = Vec::new();
-        let mut accounts: Vec<&'a ManagedAccount> = self.known.accounts.values().collect();
+        let mut accounts: Vec<&'a ManagedAccount> = [Attribute::EmployeeNumber, Attribute::Email]
+            .into_iter()
+            .flat_map(|attribute| self.holders.of(person, attribute))
+            .collect();
         accounts.sort_by(|a, b| a.key.cmp(&b.key));
+        accounts.dedup_by(|a, b| a.key == b.key);
         for account in accounts {
             let Some(by) = same_person(person, account) else {
                 continue;
             };
             let gone_since = match self.standing(account) {
                 Standing::Gone { since } => since,
+                // That several claim it is told of each.
+                Standing::Here if self.taken_over.contains(&account.key) => self.now,
                 Standing::Unproven => {
                     let holder = describe_managed(account);
                     return Predecessor::Unclear(RefusalReason::PerhapsReturned { holder });
@@ -281,6 +353,9 @@ impl<'a> Draft<'a> {
         ) {
             return Standing::Ended;
         }
+        if self.taken_over.contains(&account.key) {
+            return Standing::Here;
+        }
         let noted = account.absence.filter(|absence| absence.pulls > 0);
         if self.departures.contains_key(&account.key) {
             let since = noted.map_or(self.now, |absence| absence.since);
@@ -297,14 +372,21 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Whether the account is deactivated, its person is gone, and nothing else is to be done.
+    fn is_departed(&self, account: &ManagedAccount) -> bool {
+        let policy = self.policies.of(&account.source);
+        self.state(&account.key, policy) == State::Departed
+    }
+
     /// Gives the account of the person's old entry to the new one.
     fn rehire(
         &mut self,
         person: &DesiredAccount,
-        account: &ManagedAccount,
+        account: &'a ManagedAccount,
         policy: &Policy,
         by: &str,
     ) {
+        self.taken_over.insert(&account.key);
         let was_active = account.lifecycle.is_active();
         let is_barred = !was_active && policy.on_return == Return::Keep;
         let keeps_login = !person.active && policy.on_disabled == Departure::Keep;
@@ -392,19 +474,8 @@ impl<'a> Draft<'a> {
         policy: &Policy,
     ) -> Result<Vec<Operation>, RefusalReason> {
         let mut freed: HashMap<&ExternalId, (&ManagedAccount, Vec<Attribute>)> = HashMap::new();
-        let mut accounts: Vec<&ManagedAccount> = self.known.accounts.values().collect();
-        accounts.sort_by(|a, b| a.key.cmp(&b.key));
-        for account in accounts {
-            for attribute in unique_attributes() {
-                let (Some(value), Some(held)) = (
-                    person.profile.get(attribute),
-                    account.profile.get(attribute),
-                ) else {
-                    continue;
-                };
-                if fold(value) != fold(held) {
-                    continue;
-                }
+        for attribute in unique_attributes() {
+            for account in self.holders.of(person, attribute) {
                 let Standing::Gone { since } = self.standing(account) else {
                     continue;
                 };
@@ -412,7 +483,8 @@ impl<'a> Draft<'a> {
                     .recycle_after
                     .map(|after| free_from(account, since) + after);
                 match over {
-                    Some(over) if over <= self.now && !account.lifecycle.is_active() => {
+                    // What is being deleted is left to that.
+                    Some(over) if over <= self.now && self.is_departed(account) => {
                         let (_, attributes) =
                             freed.entry(&account.key).or_insert((account, vec![]));
                         attributes.push(attribute);
@@ -420,13 +492,14 @@ impl<'a> Draft<'a> {
                     _ => {
                         return Err(RefusalReason::AddressRecycled {
                             attribute: attribute.name().to_owned(),
-                            value: value.to_owned(),
+                            value: account.profile.get(attribute).unwrap_or_default().to_owned(),
                             holder: describe_managed(account),
                             since: since.format("%Y-%m-%d").to_string(),
                             way_out: match over {
+                                Some(over) if over <= self.now => "the account is about to be deactivated or deleted; the next runs see to it".to_owned(),
                                 Some(over) => format!(
                                     "it can be another's from {} (`recycle_after`)",
-                                    over.max(self.now).format("%Y-%m-%d")
+                                    over.format("%Y-%m-%d")
                                 ),
                                 None => "give the old entry's employee number to the new one if it is the same person; else free the address in the organization, or set `recycle_after` in [policy]".to_owned(),
                             },

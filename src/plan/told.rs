@@ -121,6 +121,14 @@ pub enum RefusalReason {
         /// The account.
         holder: String,
     },
+    /// What was planned for all is held, and looking at one person lets nothing through.
+    #[error(
+        "held in the hold `{hold}` of a run for all: `dirsyncd approve {hold} --only KEY --reason …` lets it through"
+    )]
+    Held {
+        /// The hold.
+        hold: String,
+    },
     /// There is an entry of the person that cannot be read.
     #[error(
         "the entry of this account is there and cannot be read: {why}; let the bind DN read it, or delete it if it is nobody's (nothing departs because of it)"

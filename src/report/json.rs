@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::SavedPlan;
+use super::{SavedPlan, groups};
 use crate::apply::{Applied, EndedBy};
 use crate::model::{Attribute, Kind};
 use crate::plan::{Forecast, Foreseen, Hold, HoldCause, Plan, Planned};
@@ -10,7 +10,7 @@ use crate::plan::{Forecast, Foreseen, Hold, HoldCause, Plan, Planned};
 /// The plan as JSON. Two plans from the same inputs give the same text, but for the time that its
 /// requests are going to take.
 pub fn json(plan: &Plan) -> Value {
-    json!({
+    let mut whole = json!({
         "version": 1,
         "pulls": plan.pulls.iter().map(|(source, figures)| {
             json!({ "source": source, "entries": figures.entries, "changed": figures.changed })
@@ -39,7 +39,11 @@ pub fn json(plan: &Plan) -> Value {
         })).collect::<Vec<_>>(),
         "forecast": forecast(plan),
         "summary": summary(plan, None),
-    })
+    });
+    if let Some(groups) = &plan.groups {
+        whole["groups"] = groups::json(plan, groups);
+    }
+    whole
 }
 
 /// A plan and what became of it; `saved` is the saved plan that it was.
@@ -170,6 +174,9 @@ pub fn summary(plan: &Plan, applied: Option<&Applied>) -> Value {
         "unchanged": plan.unchanged,
         "suspended": plan.suspensions.iter().map(|suspension| suspension.absent).max().unwrap_or_default(),
     });
+    if let Some(plan) = &plan.groups {
+        summary["groups"] = groups::summary(plan);
+    }
     if let Some(applied) = applied {
         summary["applied"] = json!({
             "done": applied.done,
@@ -181,6 +188,14 @@ pub fn summary(plan: &Plan, applied: Option<&Applied>) -> Value {
                 Some(EndedBy::Error(error)) => json!(error),
             },
         });
+        if plan.groups.is_some() {
+            let groups = &applied.groups;
+            summary["groups"]["applied"] = json!({
+                "done": groups.done,
+                "failed": groups.failed.len(),
+                "left": groups.left,
+            });
+        }
     }
     summary
 }

@@ -5,6 +5,7 @@
 //! [`Explanation`](crate::explain::Explanation) of one person.
 
 mod explain;
+mod groups;
 mod holds;
 mod json;
 mod saved;

@@ -1,12 +1,19 @@
 //! The forms of a plan with something of everything in it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::apply::{Applied, EndedBy};
+use crate::apply::{Applied, EndedBy, GroupsApplied};
 use crate::config::{Guard, Limit};
-use crate::model::{Attribute, Lifecycle, SourceName};
+use crate::model::{
+    Attribute, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupReason, GroupTarget,
+    Lifecycle, ScimId, SourceName,
+};
 use crate::plan::fixture::*;
-use crate::plan::{Calls, Estimate, Figures, Foreseen, Holder, Notice, Noticed, Pace, Plan, Way};
+use crate::plan::{
+    Calls, Estimate, Figures, Foreseen, Hold, HoldCause, Holder, Notice, Noticed, Pace, Plan, Way,
+};
 use crate::snapshot::{Asked, Journal};
 use chrono::TimeDelta;
 
@@ -145,6 +152,156 @@ fn what_became_of_a_plan_is_told_with_each_failure() {
         ..Applied::default()
     };
     insta::assert_snapshot!(applied(&outcome, Detail::default()));
+}
+
+/// A plan with every kind of group operation and all that is told beside them.
+fn plan_of_groups() -> Plan {
+    use crate::plan::groups::{
+        GroupNotice, GroupNoticed, GroupPlan, GroupRefusal, GroupSuspension, PlannedGroup,
+    };
+    let member = |name: &str, is_there: bool| GroupMember {
+        name: name.to_owned(),
+        key: Some(key(name)),
+        scim_id: is_there.then(|| ScimId::new(format!("scim-{name}"))),
+    };
+    let operation = |kind, name: &str, reason, members: Option<u64>| PlannedGroup {
+        operation: GroupOperation {
+            kind,
+            reason,
+            key: key(name),
+            name: name.to_owned(),
+            origins: BTreeSet::from([GroupOrigin {
+                source: SourceName::new("directory"),
+                key: key(name),
+                dn: format!("cn={name},ou=groups,dc=example,dc=org"),
+                rule: "the rule".to_owned(),
+            }]),
+            target: members.map(|members| GroupTarget {
+                scim_id: ScimId::new(format!("group-{name}")),
+                name: if kind == GroupChange::Rename {
+                    "developers"
+                } else {
+                    name
+                }
+                .to_owned(),
+                members,
+            }),
+            add: vec![
+                member("ada", true),
+                member("grace", false),
+                member("alan", true),
+            ],
+            remove: Vec::new(),
+        },
+        holds: Vec::new(),
+    };
+    let found = GroupReason::Found { by: "name".into() };
+    let from = "developers".to_owned();
+    let mut update = operation(GroupChange::Update, "ops", GroupReason::Members, Some(7));
+    update.operation.remove = vec![member("barbara", true)];
+    update.holds = vec![0];
+    let mut delete = operation(GroupChange::Delete, "old", GroupReason::Left, Some(1200));
+    delete.operation.add.clear();
+    let notice = |what| GroupNotice {
+        group: "ops".to_owned(),
+        what,
+    };
+    let dns = |count: usize| (0..count).map(|n| format!("uid=p{n}")).collect::<Vec<_>>();
+    Plan {
+        groups: Some(GroupPlan {
+            operations: vec![
+                operation(GroupChange::Create, "new", GroupReason::Appeared, None),
+                operation(GroupChange::Adopt, "theirs", found, Some(2)),
+                operation(
+                    GroupChange::Rename,
+                    "engineers",
+                    GroupReason::Renamed { from },
+                    Some(2),
+                ),
+                update,
+                delete,
+            ],
+            refusals: vec![GroupRefusal {
+                dn: "cn=bad".to_owned(),
+                why: "it has no name".to_owned(),
+            }],
+            suspensions: vec![
+                GroupSuspension {
+                    group: None,
+                    place: "ou=groups".to_owned(),
+                    why: "cut off".to_owned(),
+                },
+                GroupSuspension {
+                    group: Some("ops".to_owned()),
+                    place: "cn=ops".to_owned(),
+                    why: "a member is hidden".to_owned(),
+                },
+            ],
+            notices: vec![
+                notice(GroupNoticed::Joined(dns(2))),
+                notice(GroupNoticed::WithoutAccount(dns(3))),
+                notice(GroupNoticed::Foreign(1)),
+                notice(GroupNoticed::Kept("no longer in the directory".to_owned())),
+            ],
+            unchanged: 12,
+            ..GroupPlan::default()
+        }),
+        holds: vec![Hold {
+            name: "protected".to_owned(),
+            cause: HoldCause::Protected,
+            planned: 1,
+            opened: None,
+        }],
+        ..World::new(vec![person("a")], vec![account("a")]).planned()
+    }
+}
+
+#[test]
+fn text_shows_each_group_with_its_members_up_to_the_limit() {
+    insta::assert_snapshot!(text(&plan_of_groups(), Detail { limit: Some(2) }));
+}
+
+#[test]
+fn json_has_groups_where_there_is_a_rule_for_them() {
+    let plan = plan_of_groups();
+    let applied = Applied {
+        groups: GroupsApplied {
+            done: 3,
+            failed: Vec::new(),
+            left: 2,
+        },
+        ..Applied::default()
+    };
+    insta::assert_json_snapshot!(json(&plan)["groups"]);
+    insta::assert_json_snapshot!(summary(&plan, Some(&applied))["groups"]);
+    assert_eq!(plan.held(), 1);
+    assert!(plan.has_pending() && plan.needs_attention());
+    let without = World::new(vec![person("a")], vec![account("a")]).planned();
+    assert!(json(&without).get("groups").is_none());
+}
+
+#[test]
+fn what_became_of_groups_is_told_with_each_failure() {
+    let plan = plan_of_groups();
+    let operation = plan.groups.unwrap().operations[0].operation.clone();
+    let outcome = Applied {
+        done: 4,
+        groups: GroupsApplied {
+            done: 3,
+            failed: vec![(operation, "POST /Groups was refused with 403".into())],
+            left: 1,
+        },
+        ..Applied::default()
+    };
+    assert!(!outcome.is_clean());
+    insta::assert_snapshot!(applied(&outcome, Detail::default()), @r"
+
+    Groups failed (1)
+      ! new (cn=new,ou=groups,dc=example,dc=org)
+          POST /Groups was refused with 403
+
+    Done: 7 applied, 1 failed, 1 left for the next run.
+    ");
 }
 
 #[tokio::test]

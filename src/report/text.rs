@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::groups;
 use crate::apply::{Applied, EndedBy};
 use crate::model::{Attribute, Cause, Kind, Operation, Profile};
 use crate::plan::{Edit, Endpoint, Forecast, Plan, Planned};
@@ -51,6 +52,9 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
                 line(out, &format!("      {foreseen}"));
             }
         });
+    }
+    if let Some(groups) = &plan.groups {
+        groups::text(&mut out, plan, groups, detail);
     }
     group(
         &mut out,
@@ -186,12 +190,16 @@ pub fn summary_line(plan: &Plan) -> String {
         }
     }
     parts.push(format!("{} unchanged", number(plan.unchanged)));
-    let verdict = if plan.operations.is_empty() {
-        "Nothing to do"
-    } else {
-        "Plan"
-    };
-    format!("{verdict}: {}.", parts.join(", "))
+    let groups = plan.groups.as_ref();
+    let is_empty =
+        plan.operations.is_empty() && groups.is_none_or(|groups| groups.operations.is_empty());
+    let verdict = if is_empty { "Nothing to do" } else { "Plan" };
+    let groups = groups.map(|groups| format!("; groups: {}", groups::summary_line(groups)));
+    format!(
+        "{verdict}: {}{}.",
+        parts.join(", "),
+        groups.unwrap_or_default()
+    )
 }
 
 /// What became of a plan.
@@ -216,13 +224,15 @@ pub fn applied(applied: &Applied, detail: Detail) -> String {
             line(out, &format!("      {error}"));
         },
     );
+    groups::failures(&mut out, &applied.groups, detail);
     if !out.is_empty() {
         out.push('\n');
     }
-    let mut summary = format!("Done: {} applied", number(applied.done as u64));
+    let done = applied.done + applied.groups.done;
+    let mut summary = format!("Done: {} applied", number(done as u64));
     for (count, words) in [
-        (applied.failed.len(), "failed"),
-        (applied.left, "left for the next run"),
+        (applied.failed.len() + applied.groups.failed.len(), "failed"),
+        (applied.left + applied.groups.left, "left for the next run"),
     ] {
         if count > 0 {
             let _ = write!(summary, ", {} {words}", number(count as u64));
@@ -291,7 +301,7 @@ fn heading(kind: Kind) -> &'static str {
     }
 }
 
-fn group(
+pub(super) fn group(
     out: &mut String,
     title: &str,
     count: usize,

@@ -34,7 +34,7 @@ const TRIGGER: &str = "sync --plan";
 /// operation expects of its account.
 pub async fn save(
     setup: &Setup,
-    orders: Orders,
+    orders: Orders<'_>,
     control: &Control<'_>,
 ) -> Result<(Plan, SavedPlan), RunError> {
     let made_at = (control.now)();

@@ -338,13 +338,15 @@ async fn known_users(db: &mut SqliteConnection, ids: &BTreeSet<String>) -> Resul
     }
 }
 
-/// POST; a name is used once in the organization (contract section 7).
+/// POST; a name is used once in the organization (contract section 7). A group that is copied from
+/// another organization keeps its id.
 pub(super) async fn create(
     db: &mut SqliteConnection,
     wanted: Wanted,
+    kept_id: Option<&str>,
     now: i64,
 ) -> Result<Group, ScimError> {
-    let id = Uuid::new_v4().to_string();
+    let id = kept_id.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     let inserted = sqlx::query("INSERT INTO groups (id, name, name_key, external_id, created, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?5)")
         .bind(&id)
         .bind(&wanted.name)

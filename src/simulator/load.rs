@@ -1,4 +1,4 @@
-//! `POST /_simulator/load`: SCIM users by the hundred thousand, one JSON object a line, as a `POST` of each would make
+//! `POST /_simulator/load`: SCIM users by the hundred thousand, and groups of them after them, one JSON object a line, as a `POST` of each would make
 //! them, but that a line with ids, such as one copied from another organization, keeps them; all or none. The organization is closed to other writes while the body comes in.
 
 use axum::Json;
@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 
 use super::answers::{BODY_LIMIT, ListedError, ScimError};
-use super::schema::{self, USER};
+use super::groups;
+use super::schema::{self, GROUP, USER};
 use super::users::{KeptIds, Person};
 use super::{App, Shared, enrolment};
 
@@ -39,6 +40,9 @@ impl Loader<'_> {
                 ScimError::bad("invalidSyntax", error.to_string()),
             )
         })?;
+        if schema::declared(&body, GROUP.urn).is_ok() {
+            return self.group(db, &body).await;
+        }
         let mut person = schema::declared(&body, USER.urn)
             .and_then(|()| Person::accept(&body, &self.app.domains))
             .map_err(|error| at(self.lines, error))?;
@@ -48,6 +52,23 @@ impl Loader<'_> {
             return Ok(());
         }
         self.make(db).await
+    }
+
+    /// A group, once the users before it are made.
+    async fn group(
+        &mut self,
+        db: &mut SqliteConnection,
+        body: &Map<String, Value>,
+    ) -> Result<(), ListedError> {
+        self.make(db).await?;
+        let kept_id = body.get("id").and_then(Value::as_str);
+        let made = async {
+            let wanted = groups::Wanted::accept(body)?;
+            groups::create(db, wanted, kept_id, self.now).await
+        };
+        made.await.map_err(|error| at(self.lines, error))?;
+        self.made += 1;
+        Ok(())
     }
 
     async fn make(&mut self, db: &mut SqliteConnection) -> Result<(), ListedError> {

@@ -189,7 +189,7 @@ async fn create_group(
     schema::declared(&body, GROUP.urn)?;
     let wanted = groups::Wanted::accept(&body)?;
     let mut tx = app.store.write().await?;
-    let group = groups::create(&mut tx, wanted, app.store.now()).await?;
+    let group = groups::create(&mut tx, wanted, None, app.store.now()).await?;
     app.limits.directory().members_fit(group.size())?;
     tx.commit().await?;
     let group = group.shown(&url);

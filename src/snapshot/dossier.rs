@@ -412,7 +412,7 @@ impl Snapshot {
                 operations.push(journalled);
             }
         }
-        operations.sort_by_key(|one| std::cmp::Reverse(one.id));
+        operations.sort_by_key(|operation| std::cmp::Reverse(operation.id));
         Ok(operations)
     }
 

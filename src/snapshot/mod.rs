@@ -5,6 +5,7 @@
 
 mod dossier;
 mod error;
+mod groups;
 mod holds;
 mod journal;
 mod lock;
@@ -23,7 +24,7 @@ use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
 use crate::config::SourceScope;
 use crate::model::{
     Attribute, Cursor, ExternalId, ManagedAccount, Operation, OperationId, ScimId, SourceName,
-    Timestamp,
+    Timestamp, fold,
 };
 use crate::plan::{Deviation, Index};
 
@@ -31,6 +32,7 @@ pub use dossier::{
     Candidate, Dossier, GivenApproval, Journalled, KeptVerdict, LastPull, Meant, RecordedRun,
 };
 pub use error::SnapshotError;
+pub use groups::{GroupEnd, UnansweredGroup};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
@@ -310,6 +312,23 @@ impl Snapshot {
             .collect()
     }
 
+    /// The accounts with this key, e-mail address, user name or DN.
+    pub async fn called(&mut self, who: &str) -> Result<Vec<ManagedAccount>, SnapshotError> {
+        let query = format!(
+            "{} WHERE external_id = ?1 OR external_id = ?2 OR user_name = ?2 OR email = ?2 OR dn = ?1 COLLATE NOCASE",
+            rows::SELECT_ACCOUNTS
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
+            .bind(who)
+            .bind(fold(who))
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| rows::account(row).map_err(|why| self.row_error(row, &why)))
+            .collect()
+    }
+
     /// What decided who is in scope, of each source that has been pulled.
     pub async fn scopes(&mut self) -> Result<BTreeMap<SourceName, SourceScope>, SnapshotError> {
         let rows = sqlx::query("SELECT source, scope FROM scopes")
@@ -487,7 +506,7 @@ impl Snapshot {
     /// The operations that were sent and whose answer is not known.
     pub async fn unanswered(&mut self) -> Result<Vec<Unanswered>, SnapshotError> {
         let rows =
-            sqlx::query("SELECT id, detail FROM operations WHERE state = 'sent' ORDER BY id")
+            sqlx::query("SELECT id, detail FROM operations WHERE state = 'sent' AND kind NOT GLOB 'group_*' ORDER BY id")
                 .fetch_all(&mut self.connection)
                 .await
                 .at(&self.path)?;

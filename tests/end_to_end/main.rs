@@ -20,6 +20,7 @@ mod interruption;
 mod leaving;
 mod life;
 mod mapping;
+mod one_person;
 mod rehearsal;
 mod saved_plans;
 mod scale;

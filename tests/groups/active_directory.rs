@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use crate::organization::planned;
 use crate::support::{Dirsyncd, Organization};
 use crate::tree::{created, select};
 
@@ -68,6 +69,11 @@ fn group(name: &str, rid: u32, members: Vec<String>) -> Entry {
         dn: format!("CN={name},CN=Users,{BASE}"),
         values: vec![
             ("objectClass", vec![b"top".to_vec(), b"group".to_vec()]),
+            (
+                "objectGUID",
+                vec![[vec![0xff; 12], rid.to_le_bytes().to_vec()].concat()],
+            ),
+            ("cn", vec![name.as_bytes().to_vec()]),
             ("objectSid", vec![sid(rid)]),
             (
                 "member",
@@ -150,6 +156,7 @@ fn answer(
             .cloned(),
     );
     let message = |operation: Vec<u8>| element_of(0x30, &[&element_of(2, &[id]), &operation]);
+    let wants_groups = fields[6].windows(5).any(|word| word == b"group");
     let mut output = Vec::new();
     let mut is_there = !is_base_search || base.is_empty();
     for entry in entries {
@@ -157,7 +164,7 @@ fn answer(
         let is_found = if is_base_search {
             entry.dn.eq_ignore_ascii_case(&base)
         } else {
-            is_person
+            is_person != wants_groups
         };
         if !is_found {
             continue;
@@ -327,4 +334,54 @@ fn people_are_selected_by_their_primary_group_too() {
     assert_eq!(created(&few), [name(3_199)]);
     let around = between(port, &organization, &["around"]);
     assert_eq!(created(&around), [name(7), name(3_199)]);
+}
+
+/// The program with a rule over the groups of the domain.
+fn with_rule(port: u16, organization: &Organization) -> Dirsyncd {
+    let mut dirsyncd = between(port, organization, &[]);
+    dirsyncd.set_source("members_of", &format!("[\"cn=large,cn=users,{BASE}\"]"));
+    dirsyncd.rest = format!("[[group]]\nbase = {BASE:?}\n");
+    dirsyncd
+}
+
+#[test]
+fn groups_get_members_in_portions_and_by_primary_group() {
+    let organization = Organization::start();
+    let (port, asked) = serve(domain(), Fault::None);
+    let dirsyncd = with_rule(port, &organization);
+    // By `members_of` only the members of Large have accounts: not the one of Few.
+    let expected = [
+        "create Around +1 -0",
+        "create Few +0 -0",
+        "create Large +3100 -0",
+    ];
+    assert_eq!(
+        planned(&dirsyncd),
+        (0, expected.map(str::to_owned).to_vec())
+    );
+    let asked = std::mem::take(&mut *asked.lock().unwrap());
+    // Once for `members_of` and once for the rule.
+    let portions = ["member;range=1500-*", "member;range=3000-*"];
+    assert_eq!(asked, [portions, portions].concat());
+    let plan = dirsyncd.plan();
+    let told = plan.json["groups"]["notices"].to_string();
+    assert!(told.contains(&person_dn(3_199)), "{told}");
+}
+
+#[test]
+fn a_group_whose_members_come_incompletely_loses_nobody() {
+    for fault in [Fault::Repeats, Fault::Stops] {
+        let organization = Organization::start();
+        let (port, _) = serve(domain(), fault);
+        let mut dirsyncd = with_rule(port, &organization);
+        dirsyncd.set_source("members_of", &format!("[\"cn=around,cn=users,{BASE}\"]"));
+        let output = dirsyncd.run(&["sync"]).expect_code(3).expect_words(&[
+            "Groups out of which nobody is taken in this run (1)",
+            "its members came incompletely",
+        ]);
+        // Person 7 is in the first portion, and the other one in none.
+        assert!(output.stdout.contains("groups: 3 to create"), "{output}");
+        assert_eq!(organization.group("Large").members.len(), 1);
+        assert_eq!(organization.group("Around").members.len(), 2);
+    }
 }

@@ -35,7 +35,7 @@ fn who_joins_the_group_gets_an_account_and_who_leaves_it_loses_the_login() {
     world.expect_and_apply(&[Expected::new(
         "deactivate",
         &people[0],
-        "no longer in the directory",
+        "no longer in a selecting group",
         &[DEACTIVATED],
     )]);
     assert!(!world.account(&people[0]).active);

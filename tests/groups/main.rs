@@ -9,7 +9,9 @@ mod refused;
 mod support;
 
 mod active_directory;
+mod flattening;
 mod following;
 mod life;
+mod organization;
 mod resolving;
 mod tree;

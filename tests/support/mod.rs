@@ -22,7 +22,7 @@ pub mod world;
 
 pub use directory::Slapd;
 pub use ds389::Ds389;
-pub use organization::{Account, Organization, file_reference, replaced};
+pub use organization::{Account, Organization, OrganizationGroup, file_reference, replaced};
 pub use people::{Person, crowd};
 pub use program::{Dirsyncd, Output, Planned};
 pub use samba::SambaAd;

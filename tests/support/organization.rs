@@ -46,6 +46,16 @@ pub struct Account {
     pub active: bool,
 }
 
+/// A group of the provisioning directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrganizationGroup {
+    pub scim_id: String,
+    pub external_id: Option<String>,
+    pub name: String,
+    /// The SCIM ids of its members, sorted.
+    pub members: Vec<String>,
+}
+
 /// A request that the organization was sent.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -304,6 +314,68 @@ impl Organization {
         self.scim("DELETE", &format!("Users/{}", account.scim_id), None);
     }
 
+    /// All groups of the provisioning directory, sorted by name.
+    pub fn groups(&self) -> Vec<OrganizationGroup> {
+        let mut groups: Vec<OrganizationGroup> = Vec::new();
+        loop {
+            let start = groups.len() + 1;
+            let page = self.scim("GET", &format!("Groups?startIndex={start}&count=100"), None);
+            let resources = page["Resources"].as_array().into_iter().flatten();
+            groups.extend(resources.map(OrganizationGroup::read));
+            if groups.len() as u64 >= page["totalResults"].as_u64().unwrap() {
+                break;
+            }
+        }
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        groups
+    }
+
+    /// The group of this name, which must be there.
+    #[track_caller]
+    pub fn group(&self, name: &str) -> OrganizationGroup {
+        let found = self.groups().into_iter().find(|group| group.name == name);
+        found.unwrap_or_else(|| panic!("there is no group {name}"))
+    }
+
+    /// Makes a group in the provisioning directory, as an administrator or another tool would
+    /// have.
+    pub fn create_group_by_hand(
+        &self,
+        name: &str,
+        external_id: Option<&str>,
+        members: &[&Account],
+    ) -> OrganizationGroup {
+        let members: Vec<Value> = members
+            .iter()
+            .map(|member| json!({"value": member.scim_id}))
+            .collect();
+        let mut group = json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+            "displayName": name,
+            "members": members,
+        });
+        if let Some(id) = external_id {
+            group["externalId"] = id.into();
+        }
+        OrganizationGroup::read(&self.scim("POST", "Groups", Some(&group)))
+    }
+
+    /// Adds or removes a member of a group, as an administrator would.
+    pub fn change_group_by_hand(&self, name: &str, op: &str, member: &Account) {
+        let group = self.group(name);
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": op, "path": "members", "value": [{"value": member.scim_id}]}],
+        });
+        self.scim("PATCH", &format!("Groups/{}", group.scim_id), Some(&body));
+    }
+
+    /// Deletes a group, as an administrator would.
+    pub fn delete_group_by_hand(&self, name: &str) {
+        let group = self.group(name);
+        self.scim("DELETE", &format!("Groups/{}", group.scim_id), None);
+    }
+
     /// Makes a managed account that is not in the provisioning directory; returns its id.
     pub fn seed(&self, mail: &str, name: &str) -> String {
         let seeds = json!([{"email": mail, "name": name}]);
@@ -379,6 +451,23 @@ impl Drop for Organization {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl OrganizationGroup {
+    fn read(group: &Value) -> Self {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let members = group["members"].as_array().into_iter().flatten();
+        let mut members: Vec<String> = members
+            .map(|member| text(&member["value"]).unwrap())
+            .collect();
+        members.sort();
+        OrganizationGroup {
+            scim_id: text(&group["id"]).unwrap(),
+            external_id: text(&group["externalId"]),
+            name: text(&group["displayName"]).unwrap(),
+            members,
+        }
     }
 }
 

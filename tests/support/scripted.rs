@@ -269,6 +269,8 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 let request = search_request(nth, &content, &controls);
                 if request.base.is_empty() {
                     vec![entry("", &[]), result(0, "")]
+                } else if let Some(answer) = nowhere(&request) {
+                    answer
                 } else {
                     nth += 1;
                     shared.requests.lock().unwrap().push(request.clone());
@@ -287,6 +289,16 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The answer to who looks for somebody by the key, or at the place where the entry stood: there is
+/// nobody but whom the script has.
+fn nowhere(request: &Request) -> Option<Vec<Step>> {
+    let key = b"entryUUID";
+    if request.filter.windows(key.len()).any(|part| part == key) {
+        return Some(vec![page_end(b"")]);
+    }
+    (request.attributes == ["entryUUID"]).then(|| vec![result(32, "")])
 }
 
 /// Does one step; false ends the connection.

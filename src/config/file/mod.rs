@@ -1,11 +1,13 @@
 //! `config.toml` as it is written, and how it becomes the typed [`Config`].
 
+mod group;
 mod guards;
 mod organization;
 mod policy;
 mod source;
 mod written;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use chrono::TimeDelta;
 use chrono_tz::Tz;
 use toml::Spanned;
 
-use self::written::{File, SecretFile};
+use self::written::{File, ProvisioningFile, SecretFile};
 use super::error::{Invalid, explain, nearest};
 use super::{Config, ConfigError, Policy, Schedule, SecretRef, Source};
 
@@ -62,6 +64,7 @@ impl Reader<'_> {
             database,
             organization,
             source,
+            group,
             policy,
             guards,
             schedule,
@@ -79,16 +82,32 @@ impl Reader<'_> {
         let policy = self.policy(policy, Policy::default(), has_admin_key)?;
         let several = source.len() > 1;
         let mut sources: Vec<Source> = Vec::new();
+        let mut presets = BTreeMap::new();
         for spanned in source {
             let span = spanned.span();
+            let preset = spanned.get_ref().preset.as_ref();
+            let preset = preset.map(|preset| preset.get_ref().clone());
             let mut spanned = spanned;
             let of_source = std::mem::take(&mut spanned.get_mut().policy);
             let of_source = self.policy(of_source, policy.clone(), has_admin_key)?;
             let source = self.source(spanned, several, of_source)?;
+            if let Some(preset) = preset {
+                presets.insert(source.name.clone(), preset);
+            }
             if sources.iter().any(|other| other.name == source.name) {
                 return self.refuse(span, format!("two sources have the name `{}`", source.name));
             }
             sources.push(source);
+        }
+        let mut groups = Vec::new();
+        for spanned in group {
+            if matches!(organization.provisioning, ProvisioningFile::Admin) {
+                return self.refuse(
+                    spanned.span(),
+                    "groups are kept in a provisioning directory, and provisioning = \"admin\" has none: take [[group]] out, or set up provisioning = \"scim\"",
+                );
+            }
+            groups.push(self.group(spanned, &sources, &presets)?);
         }
         let schedule = schedule
             .map(|schedule| self.schedule(schedule))
@@ -100,6 +119,7 @@ impl Reader<'_> {
             database: self
                 .resolve(database.unwrap_or_else(|| "/var/lib/dirsyncd/dirsyncd.db".into())),
             sources,
+            groups,
             policy,
             guards: self.guards(guards, zone)?,
             schedule,

@@ -102,7 +102,7 @@ impl Reader<'_> {
     }
 
     /// One filter of those that are given: a person is whom any of them finds.
-    fn filter(&self, list: &Spanned<OneOrMany>) -> Checked<String> {
+    pub(super) fn filter(&self, list: &Spanned<OneOrMany>) -> Checked<String> {
         let texts = list.get_ref().texts();
         for text in texts {
             self.check(list.span(), Filter::parse(text))?;
@@ -134,7 +134,7 @@ impl Reader<'_> {
         Ok(list.transpose()?.unwrap_or_default())
     }
 
-    fn bases(&self, base: &Spanned<OneOrMany>) -> Checked<Vec<(String, Dn)>> {
+    pub(super) fn bases(&self, base: &Spanned<OneOrMany>) -> Checked<Vec<(String, Dn)>> {
         let texts = base.get_ref().texts();
         if texts.is_empty() {
             return self.refuse(base.span(), "give at least one DN");

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 use crate::config::{
-    Change, Departure, Guard, LogFormat, Per, Return, Rule, Unreadable, WithoutMail,
+    Change, Departure, GroupDeparture, Guard, LogFormat, Per, Return, Rule, Unreadable, WithoutMail,
 };
 use crate::model::Scope;
 
@@ -21,6 +21,8 @@ pub(super) struct File {
     pub(super) organization: OrganizationFile,
     #[serde(default)]
     pub(super) source: Vec<Spanned<SourceFile>>,
+    #[serde(default)]
+    pub(super) group: Vec<Spanned<GroupFile>>,
     #[serde(default)]
     pub(super) policy: PolicyFile,
     #[serde(default)]
@@ -175,6 +177,24 @@ pub(super) struct SourceFile {
 
 fn ldap() -> KindFile {
     KindFile::Ldap
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupFile {
+    pub(super) source: Option<Spanned<String>>,
+    pub(super) base: Spanned<OneOrMany>,
+    pub(super) scope: Option<Scope>,
+    pub(super) filter: Option<Spanned<OneOrMany>>,
+    pub(super) key: Option<Spanned<String>>,
+    #[serde(rename = "match")]
+    pub(super) pattern: Option<Spanned<String>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) name_attribute: Option<Spanned<String>>,
+    pub(super) nested: Option<bool>,
+    pub(super) on_leave: Option<GroupDeparture>,
+    pub(super) adopt: Option<bool>,
+    pub(super) exact: Option<bool>,
 }
 
 /// The ways to bind that do not show in another key.

@@ -18,11 +18,11 @@ use std::ops::Deref;
 
 use chrono::TimeDelta;
 
-use super::{Known, Plan, Planned};
+use super::{GroupPlan, Known, Plan, Planned};
 use crate::config::{Guard, Guards, Per};
 use crate::model::{
-    Attribute, Digest, ExternalId, Kind, Lifecycle, ManagedAccount, Operation, Reason, SourceName,
-    Timestamp,
+    Attribute, Digest, ExternalId, GroupOperation, Kind, Lifecycle, ManagedAccount, ManagedGroup,
+    Operation, Reason, ScimId, SourceName, Timestamp,
 };
 
 pub use always::{GuardedGroup, GuardedGroups, GuardedMember};
@@ -290,11 +290,26 @@ impl Deref for Approved {
     }
 }
 
+/// A group operation that the guards have let through, as [`Approved`] is one of an account.
+#[derive(Clone, Debug)]
+pub struct ApprovedGroup(GroupOperation);
+
+impl Deref for ApprovedGroup {
+    type Target = GroupOperation;
+
+    fn deref(&self) -> &GroupOperation {
+        &self.0
+    }
+}
+
 /// All that the guards let through.
 #[derive(Clone, Debug)]
 pub struct ApprovedPlan {
     operations: Vec<Approved>,
+    groups: Vec<ApprovedGroup>,
     notes: Vec<ManagedAccount>,
+    group_notes: Vec<ManagedGroup>,
+    forgotten_groups: Vec<ScimId>,
 }
 
 impl ApprovedPlan {
@@ -303,9 +318,19 @@ impl ApprovedPlan {
         &self.operations
     }
 
+    /// The group operations in the order in which they are sent, after all others.
+    pub fn groups(&self) -> &[ApprovedGroup] {
+        &self.groups
+    }
+
     /// Rows of the snapshot to be brought up to date without an outside write.
     pub fn notes(&self) -> &[ManagedAccount] {
         &self.notes
+    }
+
+    /// The same for groups, and the rows of groups that are no more.
+    pub fn group_notes(&self) -> (&[ManagedGroup], &[ScimId]) {
+        (&self.group_notes, &self.forgotten_groups)
     }
 }
 
@@ -313,7 +338,15 @@ impl Plan {
     /// Lets through what no guard holds.
     pub fn approve(&self) -> ApprovedPlan {
         let free = |planned: &&Planned| !planned.is_held();
+        let groups = self.groups.iter();
         ApprovedPlan {
+            groups: groups
+                .clone()
+                .flat_map(GroupPlan::free)
+                .map(|operation| ApprovedGroup(operation.clone()))
+                .collect(),
+            group_notes: groups.clone().flat_map(|plan| plan.notes.clone()).collect(),
+            forgotten_groups: groups.flat_map(|plan| plan.forgotten.clone()).collect(),
             operations: self
                 .operations
                 .iter()

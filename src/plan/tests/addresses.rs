@@ -140,8 +140,8 @@ fn a_circle_is_held_as_a_whole() {
             [
                 "!update a",
                 "!update c",
-                "!update b",
                 "create z",
+                "!update b",
                 "!update a"
             ],
             "{protected}"

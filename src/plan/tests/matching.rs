@@ -272,3 +272,33 @@ fn the_address_of_who_leaves_in_this_run_is_not_another_s_yet() {
     assert_eq!(brief(&plan), ["update a", "create new"]);
     assert_eq!(plan.count(Kind::Create), 1);
 }
+
+#[test]
+fn two_who_could_be_the_same_person_are_both_refused() {
+    let mut world = made_anew(numbered("7"), with_number(person("new"), "7"));
+    world.people.push(with_number(person("other"), "7"));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    let why = refusal(&plan, "new");
+    assert!(
+        why.contains("uid=new,") && why.contains("uid=other,"),
+        "{why}"
+    );
+}
+
+#[test]
+fn an_account_that_goes_to_a_rehire_is_not_recycled_for_somebody_else() {
+    // The rehire may not log in, and so keeps the old address.
+    let mut old = in_state("a", DEACTIVATED, Some("2026-01-01T00:00:00Z"));
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let back = DesiredAccount {
+        active: false,
+        ..with_number(person("new"), "7")
+    };
+    let mut world = made_anew(old, back);
+    world.policy.recycle_after = Some(TimeDelta::days(3));
+    world.people.push(with_mail(person("b"), "a@example.org"));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["update new"]);
+    assert!(refusal(&plan, "b").contains("belongs to another account"));
+}

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 
 mod addresses;
 mod forecast;
+mod groups;
 mod guards;
 mod leaving;
 mod lifecycle;

@@ -204,4 +204,58 @@ proptest! {
             prop_assert!(!operation.is_departure() || disabled, "{:?}", operation);
         }
     }
+
+    #[test]
+    fn nothing_is_done_to_anybody_s_account_but_those_in_scope_and_those_who_were(
+        mut world in odd_world(),
+        strangers in 0..4_usize,
+    ) {
+        world.existing = (0..strangers)
+            .map(|n| existing(&format!("stranger{n}"), Some("of another tool")))
+            .collect();
+        let ours: std::collections::BTreeSet<_> = world
+            .accounts
+            .iter()
+            .map(|account| account.scim_id.clone())
+            .collect();
+        let people: std::collections::BTreeSet<_> =
+            world.people.iter().map(|person| person.key.clone()).collect();
+        for planned in &world.planned().operations {
+            let operation = &planned.operation;
+            let is_known = people.contains(&operation.key)
+                || world.accounts.iter().any(|account| account.key == operation.key);
+            prop_assert!(is_known, "{:?}", operation);
+            let is_ours = operation.target.as_ref().is_none_or(|target| ours.contains(&target.scim_id));
+            prop_assert!(is_ours, "{:?}", operation);
+        }
+    }
+
+    #[test]
+    fn who_is_out_by_an_edit_keeps_the_account_until_it_is_accepted(mut world in odd_world()) {
+        world.accepts_scope_change = false;
+        for account in &world.accounts {
+            let rescoped = Whereabouts::Out(Cause::Rescoped);
+            world.whereabouts.insert(account.key.clone(), rescoped);
+        }
+        let present: std::collections::BTreeSet<_> =
+            world.people.iter().map(|person| person.key.clone()).collect();
+        for planned in &world.planned().operations {
+            let operation = &planned.operation;
+            let was_active = operation.active.0;
+            let leaves = was_active && operation.is_departure() && !present.contains(&operation.key);
+            prop_assert!(!leaves, "{:?}", operation);
+        }
+    }
+
+    #[test]
+    fn no_account_has_two_operations_but_of_who_makes_way(world in odd_world()) {
+        let mut seen = std::collections::BTreeSet::new();
+        for planned in &world.planned().operations {
+            let operation = &planned.operation;
+            let makes_way = operation.reason == crate::model::Reason::MakesWay;
+            if let Some(target) = &operation.target {
+                prop_assert!(seen.insert((target.scim_id.clone(), makes_way)), "{:?}", operation);
+            }
+        }
+    }
 }

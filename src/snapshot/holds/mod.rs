@@ -3,7 +3,7 @@
 mod approve;
 mod record;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -11,7 +11,9 @@ use sqlx::sqlite::SqliteRow;
 
 use super::error::Context;
 use super::{Snapshot, SnapshotError};
-use crate::model::{Attribute, Change, Digest, Dn, Operation, Reason, Timestamp, fold};
+use crate::model::{
+    Attribute, Change, Digest, Dn, GroupMember, GroupOperation, Operation, Reason, Timestamp, fold,
+};
 use crate::plan::{Approval, Opened};
 
 pub use approve::{ApproveError, Asked};
@@ -115,6 +117,36 @@ impl Detail {
     }
 }
 
+impl Detail {
+    /// Of a group: its name stands for the account's, and each who leaves is a change.
+    fn of_group(operation: &GroupOperation) -> Self {
+        let dns: Vec<&str> = operation
+            .origins
+            .iter()
+            .map(|one| one.dn.as_str())
+            .collect();
+        let sources: BTreeSet<&str> = operation
+            .origins
+            .iter()
+            .map(|one| one.source.as_str())
+            .collect();
+        let leaves = |member: &GroupMember| Change {
+            attribute: "member".to_owned(),
+            old: Some(member.name.clone()),
+            new: None,
+        };
+        Detail {
+            account: operation.name.clone(),
+            addresses: vec![operation.name.clone()],
+            dn: dns.join(" and "),
+            source: sources.into_iter().collect::<Vec<_>>().join(", "),
+            reason: operation.reason.to_string(),
+            why: None,
+            changes: operation.remove.iter().map(leaves).collect(),
+        }
+    }
+}
+
 impl HeldOperation {
     /// Whether somebody means this by a key, an address or a DN.
     fn is_meant(&self, who: &str) -> bool {
@@ -160,6 +192,26 @@ impl Snapshot {
             .map(|row| {
                 let opened = opened(row, 1).map_err(|why| self.row_error(row, &why))?;
                 Ok((row.try_get(0).at(&self.path)?, opened))
+            })
+            .collect()
+    }
+
+    /// What the open holds hold, by its digest, with the name of a hold.
+    pub async fn held(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<HashMap<[u8; 16], String>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT name, digest FROM held_operations JOIN holds ON holds.id = hold_id WHERE closed_at IS NULL AND expires_at > ?",
+        )
+        .bind(now.timestamp_millis())
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                let digest = digest(row, 1).map_err(|why| self.row_error(row, &why))?;
+                Ok((digest.0, row.try_get(0).at(&self.path)?))
             })
             .collect()
     }

@@ -48,6 +48,32 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Records which approvals a plan lets operations through by that was made for one person
+    /// alone: it says nothing of other people's holds.
+    pub async fn record_approvals(
+        &mut self,
+        run: RunId,
+        plan: &Plan,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let entries = entries(plan, false);
+        let free: HashSet<[u8; 16]> = entries
+            .iter()
+            .filter(|entry| !entry.is_held)
+            .map(|entry| entry.digest.0)
+            .collect();
+        let mut live = self.approvals(now).await?;
+        live.retain(|approval| free.contains(&approval.digest.0));
+        let mut transaction = self.begin().await?;
+        use_approvals(&mut transaction, run, &entries, &live)
+            .await
+            .at(&path)?;
+        transaction.commit().await.at(&path)
+    }
+}
+
 /// Something planned, as holds and approvals are recorded of it.
 struct Entry<'a> {
     digest: Digest,
@@ -60,8 +86,18 @@ struct Entry<'a> {
 }
 
 /// What is planned: all of it, or as far as it is held, where no approval can be about the rest.
-/// What else the guards hold than operations on accounts is to be added here.
 fn entries(plan: &Plan, only_held: bool) -> Vec<Entry<'_>> {
+    let groups = plan.groups.iter().flat_map(|groups| &groups.operations);
+    let groups = groups
+        .filter(|planned| !only_held || !planned.holds.is_empty())
+        .map(|planned| Entry {
+            digest: planned.operation.digest(),
+            key: planned.operation.key.as_str(),
+            kind: planned.operation.kind.name(),
+            holds: &planned.holds,
+            is_held: !planned.holds.is_empty(),
+            detail: Box::new(|| Detail::of_group(&planned.operation)),
+        });
     plan.operations
         .iter()
         .filter(|planned| !only_held || planned.is_held())
@@ -73,6 +109,7 @@ fn entries(plan: &Plan, only_held: bool) -> Vec<Entry<'_>> {
             is_held: planned.is_held(),
             detail: Box::new(|| Detail::of(&planned.operation)),
         })
+        .chain(groups)
         .collect()
 }
 

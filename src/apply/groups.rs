@@ -1,0 +1,275 @@
+//! Groups: carries out what is planned for them after the accounts, and finds out what became of
+//! what an earlier run left unanswered.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use futures_util::future::join_all;
+
+use super::{Applied, BREAKER, Control, EndedBy, IN_FLIGHT};
+use crate::model::{
+    ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason, Lifecycle,
+    ManagedGroup, OperationId, ScimId, Timestamp, fold,
+};
+use crate::org::{ApiError, Reader, Writer};
+use crate::plan::ApprovedGroup;
+use crate::snapshot::{GroupEnd, Journal, SnapshotError, UnansweredGroup};
+
+/// What became of the group operations of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct GroupsApplied {
+    /// Operations that succeeded.
+    pub done: usize,
+    /// Operations that failed, each with the reason.
+    pub failed: Vec<(GroupOperation, String)>,
+    /// Operations that were not sent.
+    pub left: usize,
+}
+
+/// Carries out the group operations, which the journal has under these numbers.
+pub(super) async fn apply(
+    operations: &[ApprovedGroup],
+    ids: &[OperationId],
+    writer: &Writer,
+    journal: &mut Journal,
+    control: &Control<'_>,
+    applied: &mut Applied,
+) -> Result<(), SnapshotError> {
+    // By their folded names.
+    let mut unsuccessful: HashSet<String> = HashSet::new();
+    let mut at = 0;
+    while at < operations.len() {
+        if applied.ended_by.is_none() && control.stop.requested() {
+            applied.ended_by = Some(EndedBy::Stop);
+        }
+        if applied.ended_by.is_some() {
+            applied.groups.left += operations.len() - at;
+            journal.leave(&ids[at..]).await?;
+            return Ok(());
+        }
+        let end = batch_end(operations, at);
+        let (waiting, batch): (Vec<_>, Vec<_>) = ids[at..end]
+            .iter()
+            .copied()
+            .zip(&operations[at..end])
+            .partition(|(_, operation)| match &operation.reason {
+                GroupReason::Merged { into } => unsuccessful.contains(&fold(into)),
+                _ => false,
+            });
+        at = end;
+        for (id, _) in waiting {
+            journal.leave(&[id]).await?;
+            applied.groups.left += 1;
+        }
+        let failed_before = applied.groups.failed.len();
+        send_batch(&batch, writer, journal, control, applied).await?;
+        let failed = applied.groups.failed[failed_before..].iter();
+        unsuccessful.extend(failed.map(|(operation, _)| fold(&operation.name)));
+    }
+    Ok(())
+}
+
+/// The end of the batch that begins here: deletions wait for all before them.
+fn batch_end(operations: &[ApprovedGroup], at: usize) -> usize {
+    let is_deletion = |operation: &ApprovedGroup| operation.kind == GroupChange::Delete;
+    let first = is_deletion(&operations[at]);
+    let same = operations[at..]
+        .iter()
+        .take(IN_FLIGHT)
+        .take_while(|other| is_deletion(other) == first);
+    at + same.count()
+}
+
+async fn send_batch(
+    batch: &[(OperationId, &ApprovedGroup)],
+    writer: &Writer,
+    journal: &mut Journal,
+    control: &Control<'_>,
+    applied: &mut Applied,
+) -> Result<(), SnapshotError> {
+    let accounts = made_accounts(batch, journal).await?;
+    let ids: Vec<OperationId> = batch.iter().map(|(id, _)| *id).collect();
+    journal.mark_sent(&ids, (control.now)()).await?;
+    let answers = join_all(batch.iter().map(async |(_, operation)| {
+        let mut progress = GroupProgress::default();
+        let result = writer.send_group(operation, &accounts, &mut progress).await;
+        (progress, result)
+    }))
+    .await;
+    for ((id, operation), (progress, result)) in batch.iter().zip(answers) {
+        let (end, told) = match result {
+            Ok(()) => (GroupEnd::Done, None),
+            Err(error) if error.may_have_taken_effect() => {
+                applied.in_a_row += 1;
+                let error = format!("{error}; whether it took effect is read back by the next run");
+                (GroupEnd::Unknown, Some(error))
+            }
+            Err(error) if error.concerns_everybody() => {
+                let why = EndedBy::Error(error.to_string());
+                applied.ended_by.get_or_insert(why);
+                applied.groups.left += 1;
+                let (end, now) = (GroupEnd::Left, (control.now)());
+                journal
+                    .answer_group(*id, operation, &progress, &end, now)
+                    .await?;
+                continue;
+            }
+            Err(error) => (GroupEnd::Failed(error.to_string()), Some(error.to_string())),
+        };
+        journal
+            .answer_group(*id, operation, &progress, &end, (control.now)())
+            .await?;
+        control.watch.group_ended(told.is_some());
+        match told {
+            None => {
+                applied.groups.done += 1;
+                applied.in_a_row = 0;
+            }
+            Some(error) => {
+                tracing::warn!(
+                    group = operation.name,
+                    kind = operation.kind.name(),
+                    error,
+                    "a group operation failed"
+                );
+                let operation: &GroupOperation = operation;
+                applied.groups.failed.push((operation.clone(), error));
+            }
+        }
+    }
+    if applied.in_a_row >= BREAKER {
+        let why = format!(
+            "the last {} operations got no usable answer",
+            applied.in_a_row
+        );
+        applied.ended_by.get_or_insert(EndedBy::Error(why));
+    }
+    Ok(())
+}
+
+/// The SCIM users of those members whose account was still to be made when this was planned.
+async fn made_accounts(
+    batch: &[(OperationId, &ApprovedGroup)],
+    journal: &mut Journal,
+) -> Result<HashMap<ExternalId, ScimId>, SnapshotError> {
+    let is_open = |member: &&GroupMember| member.scim_id.is_none();
+    let keys: HashSet<ExternalId> = batch
+        .iter()
+        .flat_map(|(_, operation)| operation.add.iter().filter(is_open))
+        .filter_map(|member| member.key.clone())
+        .collect();
+    let mut accounts = journal.accounts(&keys).await?;
+    accounts.retain(|_, account| {
+        matches!(
+            account.lifecycle,
+            Lifecycle::Active | Lifecycle::Deactivated { .. }
+        )
+    });
+    let user = |(key, account): (ExternalId, crate::model::ManagedAccount)| (key, account.scim_id);
+    Ok(accounts.into_iter().map(user).collect())
+}
+
+/// What reading showed of a group operation that was sent and never answered.
+#[derive(Clone, Debug)]
+pub struct GroupSettlement {
+    /// The operation.
+    pub id: OperationId,
+    /// The operation as it was sent.
+    pub operation: GroupOperation,
+    /// What of it took effect.
+    pub progress: GroupProgress,
+    /// Whether that is all of it; what is missing is planned anew.
+    pub is_done: bool,
+}
+
+/// Reads what became of these operations. Nothing is written.
+pub async fn settle_groups(
+    reader: &Reader,
+    unanswered: Vec<UnansweredGroup>,
+) -> Result<Vec<GroupSettlement>, ApiError> {
+    let mut settlements = Vec::with_capacity(unanswered.len());
+    for UnansweredGroup { id, operation } in unanswered {
+        let old = match &operation.target {
+            Some(target) => reader.group(&target.scim_id).await?,
+            None => None,
+        };
+        let (there, deleted) = match operation.kind {
+            GroupChange::Adopt | GroupChange::Update => (old, None),
+            GroupChange::Create => (reader.group_made_for(&operation).await?, None),
+            GroupChange::Rename | GroupChange::Delete => {
+                let target = operation.target.as_ref();
+                let deleted = target
+                    .filter(|_| old.is_none())
+                    .map(|target| target.scim_id.clone());
+                match operation.kind {
+                    GroupChange::Rename => (reader.group_made_for(&operation).await?, deleted),
+                    _ => (None, deleted),
+                }
+            }
+        };
+        let members: BTreeSet<&ScimId> = there.iter().flat_map(|group| &group.members).collect();
+        let is_in = |member: &&GroupMember| {
+            let user = member.scim_id.as_ref();
+            user.is_some_and(|user| members.contains(user))
+        };
+        let keys = |members: Vec<&GroupMember>| -> Vec<ExternalId> {
+            let keys = members.into_iter().filter_map(|member| member.key.clone());
+            keys.collect()
+        };
+        let (joined, missing): (Vec<_>, Vec<_>) = operation.add.iter().partition(is_in);
+        let (staying, left): (Vec<_>, Vec<_>) = operation.remove.iter().partition(is_in);
+        let has_changed = there.is_some() && missing.is_empty() && staying.is_empty();
+        let is_done = match operation.kind {
+            GroupChange::Delete => deleted.is_some(),
+            GroupChange::Rename => has_changed && deleted.is_some(),
+            GroupChange::Create | GroupChange::Adopt | GroupChange::Update => has_changed,
+        };
+        let progress = GroupProgress {
+            added: keys(joined),
+            removed: keys(left),
+            scim_id: there.map(|group| group.scim_id),
+            deleted,
+        };
+        settlements.push(GroupSettlement {
+            id,
+            operation,
+            progress,
+            is_done,
+        });
+    }
+    Ok(settlements)
+}
+
+impl GroupSettlement {
+    /// Records in the journal what reading showed.
+    pub async fn record(&self, journal: &mut Journal, now: Timestamp) -> Result<(), SnapshotError> {
+        let end = match self.is_done {
+            true => GroupEnd::Done,
+            false => GroupEnd::Left,
+        };
+        journal
+            .answer_group(self.id, &self.operation, &self.progress, &end, now)
+            .await
+    }
+
+    /// Takes it into what the snapshot says, where it must not be recorded.
+    pub fn settle(&self, groups: &mut Vec<ManagedGroup>) {
+        let GroupProgress {
+            scim_id, deleted, ..
+        } = &self.progress;
+        groups.retain(|group| Some(&group.scim_id) != deleted.as_ref());
+        let Some(scim_id) = scim_id else {
+            return;
+        };
+        // Who is in it is read in any case.
+        groups.retain(|group| group.scim_id != *scim_id);
+        groups.push(ManagedGroup {
+            scim_id: scim_id.clone(),
+            key: self.operation.key.clone(),
+            name: self.operation.name.clone(),
+            origins: self.operation.origins.clone(),
+            members: BTreeSet::new(),
+            // Before it is known which groups are in it, none is missed.
+            nested: BTreeSet::new(),
+        });
+    }
+}

@@ -1,0 +1,263 @@
+//! How a group operation is carried out: step by step, so that what was done counts also when
+//! the next step fails.
+
+use std::collections::{HashMap, HashSet};
+
+use super::http::backoff;
+use super::write::{CREATE_ATTEMPTS, MEMBERS_A_PATCH, PATIENCE, refused};
+use super::{ApiError, Cause, Reader, Writer};
+use crate::model::{
+    ExistingGroup, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress,
+    GroupTarget, ScimId,
+};
+use crate::plan::ApprovedGroup;
+
+/// A member whose SCIM user is known.
+type Known<'a> = (Option<&'a ExternalId>, &'a ScimId);
+
+/// Which way members go.
+#[derive(Clone, Copy)]
+enum Way {
+    Join,
+    Leave,
+}
+
+impl Reader {
+    /// The group that was made for this operation, if there is one: the name is used once in
+    /// the organization, and the key tells that it is ours.
+    pub async fn group_made_for(
+        &self,
+        operation: &GroupOperation,
+    ) -> Result<Option<ExistingGroup>, ApiError> {
+        let found = self.groups_by_name(&operation.name).await?;
+        let is_ours = |group: &ExistingGroup| group.external_id.as_ref() == Some(&operation.key);
+        Ok(found.into_iter().find(is_ours))
+    }
+}
+
+impl Writer {
+    /// Carries out one group operation. `accounts` are the SCIM users of the people whose account
+    /// was still to be made when it was planned; whoever is not in it is left for the next run.
+    /// What is done is in `progress`, also when an error ends it.
+    pub async fn send_group(
+        &self,
+        operation: &ApprovedGroup,
+        accounts: &HashMap<ExternalId, ScimId>,
+        progress: &mut GroupProgress,
+    ) -> Result<(), ApiError> {
+        let deadline = self.reader.operation_timeout;
+        let work = self.carry_out_group(operation, accounts, progress);
+        tokio::time::timeout(deadline, work)
+            .await
+            .unwrap_or_else(|_| {
+                let deadline = humantime::format_duration(deadline);
+                Err(ApiError {
+                    request: "the operation".to_owned(),
+                    request_id: None,
+                    cause: Cause::NoAnswer(format!("it was not done within {deadline}")),
+                })
+            })
+    }
+
+    async fn carry_out_group(
+        &self,
+        operation: &GroupOperation,
+        accounts: &HashMap<ExternalId, ScimId>,
+        progress: &mut GroupProgress,
+    ) -> Result<(), ApiError> {
+        let known = |members: &'_ [GroupMember]| -> Vec<(Option<ExternalId>, ScimId)> {
+            let user = |member: &GroupMember| {
+                let made = member.key.as_ref().and_then(|key| accounts.get(key));
+                member.scim_id.as_ref().or(made).cloned()
+            };
+            members
+                .iter()
+                .filter_map(|member| Some((member.key.clone(), user(member)?)))
+                .collect()
+        };
+        let (add, remove) = (known(&operation.add), known(&operation.remove));
+        match (operation.kind, &operation.target) {
+            (GroupChange::Create | GroupChange::Rename, old) => {
+                let made = self.make_group(operation).await?;
+                progress.scim_id = Some(made.clone());
+                self.change_members(&made, &add, Way::Join, progress)
+                    .await?;
+                match old {
+                    Some(old) if operation.kind == GroupChange::Rename => {
+                        self.take_down(old, progress).await
+                    }
+                    _ => Ok(()),
+                }
+            }
+            (GroupChange::Adopt | GroupChange::Update, Some(target)) => {
+                let group = &target.scim_id;
+                // Nothing has been sent yet, but there is a group, and it is ours.
+                progress.scim_id = Some(group.clone());
+                let joined = self.change_members(group, &add, Way::Join, progress).await;
+                let left = match &joined {
+                    Err(error) if error.may_have_taken_effect() || error.concerns_everybody() => {
+                        Ok(())
+                    }
+                    _ => {
+                        self.change_members(group, &remove, Way::Leave, progress)
+                            .await
+                    }
+                };
+                joined.and(left)
+            }
+            (GroupChange::Delete, Some(target)) => self.take_down(target, progress).await,
+            (_, None) => Err(refused("the operation has no group".to_owned())),
+        }
+    }
+
+    async fn take_down(
+        &self,
+        target: &GroupTarget,
+        progress: &mut GroupProgress,
+    ) -> Result<(), ApiError> {
+        self.delete_group(&target.scim_id).await?;
+        progress.deleted = Some(target.scim_id.clone());
+        Ok(())
+    }
+
+    /// Makes the group. When the answer is lost, it is looked for before anything is sent again.
+    async fn make_group(&self, operation: &GroupOperation) -> Result<ScimId, ApiError> {
+        let mut attempt = 1;
+        loop {
+            let made = self
+                .create_group(&operation.name, Some(&operation.key))
+                .await;
+            let (lost, waits) = match made {
+                Err(error) if error.may_have_taken_effect() => (error, &PATIENCE[..1]),
+                // The first attempt did arrive, and reading showed the time before it.
+                Err(error) if attempt > 1 && matches!(error.cause, Cause::Conflict(_)) => {
+                    let cause = Cause::NoAnswer(format!("an earlier attempt arrived: {error}"));
+                    (ApiError { cause, ..error }, &PATIENCE[..])
+                }
+                Err(ApiError {
+                    cause: Cause::Conflict(message),
+                    ..
+                }) => {
+                    return Err(refused(format!(
+                        "the organization has a group `{}` already ({message}); give one of them another name",
+                        operation.name
+                    )));
+                }
+                result => return result,
+            };
+            for wait in waits {
+                tokio::time::sleep(*wait).await;
+                match self.reader.group_made_for(operation).await {
+                    Ok(Some(group)) => return Ok(group.scim_id),
+                    Ok(None) => {}
+                    Err(_) => return Err(lost),
+                }
+            }
+            // Only what reading shows not to be there is sent again.
+            if waits.len() > 1 || attempt >= CREATE_ATTEMPTS {
+                return Err(lost);
+            }
+            tokio::time::sleep(backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    /// Lets members join or leave, batch by batch. A batch that is refused is divided, so that one
+    /// bad member keeps nobody else out.
+    async fn change_members(
+        &self,
+        group: &ScimId,
+        members: &[(Option<ExternalId>, ScimId)],
+        way: Way,
+        progress: &mut GroupProgress,
+    ) -> Result<(), ApiError> {
+        let members: Vec<Known<'_>> = members
+            .iter()
+            .map(|(key, user)| (key.as_ref(), user))
+            .collect();
+        if self.reader.replaces_whole() && !members.is_empty() {
+            return self.replace_some(group, &members, way, progress).await;
+        }
+        let mut batches: Vec<&[Known<'_>]> = members.chunks(MEMBERS_A_PATCH).rev().collect();
+        let mut refusals: Vec<ApiError> = Vec::new();
+        let mut is_there = false;
+        while let Some(batch) = batches.pop() {
+            let users: Vec<ScimId> = batch.iter().map(|(_, user)| (*user).clone()).collect();
+            let result = match way {
+                Way::Join => self.add_members(group, &users).await,
+                Way::Leave => self.remove_members(group, &users).await,
+            };
+            match result {
+                Ok(()) => note(progress, batch, way),
+                Err(error) if is_about_members(&error) => {
+                    if !is_there && self.reader.group(group).await?.is_none() {
+                        return Err(refused(
+                            "the organization does not have the group any more: somebody deleted it, and the next run makes it anew".to_owned(),
+                        ));
+                    }
+                    is_there = true;
+                    match batch {
+                        [_] => refusals.push(error),
+                        _ => {
+                            let (first, second) = batch.split_at(batch.len() / 2);
+                            batches.extend([second, first]);
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let count = refusals.len();
+        match refusals.into_iter().next() {
+            None => Ok(()),
+            Some(first) => Err(refused(format!(
+                "{count} of {} members could not {} the group; the first: {first}",
+                members.len(),
+                match way {
+                    Way::Join => "join",
+                    Way::Leave => "leave",
+                }
+            ))),
+        }
+    }
+
+    /// The same for a server that takes no PATCH.
+    async fn replace_some(
+        &self,
+        group: &ScimId,
+        members: &[Known<'_>],
+        way: Way,
+        progress: &mut GroupProgress,
+    ) -> Result<(), ApiError> {
+        let Some(now) = self.reader.group(group).await? else {
+            return Err(refused(
+                "the organization does not have the group any more".to_owned(),
+            ));
+        };
+        let changed: HashSet<&ScimId> = members.iter().map(|(_, user)| *user).collect();
+        let others = now.members.iter().filter(|user| !changed.contains(user));
+        let mut all: Vec<ScimId> = others.cloned().collect();
+        if matches!(way, Way::Join) {
+            all.extend(members.iter().map(|(_, user)| (*user).clone()));
+        }
+        self.replace_members(&now, &all).await?;
+        note(progress, members, way);
+        Ok(())
+    }
+}
+
+fn note(progress: &mut GroupProgress, members: &[Known<'_>], way: Way) {
+    let keys = members.iter().filter_map(|(key, _)| *key).cloned();
+    match way {
+        Way::Join => progress.added.extend(keys),
+        Way::Leave => progress.removed.extend(keys),
+    }
+}
+
+/// Whether a batch may be refused because of one of its members.
+fn is_about_members(error: &ApiError) -> bool {
+    matches!(
+        error.cause,
+        Cause::NotFound(_) | Cause::Refused { status: 400, .. }
+    )
+}

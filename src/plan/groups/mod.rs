@@ -1,0 +1,292 @@
+//! The groups of the organization: which are made, taken over, renamed, filled, emptied and
+//! deleted.
+//!
+//! The target cannot rename, so a group of the organization is its name: one of ours is found
+//! again by its name first, and then by its key. A member is taken out only when the directory
+//! shows the person, and all that leads to the group was read without a doubt; whoever is not
+//! seen stays in. So leavers keep their memberships with their deactivated account, and whoever
+//! is disabled follows the directory like everybody else.
+
+mod draft;
+mod members;
+mod view;
+
+use std::collections::{HashMap, HashSet};
+
+use self::draft::Draft;
+use self::members::Accounts;
+use self::view::{Sorted, View, sort_out};
+use super::{Desired, Planned};
+use crate::config::GroupRule;
+use crate::mapping::{GroupFault, UnmappedGroup};
+use crate::model::{
+    DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, Lifecycle,
+    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, fold,
+};
+
+/// What the search of one rule said.
+#[derive(Clone, Debug)]
+pub struct RuleRead {
+    /// The groups whose name the rule matches.
+    pub found: Vec<DesiredGroup>,
+    /// Those of which no group of the organization can be made.
+    pub unmapped: Vec<UnmappedGroup>,
+    /// Whether these are all; else what came instead of a clean end.
+    pub clean: Result<(), String>,
+}
+
+/// What the snapshot and the organization know of groups.
+#[derive(Clone, Debug, Default)]
+pub struct KnownGroups {
+    /// Those that dirsyncd keeps.
+    pub managed: Vec<ManagedGroup>,
+    /// As the organization has them: those that dirsyncd keeps, and those that a new one may
+    /// be.
+    pub existing: Vec<ExistingGroup>,
+    /// The accounts of the members, those that the directory names and those that the
+    /// organization shows.
+    pub people: HashMap<ExternalId, Person>,
+}
+
+/// A managed account, as far as groups are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The SCIM user.
+    pub scim_id: ScimId,
+    /// Where the entry last stood.
+    pub dn: String,
+    /// The name that a person would know the account by.
+    pub name: String,
+    /// Where the account stands.
+    pub lifecycle: Lifecycle,
+    /// Whether the person is missing from complete pulls.
+    pub has_departed: bool,
+}
+
+/// What a run would do, or does, with groups.
+#[derive(Clone, Debug, Default)]
+pub struct GroupPlan {
+    /// The operations in the order in which they are sent.
+    pub operations: Vec<PlannedGroup>,
+    /// Groups of the directory for which nothing is done because something is wrong with them.
+    pub refusals: Vec<GroupRefusal>,
+    /// Where nothing is taken away in this run, as it is not known whether that would be right.
+    pub suspensions: Vec<GroupSuspension>,
+    /// What else is to be known.
+    pub notices: Vec<GroupNotice>,
+    /// Groups that are as the directory wants them.
+    pub unchanged: u64,
+    /// How many members the groups that dirsyncd keeps have together, the same person once in
+    /// each.
+    pub memberships: u64,
+    /// Rows of the snapshot to be brought up to date without an outside write.
+    pub notes: Vec<ManagedGroup>,
+    /// Rows whose group the organization does not have any more.
+    pub forgotten: Vec<ScimId>,
+}
+
+/// A group operation and what holds it back, if anything.
+#[derive(Clone, Debug)]
+pub struct PlannedGroup {
+    /// The operation.
+    pub operation: GroupOperation,
+    /// What holds it: indices in [`Plan::holds`](super::Plan::holds).
+    pub holds: Vec<usize>,
+}
+
+impl GroupPlan {
+    /// How many operations of a kind are planned.
+    pub fn count(&self, kind: GroupChange) -> usize {
+        let planned = self.operations.iter();
+        planned.filter(|one| one.operation.kind == kind).count()
+    }
+
+    /// The operations that nothing holds. The deletion of a group whose members are in another one
+    /// waits as long as that one's operation is held.
+    pub fn free(&self) -> impl Iterator<Item = &GroupOperation> {
+        let held = self
+            .operations
+            .iter()
+            .filter(|planned| !planned.holds.is_empty());
+        let held: HashSet<String> = held.map(|planned| fold(&planned.operation.name)).collect();
+        let is_free = move |planned: &&PlannedGroup| match &planned.operation.reason {
+            GroupReason::Merged { into } if held.contains(&fold(into)) => false,
+            _ => planned.holds.is_empty(),
+        };
+        let free = self.operations.iter().filter(is_free);
+        free.map(|planned| &planned.operation)
+    }
+
+    /// Takes those who join out of the operations that are held for those who leave alone: they go
+    /// on. `is_limit` tells of a hold whether it is one.
+    pub fn let_join(&mut self, is_limit: impl Fn(usize) -> bool) {
+        let mut joining = Vec::new();
+        for PlannedGroup { operation, holds } in &mut self.operations {
+            let is_about_leaving = !holds.is_empty() && holds.iter().all(|hold| is_limit(*hold));
+            let is_both = !operation.add.is_empty() && !operation.remove.is_empty();
+            if operation.kind == GroupChange::Update && is_about_leaving && is_both {
+                joining.push(PlannedGroup {
+                    operation: GroupOperation {
+                        add: std::mem::take(&mut operation.add),
+                        remove: Vec::new(),
+                        ..operation.clone()
+                    },
+                    holds: Vec::new(),
+                });
+            }
+        }
+        self.operations.splice(0..0, joining);
+    }
+
+    /// Whether something is to be sent now.
+    pub fn has_pending(&self) -> bool {
+        self.free().next().is_some()
+    }
+
+    /// How many operations are held.
+    pub fn held(&self) -> usize {
+        let planned = self.operations.iter();
+        planned.filter(|planned| !planned.holds.is_empty()).count()
+    }
+
+    /// Whether a person has to look.
+    pub fn needs_attention(&self) -> bool {
+        !self.refusals.is_empty() || !self.suspensions.is_empty()
+    }
+}
+
+/// A group of the directory for which nothing is done.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupRefusal {
+    /// Its entry.
+    pub dn: String,
+    /// What is wrong, and the way out.
+    pub why: String,
+}
+
+/// Why nothing is done for a group of the directory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GroupRefusalReason {
+    /// No name or no key.
+    #[error(transparent)]
+    Unmapped(#[from] GroupFault),
+    /// Several groups have one key.
+    #[error(
+        "another group has the same key {key}: {other}; a key belongs to one entry, so nothing is done for either"
+    )]
+    RepeatedKey {
+        /// The key.
+        key: ExternalId,
+        /// The other entry.
+        other: String,
+    },
+    /// The name belongs to a group that is not ours.
+    #[error(
+        "the organization has a group `{name}` that dirsyncd does not keep; take it over by `adopt = true` in [[group]], or give this one another name"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// Several groups of the organization have its key.
+    #[error(
+        "several groups of the organization have its key as externalId: {0}; settle there which of them is meant"
+    )]
+    Ambiguous(String),
+    /// More members than a group may have.
+    #[error(
+        "the group `{name}` would have {members} members, and one has at most {MEMBERS_A_GROUP}: split it, or leave it out by `match`"
+    )]
+    TooLarge {
+        /// The name.
+        name: String,
+        /// How many it would have.
+        members: usize,
+    },
+}
+
+/// A rule or a group of which no absence is believed in this run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupSuspension {
+    /// The group of the organization; none for all that a rule finds.
+    pub group: Option<String>,
+    /// Where the rule searches, or the group's entry.
+    pub place: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Something to know about a group of the organization.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupNotice {
+    /// Its name.
+    pub group: String,
+    /// What.
+    pub what: GroupNoticed,
+}
+
+/// What there is to know about a group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupNoticed {
+    /// Several groups of the directory lead to it: their entries.
+    Joined(Vec<String>),
+    /// Members who have no account: their entries.
+    WithoutAccount(Vec<String>),
+    /// So many members in the organization who are nobody's account of ours.
+    Foreign(u64),
+    /// The directory's group is gone, and the organization's is kept: why.
+    Kept(String),
+}
+
+impl From<&ManagedAccount> for Person {
+    fn from(account: &ManagedAccount) -> Self {
+        Person {
+            scim_id: account.scim_id.clone(),
+            dn: account.dn.clone(),
+            name: account.profile.label().to_owned(),
+            lifecycle: account.lifecycle,
+            // Counted by no pull any more: back, with the login kept off.
+            has_departed: account.absence.is_some_and(|absence| absence.pulls > 0),
+        }
+    }
+}
+
+/// The people of whom it is not certain that the directory has them, by this run's pulls.
+pub fn unseen(desired: &Desired) -> HashSet<ExternalId> {
+    let unmapped = desired.unmapped.iter().filter_map(|one| one.key.as_ref());
+    let repeated = desired.repeated.iter().map(|(person, _)| &person.key);
+    let absent = desired.absent.iter();
+    absent.chain(unmapped).chain(repeated).cloned().collect()
+}
+
+/// Plans the groups of a run.
+///
+/// `read` has what each of the rules said, in their order; `unseen` is from [`unseen`];
+/// `planned` are the account operations of the run.
+pub fn plan(
+    rules: &[GroupRule],
+    read: Vec<RuleRead>,
+    known: &KnownGroups,
+    unseen: &HashSet<ExternalId>,
+    planned: &[Planned],
+) -> GroupPlan {
+    let Sorted {
+        wanted,
+        refused,
+        repeated,
+    } = sort_out(&read);
+    let view = View::of(rules, &read, known, repeated);
+    let mut draft = Draft {
+        rules,
+        known,
+        accounts: Accounts::of(known, unseen, planned),
+        view,
+        plan: GroupPlan::default(),
+    };
+    for (dn, why) in refused {
+        draft.refuse(dn, &why);
+    }
+    draft.tell_rules();
+    draft.settle(&wanted);
+    draft.finish()
+}

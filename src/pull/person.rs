@@ -1,0 +1,214 @@
+//! What the sources say of one person, and of those whose addresses or number the person has.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::{Mapped, PullError, Pulled, Sourced, observed, told};
+use crate::directory::{self, Lookup, Place, Sought};
+use crate::mapping::octets_of_key;
+use crate::model::{
+    Attribute, Complete, Dn, Entry, ExternalId, ManagedAccount, PullEnd, Timestamp, fold,
+};
+use crate::plan::{Comparison, Desired, Index, Pulls};
+use crate::snapshot::Snapshot;
+
+/// What the sources say of the person with this key, e-mail address, user name or DN; also gives
+/// the key. Nothing is said of anybody else, but of those whose address or number the person has.
+///
+/// # Errors
+/// When nobody is known by it, or several are, or a source cannot be read.
+pub async fn pull_person(
+    sources: &[Sourced<'_>],
+    snapshot: &mut Snapshot,
+    settled: &[ManagedAccount],
+    who: &str,
+    now: Timestamp,
+) -> Result<(ExternalId, Pulled), PullError> {
+    let mut known: BTreeMap<ExternalId, String> = BTreeMap::new();
+    for account in snapshot.called(who).await? {
+        known.insert(account.key, account.dn);
+    }
+    for account in settled.iter().filter(|account| is_called(account, who)) {
+        known.insert(account.key.clone(), account.dn.clone());
+    }
+    for sourced in sources {
+        for (key, dn) in entries_called(*sourced, who, now).await? {
+            known.insert(key, dn);
+        }
+    }
+    let mut people = known.iter();
+    let (person, dn) = match (people.next(), people.next()) {
+        (None, _) => return Err(PullError::Nobody(who.to_owned())),
+        (Some((key, dn)), None) => (key.clone(), dn.clone()),
+        (Some(_), Some(_)) => {
+            let people = known.into_iter().map(|(key, dn)| format!("{dn} ({key})"));
+            return Err(PullError::Several {
+                who: who.to_owned(),
+                people: people.collect(),
+            });
+        }
+    };
+    let mut read = Read::default();
+    read.look_for(sources, &BTreeMap::from([(person.clone(), dn)]), now)
+        .await?;
+    // Whoever has what the person is to get may have left, or be somebody else by now.
+    let others = snapshot.holders(&read.identifiers()).await?;
+    let others = others
+        .into_values()
+        .filter(|other| other.key != person)
+        .map(|other| (other.key, other.dn))
+        .collect();
+    read.look_for(sources, &others, now).await?;
+    let desired = read.compare(sources, snapshot, settled).await?;
+    let pulled = Pulled {
+        desired,
+        cursors: BTreeMap::new(),
+        notices: Vec::new(),
+    };
+    Ok((person, pulled))
+}
+
+fn is_called(account: &ManagedAccount, who: &str) -> bool {
+    let has = |attribute| account.profile.get(attribute).map(fold) == Some(fold(who));
+    account.key.as_str() == who
+        || has(Attribute::Email)
+        || has(Attribute::UserName)
+        || matches!((Dn::parse(&account.dn), Dn::parse(who)), (Ok(ours), Ok(theirs)) if ours == theirs)
+}
+
+/// The people of a source who are called so, each with the DN.
+async fn entries_called(
+    sourced: Sourced<'_>,
+    who: &str,
+    now: Timestamp,
+) -> Result<Vec<(ExternalId, String)>, PullError> {
+    let attributes = sourced.attributes();
+    let lookup = match Dn::parse(who) {
+        Ok(_) if who.contains('=') => Lookup::Dn(who),
+        _ => Lookup::Value {
+            names: sourced.mapping.names_of_logins(),
+            key: octets_of_key(&sourced.source.key, &ExternalId::new(fold(who))),
+            text: who,
+        },
+    };
+    let mut found = Vec::new();
+    let mut each = |entry: Entry| {
+        let Ok(mapped) = observed(sourced.mapping.map(&entry, now)) else {
+            return;
+        };
+        let key = sourced.mapping.key(&entry);
+        let is_meant = match (&lookup, &mapped) {
+            (Lookup::Dn(_), _) => true,
+            (Lookup::Value { .. }, _)
+                if key.as_ref().map(ExternalId::as_str) == Some(&fold(who)) =>
+            {
+                true
+            }
+            (Lookup::Value { .. }, Ok(person)) => [Attribute::Email, Attribute::UserName]
+                .into_iter()
+                .any(|attribute| person.profile.get(attribute).map(fold) == Some(fold(who))),
+            // Of whom nothing can be mapped the entry itself is asked.
+            (Lookup::Value { .. }, Err(_)) => true,
+        };
+        if let (true, Some(key)) = (is_meant, key) {
+            found.push((key, entry.dn().to_owned()));
+        }
+    };
+    directory::find(sourced.request(&attributes), &lookup, &mut each)
+        .await
+        .map_err(|error| told(sourced.source, error))?;
+    Ok(found)
+}
+
+/// What was read of the people who were looked for.
+#[derive(Default)]
+struct Read {
+    asked: BTreeSet<ExternalId>,
+    /// By source, in their order: who is in scope there.
+    by_source: Vec<HashMap<ExternalId, Mapped>>,
+}
+
+impl Read {
+    /// Looks for these people in every source.
+    async fn look_for(
+        &mut self,
+        sources: &[Sourced<'_>],
+        people: &BTreeMap<ExternalId, String>,
+        now: Timestamp,
+    ) -> Result<(), PullError> {
+        self.by_source.resize_with(sources.len(), HashMap::new);
+        self.asked.extend(people.keys().cloned());
+        if people.is_empty() {
+            return Ok(());
+        }
+        for (sourced, found) in sources.iter().zip(&mut self.by_source) {
+            let attributes = sourced.attributes();
+            let sought = people
+                .iter()
+                .map(|(key, dn)| {
+                    let sought = Sought {
+                        key: octets_of_key(&sourced.source.key, key),
+                        dn: dn.clone(),
+                    };
+                    (key.clone(), sought)
+                })
+                .collect();
+            let key_of = |entry: &Entry| sourced.mapping.key(entry);
+            let places = directory::locate(sourced.request(&attributes), &sought, &key_of)
+                .await
+                .map_err(|error| told(sourced.source, error))?;
+            for (key, place) in places {
+                let Place::InScope(entry) = place else {
+                    continue;
+                };
+                if let Ok(mapped) = observed(sourced.mapping.map(&entry, now)) {
+                    found.insert(key, mapped);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses and numbers of those who were found, case-folded.
+    fn identifiers(&self) -> BTreeMap<Attribute, BTreeSet<String>> {
+        let people = self.by_source.iter().flat_map(HashMap::values);
+        let desired = Desired {
+            different: people.filter_map(|mapped| mapped.clone().ok()).collect(),
+            ..Desired::default()
+        };
+        desired.identifiers()
+    }
+
+    /// Compares them with the snapshot. Of others nothing is said.
+    async fn compare(
+        self,
+        sources: &[Sourced<'_>],
+        snapshot: &mut Snapshot,
+        settled: &[ManagedAccount],
+    ) -> Result<Desired, PullError> {
+        let names = sources.iter().map(|sourced| sourced.source.name.clone());
+        let mut index = Index::new(names.collect(), HashSet::new());
+        let asked: HashSet<ExternalId> = self.asked.into_iter().collect();
+        snapshot.index_of(&asked, &mut index).await?;
+        for account in settled.iter().filter(|one| asked.contains(&one.key)) {
+            index.insert_account(account);
+        }
+        let mut comparison = Comparison::with(index);
+        let mut pulls = Pulls::new();
+        for (sourced, found) in sources.iter().zip(self.by_source) {
+            let name = &sourced.source.name;
+            let changed = Some(found.len() as u64);
+            for mapped in found.into_values() {
+                comparison.observe(mapped);
+            }
+            // That it has anybody else is for the pulls of all to say.
+            let entries = snapshot.people_of(name).await?.max(1);
+            let end = PullEnd {
+                entries,
+                changed,
+                clean: Ok(()),
+            };
+            pulls.insert(name.clone(), Complete::attest(end));
+        }
+        Ok(comparison.finish(pulls))
+    }
+}

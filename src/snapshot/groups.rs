@@ -1,0 +1,281 @@
+//! The rows of the groups that dirsyncd keeps, and the journal of what was done to them.
+
+use std::collections::BTreeSet;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::error::Context;
+use super::journal::Journal;
+use super::{Snapshot, SnapshotError, unreadable};
+use crate::model::{
+    ExternalId, GroupOperation, GroupProgress, ManagedAccount, ManagedGroup, MemberKey,
+    OperationId, RunId, ScimId, Timestamp,
+};
+
+/// A group operation of an earlier run that was sent and whose answer is not known.
+#[derive(Clone, Debug)]
+pub struct UnansweredGroup {
+    /// Its number in the journal.
+    pub id: OperationId,
+    /// What was sent.
+    pub operation: GroupOperation,
+}
+
+/// How a group operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupEnd {
+    /// All of it was done.
+    Done,
+    /// It failed: the error in words.
+    Failed(String),
+    /// It is given up, and the next run plans anew.
+    Left,
+    /// Whether the last request took effect is not known; the next run reads it back.
+    Unknown,
+}
+
+impl Snapshot {
+    /// The groups that dirsyncd keeps.
+    pub async fn groups(&mut self) -> Result<Vec<ManagedGroup>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT scim_id, external_id, name, origins,
+                (SELECT json_group_array(external_id) FROM group_members WHERE group_members.scim_id = groups.scim_id), nested
+             FROM groups ORDER BY scim_id",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        let read = |row| group(row).map_err(|why| self.row_error(row, &why));
+        rows.iter().map(read).collect()
+    }
+
+    /// The accounts, the deleted ones too, that are these SCIM users.
+    pub async fn accounts_by_scim_id(
+        &mut self,
+        ids: &[ScimId],
+    ) -> Result<Vec<ManagedAccount>, SnapshotError> {
+        let ids: Vec<&str> = ids.iter().map(ScimId::as_str).collect();
+        let accounts = self.accounts_where("scim_id", &ids).await?;
+        Ok(accounts.into_values().collect())
+    }
+
+    /// The group operations that were sent and whose answer is not known.
+    pub async fn unanswered_groups(&mut self) -> Result<Vec<UnansweredGroup>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT id, detail FROM operations WHERE state = 'sent' AND kind GLOB 'group_*' ORDER BY id",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                let id: i64 = row.try_get(0).at(&self.path)?;
+                let detail: String = row.try_get(1).at(&self.path)?;
+                let operation = serde_json::from_str(&detail).map_err(|error| {
+                    unreadable(&self.path, &format!("operation {id}"), &error.to_string())
+                })?;
+                Ok(UnansweredGroup {
+                    id: OperationId(id),
+                    operation,
+                })
+            })
+            .collect()
+    }
+}
+
+fn group(row: &SqliteRow) -> Result<ManagedGroup, String> {
+    let text = |at: usize| {
+        row.try_get::<&str, _>(at)
+            .map_err(|error| error.to_string())
+    };
+    let in_words = |error: serde_json::Error| error.to_string();
+    Ok(ManagedGroup {
+        scim_id: ScimId::new(text(0)?),
+        key: ExternalId::new(text(1)?),
+        name: text(2)?.to_owned(),
+        origins: serde_json::from_str(text(3)?).map_err(in_words)?,
+        members: serde_json::from_str(text(4)?).map_err(in_words)?,
+        nested: text(5)?
+            .split_whitespace()
+            .map(|digits| MemberKey::parse(digits).ok_or("the digest of a group in it".to_owned()))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+impl Journal {
+    /// Records the group operations that are going to be sent, all of them, before any is.
+    pub async fn intend_groups(
+        &mut self,
+        run: RunId,
+        operations: impl ExactSizeIterator<Item = &GroupOperation>,
+        now: Timestamp,
+    ) -> Result<Vec<OperationId>, SnapshotError> {
+        if operations.len() == 0 {
+            return Ok(Vec::new());
+        }
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        let mut ids = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let id = sqlx::query(
+                "INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at) VALUES (?, ?, ?, ?, 'intended', ?)",
+            )
+            .bind(run.0)
+            .bind(operation.key.as_str())
+            .bind(operation.kind.name())
+            .bind(serde_json::json!(operation).to_string())
+            .bind(now.timestamp_millis())
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?
+            .last_insert_rowid();
+            ids.push(OperationId(id));
+        }
+        transaction.commit().await.at(&path)?;
+        Ok(ids)
+    }
+
+    /// Records how far a group operation came, together with the group's rows.
+    pub async fn answer_group(
+        &mut self,
+        id: OperationId,
+        operation: &GroupOperation,
+        progress: &GroupProgress,
+        end: &GroupEnd,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        advance(&mut transaction, operation, progress)
+            .await
+            .at(&path)?;
+        let (state, error) = match end {
+            GroupEnd::Done => ("done", None),
+            GroupEnd::Failed(error) => ("failed", Some(error.as_str())),
+            GroupEnd::Left => ("left", None),
+            GroupEnd::Unknown => ("sent", None),
+        };
+        let answered = matches!(end, GroupEnd::Done | GroupEnd::Failed(_));
+        sqlx::query("UPDATE operations SET state = ?, answered_at = ?, error = ? WHERE id = ?")
+            .bind(state)
+            .bind(answered.then(|| now.timestamp_millis()))
+            .bind(error)
+            .bind(id.0)
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
+        transaction.commit().await.at(&path)
+    }
+
+    /// Brings rows of groups up to date to which nothing is sent, and forgets those whose group
+    /// the organization does not have any more.
+    pub async fn note_groups(
+        &mut self,
+        groups: &[ManagedGroup],
+        forgotten: &[ScimId],
+    ) -> Result<(), SnapshotError> {
+        if groups.is_empty() && forgotten.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for id in forgotten {
+            forget(&mut transaction, id).await.at(&path)?;
+        }
+        for group in groups {
+            // With its members, which are then as noted.
+            forget(&mut transaction, &group.scim_id).await.at(&path)?;
+            store(&mut transaction, group).await.at(&path)?;
+            let nested: Vec<String> = group.nested.iter().map(|key| key.digits()).collect();
+            sqlx::query("UPDATE groups SET nested = ? WHERE scim_id = ?")
+                .bind(nested.join(" "))
+                .bind(group.scim_id.as_str())
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+}
+
+async fn advance(
+    transaction: &mut Transaction<'_, Sqlite>,
+    operation: &GroupOperation,
+    progress: &GroupProgress,
+) -> Result<(), sqlx::Error> {
+    let GroupProgress {
+        scim_id,
+        added,
+        removed,
+        deleted,
+    } = progress;
+    if let Some(deleted) = deleted {
+        forget(transaction, deleted).await?;
+    }
+    let Some(scim_id) = scim_id else {
+        return Ok(());
+    };
+    let group = ManagedGroup {
+        scim_id: scim_id.clone(),
+        key: operation.key.clone(),
+        name: operation.name.clone(),
+        origins: operation.origins.clone(),
+        members: added.iter().cloned().collect(),
+        // Stays as it is noted, and is noted of a new group by the next run.
+        nested: BTreeSet::new(),
+    };
+    store(transaction, &group).await?;
+    for key in removed {
+        sqlx::query("DELETE FROM group_members WHERE scim_id = ? AND external_id = ?")
+            .bind(scim_id.as_str())
+            .bind(key.as_str())
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Stores the group's row, and adds these members to those that are there.
+async fn store(
+    transaction: &mut Transaction<'_, Sqlite>,
+    group: &ManagedGroup,
+) -> Result<(), sqlx::Error> {
+    let ManagedGroup {
+        scim_id,
+        key,
+        name,
+        origins,
+        members,
+        nested: _,
+    } = group;
+    sqlx::query(
+        "INSERT INTO groups (scim_id, external_id, name, origins) VALUES (?, ?, ?, ?)
+         ON CONFLICT (scim_id) DO UPDATE SET external_id = excluded.external_id, name = excluded.name, origins = excluded.origins",
+    )
+    .bind(scim_id.as_str())
+    .bind(key.as_str())
+    .bind(name)
+    .bind(serde_json::json!(origins).to_string())
+    .execute(&mut **transaction)
+    .await?;
+    for member in members {
+        sqlx::query("INSERT OR IGNORE INTO group_members (scim_id, external_id) VALUES (?, ?)")
+            .bind(scim_id.as_str())
+            .bind(member.as_str())
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn forget(
+    transaction: &mut Transaction<'_, Sqlite>,
+    group: &ScimId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM groups WHERE scim_id = ?")
+        .bind(group.as_str())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
