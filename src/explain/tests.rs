@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
+use crate::config::Guard;
 use crate::mapping::{Problem, Unmapped};
 use crate::model::{Absence, Operation, OperationId};
-use crate::plan::fixture::{World, account, at, disabled, key, now, person, source, with};
+use crate::plan::fixture::{World, account, at, at_most, disabled, key, now, person, source, with};
 use crate::plan::{Deviation, Plan};
 use crate::report::{explanation, explanation_json};
-use crate::snapshot::{Candidate, KeptVerdict};
+use crate::snapshot::{Candidate, Journal, KeptVerdict, Meant, Outcome, Pulled};
 
 const POLICY: &str =
     "[policy]\ndeactivate_after = { pulls = 3, time = \"2days\" }\ndelete_after = \"90days\"\n";
@@ -177,6 +178,36 @@ fn changed_and_failed() {
     let differing = |dossier| explain(&config(POLICY), dossier, 5, now()).attributes;
     assert_eq!(differing(&dossier), differing(&unfollowed));
     expect!(dossier);
+}
+
+#[tokio::test]
+async fn changed_and_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let wanted = with(person("zoe"), Attribute::Title, "Manager");
+    let mut world = World::new(vec![wanted], vec![account("zoe")]);
+    world.limit(Guard::Update, at_most(0));
+    let plan = world.planned();
+    let run = journal.begin_run("schedule", now()).await.unwrap();
+    journal.note(&[account("zoe")]).await.unwrap();
+    let pulled = Pulled {
+        pulls: world.desired().pulls,
+        ..Pulled::default()
+    };
+    journal.record_pulls(run, &pulled).await.unwrap();
+    let week = chrono::TimeDelta::days(7);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let figures = serde_json::json!({});
+    journal
+        .finish_run(run, now(), Outcome::Incomplete, None, &figures)
+        .await
+        .unwrap();
+    let Ok(Meant::One(who)) = journal.meant("zoe@example.org").await else {
+        panic!("nobody is found");
+    };
+    expect!(journal.dossier(who, now()).await.unwrap());
 }
 
 #[test]

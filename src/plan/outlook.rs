@@ -245,8 +245,8 @@ impl Course<'_> {
     }
 }
 
-/// The first moment within that time at which the test is fulfilled; none if it is so already. It
-/// must stay fulfilled.
+/// The first moment within that time at which the test is fulfilled, which it must stay from then
+/// on.
 fn first(
     now: Timestamp,
     within: TimeDelta,

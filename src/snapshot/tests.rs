@@ -437,7 +437,7 @@ async fn verdicts_are_replaced_by_each_run_but_by_one_that_looks_at_some_people_
 }
 
 #[tokio::test]
-async fn thousands_of_refusals_are_recorded_in_no_time() {
+async fn thousands_of_refusals_are_recorded_each() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dirsyncd.db");
     let mut journal = Journal::open(&path).await.unwrap();
