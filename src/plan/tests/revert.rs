@@ -520,6 +520,31 @@ fn what_is_reverted_is_forgotten_when_it_is_known_to_be_unwished() {
     }
 }
 
+#[test]
+fn a_login_that_was_taken_back_is_held_with_the_values_of_the_day() {
+    let titled = with(person("a"), Attribute::Title, "Three");
+    let mut world = World::new(vec![titled], vec![in_state("a", DEACTIVATED, None)]);
+    world.undone = vec![Undone {
+        id: 7,
+        key: key("a"),
+        digest: Effect::Login(true).digest(&key("a")),
+        by: REVERT,
+    }];
+    let plan = world.planned();
+    assert_eq!(
+        told(only(&plan)),
+        "restore a title ->Three active false>true"
+    );
+    assert_eq!(plan.held(), 1);
+    assert_eq!(plan.skipped, []);
+    // Of a value that was put back the login is not held.
+    world.undone[0].digest =
+        Effect::Value(Attribute::Title, Some("Three".to_owned())).digest(&key("a"));
+    let plan = world.planned();
+    assert_eq!(told(only(&plan)), "restore a active false>true");
+    assert_eq!(plan.held(), 0);
+}
+
 /// An account as it can be compared, whenever its login was turned off.
 fn timeless(account: &ManagedAccount) -> ManagedAccount {
     let lifecycle = match account.lifecycle {
