@@ -529,6 +529,7 @@ async fn make_plan(
             (&desired, &known),
             &plan,
             group_settlements,
+            orders.accepts_scope_change,
         )
         .await?;
     }

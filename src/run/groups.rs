@@ -29,6 +29,7 @@ pub(super) async fn plan_groups(
     (desired, known): (&Desired, &Known),
     plan: &Plan,
     settlements: &[GroupSettlement],
+    accepts_scope_change: bool,
 ) -> Result<Option<GroupPlan>, RunError> {
     let rules = &setup.config.groups;
     if rules.is_empty() {
@@ -61,6 +62,7 @@ pub(super) async fn plan_groups(
         &known,
         &unseen,
         &plan.operations,
+        accepts_scope_change,
     )))
 }
 

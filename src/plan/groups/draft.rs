@@ -315,6 +315,13 @@ impl<'a> Draft<'a> {
                 });
             }
         }
+        for kept in wanted.kept.values() {
+            let why = format!(
+                "by the rule as it is now its name would be `{}`; run with --accept-scope-change if it is to be renamed",
+                kept.instead_of
+            );
+            self.notice(wanted.name, GroupNoticed::Kept(why));
+        }
         if wanted.parts.len() > 1 {
             let dns = wanted.parts.iter().map(|part| part.origin.dn.clone());
             self.notice(wanted.name, GroupNoticed::Joined(dns.collect()));

@@ -68,6 +68,7 @@ struct Groups {
     known: KnownGroups,
     unseen: HashSet<ExternalId>,
     planned: Vec<Planned>,
+    accepts_scope_change: bool,
 }
 
 impl Groups {
@@ -87,6 +88,7 @@ impl Groups {
             },
             unseen: HashSet::new(),
             planned: Vec::new(),
+            accepts_scope_change: false,
         }
     }
 
@@ -151,6 +153,7 @@ impl Groups {
             &self.known,
             &self.unseen,
             &self.planned,
+            self.accepts_scope_change,
         )
     }
 
@@ -698,6 +701,42 @@ fn a_rule_that_is_edited_deletes_nothing() {
         told.contains("`cn=dev,ou=groups` is not searched for"),
         "{told}"
     );
+}
+
+#[test]
+fn a_rule_whose_name_is_edited_renames_nothing() {
+    let mut world = Groups::new();
+    world.keeps("dev", &["dev"], &["a", "b", "!guest"]);
+    world.keeps("ops", &["ops"], &["c"]);
+    world.rules[0].name = "team-$0".to_owned();
+    world.find("dev", "team-dev", &["a", "c"]);
+    // The name of another one.
+    world.find("ops", "dev", &["d"]);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["update dev +c -b", "update ops +d -c"]);
+    let told = notices(&plan).concat();
+    assert!(told.contains("its name would be `team-dev`"), "{told}");
+    // Not in the next run either.
+    world.apply(&plan);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert!(plan.notes.iter().all(|row| {
+        row.origins
+            .iter()
+            .all(|one| one.rule != world.rules[0].fingerprint())
+    }));
+    // What changes in the directory meanwhile is no reason either.
+    world.read[0].found[0].name = "team-developers".to_owned();
+    assert_eq!(brief(&world.plan()), [""; 0]);
+    world.read[0].found[1].name = "team-ops".to_owned();
+    world.accepts_scope_change = true;
+    let plan = world.plan();
+    assert_eq!(plan.count(GroupChange::Rename), 2, "{:?}", brief(&plan));
+    world.accepts_scope_change = false;
+    world.apply(&plan);
+    // Once it is renamed, it follows the directory.
+    world.read[0].found[0].name = "team-engineers".to_owned();
+    assert_eq!(world.plan().count(GroupChange::Rename), 1);
 }
 
 #[test]
