@@ -90,6 +90,12 @@ impl<'a> Wanted<'a> {
         members.map(|(key, dn)| (key, dn.as_str())).collect()
     }
 
+    /// The members of whom it is not known who they are.
+    pub(super) fn unclear(&self) -> impl Iterator<Item = MemberKey> {
+        let parts = self.parts.iter();
+        parts.flat_map(|part| &part.unidentified).copied()
+    }
+
     pub(super) fn is_doubtful(&self) -> bool {
         self.parts.iter().any(|part| !part.doubts.is_empty())
     }

@@ -10,8 +10,8 @@ use crate::config::{GroupAdoption, GroupDeparture, GroupRule, Search};
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
     Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange, GroupMember,
-    GroupOperation, GroupOrigin, Kind, Lifecycle, MEMBERS_A_GROUP, ManagedGroup, MemberKey, ScimId,
-    Scope,
+    GroupOperation, GroupOrigin, GroupReason, Kind, Lifecycle, MEMBERS_A_GROUP, ManagedGroup,
+    MemberKey, ScimId, Scope,
 };
 use crate::plan::fixture::{World, key, person, source, with};
 use crate::plan::groups::*;
@@ -509,14 +509,74 @@ fn a_rename_that_was_broken_off_is_finished() {
     // Made, and not yet filled.
     world.keeps("engineers", &["dev"], &["a"]);
     let plan = world.plan();
-    assert_eq!(brief(&plan), ["update engineers +b", "delete developers"]);
-    assert_eq!(plan.operations[1].operation.removals(), (0, 2));
+    assert_eq!(brief(&plan), ["update engineers +b"]);
+    assert_eq!(
+        notices(&plan),
+        [r#"developers Kept("until all its members are in `engineers`")"#]
+    );
     // Made, and not recorded.
     world.known.managed.pop();
     let plan = world.plan();
-    assert_eq!(brief(&plan), ["adopt engineers +b", "delete developers"]);
+    assert_eq!(brief(&plan), ["adopt engineers +b"]);
+    world.apply(&plan);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["delete developers"]);
+    assert_eq!(plan.operations[0].operation.removals(), (0, 2));
     world.apply(&plan);
     assert_eq!(brief(&world.plan()), [""; 0]);
+}
+
+#[test]
+fn a_group_goes_into_another_with_all_whom_the_directory_does_not_show() {
+    for is_exact in [false, true] {
+        let mut world = Groups::new();
+        world.rules[0].exact = is_exact;
+        world.find("dev", "engineers", &["a"]);
+        world.keeps("developers", &["dev"], &["a", "b", "c", "d", "!guest"]);
+        world.keeps("engineers", &["dev"], &["a"]);
+        world.unseen.insert(key("c"));
+        world.known.people.get_mut(&key("d")).unwrap().has_departed = true;
+        let plan = world.plan();
+        let guest = if is_exact {
+            ""
+        } else {
+            " +SCIM user scim-!guest"
+        };
+        assert_eq!(brief(&plan), [format!("update engineers{guest} +c +d")]);
+        assert_eq!(plan.unchanged, 0);
+        world.apply(&plan);
+        let plan = world.plan();
+        let guest = if is_exact {
+            " -SCIM user scim-!guest"
+        } else {
+            ""
+        };
+        assert_eq!(brief(&plan), [format!("delete developers{guest} -b")]);
+        let lost = if is_exact { 2 } else { 1 };
+        assert_eq!(plan.operations[0].operation.removals(), (lost, 5));
+        world.apply(&plan);
+        assert_eq!(brief(&world.plan()), [""; 0]);
+    }
+}
+
+#[test]
+fn a_group_of_which_a_part_is_gone_departs_as_configured() {
+    for (on_leave, expected) in [
+        (GroupDeparture::Keep, &[""; 0][..]),
+        (GroupDeparture::Empty, &["update old -a -b"]),
+        (GroupDeparture::Delete, &["delete old"]),
+    ] {
+        let mut world = Groups::new();
+        world.rules[0].on_leave = on_leave;
+        world.find("one", "new", &["a", "b"]);
+        world.keeps("new", &["one"], &["a", "b"]);
+        world.keeps("old", &["one", "gone"], &["a", "b"]);
+        let plan = world.plan();
+        assert_eq!(brief(&plan), expected, "{on_leave:?}");
+        if let [one] = plan.operations.as_slice() {
+            assert_eq!(one.operation.removals(), (2, 2));
+        }
+    }
 }
 
 #[test]
@@ -524,11 +584,11 @@ fn what_is_held_is_not_approved_nor_what_waits_for_it() {
     let mut world = Groups::new();
     world.find("dev", "engineers", &["a", "b"]);
     world.find("ops", "ops", &["c"]);
-    world.keeps("developers", &["dev"], &["a", "b"]);
+    world.keeps("developers", &["dev"], &["a"]);
     world.keeps("engineers", &["dev"], &["a"]);
     let mut plan = world.plan();
-    let all = ["create ops +c", "update engineers +b", "delete developers"];
-    assert_eq!(brief(&plan).len(), all.len());
+    let all = ["update engineers +b", "create ops +c", "delete developers"];
+    assert_eq!(brief(&plan), all);
     for (held, expected) in [
         (None, &["engineers", "ops", "developers"][..]),
         (Some("engineers"), &["ops"]),
@@ -994,6 +1054,13 @@ proptest! {
         for there in before.known.existing.iter().filter(|there| !ours.contains(&there.scim_id)) {
             prop_assert!(world.known.existing.contains(there));
         }
+        // Whose members are all in another group by now goes.
+        let next = world.plan();
+        for PlannedGroup { operation, .. } in &next.operations {
+            let is_merged = matches!(operation.reason, GroupReason::Merged { .. });
+            prop_assert!(is_merged, "{:?}", operation);
+        }
+        world.apply(&next);
         let next = world.plan();
         prop_assert_eq!(brief(&next), Vec::<String>::new());
         world.apply(&next);
