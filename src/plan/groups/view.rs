@@ -90,10 +90,14 @@ impl<'a> Wanted<'a> {
         members.map(|(key, dn)| (key, dn.as_str())).collect()
     }
 
-    /// The members of whom it is not known who they are.
+    /// The members of whom it is not known who they are: whoever has such a DN may be meant, also
+    /// where the server says that there is no entry of it, as one that hides it does, or a replica
+    /// that is behind.
     pub(super) fn unclear(&self) -> impl Iterator<Item = MemberKey> {
         let parts = self.parts.iter();
-        parts.flat_map(|part| &part.unidentified).copied()
+        parts
+            .flat_map(|part| part.unidentified.iter().chain(&part.dangling))
+            .copied()
     }
 
     pub(super) fn is_doubtful(&self) -> bool {

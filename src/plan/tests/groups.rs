@@ -349,6 +349,12 @@ fn people_stay_in_a_group_when_the_directory_does_not_show_them() {
     group.unidentified.insert(MemberKey::dn(&dn("b")));
     world.keeps("dev", &["dev"], &["a", "b", "c"]);
     assert_eq!(brief(&world.plan()), ["update dev -c"]);
+    // As may one that is named and not shown.
+    let mut world = Groups::new();
+    let group = world.find("dev", "dev", &["a"]);
+    group.dangling.insert(MemberKey::dn(&dn("b")));
+    world.keeps("dev", &["dev"], &["a", "b", "c"]);
+    assert_eq!(brief(&world.plan()), ["update dev -c"]);
 }
 
 #[test]
