@@ -19,6 +19,7 @@ pub(super) struct Draft<'a> {
     pub(super) known: &'a KnownGroups,
     pub(super) accounts: Accounts<'a>,
     pub(super) view: View,
+    pub(super) accepts_scope_change: bool,
     pub(super) plan: GroupPlan,
 }
 
@@ -214,8 +215,19 @@ impl<'a> Draft<'a> {
         };
         let mut unknown = BTreeSet::new();
         for origin in row.into_iter().flat_map(|row| &row.origins) {
-            if matches!(self.view.standing(origin), Standing::Unknown) {
-                unknown.insert(origin.clone());
+            match self.view.standing(origin) {
+                Standing::Unknown => {
+                    unknown.insert(origin.clone());
+                }
+                Standing::Unsearched if !self.accepts_scope_change => {
+                    unknown.insert(origin.clone());
+                    let why = format!(
+                        "with the members that came from `{}`, which by the configuration as it is now is not searched for; run with --accept-scope-change if they are to go",
+                        origin.dn
+                    );
+                    self.notice(wanted.name, GroupNoticed::Kept(why));
+                }
+                Standing::Unsearched | Standing::Seen | Standing::Gone => {}
             }
         }
         let is_known = match row {

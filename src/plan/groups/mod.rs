@@ -263,7 +263,7 @@ pub fn unseen(desired: &Desired) -> HashSet<ExternalId> {
 ///
 /// `read` has what each of the rules said, in their order; `unseen` is from [`unseen`];
 /// `planned` are the account operations of the run. Only with `accepts_scope_change` does an
-/// edit of a rule rename groups.
+/// edit of a rule rename groups, or take members out of one that several lead to.
 pub fn plan(
     rules: &[GroupRule],
     read: Vec<RuleRead>,
@@ -287,6 +287,7 @@ pub fn plan(
         known,
         accounts: Accounts::of(known, unseen, planned),
         view,
+        accepts_scope_change,
         plan: GroupPlan::default(),
     };
     for (dn, why) in refused {

@@ -671,6 +671,37 @@ fn several_groups_may_lead_to_one() {
 }
 
 #[test]
+fn a_rule_that_is_taken_away_takes_nobody_out_of_a_group_that_others_lead_to() {
+    let mut world = Groups::new();
+    world.rules.push(rule("ou=more"));
+    world.read.push(world.read[0].clone());
+    world.find("one", "all", &["a"]);
+    world.find_by(1, "two", "all", &["b"]);
+    let plan = world.plan();
+    world.apply(&plan);
+    let plan = world.plan();
+    world.apply(&plan);
+    world.rules.pop();
+    world.read.pop();
+    for _ in 0..2 {
+        let plan = world.plan();
+        assert_eq!(brief(&plan), [""; 0]);
+        let told = notices(&plan).concat();
+        assert!(told.contains("came from `cn=two,ou=groups`"), "{told}");
+        world.apply(&plan);
+        assert_eq!(world.known.managed[0].origins.len(), 2);
+    }
+    world.accepts_scope_change = true;
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["update all -b"]);
+    world.apply(&plan);
+    world.accepts_scope_change = false;
+    let plan = world.plan();
+    assert_eq!(notices(&plan), [""; 0]);
+    assert_eq!(world.known.managed[0].origins.len(), 1);
+}
+
+#[test]
 fn a_group_is_the_first_rule_s_that_matches_it() {
     let mut world = Groups::new();
     world.rules.push(rule("ou=more"));
