@@ -227,6 +227,12 @@ impl GroupOperation {
         Digest::of_text(&what.to_string())
     }
 
+    /// The name of the group as the organization has it; of one that is made, the one it gets.
+    pub fn present_name(&self) -> &str {
+        let target = self.target.as_ref();
+        target.map_or(&self.name, |target| &target.name)
+    }
+
     /// Whether members leave, or the group does.
     pub fn takes_away(&self) -> bool {
         !self.remove.is_empty() || matches!(self.kind, GroupChange::Rename | GroupChange::Delete)

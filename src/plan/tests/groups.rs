@@ -1,6 +1,6 @@
 //! Groups: what leads to which operation, and what must hold whatever the directory says.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -9,13 +9,13 @@ use proptest::sample::Index;
 use crate::config::{GroupAdoption, GroupDeparture, GroupRule, Search};
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
-    Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange, GroupMember,
-    GroupOperation, GroupOrigin, GroupReason, Kind, Lifecycle, MEMBERS_A_GROUP, ManagedGroup,
-    MemberKey, ScimId, Scope,
+    AccountId, Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange,
+    GroupMember, GroupOperation, GroupOrigin, GroupReason, Kind, Lifecycle, MEMBERS_A_GROUP,
+    ManagedAccount, ManagedGroup, MemberKey, ScimId, Scope, Target,
 };
 use crate::plan::fixture::{World, key, person, source, with};
 use crate::plan::groups::*;
-use crate::plan::{Plan, Planned};
+use crate::plan::{GuardedGroup, GuardedGroups, GuardedMember, Hold, HoldCause, Plan, Planned};
 
 fn rule(base: &str) -> GroupRule {
     GroupRule {
@@ -944,6 +944,107 @@ fn a_group_that_the_organization_has_is_taken_over_as_configured() {
         plan.refusals[0].why.contains("`copy`, `former`"),
         "{:?}",
         plan.refusals
+    );
+}
+
+#[test]
+fn a_group_of_administrators_keeps_an_active_member() {
+    let member = |name: &str, is_by_account: bool, is_active| GuardedMember {
+        scim_id: (!is_by_account).then(|| user(name)),
+        account_id: is_by_account.then(|| AccountId::new(name)),
+        is_active,
+    };
+    let mut guards = crate::plan::fixture::no_guards();
+    guards.administrators = vec!["Admins".to_owned()];
+    let accounts: HashMap<ExternalId, ManagedAccount> = ["a", "b"]
+        .map(|name| {
+            let account = ManagedAccount {
+                account_id: Some(AccountId::new(name)),
+                ..crate::plan::fixture::account(name)
+            };
+            (key(name), account)
+        })
+        .into_iter()
+        .collect();
+    // The name, the members by the directory, who is active in it, who departs; whether it loses all.
+    for (name, members, active, departing, loses) in [
+        ("admins", Some(&["a"][..]), &["a", "b"][..], None, false),
+        ("admins", Some(&["stranger"]), &["a", "b"], None, true),
+        ("admins", Some(&["a"]), &["b"], None, true),
+        ("admins", Some(&["a"]), &["a", "b"], Some("a"), true),
+        ("admins", Some(&["a"]), &[], None, false),
+        ("others", Some(&["stranger"]), &["a", "b"], None, false),
+        ("admins", None, &["a", "b"], None, true),
+    ] {
+        for is_by_account in [false, true] {
+            let mut world = Groups::new();
+            world.rules[0].on_leave = GroupDeparture::Delete;
+            world.keeps(name, &["dev"], &["a", "b"]);
+            world.find("two", "two", &[]);
+            if let Some(members) = members {
+                world.find("dev", name, members);
+            }
+            let guarded = GuardedGroups {
+                groups: vec![GuardedGroup {
+                    name: name.to_owned(),
+                    members: ["a", "b"]
+                        .map(|one| member(one, is_by_account, active.contains(&one)))
+                        .into(),
+                }],
+                missing: Vec::new(),
+            };
+            let departing = departing.map(|name| Target {
+                scim_id: user(name),
+                account_id: Some(AccountId::new(name)),
+            });
+            let departures: Vec<&Target> = departing.iter().collect();
+            let plan = world.plan();
+            let found = plan.operations.iter().any(|planned| {
+                guarded.loses_all(&planned.operation, &departures, &accounts, &guards)
+            });
+            assert_eq!(found, loses, "{name} {members:?} {active:?} {departing:?}");
+        }
+    }
+    // A renamed one is another, and its rights do not go along.
+    let mut world = Groups::new();
+    world.keeps("admins", &["dev"], &["a", "b"]);
+    world.find("dev", "anew", &["a", "b"]);
+    let guarded = GuardedGroups {
+        groups: vec![GuardedGroup {
+            name: "admins".to_owned(),
+            members: vec![member("a", false, true)],
+        }],
+        missing: Vec::new(),
+    };
+    let operation = &world.plan().operations[0].operation;
+    assert_eq!(operation.kind, GroupChange::Rename);
+    assert!(guarded.loses_all(operation, &[], &accounts, &guards));
+    // It is held together with departures.
+    let mut plan = Plan {
+        holds: vec![Hold {
+            name: "administrators".to_owned(),
+            cause: HoldCause::Administrators {
+                groups: vec!["root".to_owned()],
+                missing: Vec::new(),
+            },
+            planned: 1,
+            opened: None,
+        }],
+        ..Plan::default()
+    };
+    let change = crate::plan::GroupChange {
+        name: "admins",
+        members: 2,
+        removed: 0,
+        loses_administrators: true,
+        digest: operation.digest(),
+    };
+    let held = plan.hold_groups(&[change], 2, &guards, &[], chrono::DateTime::UNIX_EPOCH);
+    assert_eq!(held, [vec![0]]);
+    let told = plan.holds[0].to_string();
+    assert!(
+        told.contains("`admins`, `root`") && plan.holds[0].planned == 2,
+        "{told}"
     );
 }
 
