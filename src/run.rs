@@ -516,7 +516,8 @@ async fn make_plan(
         operations.any(|planned| planned.operation.is_departure())
     };
     // Their members are asked for only where somebody may be missing among them.
-    if guards.names_groups() && departs(&plan) {
+    let are_guarded_groups_read = guards.names_groups() && departs(&plan);
+    if are_guarded_groups_read {
         known.guarded_groups = reader.guarded_groups(guards).await?;
         is_news = true;
     }
@@ -540,10 +541,14 @@ async fn make_plan(
             (&desired, &known),
             &plan,
             group_settlements,
+            orders.accepts_scope_change,
         )
         .await?;
     }
-    groups::hold(&mut plan, guards, &known.approvals, now);
+    if !are_guarded_groups_read && groups::concern_administrators(&plan, guards) {
+        known.guarded_groups = reader.guarded_groups(guards).await?;
+    }
+    groups::hold(&mut plan, guards, &known, now);
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
     let recorded = Pulled {
         pulls: desired.pulls.clone(),

@@ -145,6 +145,12 @@ impl Guards {
         !self.protected_groups.is_empty() || !self.administrators.is_empty()
     }
 
+    /// Whether the group of this name is one of `administrators`.
+    pub fn names_administrators(&self, name: &str) -> bool {
+        let mut names = self.administrators.iter();
+        names.any(|one| fold(one) == fold(name))
+    }
+
     /// Whether what is done to the group of this name is always held.
     pub fn protects_group(&self, name: &str) -> bool {
         let mut patterns = self.protected_groups.iter();

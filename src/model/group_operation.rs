@@ -191,21 +191,20 @@ pub struct GroupOperation {
     pub target: Option<GroupTarget>,
     /// Who joins.
     pub add: Vec<GroupMember>,
-    /// Who leaves; of a rename, who does not come along. A deleted group takes its members along
-    /// without a word here.
+    /// Who leaves; of a rename, and of a group whose members are in another one, who does not come
+    /// along. Else a deleted group takes its members along without a word here.
     pub remove: Vec<GroupMember>,
 }
 
 impl GroupOperation {
-    /// How many members it takes out of the group, and of how many: a deletion all of them,
-    /// unless they are in another group then.
+    /// How many members it takes out of the group, and of how many: a deletion all of them, but
+    /// for those who are in another group then.
     pub fn removals(&self) -> (u64, u64) {
         let members = self.target.as_ref().map_or(0, |target| target.members);
         match self.kind {
-            GroupChange::Delete if matches!(self.reason, GroupReason::Merged { .. }) => {
-                (0, members)
+            GroupChange::Delete if !matches!(self.reason, GroupReason::Merged { .. }) => {
+                (members, members)
             }
-            GroupChange::Delete => (members, members),
             _ => (self.remove.len() as u64, members),
         }
     }
@@ -226,6 +225,12 @@ impl GroupOperation {
         let target = target.as_ref().map(|target| &target.scim_id);
         let what = serde_json::json!([kind, key, name, target, remove]);
         Digest::of_text(&what.to_string())
+    }
+
+    /// The name of the group as the organization has it; of one that is made, the one it gets.
+    pub fn present_name(&self) -> &str {
+        let target = self.target.as_ref();
+        target.map_or(&self.name, |target| &target.name)
     }
 
     /// Whether members leave, or the group does.

@@ -10,11 +10,12 @@ use crate::config::{GroupRule, Guards};
 use crate::directory::{FoundGroup, Roster, roster};
 use crate::mapping::{GroupFault, GroupMapping, UnmappedGroup};
 use crate::model::{
-    DesiredGroup, ExistingGroup, ExternalId, GroupOrigin, ManagedGroup, ScimId, Timestamp, fold,
+    DesiredGroup, ExistingGroup, ExternalId, GroupOrigin, ManagedGroup, ScimId, Target, Timestamp,
+    fold,
 };
 use crate::org::{ApiError, Reader};
 use crate::plan::groups::{self, GroupPlan, KnownGroups, Person, RuleRead};
-use crate::plan::{Approval, Desired, GroupChange, HoldCause, Known, Plan};
+use crate::plan::{Desired, GroupChange, HoldCause, Known, Plan};
 use crate::snapshot::Snapshot;
 
 /// So many requests are under way at a time.
@@ -29,6 +30,7 @@ pub(super) async fn plan_groups(
     (desired, known): (&Desired, &Known),
     plan: &Plan,
     settlements: &[GroupSettlement],
+    accepts_scope_change: bool,
 ) -> Result<Option<GroupPlan>, RunError> {
     let rules = &setup.config.groups;
     if rules.is_empty() {
@@ -61,28 +63,49 @@ pub(super) async fn plan_groups(
         &known,
         &unseen,
         &plan.operations,
+        accepts_scope_change,
     )))
 }
 
+/// Whether something is taken away from a group that `administrators` names.
+pub(super) fn concern_administrators(plan: &Plan, guards: &Guards) -> bool {
+    let planned = plan.groups.iter().flat_map(|groups| &groups.operations);
+    let mut operations = planned.map(|planned| &planned.operation);
+    operations.any(|operation| {
+        operation.takes_away() && guards.names_administrators(operation.present_name())
+    })
+}
+
 /// Lets the guards hold what is too much of it.
-pub(super) fn hold(plan: &mut Plan, guards: &Guards, approvals: &[Approval], now: Timestamp) {
+pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timestamp) {
     let Some(mut groups) = plan.groups.take() else {
         return;
     };
+    let departing = plan.operations.iter().map(|planned| &planned.operation);
+    let departures: Vec<&Target> = departing
+        .filter(|operation| operation.is_departure())
+        .filter_map(|operation| operation.target.as_ref())
+        .collect();
     let operations = groups.operations.iter().map(|planned| &planned.operation);
     let changes: Vec<GroupChange<'_>> = operations
         .map(|operation| {
             let (removed, members) = operation.removals();
-            let target = operation.target.as_ref();
+            let guarded = &known.guarded_groups;
             GroupChange {
-                name: target.map_or(&operation.name, |target| &target.name),
+                name: operation.present_name(),
                 members,
                 removed,
+                loses_administrators: guarded.loses_all(
+                    operation,
+                    &departures,
+                    &known.accounts,
+                    guards,
+                ),
                 digest: operation.digest(),
             }
         })
         .collect();
-    let holds = plan.hold_groups(&changes, groups.memberships, guards, approvals, now);
+    let holds = plan.hold_groups(&changes, groups.memberships, guards, &known.approvals, now);
     for (planned, holds) in groups.operations.iter_mut().zip(holds) {
         planned.holds = holds;
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::{GroupAdoption, GroupDeparture, GroupRule};
 use crate::model::{
-    ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, GroupTarget,
+    ExistingGroup, ExternalId, GroupChange, GroupMember, GroupOperation, GroupReason, GroupTarget,
     MEMBERS_A_GROUP, ManagedGroup, ScimId, fold,
 };
 
@@ -19,6 +19,7 @@ pub(super) struct Draft<'a> {
     pub(super) known: &'a KnownGroups,
     pub(super) accounts: Accounts<'a>,
     pub(super) view: View,
+    pub(super) accepts_scope_change: bool,
     pub(super) plan: GroupPlan,
 }
 
@@ -31,6 +32,14 @@ enum Match<'a> {
     /// One with its key under another name, ours if there is a row.
     Old(Option<&'a ManagedGroup>, &'a ExistingGroup),
     None,
+}
+
+/// A wanted group that has its members, or gets them in this run.
+struct Settled<'w, 'a> {
+    wanted: &'w Wanted<'a>,
+    row: Option<&'a ManagedGroup>,
+    /// The group of its name; none as long as that is still to be made.
+    there: Option<&'a ExistingGroup>,
 }
 
 impl<'a> Draft<'a> {
@@ -78,20 +87,27 @@ impl<'a> Draft<'a> {
         let members = ours.iter().map(|(_, there)| there.members.len() as u64);
         self.plan.memberships = members.sum();
         let matches = self.matches(wanted, &ours);
-        // The names at which a wanted group gets all its members in this run or has them.
-        let mut settled: BTreeMap<&ExternalId, &str> = BTreeMap::new();
+        let mut settled: BTreeMap<&ExternalId, Settled<'_, 'a>> = BTreeMap::new();
         let mut taken: HashSet<&ScimId> = HashSet::new();
         for (wanted, found) in wanted.values().zip(matches) {
             if let Ok(Match::Ours(_, there) | Match::Old(_, there)) = &found {
                 taken.insert(&there.scim_id);
             }
+            let (row, there) = match &found {
+                Ok(Match::Ours(row, there)) => (Some(*row), Some(*there)),
+                Ok(Match::Found(there, _)) => (None, Some(*there)),
+                Ok(Match::Old(..) | Match::None) | Err(_) => (None, None),
+            };
             let is_missing = wanted.keys().iter().any(|key| missing.contains(key));
             let is_settled = match found {
                 Err(why) => Err(why),
                 Ok(found) => self.one(wanted, found, is_missing),
             };
             match is_settled {
-                Ok(true) => settled.extend(wanted.keys().iter().map(|key| (*key, wanted.name))),
+                Ok(true) => settled.extend(wanted.keys().into_iter().map(|key| {
+                    let one = Settled { wanted, row, there };
+                    (key, one)
+                })),
                 Ok(false) => {}
                 Err(why) => self.refuse(wanted.dn(), &why),
             }
@@ -199,8 +215,19 @@ impl<'a> Draft<'a> {
         };
         let mut unknown = BTreeSet::new();
         for origin in row.into_iter().flat_map(|row| &row.origins) {
-            if matches!(self.view.standing(origin), Standing::Unknown) {
-                unknown.insert(origin.clone());
+            match self.view.standing(origin) {
+                Standing::Unknown => {
+                    unknown.insert(origin.clone());
+                }
+                Standing::Unsearched if !self.accepts_scope_change => {
+                    unknown.insert(origin.clone());
+                    let why = format!(
+                        "with the members that came from `{}`, which by the configuration as it is now is not searched for; run with --accept-scope-change if they are to go",
+                        origin.dn
+                    );
+                    self.notice(wanted.name, GroupNoticed::Kept(why));
+                }
+                Standing::Unsearched | Standing::Seen | Standing::Gone => {}
             }
         }
         let is_known = match row {
@@ -284,7 +311,10 @@ impl<'a> Draft<'a> {
         };
         if kind == GroupChange::Rename {
             // Whoever is in the old one and stays goes along.
-            let stay = difference.stay.iter().map(|key| self.accounts.member(key));
+            let stay = difference.stay.iter().map(|(key, id)| GroupMember {
+                scim_id: Some(id.clone()),
+                ..self.accounts.member(key)
+            });
             operation.add.extend(stay);
             operation.add.extend(difference.foreign.iter().map(foreign));
             operation.add.sort();
@@ -315,6 +345,13 @@ impl<'a> Draft<'a> {
                 });
             }
         }
+        for kept in wanted.kept.values() {
+            let why = format!(
+                "by the rule as it is now its name would be `{}`; run with --accept-scope-change if it is to be renamed",
+                kept.instead_of
+            );
+            self.notice(wanted.name, GroupNoticed::Kept(why));
+        }
         if wanted.parts.len() > 1 {
             let dns = wanted.parts.iter().map(|part| part.origin.dn.clone());
             self.notice(wanted.name, GroupNoticed::Joined(dns.collect()));
@@ -343,15 +380,15 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// A group of ours that nothing leads to any more. `settled` are the keys whose members are
-    /// in another group.
+    /// A group of ours that nothing leads to any more. `settled` are the groups that lead to
+    /// another one now, by key.
     fn left_over(
         &mut self,
         row: &ManagedGroup,
         there: &ExistingGroup,
-        settled: &BTreeMap<&ExternalId, &str>,
+        settled: &BTreeMap<&ExternalId, Settled<'_, 'a>>,
     ) {
-        let mut into = None;
+        let mut into = Vec::new();
         let mut unsearched = None;
         let mut on_leave = None;
         for origin in &row.origins {
@@ -359,7 +396,7 @@ impl<'a> Draft<'a> {
                 // What keeps it from being known is told in its place.
                 Standing::Unknown => return,
                 Standing::Seen => match settled.get(&origin.key) {
-                    Some(name) => into = Some(*name),
+                    Some(one) => into.push(one),
                     None => return,
                 },
                 Standing::Unsearched => unsearched = Some(origin),
@@ -369,11 +406,8 @@ impl<'a> Draft<'a> {
                 }
             }
         }
-        if let (Some(into), None) = (into, unsearched) {
-            let reason = GroupReason::Merged {
-                into: into.to_owned(),
-            };
-            return self.push(self.departure(GroupChange::Delete, reason, row, there));
+        if let (Some(last), None, None) = (into.last(), unsearched, on_leave) {
+            return self.merge(row, there, &into, last);
         }
         if let Some(origin) = unsearched {
             let why = format!(
@@ -407,6 +441,110 @@ impl<'a> Draft<'a> {
                 self.push(self.departure(GroupChange::Delete, GroupReason::Left, row, there));
             }
         }
+    }
+
+    /// A group of ours whose members are in others now: it goes once the organization shows all
+    /// of them there but for those whom the directory shows and does not want; until then those
+    /// whom it does not show join `last`.
+    fn merge(
+        &mut self,
+        row: &ManagedGroup,
+        there: &ExistingGroup,
+        into: &[&Settled<'_, 'a>],
+        last: &Settled<'_, 'a>,
+    ) {
+        let shown = into.iter().filter_map(|one| one.there);
+        let is_in: HashSet<&ScimId> = shown.flat_map(|other| &other.members).collect();
+        let wanted: BTreeSet<&ExternalId> = into
+            .iter()
+            .flat_map(|one| one.wanted.members().into_keys())
+            .collect();
+        let unclear = into.iter().flat_map(|one| one.wanted.unclear()).collect();
+        let is_exact = self.rules[last.wanted.rule].exact;
+        let (mut lost, mut rest) = (Vec::new(), Vec::new());
+        let mut is_waiting = false;
+        for id in &there.members {
+            let Some(key) = self.accounts.by_scim_id.get(id).copied() else {
+                match is_exact {
+                    true => lost.push(foreign(id)),
+                    false if !is_in.contains(id) => rest.push(foreign(id)),
+                    false => {}
+                }
+                continue;
+            };
+            let member = GroupMember {
+                scim_id: Some(id.clone()),
+                ..self.accounts.member(key)
+            };
+            let is_wanted = wanted.contains(key);
+            let stays = self.accounts.stays_anyway(key, &unclear);
+            if !is_wanted && !stays {
+                lost.push(member);
+            } else if is_in.contains(id) {
+            } else if is_wanted && self.accounts.is_shown(key) {
+                is_waiting |= self.accounts.has_account(key);
+            } else {
+                rest.push(member);
+            }
+        }
+        if !is_waiting && rest.is_empty() {
+            let into = last.wanted.name.to_owned();
+            let reason = GroupReason::Merged { into };
+            let mut operation = self.departure(GroupChange::Delete, reason, row, there);
+            lost.sort();
+            operation.remove = lost;
+            return self.push(operation);
+        }
+        let why = format!("until all its members are in `{}`", last.wanted.name);
+        self.notice(&there.name, GroupNoticed::Kept(why));
+        if let Err(why) = self.join(last, rest) {
+            self.refuse(last.wanted.dn(), &why);
+        }
+    }
+
+    /// Lets these join a settled group too.
+    fn join(
+        &mut self,
+        settled: &Settled<'_, 'a>,
+        members: Vec<GroupMember>,
+    ) -> Result<(), GroupRefusalReason> {
+        let Settled { wanted, row, there } = settled;
+        if members.is_empty() {
+            return Ok(());
+        }
+        let name = fold(wanted.name);
+        let mut planned = self.plan.operations.iter().map(|one| &one.operation);
+        let at = planned.position(|operation| {
+            operation.kind != GroupChange::Delete && fold(&operation.name) == name
+        });
+        let mut add = members;
+        add.extend(
+            at.iter()
+                .flat_map(|at| self.plan.operations[*at].operation.add.clone()),
+        );
+        add.sort();
+        add.dedup();
+        let members = there.map_or(0, |there| there.members.len()) + add.len();
+        if members > MEMBERS_A_GROUP {
+            let name = wanted.name.to_owned();
+            return Err(GroupRefusalReason::TooLarge { name, members });
+        }
+        if let Some(at) = at {
+            self.plan.operations[at].operation.add = add;
+        } else if let Some(there) = there {
+            self.plan.unchanged -= 1;
+            self.push(GroupOperation {
+                kind: GroupChange::Update,
+                reason: GroupReason::Members,
+                key: self.key(wanted, *row),
+                name: there.name.clone(),
+                origins: wanted.origins(),
+                target: Some(target(there)),
+                add,
+                remove: Vec::new(),
+            });
+        }
+        Ok(())
     }
 
     fn departure(

@@ -1,6 +1,6 @@
 //! Who has an account to be a member with, and who joins and leaves.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::view::Wanted;
 use super::{KnownGroups, Person};
@@ -68,6 +68,15 @@ impl<'a> Accounts<'a> {
         !self.unseen.contains(key) && (!has_departed || self.coming.contains_key(key))
     }
 
+    /// Whether a member stays whom the directory does not name by key: it does not show the
+    /// person, or names something that may be.
+    pub(super) fn stays_anyway(&self, key: &ExternalId, unclear: &HashSet<MemberKey>) -> bool {
+        // Without a row of this key the account is only being taken over, and it is too early to
+        // say.
+        let may_be_named = |person: &Person| unclear.contains(&MemberKey::dn(&person.dn));
+        !self.is_shown(key) || self.people.get(key).is_none_or(may_be_named)
+    }
+
     pub(super) fn has_account(&self, key: &ExternalId) -> bool {
         let lifecycle = self.people.get(key).map(|person| person.lifecycle);
         matches!(
@@ -105,11 +114,7 @@ impl<'a> Accounts<'a> {
         let members = wanted.members();
         let mut difference = Difference::default();
         let is_exact = may_shrink && is_exact;
-        let unidentified: HashSet<MemberKey> = wanted
-            .parts
-            .iter()
-            .flat_map(|part| part.unidentified.iter().copied())
-            .collect();
+        let unclear: HashSet<MemberKey> = wanted.unclear().collect();
         for id in there.into_iter().flat_map(|there| &there.members) {
             let Some(key) = self.by_scim_id.get(id).copied() else {
                 match is_exact {
@@ -118,17 +123,10 @@ impl<'a> Accounts<'a> {
                 }
                 continue;
             };
-            // Without a row of this key the account is only being taken over, and it is too early
-            // to say.
-            let is_right = members.contains_key(key)
-                || !self.is_shown(key)
-                || self
-                    .people
-                    .get(key)
-                    .is_none_or(|person| unidentified.contains(&MemberKey::dn(&person.dn)));
+            let is_right = members.contains_key(key) || self.stays_anyway(key, &unclear);
             difference.ours.insert(key.clone());
             if is_right || !may_shrink {
-                difference.stay.insert(key.clone());
+                difference.stay.insert(key.clone(), id.clone());
             } else {
                 difference.remove.push(self.member(key));
             }
@@ -165,7 +163,7 @@ pub(super) struct Difference {
     pub(super) remove: Vec<GroupMember>,
     /// Our people who are in it now, and those of them who stay.
     pub(super) ours: BTreeSet<ExternalId>,
-    pub(super) stay: BTreeSet<ExternalId>,
+    pub(super) stay: BTreeMap<ExternalId, ScimId>,
     /// Who else is in it and stays.
     pub(super) foreign: Vec<ScimId>,
     /// Members who have no account, by DN.

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use self::draft::Draft;
 use self::members::Accounts;
-use self::view::{Sorted, View, sort_out};
+use self::view::{Sorted, View, kept_names, sort_out};
 use super::{Desired, Planned};
 use crate::config::GroupRule;
 use crate::mapping::{GroupFault, UnmappedGroup};
@@ -234,7 +234,7 @@ pub enum GroupNoticed {
     WithoutAccount(Vec<String>),
     /// So many members in the organization who are nobody's account of ours.
     Foreign(u64),
-    /// The directory's group is gone, and the organization's is kept: why.
+    /// The organization's group is kept as it is: why.
     Kept(String),
 }
 
@@ -262,25 +262,32 @@ pub fn unseen(desired: &Desired) -> HashSet<ExternalId> {
 /// Plans the groups of a run.
 ///
 /// `read` has what each of the rules said, in their order; `unseen` is from [`unseen`];
-/// `planned` are the account operations of the run.
+/// `planned` are the account operations of the run. Only with `accepts_scope_change` does an
+/// edit of a rule rename groups, or take members out of one that several lead to.
 pub fn plan(
     rules: &[GroupRule],
     read: Vec<RuleRead>,
     known: &KnownGroups,
     unseen: &HashSet<ExternalId>,
     planned: &[Planned],
+    accepts_scope_change: bool,
 ) -> GroupPlan {
+    let kept = match accepts_scope_change {
+        true => HashMap::new(),
+        false => kept_names(&read, known),
+    };
     let Sorted {
         wanted,
         refused,
         repeated,
-    } = sort_out(&read);
+    } = sort_out(&read, &kept);
     let view = View::of(rules, &read, known, repeated);
     let mut draft = Draft {
         rules,
         known,
         accounts: Accounts::of(known, unseen, planned),
         view,
+        accepts_scope_change,
         plan: GroupPlan::default(),
     };
     for (dn, why) in refused {

@@ -1,11 +1,11 @@
 //! What the rules said, put in order, and what of it can be believed.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{GroupRefusalReason, KnownGroups, RuleRead};
 use crate::config::GroupRule;
 use crate::mapping::UnmappedGroup;
-use crate::model::{DesiredGroup, ExternalId, GroupOrigin, ManagedGroup, MemberKey, fold};
+use crate::model::{DesiredGroup, ExternalId, GroupOrigin, ManagedGroup, MemberKey, ScimId, fold};
 
 /// All that leads to one group of the organization: never nothing.
 pub(super) struct Wanted<'a> {
@@ -13,6 +13,58 @@ pub(super) struct Wanted<'a> {
     /// The first rule that has a part in it; its policies count.
     pub(super) rule: usize,
     pub(super) parts: Vec<&'a DesiredGroup>,
+    /// The parts that keep their old name, by key.
+    pub(super) kept: BTreeMap<&'a ExternalId, KeptName<'a>>,
+}
+
+/// The name that a group of the directory keeps, although its rule, edited, gives another one: an edit of
+/// the configuration renames nothing by itself.
+#[derive(Clone, Copy)]
+pub(super) struct KeptName<'a> {
+    pub(super) name: &'a str,
+    /// The rule that gave it.
+    pub(super) rule: &'a str,
+    /// The name by the rule as it is now.
+    pub(super) instead_of: &'a str,
+}
+
+/// The names that are kept, by key.
+pub(super) fn kept_names<'a>(
+    read: &'a [RuleRead],
+    known: &'a KnownGroups,
+) -> HashMap<&'a ExternalId, KeptName<'a>> {
+    let names = known.existing.iter();
+    let names: HashMap<&ScimId, &str> = names
+        .map(|group| (&group.scim_id, group.name.as_str()))
+        .collect();
+    let mut managed: Vec<&ManagedGroup> = known.managed.iter().collect();
+    managed.sort_by_key(|row| &row.scim_id);
+    let mut before: HashMap<&ExternalId, Vec<(&str, &str)>> = HashMap::new();
+    for row in managed {
+        let Some(name) = names.get(&row.scim_id) else {
+            continue;
+        };
+        for origin in &row.origins {
+            let same_key = before.entry(&origin.key).or_default();
+            same_key.push((name, &origin.rule));
+        }
+    }
+    let found = read.iter().flat_map(|said| &said.found);
+    let kept = found.filter_map(|group| {
+        let before = before.get(&group.origin.key)?;
+        let is_as_now = |(name, rule): &(&str, &str)| {
+            *rule == group.origin.rule || fold(name) == fold(&group.name)
+        };
+        let (name, rule) = before.first().filter(|_| !before.iter().any(is_as_now))?;
+        let instead_of = &group.name;
+        let kept = KeptName {
+            name,
+            rule,
+            instead_of,
+        };
+        Some((&group.origin.key, kept))
+    });
+    kept.collect()
 }
 
 impl<'a> Wanted<'a> {
@@ -20,13 +72,32 @@ impl<'a> Wanted<'a> {
         self.parts.iter().map(|part| &part.origin.key).collect()
     }
 
+    /// What leads to it, as the snapshot is to know it: who keeps a name keeps the rule that gave it.
     pub(super) fn origins(&self) -> BTreeSet<GroupOrigin> {
-        self.parts.iter().map(|part| part.origin.clone()).collect()
+        let origins = self.parts.iter().map(|part| {
+            let kept = self.kept.get(&part.origin.key);
+            let rule = kept.map_or(part.origin.rule.as_str(), |kept| kept.rule);
+            GroupOrigin {
+                rule: rule.to_owned(),
+                ..part.origin.clone()
+            }
+        });
+        origins.collect()
     }
 
     pub(super) fn members(&self) -> BTreeMap<&'a ExternalId, &'a str> {
         let members = self.parts.iter().flat_map(|part| &part.members);
         members.map(|(key, dn)| (key, dn.as_str())).collect()
+    }
+
+    /// The members of whom it is not known who they are: whoever has such a DN may be meant, also
+    /// where the server says that there is no entry of it, as one that hides it does, or a replica
+    /// that is behind.
+    pub(super) fn unclear(&self) -> impl Iterator<Item = MemberKey> {
+        let parts = self.parts.iter();
+        parts
+            .flat_map(|part| part.unidentified.iter().chain(&part.dangling))
+            .copied()
     }
 
     pub(super) fn is_doubtful(&self) -> bool {
@@ -70,7 +141,10 @@ pub(super) struct Sorted<'a> {
 }
 
 /// Puts together what leads to one name. A group that several rules find is the first one's.
-pub(super) fn sort_out(read: &[RuleRead]) -> Sorted<'_> {
+pub(super) fn sort_out<'a>(
+    read: &'a [RuleRead],
+    kept: &HashMap<&'a ExternalId, KeptName<'a>>,
+) -> Sorted<'a> {
     let mut by_key: BTreeMap<&ExternalId, Vec<(usize, &DesiredGroup)>> = BTreeMap::new();
     let mut refused = Vec::new();
     for (rule, said) in read.iter().enumerate() {
@@ -108,11 +182,16 @@ pub(super) fn sort_out(read: &[RuleRead]) -> Sorted<'_> {
     single.sort_by_key(|(rule, group)| (*rule, &group.origin));
     let mut wanted: BTreeMap<String, Wanted<'_>> = BTreeMap::new();
     for (rule, group) in single {
-        let same_name = wanted.entry(fold(&group.name)).or_insert_with(|| Wanted {
-            name: &group.name,
+        let kept = kept.get(&group.origin.key);
+        let name = kept.map_or(group.name.as_str(), |kept| kept.name);
+        let same_name = wanted.entry(fold(name)).or_insert_with(|| Wanted {
+            name,
             rule,
             parts: Vec::new(),
+            kept: BTreeMap::new(),
         });
+        let kept = kept.map(|kept| (&group.origin.key, *kept));
+        same_name.kept.extend(kept);
         same_name.parts.push(group);
     }
     Sorted {

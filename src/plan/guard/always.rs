@@ -1,22 +1,65 @@
 //! What is held whatever the numbers: protected accounts and groups, the last administrator,
 //! freeze windows.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{Found, Hold, HoldCause, Known};
 use crate::config::{Guard, Guards};
 use crate::model::{
-    AccountId, Attribute, Kind, Operation, Profile, ScimId, Target, Timestamp, fold,
+    AccountId, Attribute, ExternalId, GroupChange, GroupOperation, Kind, ManagedAccount, Operation,
+    Profile, ScimId, Target, Timestamp, fold,
 };
 
 /// The groups of the organization that `protected_groups` and `administrators` name. They are
-/// read only when a plan has departures.
+/// read only when a plan has departures, or takes something away from such a group.
 #[derive(Clone, Debug, Default)]
 pub struct GuardedGroups {
     /// The groups that there are.
     pub groups: Vec<GuardedGroup>,
     /// Names in `administrators` of which the organization has no group.
     pub missing: Vec<String>,
+}
+
+impl GuardedGroups {
+    /// Whether a change to a group that `administrators` names would leave it without an active
+    /// member, but for one that had none: together with the departures of the same plan. A group
+    /// that is renamed is made anew, and nobody is an administrator by the new one.
+    pub fn loses_all(
+        &self,
+        change: &GroupOperation,
+        departures: &[&Target],
+        accounts: &HashMap<ExternalId, ManagedAccount>,
+        guards: &Guards,
+    ) -> bool {
+        if !change.takes_away() || !guards.names_administrators(change.present_name()) {
+            return false;
+        }
+        let leaving = change.remove.iter().filter_map(|member| {
+            let key = member.key.as_ref();
+            let account = key.and_then(|key| accounts.get(key));
+            Some(Target {
+                scim_id: member.scim_id.clone()?,
+                account_id: account.and_then(|account| account.account_id.clone()),
+            })
+        });
+        let mut leaving: Vec<Target> = leaving.collect();
+        let ids: HashSet<ScimId> = leaving.iter().map(|one| one.scim_id.clone()).collect();
+        let departing = departures.iter().filter(|one| !ids.contains(&one.scim_id));
+        leaving.extend(departing.map(|one| (*one).clone()));
+        let name = fold(change.present_name());
+        let mut same_name = self.groups.iter().filter(|group| fold(&group.name) == name);
+        same_name.any(|group| {
+            let active = Ids::of(group.members.iter().filter(|member| member.is_active));
+            let left = match change.kind {
+                GroupChange::Rename | GroupChange::Delete => 0,
+                _ => {
+                    let gone = leaving.iter().filter(|one| active.may_have(one)).count();
+                    active.count.saturating_sub(gone)
+                }
+            };
+            active.count > 0 && left == 0
+        })
+    }
 }
 
 /// A group of the organization with its members.

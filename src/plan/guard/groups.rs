@@ -16,6 +16,9 @@ pub struct GroupChange<'a> {
     pub members: u64,
     /// How many of them it loses; all, where it is deleted.
     pub removed: u64,
+    /// Whether it leaves a group of administrators without an active member: see
+    /// [`GuardedGroups::loses_all`](super::GuardedGroups::loses_all).
+    pub loses_administrators: bool,
     /// The digest of what is done to it: an approval is good for exactly this.
     pub digest: Digest,
 }
@@ -44,7 +47,7 @@ impl Guarded for GroupChange<'_> {
 impl Plan {
     /// The hook for whoever plans changes to groups: adds the holds over them to the plan, and
     /// tells for each change the indices of those that hold it. Held are removals of members
-    /// beyond a limit, what is done to protected groups, and what falls into a freeze.
+    /// beyond a limit, what is done to protected groups, what leaves no administrator, and what falls into a freeze.
     /// `memberships` is how many members the groups that dirsyncd manages have together, the
     /// same person once in each.
     ///
@@ -78,6 +81,15 @@ impl Plan {
             is_approved,
             |change| guards.protects_group(change.name),
         ));
+        let without = changes.iter().filter(|change| change.loses_administrators);
+        let without: BTreeSet<&str> = without.map(|change| change.name).collect();
+        let cause = HoldCause::Administrators {
+            groups: without.into_iter().map(str::to_owned).collect(),
+            missing: Vec::new(),
+        };
+        found.extend(always::hold_all(changes, cause, is_approved, |change| {
+            change.loses_administrators
+        }));
         let is_named = |what: Option<&BTreeSet<Guard>>, change: &GroupChange| {
             what.is_none_or(|what| what.iter().any(|guard| change.counts(*guard) > 0))
         };
@@ -87,7 +99,10 @@ impl Plan {
             let same = self.holds.iter().position(|other| other.name == hold.name);
             let at = same.unwrap_or(self.holds.len());
             match same {
-                Some(at) => self.holds[at].planned += hold.planned,
+                Some(at) => {
+                    self.holds[at].planned += hold.planned;
+                    self.holds[at].cause.extend(hold.cause);
+                }
                 None => self.holds.push(hold),
             }
             for change in operations {

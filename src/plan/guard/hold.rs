@@ -107,6 +107,19 @@ impl HoldCause {
         }
     }
 
+    /// Takes in the groups of another cause of the same name.
+    pub(super) fn extend(&mut self, other: HoldCause) {
+        if let (
+            HoldCause::Administrators { groups, .. },
+            HoldCause::Administrators { groups: more, .. },
+        ) = (self, other)
+        {
+            groups.extend(more);
+            groups.sort();
+            groups.dedup();
+        }
+    }
+
     /// Whether somebody can approve what it holds.
     pub fn can_be_approved(&self) -> bool {
         !matches!(self, HoldCause::Clock { .. } | HoldCause::Saved { .. })
@@ -182,7 +195,7 @@ impl fmt::Display for Hold {
                 }
                 write!(
                     f,
-                    "which `administrators` in [guards] names: departures held: {planned}; if they are right: {way_out}"
+                    "which `administrators` in [guards] names: held: {planned}; if they are right: {way_out}"
                 )
             }
             HoldCause::Freeze { until, zone } => write!(

@@ -1,6 +1,6 @@
 //! Groups: what leads to which operation, and what must hold whatever the directory says.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -9,13 +9,13 @@ use proptest::sample::Index;
 use crate::config::{GroupAdoption, GroupDeparture, GroupRule, Search};
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
-    Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange, GroupMember,
-    GroupOperation, GroupOrigin, Kind, Lifecycle, MEMBERS_A_GROUP, ManagedGroup, MemberKey, ScimId,
-    Scope,
+    AccountId, Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange,
+    GroupMember, GroupOperation, GroupOrigin, GroupReason, Kind, Lifecycle, MEMBERS_A_GROUP,
+    ManagedAccount, ManagedGroup, MemberKey, ScimId, Scope, Target,
 };
 use crate::plan::fixture::{World, key, person, source, with};
 use crate::plan::groups::*;
-use crate::plan::{Plan, Planned};
+use crate::plan::{GuardedGroup, GuardedGroups, GuardedMember, Hold, HoldCause, Plan, Planned};
 
 fn rule(base: &str) -> GroupRule {
     GroupRule {
@@ -68,6 +68,7 @@ struct Groups {
     known: KnownGroups,
     unseen: HashSet<ExternalId>,
     planned: Vec<Planned>,
+    accepts_scope_change: bool,
 }
 
 impl Groups {
@@ -87,6 +88,7 @@ impl Groups {
             },
             unseen: HashSet::new(),
             planned: Vec::new(),
+            accepts_scope_change: false,
         }
     }
 
@@ -151,6 +153,7 @@ impl Groups {
             &self.known,
             &self.unseen,
             &self.planned,
+            self.accepts_scope_change,
         )
     }
 
@@ -346,6 +349,12 @@ fn people_stay_in_a_group_when_the_directory_does_not_show_them() {
     group.unidentified.insert(MemberKey::dn(&dn("b")));
     world.keeps("dev", &["dev"], &["a", "b", "c"]);
     assert_eq!(brief(&world.plan()), ["update dev -c"]);
+    // As may one that is named and not shown.
+    let mut world = Groups::new();
+    let group = world.find("dev", "dev", &["a"]);
+    group.dangling.insert(MemberKey::dn(&dn("b")));
+    world.keeps("dev", &["dev"], &["a", "b", "c"]);
+    assert_eq!(brief(&world.plan()), ["update dev -c"]);
 }
 
 #[test]
@@ -506,14 +515,74 @@ fn a_rename_that_was_broken_off_is_finished() {
     // Made, and not yet filled.
     world.keeps("engineers", &["dev"], &["a"]);
     let plan = world.plan();
-    assert_eq!(brief(&plan), ["update engineers +b", "delete developers"]);
-    assert_eq!(plan.operations[1].operation.removals(), (0, 2));
+    assert_eq!(brief(&plan), ["update engineers +b"]);
+    assert_eq!(
+        notices(&plan),
+        [r#"developers Kept("until all its members are in `engineers`")"#]
+    );
     // Made, and not recorded.
     world.known.managed.pop();
     let plan = world.plan();
-    assert_eq!(brief(&plan), ["adopt engineers +b", "delete developers"]);
+    assert_eq!(brief(&plan), ["adopt engineers +b"]);
+    world.apply(&plan);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["delete developers"]);
+    assert_eq!(plan.operations[0].operation.removals(), (0, 2));
     world.apply(&plan);
     assert_eq!(brief(&world.plan()), [""; 0]);
+}
+
+#[test]
+fn a_group_goes_into_another_with_all_whom_the_directory_does_not_show() {
+    for is_exact in [false, true] {
+        let mut world = Groups::new();
+        world.rules[0].exact = is_exact;
+        world.find("dev", "engineers", &["a"]);
+        world.keeps("developers", &["dev"], &["a", "b", "c", "d", "!guest"]);
+        world.keeps("engineers", &["dev"], &["a"]);
+        world.unseen.insert(key("c"));
+        world.known.people.get_mut(&key("d")).unwrap().has_departed = true;
+        let plan = world.plan();
+        let guest = if is_exact {
+            ""
+        } else {
+            " +SCIM user scim-!guest"
+        };
+        assert_eq!(brief(&plan), [format!("update engineers{guest} +c +d")]);
+        assert_eq!(plan.unchanged, 0);
+        world.apply(&plan);
+        let plan = world.plan();
+        let guest = if is_exact {
+            " -SCIM user scim-!guest"
+        } else {
+            ""
+        };
+        assert_eq!(brief(&plan), [format!("delete developers{guest} -b")]);
+        let lost = if is_exact { 2 } else { 1 };
+        assert_eq!(plan.operations[0].operation.removals(), (lost, 5));
+        world.apply(&plan);
+        assert_eq!(brief(&world.plan()), [""; 0]);
+    }
+}
+
+#[test]
+fn a_group_of_which_a_part_is_gone_departs_as_configured() {
+    for (on_leave, expected) in [
+        (GroupDeparture::Keep, &[""; 0][..]),
+        (GroupDeparture::Empty, &["update old -a -b"]),
+        (GroupDeparture::Delete, &["delete old"]),
+    ] {
+        let mut world = Groups::new();
+        world.rules[0].on_leave = on_leave;
+        world.find("one", "new", &["a", "b"]);
+        world.keeps("new", &["one"], &["a", "b"]);
+        world.keeps("old", &["one", "gone"], &["a", "b"]);
+        let plan = world.plan();
+        assert_eq!(brief(&plan), expected, "{on_leave:?}");
+        if let [one] = plan.operations.as_slice() {
+            assert_eq!(one.operation.removals(), (2, 2));
+        }
+    }
 }
 
 #[test]
@@ -521,11 +590,11 @@ fn what_is_held_is_not_approved_nor_what_waits_for_it() {
     let mut world = Groups::new();
     world.find("dev", "engineers", &["a", "b"]);
     world.find("ops", "ops", &["c"]);
-    world.keeps("developers", &["dev"], &["a", "b"]);
+    world.keeps("developers", &["dev"], &["a"]);
     world.keeps("engineers", &["dev"], &["a"]);
     let mut plan = world.plan();
-    let all = ["create ops +c", "update engineers +b", "delete developers"];
-    assert_eq!(brief(&plan).len(), all.len());
+    let all = ["update engineers +b", "create ops +c", "delete developers"];
+    assert_eq!(brief(&plan), all);
     for (held, expected) in [
         (None, &["engineers", "ops", "developers"][..]),
         (Some("engineers"), &["ops"]),
@@ -599,6 +668,37 @@ fn several_groups_may_lead_to_one() {
     // Unless it is not known whether it has.
     world.read[1].clean = Err("cut off".to_owned());
     assert_eq!(brief(&world.plan()), ["create other"]);
+}
+
+#[test]
+fn a_rule_that_is_taken_away_takes_nobody_out_of_a_group_that_others_lead_to() {
+    let mut world = Groups::new();
+    world.rules.push(rule("ou=more"));
+    world.read.push(world.read[0].clone());
+    world.find("one", "all", &["a"]);
+    world.find_by(1, "two", "all", &["b"]);
+    let plan = world.plan();
+    world.apply(&plan);
+    let plan = world.plan();
+    world.apply(&plan);
+    world.rules.pop();
+    world.read.pop();
+    for _ in 0..2 {
+        let plan = world.plan();
+        assert_eq!(brief(&plan), [""; 0]);
+        let told = notices(&plan).concat();
+        assert!(told.contains("came from `cn=two,ou=groups`"), "{told}");
+        world.apply(&plan);
+        assert_eq!(world.known.managed[0].origins.len(), 2);
+    }
+    world.accepts_scope_change = true;
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["update all -b"]);
+    world.apply(&plan);
+    world.accepts_scope_change = false;
+    let plan = world.plan();
+    assert_eq!(notices(&plan), [""; 0]);
+    assert_eq!(world.known.managed[0].origins.len(), 1);
 }
 
 #[test]
@@ -698,6 +798,42 @@ fn a_rule_that_is_edited_deletes_nothing() {
         told.contains("`cn=dev,ou=groups` is not searched for"),
         "{told}"
     );
+}
+
+#[test]
+fn a_rule_whose_name_is_edited_renames_nothing() {
+    let mut world = Groups::new();
+    world.keeps("dev", &["dev"], &["a", "b", "!guest"]);
+    world.keeps("ops", &["ops"], &["c"]);
+    world.rules[0].name = "team-$0".to_owned();
+    world.find("dev", "team-dev", &["a", "c"]);
+    // The name of another one.
+    world.find("ops", "dev", &["d"]);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["update dev +c -b", "update ops +d -c"]);
+    let told = notices(&plan).concat();
+    assert!(told.contains("its name would be `team-dev`"), "{told}");
+    // Not in the next run either.
+    world.apply(&plan);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert!(plan.notes.iter().all(|row| {
+        row.origins
+            .iter()
+            .all(|one| one.rule != world.rules[0].fingerprint())
+    }));
+    // What changes in the directory meanwhile is no reason either.
+    world.read[0].found[0].name = "team-developers".to_owned();
+    assert_eq!(brief(&world.plan()), [""; 0]);
+    world.read[0].found[1].name = "team-ops".to_owned();
+    world.accepts_scope_change = true;
+    let plan = world.plan();
+    assert_eq!(plan.count(GroupChange::Rename), 2, "{:?}", brief(&plan));
+    world.accepts_scope_change = false;
+    world.apply(&plan);
+    // Once it is renamed, it follows the directory.
+    world.read[0].found[0].name = "team-engineers".to_owned();
+    assert_eq!(world.plan().count(GroupChange::Rename), 1);
 }
 
 #[test]
@@ -808,6 +944,107 @@ fn a_group_that_the_organization_has_is_taken_over_as_configured() {
         plan.refusals[0].why.contains("`copy`, `former`"),
         "{:?}",
         plan.refusals
+    );
+}
+
+#[test]
+fn a_group_of_administrators_keeps_an_active_member() {
+    let member = |name: &str, is_by_account: bool, is_active| GuardedMember {
+        scim_id: (!is_by_account).then(|| user(name)),
+        account_id: is_by_account.then(|| AccountId::new(name)),
+        is_active,
+    };
+    let mut guards = crate::plan::fixture::no_guards();
+    guards.administrators = vec!["Admins".to_owned()];
+    let accounts: HashMap<ExternalId, ManagedAccount> = ["a", "b"]
+        .map(|name| {
+            let account = ManagedAccount {
+                account_id: Some(AccountId::new(name)),
+                ..crate::plan::fixture::account(name)
+            };
+            (key(name), account)
+        })
+        .into_iter()
+        .collect();
+    // The name, the members by the directory, who is active in it, who departs; whether it loses all.
+    for (name, members, active, departing, loses) in [
+        ("admins", Some(&["a"][..]), &["a", "b"][..], None, false),
+        ("admins", Some(&["stranger"]), &["a", "b"], None, true),
+        ("admins", Some(&["a"]), &["b"], None, true),
+        ("admins", Some(&["a"]), &["a", "b"], Some("a"), true),
+        ("admins", Some(&["a"]), &[], None, false),
+        ("others", Some(&["stranger"]), &["a", "b"], None, false),
+        ("admins", None, &["a", "b"], None, true),
+    ] {
+        for is_by_account in [false, true] {
+            let mut world = Groups::new();
+            world.rules[0].on_leave = GroupDeparture::Delete;
+            world.keeps(name, &["dev"], &["a", "b"]);
+            world.find("two", "two", &[]);
+            if let Some(members) = members {
+                world.find("dev", name, members);
+            }
+            let guarded = GuardedGroups {
+                groups: vec![GuardedGroup {
+                    name: name.to_owned(),
+                    members: ["a", "b"]
+                        .map(|one| member(one, is_by_account, active.contains(&one)))
+                        .into(),
+                }],
+                missing: Vec::new(),
+            };
+            let departing = departing.map(|name| Target {
+                scim_id: user(name),
+                account_id: Some(AccountId::new(name)),
+            });
+            let departures: Vec<&Target> = departing.iter().collect();
+            let plan = world.plan();
+            let found = plan.operations.iter().any(|planned| {
+                guarded.loses_all(&planned.operation, &departures, &accounts, &guards)
+            });
+            assert_eq!(found, loses, "{name} {members:?} {active:?} {departing:?}");
+        }
+    }
+    // A renamed one is another, and its rights do not go along.
+    let mut world = Groups::new();
+    world.keeps("admins", &["dev"], &["a", "b"]);
+    world.find("dev", "anew", &["a", "b"]);
+    let guarded = GuardedGroups {
+        groups: vec![GuardedGroup {
+            name: "admins".to_owned(),
+            members: vec![member("a", false, true)],
+        }],
+        missing: Vec::new(),
+    };
+    let operation = &world.plan().operations[0].operation;
+    assert_eq!(operation.kind, GroupChange::Rename);
+    assert!(guarded.loses_all(operation, &[], &accounts, &guards));
+    // It is held together with departures.
+    let mut plan = Plan {
+        holds: vec![Hold {
+            name: "administrators".to_owned(),
+            cause: HoldCause::Administrators {
+                groups: vec!["root".to_owned()],
+                missing: Vec::new(),
+            },
+            planned: 1,
+            opened: None,
+        }],
+        ..Plan::default()
+    };
+    let change = crate::plan::GroupChange {
+        name: "admins",
+        members: 2,
+        removed: 0,
+        loses_administrators: true,
+        digest: operation.digest(),
+    };
+    let held = plan.hold_groups(&[change], 2, &guards, &[], chrono::DateTime::UNIX_EPOCH);
+    assert_eq!(held, [vec![0]]);
+    let told = plan.holds[0].to_string();
+    assert!(
+        told.contains("`admins`, `root`") && plan.holds[0].planned == 2,
+        "{told}"
     );
 }
 
@@ -955,6 +1192,13 @@ proptest! {
         for there in before.known.existing.iter().filter(|there| !ours.contains(&there.scim_id)) {
             prop_assert!(world.known.existing.contains(there));
         }
+        // Whose members are all in another group by now goes.
+        let next = world.plan();
+        for PlannedGroup { operation, .. } in &next.operations {
+            let is_merged = matches!(operation.reason, GroupReason::Merged { .. });
+            prop_assert!(is_merged, "{:?}", operation);
+        }
+        world.apply(&next);
         let next = world.plan();
         prop_assert_eq!(brief(&next), Vec::<String>::new());
         world.apply(&next);
