@@ -212,6 +212,9 @@ async fn plan_again(
         left_out: HeldForAll::new(),
         undone: snapshot.undone().await?,
     };
+    snapshot
+        .population_by_scope(&mut known.population, &setup.config.guards)
+        .await?;
     for note in &saved.notes {
         if !saved.has_written(note) {
             let why = RefusalReason::Tampered("a note".to_owned());

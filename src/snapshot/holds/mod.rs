@@ -200,7 +200,7 @@ impl Snapshot {
     /// What is held by holds that are not closed.
     pub async fn held(&mut self) -> Result<HeldForAll, SnapshotError> {
         self.held_by(
-            "SELECT external_id, kind, name FROM held_operations JOIN holds ON holds.id = hold_id WHERE closed_at IS NULL",
+            "SELECT external_id, kind, name FROM held_operations JOIN holds ON holds.id = hold_id WHERE closed_at IS NULL AND name NOT LIKE 'revert-%'",
         )
         .await
     }
