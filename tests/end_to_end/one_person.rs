@@ -158,3 +158,48 @@ fn what_is_held_for_all_is_not_let_through_for_one() {
     dirsyncd.sync(3);
     assert_eq!(organization.active(), 19);
 }
+
+#[test]
+fn whoever_is_looked_for_by_the_old_key_is_found_under_the_new_one() {
+    let world = World::synced(&Person::four());
+    let ada = &Person::four()[0];
+    let before = world.account(ada);
+    world.slapd.delete(&ada.dn());
+    let anew = Person {
+        employee_number: ada.employee_number.clone(),
+        ..Person::new("countess", "Ada", "King")
+    };
+    world.slapd.add(&anew);
+    // Nobody is deactivated whom a run for all would hire again.
+    let plan = world.dirsyncd.plan_with(&["--user", &ada.key()]);
+    assert!(
+        plan.operations()
+            .iter()
+            .all(|operation| operation.kind != "deactivate"),
+        "{:#}",
+        plan.json
+    );
+    assert!(world.account(ada).active);
+    world
+        .dirsyncd
+        .run(&["sync", "--user", &anew.key()])
+        .expect_code(0);
+    assert_eq!(world.account(&anew).scim_id, before.scim_id);
+}
+
+#[test]
+fn after_a_run_that_was_not_believed_nobody_leaves_alone() {
+    let organization = Organization::start();
+    let all = Person::four();
+    let dirsyncd = Dirsyncd::from_ldif(&organization, &people::directory(&all));
+    dirsyncd.sync(0);
+    // One has no key any more, and may be the one who is missing.
+    let ldif = people::directory(&all[..3]).replace(&format!("entryUUID: {}\n", all[1].key()), "");
+    dirsyncd.write_ldif(&ldif);
+    dirsyncd.sync(3);
+    dirsyncd
+        .run(&["sync", "--user", &all[3].key()])
+        .expect_code(3)
+        .expect_words(&["absences were not believed in the last run for all"]);
+    assert_eq!(organization.active(), 4);
+}
