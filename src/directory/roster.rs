@@ -38,7 +38,7 @@ pub struct FoundGroup {
     pub unidentified: BTreeSet<MemberKey>,
     /// The groups in it.
     pub nested: BTreeSet<MemberKey>,
-    /// Members that no entry has, as far as the bind DN may see.
+    /// Members that no entry has, as far as the bind DN may see, by DN or `uid`.
     pub dangling: BTreeSet<MemberKey>,
     /// Why others may be in it too.
     pub doubts: Vec<String>,
@@ -388,7 +388,9 @@ impl Reading<'_> {
             doubts.sort();
             group.doubts = doubts;
             group.nested = reached.nested;
-            group.dangling = reached.dangling.into_iter().collect();
+            let is_nobody = |uid: &MemberKey| !people.by.contains_key(uid);
+            let nobody = reached.uids.into_iter().filter(is_nobody);
+            group.dangling = reached.dangling.into_iter().chain(nobody).collect();
             group
         });
         each.collect()

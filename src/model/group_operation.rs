@@ -38,7 +38,7 @@ pub struct DesiredGroup {
     pub unidentified: BTreeSet<MemberKey>,
     /// The groups in it.
     pub nested: BTreeSet<MemberKey>,
-    /// Members that no entry has, as far as the bind DN may see.
+    /// Members that no entry has, as far as the bind DN may see, by DN or `uid`.
     pub dangling: BTreeSet<MemberKey>,
     /// Why others may be in it too.
     pub doubts: Vec<String>,

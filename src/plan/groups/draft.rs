@@ -237,7 +237,11 @@ impl<'a> Draft<'a> {
         let mut parts = wanted.parts.iter();
         let is_believed = parts.all(|part| self.view.is_believed(&part.origin));
         let lost = wanted.lost(row);
-        let may_shrink = is_known && is_believed && !wanted.is_doubtful() && lost.is_empty();
+        // As where `member` may not be read.
+        let ours = there.map_or(0, |there| self.accounts.ours(there));
+        let is_emptied = ours > 0 && wanted.names_nobody();
+        let is_clear = !wanted.is_doubtful() && lost.is_empty() && !is_emptied;
+        let may_shrink = is_known && is_believed && is_clear;
         let difference =
             self.accounts
                 .difference(wanted, there, may_shrink, self.rules[wanted.rule].exact);
@@ -248,6 +252,15 @@ impl<'a> Draft<'a> {
             });
         }
         self.tell(wanted, &difference);
+        if is_emptied {
+            self.plan.suspensions.push(GroupSuspension {
+                group: Some(wanted.name.to_owned()),
+                place: wanted.dn(),
+                why: format!(
+                    "no member is shown, where there are {ours}; that is taken for a fault: let the bind DN read the attribute with the members; if there are none any more, take them out in the organization"
+                ),
+            });
+        }
         for part in &lost {
             self.plan.suspensions.push(GroupSuspension {
                 group: Some(wanted.name.to_owned()),

@@ -68,6 +68,14 @@ impl<'a> Accounts<'a> {
         !self.unseen.contains(key) && (!has_departed || self.coming.contains_key(key))
     }
 
+    /// How many of the members are people of ours.
+    pub(super) fn ours(&self, group: &ExistingGroup) -> usize {
+        let members = group.members.iter();
+        members
+            .filter(|id| self.by_scim_id.contains_key(id))
+            .count()
+    }
+
     /// Whether a member stays whom the directory does not name by key: it does not show the
     /// person, or names something that may be.
     pub(super) fn stays_anyway(&self, key: &ExternalId, unclear: &HashSet<MemberKey>) -> bool {

@@ -438,7 +438,9 @@ fn an_account_that_is_taken_over_in_this_run_is_no_stranger() {
         world.rules[0].exact = true;
         world.known.people.remove(&key("a"));
         world.planned.clone_from(&planned);
-        world.find("dev", "dev", members);
+        let printer = MemberKey::dn("cn=printer");
+        let found = world.find("dev", "dev", members);
+        found.unidentified.insert(printer);
         world.keeps("dev", &["dev"], &["a"]);
         assert_eq!(brief(&world.plan()), [""; 0], "{members:?}");
         // Afterwards it is somebody's.
@@ -465,7 +467,9 @@ fn a_person_who_is_back_under_a_new_key_is_the_same_member() {
         let mut world = Groups::new();
         world.planned.clone_from(&planned);
         world.unseen.insert(key("a"));
-        world.find("dev", "dev", members);
+        let printer = MemberKey::dn("cn=printer");
+        let found = world.find("dev", "dev", members);
+        found.unidentified.insert(printer);
         world.keeps("dev", &["dev"], there);
         let plan = world.plan();
         assert_eq!(brief(&plan), expected, "{members:?} {there:?}");
@@ -878,6 +882,31 @@ fn what_was_not_read_to_the_end_takes_nothing_away() {
 }
 
 #[test]
+fn a_group_that_shows_no_member_any_more_is_taken_for_a_fault() {
+    for (here, dangling, expected, suspensions) in [
+        (&["a", "b"][..], false, &[""; 0][..], 1),
+        // Somebody is named.
+        (&["a", "b"], true, &["update dev -a -b"], 0),
+        // There is nobody to take out.
+        (&["!guest"], false, &[], 0),
+        (&[], false, &[], 0),
+    ] {
+        let mut world = Groups::new();
+        let found = world.find("dev", "dev", &[]);
+        if dangling {
+            found.dangling.insert(MemberKey::uid("nobody"));
+        }
+        world.keeps("dev", &["dev"], here);
+        let plan = world.plan();
+        assert_eq!(brief(&plan), expected, "{here:?}");
+        assert_eq!(plan.suspensions.len(), suspensions, "{here:?}");
+        for suspension in &plan.suspensions {
+            assert!(suspension.why.contains("where there are 2"));
+        }
+    }
+}
+
+#[test]
 fn a_group_in_the_group_that_is_not_seen_any_more_may_be_hidden() {
     let inner = MemberKey::dn("cn=inner,ou=groups");
     let mut world = Groups::new();
@@ -1151,7 +1180,7 @@ proptest! {
 
     #[test]
     fn applying_the_plan_reaches_the_directory_and_the_next_plan_is_empty(
-        directory in vec((0..5_usize, btree_set(0..8_usize, 0..8), Just(false)), 1..6),
+        directory in vec((0..5_usize, btree_set(0..8_usize, 1..8), Just(false)), 1..6),
         ours in vec((0..8_usize, btree_set(0..8_usize, 0..8), 0..7_usize), 0..6),
         others in btree_set(0..8_usize, 0..4),
         on_leave in departures(),
