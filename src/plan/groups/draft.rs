@@ -478,7 +478,7 @@ impl<'a> Draft<'a> {
         let mut is_waiting = false;
         for id in &there.members {
             let Some(key) = self.accounts.by_scim_id.get(id).copied() else {
-                match is_exact {
+                match is_exact && !self.accounts.claimed.contains(id) {
                     true => lost.push(foreign(id)),
                     false if !is_in.contains(id) => rest.push(foreign(id)),
                     false => {}

@@ -12,6 +12,7 @@ use crate::plan::Planned;
 /// The accounts as they will be once the account operations of this run have succeeded.
 pub(super) struct Accounts<'a> {
     pub(super) people: &'a HashMap<ExternalId, Person>,
+    pub(super) claimed: &'a HashSet<ScimId>,
     pub(super) by_scim_id: HashMap<&'a ScimId, &'a ExternalId>,
     pub(super) unseen: &'a HashSet<ExternalId>,
     /// Who gets an account in this run, or gets it back, with its name.
@@ -26,7 +27,7 @@ impl<'a> Accounts<'a> {
         unseen: &'a HashSet<ExternalId>,
         planned: &'a [Planned],
     ) -> Self {
-        let sent = planned.iter().filter(|planned| planned.holds.is_empty());
+        let sent = planned.iter().filter(|planned| !planned.is_held());
         let sent = sent.map(|planned| &planned.operation);
         // An account that gets another key is one that this key did not have.
         let is_coming = |operation: &&Operation| {
@@ -45,6 +46,7 @@ impl<'a> Accounts<'a> {
         }
         Accounts {
             people: &known.people,
+            claimed: &known.claimed,
             by_scim_id,
             unseen,
             coming: sent
@@ -125,7 +127,7 @@ impl<'a> Accounts<'a> {
         let unclear: HashSet<MemberKey> = wanted.unclear().collect();
         for id in there.into_iter().flat_map(|there| &there.members) {
             let Some(key) = self.by_scim_id.get(id).copied() else {
-                match is_exact {
+                match is_exact && !self.claimed.contains(id) {
                     true => difference.remove.push(foreign(id)),
                     false => difference.foreign.push(id.clone()),
                 }

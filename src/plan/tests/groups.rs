@@ -322,6 +322,10 @@ fn who_is_nobody_s_account_is_left_alone_unless_the_rule_is_exact() {
     assert_eq!(notices(&plan), ["dev Foreign(1)"]);
     world.rules[0].exact = true;
     assert_eq!(brief(&world.plan()), ["update dev -SCIM user scim-!guest"]);
+    // Not whom a newcomer may be, while the account is not taken over.
+    world.known.claimed.insert(user("!guest"));
+    assert_eq!(brief(&world.plan()), [""; 0]);
+    world.known.claimed.clear();
     // Not while something is unknown.
     world.read[0].clean = Err("cut off".to_owned());
     assert_eq!(brief(&world.plan()), [""; 0]);
@@ -370,9 +374,14 @@ fn a_member_joins_as_soon_as_there_is_an_account() {
         holds: vec![0],
         ..planned[0].clone()
     }];
+    let waiting = vec![Planned {
+        waits: vec![0],
+        ..planned[0].clone()
+    }];
     for (lifecycle, operations, expected, without) in [
         (None, &planned, "create dev +new", 0),
         (None, &held, "create dev", 1),
+        (None, &waiting, "create dev", 1),
         (None, &vec![], "create dev", 1),
         (Some(Lifecycle::Active), &vec![], "create dev +new", 0),
         (
