@@ -332,6 +332,38 @@ fn who_is_nobody_s_account_is_left_alone_unless_the_rule_is_exact() {
 }
 
 #[test]
+fn an_approval_is_good_for_one_reason_and_as_many_members() {
+    let mut world = Groups::new();
+    world.keeps("dev", &["dev"], &["a", "b"]);
+    world.find("dev", "dev", &["a"]);
+    let update = world.plan().operations.remove(0).operation;
+    let of = |kind, reason: &GroupReason, members| {
+        let mut operation = GroupOperation {
+            kind,
+            reason: reason.clone(),
+            ..update.clone()
+        };
+        operation.target.as_mut().unwrap().members = members;
+        operation.digest()
+    };
+    let merged = |name: &str| GroupReason::Merged {
+        into: name.to_owned(),
+    };
+    let (left, other) = (GroupReason::Left, GroupReason::Members);
+    for (kind, is_same) in [
+        (GroupChange::Update, true),
+        (GroupChange::Rename, false),
+        (GroupChange::Delete, false),
+    ] {
+        assert_eq!(of(kind, &left, 2), of(kind, &left, 2));
+        assert_eq!(of(kind, &left, 2) == of(kind, &left, 3), is_same);
+        assert_ne!(of(kind, &left, 2), of(kind, &other, 2));
+        assert_ne!(of(kind, &left, 2), of(kind, &merged("ops"), 2));
+        assert_eq!(of(kind, &merged("ops"), 2), of(kind, &merged("dev"), 2));
+    }
+}
+
+#[test]
 fn people_stay_in_a_group_when_the_directory_does_not_show_them() {
     for (what, unseen, departed, expected) in [
         ("seen", false, false, &["update dev -b"][..]),
