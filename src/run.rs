@@ -158,7 +158,8 @@ impl Setup {
 pub struct Orders<'a> {
     /// How much is read.
     pub depth: Depth,
-    /// Whether whoever is put out of scope by a change of the configuration departs.
+    /// Whether whoever is put out of scope by a change of the configuration departs, and groups
+    /// follow it.
     pub accepts_scope_change: bool,
     /// The one person whom it is about, by key, e-mail address, user name or DN; everybody when
     /// `None`.

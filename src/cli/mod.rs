@@ -101,7 +101,8 @@ struct OrderArguments {
     /// Read every source in full, also where a pull of what changed would do
     #[arg(long)]
     full: bool,
-    /// Let those depart whom a change of the configuration has put out of scope
+    /// Let those depart whom a change of the configuration has put out of scope, and let groups follow
+    /// it too
     #[arg(long)]
     accept_scope_change: bool,
     /// Look at one person alone: by key, e-mail address, user name or DN

@@ -38,7 +38,7 @@ pub struct FoundGroup {
     pub unidentified: BTreeSet<MemberKey>,
     /// The groups in it.
     pub nested: BTreeSet<MemberKey>,
-    /// Members that no entry has, as far as the bind DN may see.
+    /// Members that no entry has, as far as the bind DN may see, by DN or `uid`.
     pub dangling: BTreeSet<MemberKey>,
     /// Why others may be in it too.
     pub doubts: Vec<String>,
@@ -57,6 +57,7 @@ pub async fn roster(source: &Source, rule: &GroupRule, identify: Identify<'_>) -
         found: Vec::new(),
         graph: Graph::default(),
         people: People::default(),
+        listed: Ok(()),
         problems: HashMap::new(),
     };
     let searched = reading.search().await;
@@ -72,9 +73,10 @@ pub async fn roster(source: &Source, rule: &GroupRule, identify: Identify<'_>) -
         reading.found.clear();
         clean = Err(error.to_string());
     }
+    let listed = std::mem::replace(&mut reading.listed, Ok(()));
     Roster {
+        clean: clean.and(listed),
         groups: reading.groups(),
-        clean,
     }
 }
 
@@ -110,6 +112,8 @@ struct Reading<'a> {
     found: Vec<(Entry, Vec<String>)>,
     graph: Graph,
     people: People,
+    /// Whether lists of all people were read to the end; else what came instead.
+    listed: Result<(), String>,
     /// What is known of names that could not be read.
     problems: HashMap<MemberKey, String>,
 }
@@ -310,10 +314,10 @@ impl Reading<'_> {
                 self.person(&entry, &[key]);
             }
         };
-        super::ldap::start(server, request)
-            .await?
-            .read(&mut each)
-            .await?;
+        let read = super::ldap::start(server, request).await?.read(&mut each);
+        let end = read.await?.end;
+        // Whoever is not in it may still be there.
+        self.listed = std::mem::replace(&mut self.listed, Ok(())).and(end.clean);
         Ok(())
     }
 
@@ -388,7 +392,9 @@ impl Reading<'_> {
             doubts.sort();
             group.doubts = doubts;
             group.nested = reached.nested;
-            group.dangling = reached.dangling.into_iter().collect();
+            let is_nobody = |uid: &MemberKey| !people.by.contains_key(uid);
+            let nobody = reached.uids.into_iter().filter(is_nobody);
+            group.dangling = reached.dangling.into_iter().chain(nobody).collect();
             group
         });
         each.collect()

@@ -1,9 +1,12 @@
 //! From a group's entry to the key and the name of the organization's group.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::value::Description;
 use super::{MappingError, Problem, RuleError, key};
 use crate::config::{GroupRule, Source};
-use crate::model::{Entry, ExternalId};
+use crate::model::{Dn, Entry, ExternalId, fold};
 
 /// The longest name of a group, in characters (the API refuses longer ones).
 pub const LONGEST_GROUP_NAME: usize = 255;
@@ -31,6 +34,11 @@ pub enum GroupFault {
     /// The attribute with the name has no value.
     #[error("the entry has no `{0}`: check `name_attribute`, and that the bind DN may read it")]
     NoName(String),
+    /// Several values give different names.
+    #[error(
+        "several of its names match, and each makes another name of the group: {0}; correct `match`, or the entry"
+    )]
+    SeveralNames(String),
     /// The template gives nothing.
     #[error("`match` and `name` make an empty name of `{0}`: correct them")]
     EmptyName(String),
@@ -85,6 +93,42 @@ impl GroupMapping {
         key::read(entry, &self.person).ok()
     }
 
+    /// The value that the rule matches, and what it makes of it. Of several it is the one in the
+    /// entry's RDN; else they must all make the same name.
+    fn made<'n>(
+        &self,
+        entry: &Entry,
+        names: &'n [Cow<'_, str>],
+    ) -> Result<Option<(&'n str, String)>, GroupFault> {
+        let mut all: BTreeMap<&str, String> = BTreeMap::new();
+        for name in names {
+            if let Some(captures) = self.pattern.captures(name) {
+                let mut made = String::new();
+                captures.expand(&self.template, &mut made);
+                all.insert(name, made);
+            }
+        }
+        let dn = Dn::parse(entry.dn()).ok();
+        let in_rdn = dn.as_ref().and_then(|dn| {
+            all.keys()
+                .copied()
+                .find(|name| dn.is_named_by(self.name.name(), name))
+        });
+        if let Some(found) = in_rdn.and_then(|name| all.remove_entry(name)) {
+            return Ok(Some(found));
+        }
+        let different: BTreeSet<String> = all.values().map(|made| fold(made.trim())).collect();
+        match different.len() {
+            0 | 1 => Ok(all.pop_first()),
+            _ => Err(GroupFault::SeveralNames(
+                all.into_keys()
+                    .map(|name| format!("`{name}`"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )),
+        }
+    }
+
     /// The key and the name; `None` for a group whose name the rule does not match.
     pub fn map(&self, entry: &Entry) -> Result<Option<(ExternalId, String)>, UnmappedGroup> {
         let key = key::read(entry, &self.key);
@@ -95,15 +139,12 @@ impl GroupMapping {
         };
         let names = self.name.all(entry, None);
         let names = names.map_err(|problem| refuse(problem.into()))?;
-        // In whichever order a server gives them.
-        let Some(name) = names.into_iter().min() else {
+        if names.is_empty() {
             return Err(refuse(GroupFault::NoName(self.name.name().to_owned())));
-        };
-        let Some(captures) = self.pattern.captures(&name) else {
+        }
+        let Some((name, made)) = self.made(entry, &names).map_err(refuse)? else {
             return Ok(None);
         };
-        let mut made = String::new();
-        captures.expand(&self.template, &mut made);
         let made = made.trim();
         let length = made.chars().count();
         if made.is_empty() {
@@ -182,10 +223,38 @@ mod tests {
             });
             assert_eq!(found.as_deref(), expected, "{keys} {name:?}");
         }
-        // Of several names the same one, whatever their order.
-        for names in [[&b"b"[..], b"a"], [b"a", b"b"]] {
-            let (_, name) = mapping("").map(&entry(&names, Some("k"))).unwrap().unwrap();
-            assert_eq!(name, "a");
+    }
+
+    #[test]
+    fn of_several_names_it_is_the_one_in_the_rdn_or_they_make_the_same() {
+        let one = "match = \"(?i)(a|b)-.*\"\nname = \"$1\"";
+        for (keys, names, expected) in [
+            // The entry is `cn=g`.
+            ("", ["a", "g"], Ok(Some("g"))),
+            ("", ["A, b", "G "], Ok(Some("G"))),
+            // The smallest does not match, or the one in the RDN.
+            ("match = \"b\"", ["a", "b"], Ok(Some("b"))),
+            (one, ["g", "b-1"], Ok(Some("b"))),
+            (one, ["b-2", "B-1"], Ok(Some("B"))),
+            (one, ["g", "z"], Ok(None)),
+            (one, ["b-1", "a-1"], Err("`a-1`, `b-1`")),
+            ("", ["b", "a"], Err("`a`, `b`")),
+        ] {
+            for names in [names, [names[1], names[0]]] {
+                let names = names.map(str::as_bytes);
+                let mapped = mapping(keys).map(&entry(&names, Some("k")));
+                match (mapped, expected) {
+                    (Ok(mapped), Ok(expected)) => {
+                        let name = mapped.map(|(_, name)| name);
+                        assert_eq!(name.as_deref(), expected, "{keys} {names:?}");
+                    }
+                    (Err(unmapped), Err(expected)) => {
+                        assert!(unmapped.why.to_string().contains(expected));
+                        assert_eq!(unmapped.key, Some(ExternalId::new("k")));
+                    }
+                    (mapped, expected) => panic!("{mapped:?}, expected {expected:?}"),
+                }
+            }
         }
     }
 

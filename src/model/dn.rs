@@ -127,6 +127,17 @@ impl Dn {
         Some(Self(above.to_vec()))
     }
 
+    /// Whether this value of this attribute is in the name of the entry itself.
+    pub fn is_named_by(&self, kind: &str, value: &str) -> bool {
+        let Ok(named) = Self::parse(&format!("{kind}={}", escape_value(value))) else {
+            return false;
+        };
+        let part = named.0.first();
+        let own = self.0.first();
+        part.zip(own)
+            .is_some_and(|(part, own)| part.iter().all(|one| own.contains(one)))
+    }
+
     /// Whether a search of `scope` from `base` reaches this name (RFC 4511 section 4.5.1.2).
     pub fn is_within(&self, base: &Self, scope: Scope) -> bool {
         let below = self.0.len().checked_sub(base.0.len());

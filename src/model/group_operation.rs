@@ -38,7 +38,7 @@ pub struct DesiredGroup {
     pub unidentified: BTreeSet<MemberKey>,
     /// The groups in it.
     pub nested: BTreeSet<MemberKey>,
-    /// Members that no entry has, as far as the bind DN may see.
+    /// Members that no entry has, as far as the bind DN may see, by DN or `uid`.
     pub dangling: BTreeSet<MemberKey>,
     /// Why others may be in it too.
     pub doubts: Vec<String>,
@@ -218,12 +218,17 @@ impl GroupOperation {
             target,
             add: _,
             remove,
-            reason: _,
+            reason,
             origins: _,
         } = self;
+        let cause = &serde_json::json!(reason)["cause"];
+        // Of one that goes they are all concerned, though not named here.
+        let takes_all = matches!(kind, GroupChange::Rename | GroupChange::Delete);
+        let members = target.as_ref().filter(|_| takes_all);
+        let members = members.map(|target| target.members);
         // Who joins is nobody's to approve.
         let target = target.as_ref().map(|target| &target.scim_id);
-        let what = serde_json::json!([kind, key, name, target, remove]);
+        let what = serde_json::json!([kind, cause, key, name, target, members, remove]);
         Digest::of_text(&what.to_string())
     }
 

@@ -51,7 +51,9 @@ pub(super) async fn plan_groups(
     }
     let existing = existing_groups(reader, &managed, &read).await?;
     let people = people(snapshot, known, &read, &existing).await?;
+    let claimed = known.existing.iter().map(|account| account.scim_id.clone());
     let known = KnownGroups {
+        claimed: claimed.collect(),
         managed,
         existing,
         people,

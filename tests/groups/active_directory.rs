@@ -27,6 +27,8 @@ enum Fault {
     Repeats,
     /// It answers it with nothing.
     Stops,
+    /// It cuts off the list of people that is read to find primary groups: sizeLimitExceeded.
+    CutsOff,
 }
 
 /// A SID of the domain, S-1-5-21-1-2-3-RID.
@@ -194,7 +196,13 @@ fn answer(
             ],
         )));
     }
-    let code: u8 = if is_there { 0 } else { 32 };
+    let is_list = !is_base_search && wanted.iter().any(|name| name == "primaryGroupID");
+    let is_cut_off = is_list && !wanted.iter().any(|name| name == "mail");
+    let code: u8 = match (fault, is_there) {
+        (Fault::CutsOff, _) if is_cut_off => 4,
+        (_, true) => 0,
+        (_, false) => 32,
+    };
     let done = [&element_of(10, &[&[code]])[..], &[4, 0, 4, 0]];
     output.extend(message(element_of(0x65, &done)));
     output
@@ -384,4 +392,16 @@ fn a_group_whose_members_come_incompletely_loses_nobody() {
         assert_eq!(organization.group("Large").members.len(), 1);
         assert_eq!(organization.group("Around").members.len(), 2);
     }
+}
+
+#[test]
+fn a_list_of_people_that_is_cut_off_takes_nobody_out_of_their_primary_group() {
+    let organization = Organization::start();
+    let (port, _) = serve(domain(), Fault::CutsOff);
+    let mut dirsyncd = with_rule(port, &organization);
+    dirsyncd.set_source("members_of", &format!("[\"cn=around,cn=users,{BASE}\"]"));
+    dirsyncd.run(&["sync"]).expect_code(3).expect_words(&[
+        "Groups out of which nobody is taken in this run (1)",
+        "sizeLimitExceeded",
+    ]);
 }

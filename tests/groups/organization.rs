@@ -169,9 +169,9 @@ fn patches(files: &Files, mark: Mark) -> usize {
 
 #[test]
 fn members_go_in_batches_as_the_organization_takes_them() {
-    let mut files = Files::of(Person::several(101));
+    let mut files = Files::of(Person::several(102));
     files.dirsyncd.rest += "[guards]\nremove_members = { percent = 100 }\n";
-    let all: Vec<usize> = (0..101).collect();
+    let all: Vec<usize> = (0..102).collect();
     // The organization has its accounts before, so that only groups are counted.
     files.groups(&[("one", "one", &[0])]);
     files.dirsyncd.sync(0);
@@ -183,6 +183,7 @@ fn members_go_in_batches_as_the_organization_takes_them() {
         assert_eq!(files.members(&name), all[..joining]);
         assert_eq!(patches(&files, mark), requests, "{joining} join");
     }
+    // A group without any member would be taken for a fault.
     for (leaving, requests) in [(100, 1), (101, 2)] {
         files.groups(&[("one", "one", &[0]), ("of-101", "big", &all)]);
         files.dirsyncd.sync(0);

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::config::{GroupAdoption, GroupDeparture, GroupRule};
 use crate::model::{
-    ExistingGroup, ExternalId, GroupChange, GroupMember, GroupOperation, GroupReason, GroupTarget,
-    MEMBERS_A_GROUP, ManagedGroup, ScimId, fold,
+    DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupMember, GroupOperation, GroupOrigin,
+    GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup, ScimId, fold,
 };
 
 pub(super) struct Draft<'a> {
@@ -213,23 +213,7 @@ impl<'a> Draft<'a> {
             Match::Old(row, there) => (*row, Some(*there)),
             Match::None => (None, None),
         };
-        let mut unknown = BTreeSet::new();
-        for origin in row.into_iter().flat_map(|row| &row.origins) {
-            match self.view.standing(origin) {
-                Standing::Unknown => {
-                    unknown.insert(origin.clone());
-                }
-                Standing::Unsearched if !self.accepts_scope_change => {
-                    unknown.insert(origin.clone());
-                    let why = format!(
-                        "with the members that came from `{}`, which by the configuration as it is now is not searched for; run with --accept-scope-change if they are to go",
-                        origin.dn
-                    );
-                    self.notice(wanted.name, GroupNoticed::Kept(why));
-                }
-                Standing::Unsearched | Standing::Seen | Standing::Gone => {}
-            }
-        }
+        let unknown = self.unknown(wanted, row);
         let is_known = match row {
             Some(_) => unknown.is_empty(),
             None => there.is_none() || self.view.is_whole(),
@@ -237,7 +221,11 @@ impl<'a> Draft<'a> {
         let mut parts = wanted.parts.iter();
         let is_believed = parts.all(|part| self.view.is_believed(&part.origin));
         let lost = wanted.lost(row);
-        let may_shrink = is_known && is_believed && !wanted.is_doubtful() && lost.is_empty();
+        // As where `member` may not be read.
+        let ours = there.map_or(0, |there| self.accounts.ours(there));
+        let is_emptied = ours > 0 && wanted.names_nobody();
+        let is_clear = !wanted.is_doubtful() && lost.is_empty() && !is_emptied;
+        let may_shrink = is_known && is_believed && is_clear;
         let difference =
             self.accounts
                 .difference(wanted, there, may_shrink, self.rules[wanted.rule].exact);
@@ -248,13 +236,10 @@ impl<'a> Draft<'a> {
             });
         }
         self.tell(wanted, &difference);
-        for part in &lost {
-            self.plan.suspensions.push(GroupSuspension {
-                group: Some(wanted.name.to_owned()),
-                place: part.origin.dn.clone(),
-                why: "a member that was a group is not there, or is hidden from the bind DN: take it out of the group, or let it be read".to_owned(),
-            });
+        if is_emptied {
+            self.tell_emptied(wanted, ours);
         }
+        self.tell_lost(&lost, wanted.name);
         let mut origins = wanted.origins();
         origins.extend(unknown);
         let key = self.key(wanted, row);
@@ -321,6 +306,52 @@ impl<'a> Draft<'a> {
         }
         self.push(operation);
         Ok(may_shrink)
+    }
+
+    /// Those that may still lead to a group of ours, though this run does not show it.
+    fn unknown(
+        &mut self,
+        wanted: &Wanted<'a>,
+        row: Option<&ManagedGroup>,
+    ) -> BTreeSet<GroupOrigin> {
+        let mut unknown = BTreeSet::new();
+        for origin in row.into_iter().flat_map(|row| &row.origins) {
+            match self.view.standing(origin) {
+                Standing::Unknown => {
+                    unknown.insert(origin.clone());
+                }
+                Standing::Unsearched if !self.accepts_scope_change => {
+                    unknown.insert(origin.clone());
+                    let why = format!(
+                        "with the members that came from `{}`, which by the configuration as it is now is not searched for; run with --accept-scope-change if they are to go",
+                        origin.dn
+                    );
+                    self.notice(wanted.name, GroupNoticed::Kept(why));
+                }
+                Standing::Unsearched | Standing::Seen | Standing::Gone => {}
+            }
+        }
+        unknown
+    }
+
+    fn tell_emptied(&mut self, wanted: &Wanted<'a>, ours: usize) {
+        self.plan.suspensions.push(GroupSuspension {
+            group: Some(wanted.name.to_owned()),
+            place: wanted.dn(),
+            why: format!(
+                "no member is shown, where there are {ours}; that is taken for a fault: let the bind DN read the attribute with the members; if there are none any more, take them out in the organization"
+            ),
+        });
+    }
+
+    fn tell_lost(&mut self, lost: &[&DesiredGroup], name: &str) {
+        for part in lost {
+            self.plan.suspensions.push(GroupSuspension {
+                group: Some(name.to_owned()),
+                place: part.origin.dn.clone(),
+                why: "a member that was a group is not there, or is hidden from the bind DN: take it out of the group, or let it be read".to_owned(),
+            });
+        }
     }
 
     /// The key of the group of the organization: as it is, if one of the directory's groups
@@ -465,7 +496,7 @@ impl<'a> Draft<'a> {
         let mut is_waiting = false;
         for id in &there.members {
             let Some(key) = self.accounts.by_scim_id.get(id).copied() else {
-                match is_exact {
+                match is_exact && !self.accounts.claimed.contains(id) {
                     true => lost.push(foreign(id)),
                     false if !is_in.contains(id) => rest.push(foreign(id)),
                     false => {}

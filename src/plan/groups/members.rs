@@ -12,6 +12,7 @@ use crate::plan::Planned;
 /// The accounts as they will be once the account operations of this run have succeeded.
 pub(super) struct Accounts<'a> {
     pub(super) people: &'a HashMap<ExternalId, Person>,
+    pub(super) claimed: &'a HashSet<ScimId>,
     pub(super) by_scim_id: HashMap<&'a ScimId, &'a ExternalId>,
     pub(super) unseen: &'a HashSet<ExternalId>,
     /// Who gets an account in this run, or gets it back, with its name.
@@ -26,7 +27,7 @@ impl<'a> Accounts<'a> {
         unseen: &'a HashSet<ExternalId>,
         planned: &'a [Planned],
     ) -> Self {
-        let sent = planned.iter().filter(|planned| planned.holds.is_empty());
+        let sent = planned.iter().filter(|planned| !planned.is_held());
         let sent = sent.map(|planned| &planned.operation);
         // An account that gets another key is one that this key did not have.
         let is_coming = |operation: &&Operation| {
@@ -45,6 +46,7 @@ impl<'a> Accounts<'a> {
         }
         Accounts {
             people: &known.people,
+            claimed: &known.claimed,
             by_scim_id,
             unseen,
             coming: sent
@@ -66,6 +68,14 @@ impl<'a> Accounts<'a> {
             .get(key)
             .is_some_and(|person| person.has_departed);
         !self.unseen.contains(key) && (!has_departed || self.coming.contains_key(key))
+    }
+
+    /// How many of the members are people of ours.
+    pub(super) fn ours(&self, group: &ExistingGroup) -> usize {
+        let members = group.members.iter();
+        members
+            .filter(|id| self.by_scim_id.contains_key(id))
+            .count()
     }
 
     /// Whether a member stays whom the directory does not name by key: it does not show the
@@ -117,7 +127,7 @@ impl<'a> Accounts<'a> {
         let unclear: HashSet<MemberKey> = wanted.unclear().collect();
         for id in there.into_iter().flat_map(|there| &there.members) {
             let Some(key) = self.by_scim_id.get(id).copied() else {
-                match is_exact {
+                match is_exact && !self.claimed.contains(id) {
                     true => difference.remove.push(foreign(id)),
                     false => difference.foreign.push(id.clone()),
                 }

@@ -46,6 +46,9 @@ pub struct KnownGroups {
     /// The accounts of the members, those that the directory names and those that the
     /// organization shows.
     pub people: HashMap<ExternalId, Person>,
+    /// Accounts that are not managed, and that newcomers may have already: also where to take them
+    /// over is held or refused.
+    pub claimed: HashSet<ScimId>,
 }
 
 /// A managed account, as far as groups are concerned.

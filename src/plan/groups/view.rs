@@ -104,6 +104,16 @@ impl<'a> Wanted<'a> {
         self.parts.iter().any(|part| !part.doubts.is_empty())
     }
 
+    /// Whether no entry that leads to it names any member, whoever that is.
+    pub(super) fn names_nobody(&self) -> bool {
+        self.parts.iter().all(|part| {
+            part.members.is_empty()
+                && part.unidentified.is_empty()
+                && part.nested.is_empty()
+                && part.dangling.is_empty()
+        })
+    }
+
     /// The groups in those that lead to it.
     pub(super) fn nested(&self) -> BTreeSet<MemberKey> {
         let nested = self.parts.iter().flat_map(|part| &part.nested);
