@@ -27,8 +27,9 @@ enum Fault {
     Repeats,
     /// It answers it with nothing.
     Stops,
-    /// It cuts off the list of people that is read to find primary groups: sizeLimitExceeded.
-    CutsOff,
+    /// It names another server for a part of the list of people that is read to find primary
+    /// groups.
+    Refers,
 }
 
 /// A SID of the domain, S-1-5-21-1-2-3-RID.
@@ -197,12 +198,11 @@ fn answer(
         )));
     }
     let is_list = !is_base_search && wanted.iter().any(|name| name == "primaryGroupID");
-    let is_cut_off = is_list && !wanted.iter().any(|name| name == "mail");
-    let code: u8 = match (fault, is_there) {
-        (Fault::CutsOff, _) if is_cut_off => 4,
-        (_, true) => 0,
-        (_, false) => 32,
-    };
+    if fault == Fault::Refers && is_list && !wanted.iter().any(|name| name == "mail") {
+        let url = element_of(4, &[b"ldap://other.example.org/DC=ad,DC=example,DC=org"]);
+        output.extend(message(element_of(0x73, &[&url])));
+    }
+    let code: u8 = if is_there { 0 } else { 32 };
     let done = [&element_of(10, &[&[code]])[..], &[4, 0, 4, 0]];
     output.extend(message(element_of(0x65, &done)));
     output
@@ -395,13 +395,13 @@ fn a_group_whose_members_come_incompletely_loses_nobody() {
 }
 
 #[test]
-fn a_list_of_people_that_is_cut_off_takes_nobody_out_of_their_primary_group() {
+fn a_list_of_people_that_is_incomplete_takes_nobody_out_of_their_primary_group() {
     let organization = Organization::start();
-    let (port, _) = serve(domain(), Fault::CutsOff);
+    let (port, _) = serve(domain(), Fault::Refers);
     let mut dirsyncd = with_rule(port, &organization);
     dirsyncd.set_source("members_of", &format!("[\"cn=around,cn=users,{BASE}\"]"));
     dirsyncd.run(&["sync"]).expect_code(3).expect_words(&[
         "Groups out of which nobody is taken in this run (1)",
-        "sizeLimitExceeded",
+        "other.example.org",
     ]);
 }
