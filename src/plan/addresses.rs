@@ -359,23 +359,34 @@ fn assign_waves(operations: &mut [Operation]) -> Vec<usize> {
                 .collect()
         })
         .collect();
-    // Chains are followed to their end; what never becomes ready is in a circle or waits for one.
-    let mut waves: Vec<Option<u32>> = vec![None; operations.len()];
-    let mut open: Vec<usize> = (0..operations.len()).collect();
-    loop {
-        let before = open.len();
-        open.retain(|at| {
-            let first: Option<Vec<u32>> =
-                waits_for[*at].iter().map(|freer| waves[*freer]).collect();
-            let Some(first) = first else { return true };
-            let after = first.into_iter().max().map_or(0, |wave| wave + 1);
-            waves[*at] = Some(base_wave(&operations[*at]).max(after));
-            false
-        });
-        if open.len() == before {
-            break;
+    // Chains are followed from their free ends; what never becomes ready is in a circle or waits
+    // for one.
+    let mut missing: Vec<usize> = waits_for.iter().map(BTreeSet::len).collect();
+    let mut followers: Vec<Vec<usize>> = vec![Vec::new(); operations.len()];
+    for (at, freers) in waits_for.iter().enumerate() {
+        for freer in freers {
+            followers[*freer].push(at);
         }
     }
+    let mut earliest = vec![0; operations.len()];
+    let mut waves: Vec<Option<u32>> = vec![None; operations.len()];
+    let mut ready: Vec<usize> = (0..operations.len())
+        .filter(|at| missing[*at] == 0)
+        .collect();
+    while let Some(at) = ready.pop() {
+        let wave = base_wave(&operations[at]).max(earliest[at]);
+        waves[at] = Some(wave);
+        for follower in &followers[at] {
+            earliest[*follower] = earliest[*follower].max(wave + 1);
+            missing[*follower] -= 1;
+            if missing[*follower] == 0 {
+                ready.push(*follower);
+            }
+        }
+    }
+    let open: Vec<usize> = (0..operations.len())
+        .filter(|at| waves[*at].is_none())
+        .collect();
     let keys: Vec<ExternalId> = operations
         .iter()
         .map(|operation| operation.key.clone())
