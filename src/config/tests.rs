@@ -39,7 +39,7 @@ fn a_minimal_configuration_has_safe_defaults() {
             key: SecretRef::File("/etc/dirsyncd/scim-key".into()),
         }
     );
-    assert_eq!(config.organization.max_users, 70_000);
+    assert_eq!(config.organization.max_users, 1_000_000);
     assert_eq!(config.organization.forecast_accounts, 200);
     assert_eq!(config.policy, Policy::default());
     assert!(!config.deletes());

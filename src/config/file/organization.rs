@@ -47,8 +47,9 @@ impl Reader<'_> {
             timeout: self.timeout(timeout, Duration::from_secs(30))?,
             operation_timeout: self.timeout(operation_timeout, Duration::from_secs(300))?,
             requests_per_second,
-            // The provisioning API's own document (2022): 70,000 users per directory.
-            max_users: max_users.map_or(70_000, u64::from),
+            // The published hard limit of users ("Users and groups limits"). The provisioning API's
+            // own document of 2022 says 70,000 per directory, which others have outgrown.
+            max_users: max_users.map_or(1_000_000, u64::from),
             forecast_accounts: forecast_accounts.map_or(200, usize::from),
         })
     }
