@@ -11,6 +11,9 @@ ALTER TABLE accounts ADD COLUMN employee_number TEXT;
 CREATE INDEX accounts_by_employee_number ON accounts (employee_number) WHERE employee_number <> '';
 UPDATE accounts SET email = NULL;
 
+-- How many accounts each source has, which every run asks.
+CREATE INDEX accounts_by_source ON accounts (source, lifecycle);
+
 -- Per source, the last configuration of its scope that nobody left by: what people are out of by
 -- an edit of it is told, and no departure.
 CREATE TABLE scopes (

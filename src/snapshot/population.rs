@@ -16,7 +16,7 @@ impl Snapshot {
         let rows = self
             .counts(
                 "SELECT source, count(*) FILTER (WHERE lifecycle = 'active'), count(*)
-                 FROM accounts INDEXED BY accounts_digests WHERE lifecycle <> 'deleted' GROUP BY source",
+                 FROM accounts INDEXED BY accounts_by_source WHERE lifecycle <> 'deleted' GROUP BY source",
             )
             .await?;
         for (source, count) in rows {
