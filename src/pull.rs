@@ -703,7 +703,6 @@ impl Round<'_> {
             .filter(|(_, way)| matches!(way, Way::Followed(_)))
             .map(|(sourced, _)| sourced.source.name.clone())
             .collect();
-        let abandoned = self.abandoned(ways).await?;
         let names = ways.iter().map(|(sourced, _)| sourced.source.name.clone());
         let mut index = Index::new(names.collect(), presumed);
         let mut others = 0;
@@ -723,6 +722,7 @@ impl Round<'_> {
             started = Some(first?);
             loaded?;
         } else {
+            let abandoned = self.abandoned(ways).await?;
             let followed = ways.iter().filter_map(|(_, way)| way.followed());
             let settled = self.settled.iter().map(|account| &account.key);
             let keys: HashSet<ExternalId> = followed

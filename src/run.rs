@@ -216,7 +216,6 @@ async fn look(
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let result = async {
         let last_reading = snapshot.last_reading().await?;
-        let population = snapshot.population().await?.all;
         let unanswered = snapshot.unanswered().await?;
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
         let unanswered = snapshot.unanswered_groups().await?;
@@ -232,20 +231,18 @@ async fn look(
         )
         .await?;
         number_holds(&mut made.plan, &snapshot.opened((control.now)()).await?);
-        Ok::<_, RunError>((made, last_reading, population))
+        Ok::<_, RunError>((made, last_reading))
     }
     .await;
     snapshot.close().await?;
-    let (Made { mut plan, rows, .. }, last_reading, population) = result?;
-    let free = plan
-        .operations
-        .iter()
-        .filter(|planned| !planned.is_held())
-        .map(|planned| &planned.operation);
-    let calls = Calls::of(free, reader.way());
-    let (scim, admin) = reader.rates();
-    plan.forecast.estimate = calls.estimate(&scim, &admin);
-    plan.forecast.calls = Some(calls);
+    let (made, last_reading) = result?;
+    let Made {
+        mut plan,
+        rows,
+        population,
+        ..
+    } = made;
+    foresee_calls(&mut plan, &reader);
     Ok(Looked {
         plan,
         rows,
@@ -253,6 +250,15 @@ async fn look(
         population,
         reader,
     })
+}
+
+/// Tells which requests carrying the plan out would make, and how long they take at least.
+fn foresee_calls(plan: &mut Plan, reader: &Reader) {
+    let free = plan.operations.iter().filter(|planned| !planned.is_held());
+    let calls = Calls::of(free.map(|planned| &planned.operation), reader.way());
+    let (scim, admin) = reader.rates();
+    plan.forecast.estimate = calls.estimate(&scim, &admin);
+    plan.forecast.calls = Some(calls);
 }
 
 /// Plans a run and carries it out.
@@ -306,16 +312,7 @@ async fn carry_out(
     reader: Reader,
     control: &Control<'_>,
 ) -> Result<(Plan, Applied), RunError> {
-    // Until something is sent there is only reading, which can be dropped at any point.
-    let unanswered = journal.unanswered().await?;
-    let managed = setup.managed();
-    let (capabilities, settlements) = tokio::select! {
-        learned = learn(&reader, unanswered, &managed) => learned?,
-        () = control.stop.wait() => return Err(RunError::Stopped),
-    };
-    for settlement in settlements {
-        settlement.record(journal, (control.now)()).await?;
-    }
+    let capabilities = begin(setup, journal, &reader, control).await?;
     let unanswered = journal.unanswered_groups().await?;
     let settlements = tokio::select! {
         settlements = apply::settle_groups(&reader, unanswered) => settlements?,
@@ -350,6 +347,26 @@ async fn carry_out(
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))
+}
+
+/// How every run begins that changes something: [`learn`], and what reading back showed is recorded.
+async fn begin(
+    setup: &Setup,
+    journal: &mut Journal,
+    reader: &Reader,
+    control: &Control<'_>,
+) -> Result<Capabilities, RunError> {
+    let unanswered = journal.unanswered().await?;
+    let managed = setup.managed();
+    // Until something is sent there is only reading, which can be dropped at any point.
+    let (capabilities, settlements) = tokio::select! {
+        learned = learn(reader, unanswered, &managed) => learned?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    for settlement in settlements {
+        settlement.record(journal, (control.now)()).await?;
+    }
+    Ok(capabilities)
 }
 
 /// Adds what the database knows of the holds.
@@ -405,6 +422,8 @@ struct Made {
     pulled: Pulled,
     /// The snapshot's rows of the people whom the plan concerns.
     rows: HashMap<ExternalId, ManagedAccount>,
+    /// How many accounts there are.
+    population: u64,
 }
 
 /// Makes the plan. `settlements` are those that are not in the database, as a dry run must not
@@ -512,12 +531,8 @@ async fn make_plan(
     let questions = questions(&plan, reader.way());
     known.answers = ask::ask(reader, &questions, &setup.config.organization).await;
     let mut is_news = known.answers.change_a_plan_of(questions.creations);
-    let departs = |plan: &Plan| {
-        let mut operations = plan.operations.iter();
-        operations.any(|planned| planned.operation.is_departure())
-    };
     // Their members are asked for only where somebody may be missing among them.
-    let are_guarded_groups_read = guards.names_groups() && departs(&plan);
+    let are_guarded_groups_read = guards.names_groups() && plan.departs();
     if are_guarded_groups_read {
         known.guarded_groups = reader.guarded_groups(guards).await?;
         is_news = true;
@@ -558,6 +573,7 @@ async fn make_plan(
         verdicts: Some(plan.verdicts(&desired, &known.accounts)),
         scopes: scopes_in_force(&setup.config, accepted, &plan, &desired),
     };
+    let population = known.population.all;
     let mut rows = known.accounts;
     let planned = plan
         .operations
@@ -572,6 +588,7 @@ async fn make_plan(
         plan,
         pulled: recorded,
         rows,
+        population,
     })
 }
 

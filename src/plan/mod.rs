@@ -224,6 +224,12 @@ impl Plan {
         reverted_run(hold) == self.reverts
     }
 
+    /// Whether it takes an account away from somebody, held or not.
+    pub fn departs(&self) -> bool {
+        let mut operations = self.operations.iter();
+        operations.any(|planned| planned.operation.is_departure())
+    }
+
     /// Whether something is to be sent now.
     pub fn has_pending(&self) -> bool {
         self.operations.iter().any(|planned| !planned.is_held())

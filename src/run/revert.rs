@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::accounts::Accounts;
 use super::{
-    Finished, PATIENCE, RunError, Setup, ask, finish, learn, number_holds, verified_domains,
+    Finished, PATIENCE, RunError, Setup, ask, begin, finish, foresee_calls, learn, number_holds,
+    verified_domains,
 };
 use crate::apply::{self, Applied, Control, Settled, Settlement};
 use crate::model::{Attribute, Dn, ExternalId, ManagedAccount, Operation, RunId, ScimId, fold};
 use crate::org::{Capabilities, Reader};
 use crate::plan::{
-    self, Answers, Calls, End, GuardedGroups, Known, Past, Plan, SkipReason, Skipped,
-    own_approvals, questions,
+    self, Answers, End, GuardedGroups, Known, Past, Plan, SkipReason, Skipped, own_approvals,
+    questions,
 };
 use crate::snapshot::{Journal, Lock, Snapshot, SnapshotError, revert_trigger};
 
@@ -83,11 +84,7 @@ pub async fn dry_revert(
     .await;
     snapshot.close().await?;
     let mut plan = result?;
-    let free = plan.operations.iter().filter(|planned| !planned.is_held());
-    let calls = Calls::of(free.map(|planned| &planned.operation), reader.way());
-    let (scim, admin) = reader.rates();
-    plan.forecast.estimate = calls.estimate(&scim, &admin);
-    plan.forecast.calls = Some(calls);
+    foresee_calls(&mut plan, &reader);
     Ok(plan)
 }
 
@@ -147,15 +144,7 @@ async fn carry_out(
     reader: Reader,
     control: &Control<'_>,
 ) -> Result<(Plan, Applied), RunError> {
-    let unanswered = journal.unanswered().await?;
-    let managed = setup.managed();
-    let (capabilities, settlements) = tokio::select! {
-        learned = learn(&reader, unanswered, &managed) => learned?,
-        () = control.stop.wait() => return Err(RunError::Stopped),
-    };
-    for settlement in settlements {
-        settlement.record(journal, (control.now)()).await?;
-    }
+    let capabilities = begin(setup, journal, &reader, control).await?;
     let mut plan = tokio::select! {
         plan = make_plan(setup, wish, journal, &reader, capabilities, &[], control) => plan?,
         () = control.stop.wait() => return Err(RunError::Stopped),
@@ -241,11 +230,7 @@ async fn make_plan(
     let mut plan = make(&known);
     let questions = questions(&plan, reader.way());
     known.answers = ask::ask(reader, &questions, &setup.config.organization).await;
-    let departs = |plan: &Plan| {
-        let mut operations = plan.operations.iter();
-        operations.any(|planned| planned.operation.is_departure())
-    };
-    if guards.names_groups() && departs(&plan) {
+    if guards.names_groups() && plan.departs() {
         known.guarded_groups = reader.guarded_groups(guards).await?;
     }
     plan = make(&known);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::TimeDelta;
 
 use super::accounts::Accounts;
-use super::{Config, Finished, Looked, Orders, PATIENCE, RunError, Setup, finish, learn, look};
+use super::{Config, Finished, Looked, Orders, PATIENCE, RunError, Setup, begin, finish, look};
 use crate::apply::{self, Applied, Control};
 use crate::model::{
     Attribute, Digest, ExternalId, Kind, Operation, Reason, RunId, ScimId, SourceName, Timestamp,
@@ -138,15 +138,7 @@ async fn carry_out(
         return Err(Stop::Applied { id, at, run }.into());
     }
     check_age(saved.made_at, now)?;
-    let unanswered = journal.unanswered().await?;
-    let managed = setup.managed();
-    let (capabilities, settlements) = tokio::select! {
-        learned = learn(&reader, unanswered, &managed) => learned?,
-        () = control.stop.wait() => return Err(RunError::Stopped),
-    };
-    for settlement in settlements {
-        settlement.record(journal, now).await?;
-    }
+    let capabilities = begin(setup, journal, &reader, control).await?;
     let newer = journal.last_reading().await?;
     let newer = newer.filter(|newer| Some(*newer) > saved.last_reading);
     let plan = tokio::select! {
