@@ -113,11 +113,7 @@ fn source<'a>(
                 ))
             });
     }
-    let reaches = |(source, _): &(&Source, _)| {
-        let search = &source.search;
-        let mut bases = search.bases.iter();
-        dn.is_some_and(|dn| bases.any(|(_, base)| dn.is_within(base, search.scope)))
-    };
+    let reaches = |(source, _): &(&Source, _)| dn.is_some_and(|dn| source.search.reaches(dn));
     let found = setup.sources().find(reaches);
     found
         .or_else(|| setup.sources().next())

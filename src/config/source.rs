@@ -291,6 +291,14 @@ pub struct Search {
     pub exclude: Option<PlacedExpression>,
 }
 
+impl Search {
+    /// Whether an entry of this name is below one of the bases, as far as the scope reaches.
+    pub fn reaches(&self, dn: &Dn) -> bool {
+        let mut bases = self.bases.iter();
+        bases.any(|(_, base)| dn.is_within(base, self.scope))
+    }
+}
+
 /// Whether a pull asks only for what changed since the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incremental {

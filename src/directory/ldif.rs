@@ -40,11 +40,7 @@ pub(super) fn pull(
             odd_dn.get_or_insert_with(|| entry.dn().to_owned());
             continue;
         };
-        let is_below = search
-            .bases
-            .iter()
-            .any(|(_, base)| dn.is_within(base, search.scope));
-        if is_below && search.filter.matches(&entry) {
+        if search.reaches(&dn) && search.filter.matches(&entry) {
             entries += 1;
             each(entry);
         }

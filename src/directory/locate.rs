@@ -93,11 +93,7 @@ pub async fn find(
     each: &mut dyn FnMut(Entry),
 ) -> Result<(), DirectoryError> {
     let search = &request.source.search;
-    let is_below = |entry: &Entry| {
-        let dn = Dn::parse(entry.dn());
-        let mut bases = search.bases.iter();
-        dn.is_ok_and(|dn| bases.any(|(_, base)| dn.is_within(base, search.scope)))
-    };
+    let is_below = |entry: &Entry| Dn::parse(entry.dn()).is_ok_and(|dn| search.reaches(&dn));
     match (&request.source.kind, lookup) {
         (_, Lookup::Dn(dn)) => {
             let found = super::read_entry(request.source, dn, request.attributes).await?;
@@ -339,11 +335,7 @@ fn in_file(
         if !sought.contains_key(&key) {
             return;
         }
-        let is_below = search
-            .bases
-            .iter()
-            .any(|(_, base)| dn.is_within(base, search.scope));
-        let place = match is_below {
+        let place = match search.reaches(&dn) {
             false => Place::Elsewhere,
             true if !search.filter.matches(&entry) => Place::Unmatched,
             true => found(request, entry),

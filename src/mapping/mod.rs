@@ -129,9 +129,7 @@ impl Mapping {
     /// The attributes that the person's login, address and employee number are made from.
     pub fn names_of_identifiers(&self) -> Vec<String> {
         let identifies = |target: MappingTarget| match target {
-            MappingTarget::Attribute(attribute) => {
-                attribute.is_unique() || attribute == Attribute::EmployeeNumber
-            }
+            MappingTarget::Attribute(attribute) => attribute.identifies(),
             MappingTarget::Active => false,
         };
         let rules = self.rules.iter().filter(|rule| identifies(rule.target));

@@ -1,6 +1,6 @@
 //! The attributes of an account that dirsyncd manages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -109,6 +109,11 @@ impl Attribute {
     /// Whether its value must belong to one account only, compared case-folded.
     pub fn is_unique(self) -> bool {
         self.is_required()
+    }
+
+    /// Whether people are recognized by it: the unique ones, and the employee number.
+    pub fn identifies(self) -> bool {
+        self.is_unique() || self == Attribute::EmployeeNumber
     }
 
     /// The longest value that the API takes, in characters. The name of an account is limited
@@ -238,6 +243,20 @@ impl<'de> Deserialize<'de> for Profile {
         let values = BTreeMap::<Attribute, String>::deserialize(deserializer)?;
         Ok(values.into_iter().collect())
     }
+}
+
+/// The values that these profiles have of the attributes that the test lets through, case-folded.
+pub fn folded_values<'a>(
+    profiles: impl IntoIterator<Item = &'a Profile>,
+    is_wanted: impl Fn(Attribute) -> bool,
+) -> BTreeMap<Attribute, BTreeSet<String>> {
+    let mut values: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
+    for (attribute, value) in profiles.into_iter().flat_map(Profile::iter) {
+        if is_wanted(attribute) {
+            values.entry(attribute).or_default().insert(fold(value));
+        }
+    }
+    values
 }
 
 /// Folds a value for comparison: compatible forms of a character are one, and so are upper and

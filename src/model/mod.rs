@@ -20,7 +20,7 @@ pub use account::{
     DesiredAccount, Digest, ExistingAccount, ExistingGroup, Lifecycle, ManagedAccount, Timestamp,
     deletion_grace,
 };
-pub use attribute::{Attribute, Profile, UnknownAttribute, fold};
+pub use attribute::{Attribute, Profile, UnknownAttribute, fold, folded_values};
 pub use dn::{Dn, DnError, Scope, escape_value};
 pub use effect::Effect;
 pub use entry::{Entry, NotText};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::mapping::Unmapped;
 use crate::model::{
     Attribute, Complete, DesiredAccount, Digest, ExternalId, Incomplete, ManagedAccount,
-    SourceName, Whereabouts, fold,
+    SourceName, Whereabouts, folded_values,
 };
 
 /// The place of a source in the order of precedence.
@@ -209,19 +209,10 @@ impl Desired {
     /// The addresses and employee numbers that the people who are new or differ have,
     /// case-folded. Each belongs to one account.
     pub fn identifiers(&self) -> BTreeMap<Attribute, BTreeSet<String>> {
-        let mut identifiers: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
-        let identifies = |a: &Attribute| a.is_unique() || *a == Attribute::EmployeeNumber;
-        for person in self.claimants() {
-            for attribute in Attribute::ALL.into_iter().filter(identifies) {
-                if let Some(value) = person.profile.get(attribute) {
-                    identifiers
-                        .entry(attribute)
-                        .or_default()
-                        .insert(fold(value));
-                }
-            }
-        }
-        identifiers
+        folded_values(
+            self.claimants().map(|person| &person.profile),
+            Attribute::identifies,
+        )
     }
 
     /// Everybody whose mapped values are at hand.

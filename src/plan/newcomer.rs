@@ -165,11 +165,10 @@ impl<'a> Holders<'a> {
         let mut accounts: Vec<&ManagedAccount> = known.accounts.values().collect();
         accounts.sort_by(|a, b| a.key.cmp(&b.key));
         for account in accounts {
-            for attribute in unique_attributes().chain([Attribute::EmployeeNumber]) {
-                if let Some(value) = account.profile.get(attribute) {
-                    let same = holders.0.entry((attribute, fold(value))).or_default();
-                    same.push(account);
-                }
+            let values = account.profile.iter();
+            for (attribute, value) in values.filter(|(attribute, _)| attribute.identifies()) {
+                let same = holders.0.entry((attribute, fold(value))).or_default();
+                same.push(account);
             }
         }
         holders

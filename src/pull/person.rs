@@ -6,7 +6,8 @@ use super::{Mapped, PullError, Pulled, Sourced, observed, told};
 use crate::directory::{self, Lookup, Place, Sought};
 use crate::mapping::octets_of_key;
 use crate::model::{
-    Attribute, Complete, Dn, Entry, ExternalId, ManagedAccount, PullEnd, Timestamp, fold,
+    Attribute, Complete, Dn, Entry, ExternalId, ManagedAccount, Profile, PullEnd, Timestamp, fold,
+    folded_values,
 };
 use crate::plan::{Comparison, Desired, Index, Pulls};
 use crate::snapshot::Snapshot;
@@ -53,17 +54,9 @@ pub async fn pull_person(
     // Whoever has what the person has, or is to get, may have left, be somebody else by now, or be
     // the same person under a new key.
     let account = snapshot.accounts(&HashSet::from([person.clone()])).await?;
-    let mut identifiers = read.identifiers();
-    for account in account.values() {
-        for attribute in IDENTIFIERS {
-            if let Some(value) = account.profile.get(attribute) {
-                identifiers
-                    .entry(attribute)
-                    .or_default()
-                    .insert(fold(value));
-            }
-        }
-    }
+    let profiles = read.profiles();
+    let profiles = profiles.chain(account.values().map(|account| &account.profile));
+    let identifiers = folded_values(profiles, Attribute::identifies);
     let holders = snapshot.holders(&identifiers).await?;
     let mut others: BTreeMap<ExternalId, String> = holders
         .into_values()
@@ -89,13 +82,6 @@ pub async fn pull_person(
     };
     Ok((person, pulled))
 }
-
-/// By what people are recognized.
-const IDENTIFIERS: [Attribute; 3] = [
-    Attribute::Email,
-    Attribute::UserName,
-    Attribute::EmployeeNumber,
-];
 
 fn is_called(account: &ManagedAccount, who: &str) -> bool {
     let has = |attribute| account.profile.get(attribute).map(fold) == Some(fold(who));
@@ -133,8 +119,9 @@ async fn entries_called(
             {
                 true
             }
-            (Lookup::Value { .. }, Ok(person)) => IDENTIFIERS
+            (Lookup::Value { .. }, Ok(person)) => Attribute::ALL
                 .into_iter()
+                .filter(|attribute| attribute.identifies())
                 .any(|attribute| person.profile.get(attribute).map(fold) == Some(fold(who))),
             // Of whom nothing can be mapped the entry itself is asked.
             (Lookup::Value { .. }, Err(_)) => true,
@@ -198,14 +185,10 @@ impl Read {
         Ok(())
     }
 
-    /// The addresses and numbers of those who were found, case-folded.
-    fn identifiers(&self) -> BTreeMap<Attribute, BTreeSet<String>> {
+    /// What is mapped of those who were found.
+    fn profiles(&self) -> impl Iterator<Item = &Profile> {
         let people = self.by_source.iter().flat_map(HashMap::values);
-        let desired = Desired {
-            different: people.filter_map(|mapped| mapped.clone().ok()).collect(),
-            ..Desired::default()
-        };
-        desired.identifiers()
+        people.flatten().map(|person| &person.profile)
     }
 
     /// Compares them with the snapshot. Of others nothing is said.

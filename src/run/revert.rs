@@ -1,6 +1,6 @@
 //! Undoing what a run did: an ordinary plan, made from the journal instead of the sources.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::accounts::Accounts;
 use super::{
@@ -8,7 +8,9 @@ use super::{
     verified_domains,
 };
 use crate::apply::{self, Applied, Control, Settled, Settlement};
-use crate::model::{Attribute, Dn, ExternalId, ManagedAccount, Operation, RunId, ScimId, fold};
+use crate::model::{
+    Attribute, Dn, ExternalId, ManagedAccount, Operation, RunId, ScimId, fold, folded_values,
+};
 use crate::org::{Capabilities, Reader};
 use crate::plan::{
     self, Answers, End, GuardedGroups, Known, Past, Plan, SkipReason, Skipped, own_approvals,
@@ -210,7 +212,8 @@ async fn make_plan(
     snapshot
         .population_by_scope(&mut known.population, guards)
         .await?;
-    let addresses = addresses(&past);
+    let put_back = past.iter().map(|one| &one.operation.before);
+    let addresses = folded_values(put_back, Attribute::is_unique);
     known.accounts.extend(snapshot.holders(&addresses).await?);
     for account in settlements.iter().filter_map(|one| one.account(now)) {
         known.settle(account);
@@ -299,17 +302,4 @@ fn is_meant(operation: &Operation, who: &str) -> bool {
         || formerly.as_ref().is_some_and(is_key)
         || is_address
         || Dn::parse(who).is_ok_and(|asked| Dn::parse(dn) == Ok(asked))
-}
-
-/// The addresses that are put back, case-folded.
-fn addresses(past: &[Past]) -> BTreeMap<Attribute, BTreeSet<String>> {
-    let mut addresses: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
-    for one in past {
-        for attribute in Attribute::ALL.into_iter().filter(|one| one.is_unique()) {
-            if let Some(value) = one.operation.before.get(attribute) {
-                addresses.entry(attribute).or_default().insert(fold(value));
-            }
-        }
-    }
-    addresses
 }

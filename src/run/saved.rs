@@ -1,6 +1,6 @@
 //! Saved plans: a dry run that is kept in a file, and the run that carries the file out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use chrono::TimeDelta;
 
@@ -9,7 +9,7 @@ use super::{Config, Finished, Looked, Orders, PATIENCE, RunError, Setup, begin, 
 use crate::apply::{self, Applied, Control};
 use crate::model::{
     Attribute, Digest, ExternalId, Kind, Operation, Reason, RunId, ScimId, SourceName, Timestamp,
-    fold,
+    folded_values,
 };
 use crate::org::{Capabilities, Reader};
 use crate::plan::{
@@ -261,7 +261,8 @@ async fn plan_again(
             }
         })
         .collect();
-    let addresses = addresses(&rows);
+    let given = rows.iter().map(|row| &row.operation.after);
+    let addresses = folded_values(given, Attribute::is_unique);
     let holders = snapshot.holders(&addresses).await?;
     known.accounts.extend(holders);
     let guards = &setup.config.guards;
@@ -353,19 +354,6 @@ fn differs(
             "run {newer} has read the sources since, and whether the person is there, disabled or gone is for a new plan to say"
         ))
     })
-}
-
-/// The addresses that rows give to accounts, case-folded.
-fn addresses(rows: &[Row]) -> BTreeMap<Attribute, BTreeSet<String>> {
-    let mut addresses: BTreeMap<Attribute, BTreeSet<String>> = BTreeMap::new();
-    for operation in rows.iter().map(|row| &row.operation) {
-        for attribute in Attribute::ALL.into_iter().filter(|one| one.is_unique()) {
-            if let Some(value) = operation.after.get(attribute) {
-                addresses.entry(attribute).or_default().insert(fold(value));
-            }
-        }
-    }
-    addresses
 }
 
 #[cfg(test)]

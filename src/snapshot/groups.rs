@@ -7,7 +7,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::Context;
 use super::journal::Journal;
-use super::{Snapshot, SnapshotError, unreadable};
+use super::{Snapshot, SnapshotError};
 use crate::model::{
     ExternalId, GroupOperation, GroupProgress, ManagedAccount, ManagedGroup, MemberKey,
     OperationId, RunId, ScimId, Timestamp,
@@ -62,25 +62,13 @@ impl Snapshot {
 
     /// The group operations that were sent and whose answer is not known.
     pub async fn unanswered_groups(&mut self) -> Result<Vec<UnansweredGroup>, SnapshotError> {
-        let rows = sqlx::query(
-            "SELECT id, detail FROM operations WHERE state = 'sent' AND kind GLOB 'group_*' ORDER BY id",
-        )
-        .fetch_all(&mut self.connection)
-        .await
-        .at(&self.path)?;
-        rows.iter()
-            .map(|row| {
-                let id: i64 = row.try_get(0).at(&self.path)?;
-                let detail: String = row.try_get(1).at(&self.path)?;
-                let operation = serde_json::from_str(&detail).map_err(|error| {
-                    unreadable(&self.path, &format!("operation {id}"), &error.to_string())
-                })?;
-                Ok(UnansweredGroup {
-                    id: OperationId(id),
-                    operation,
-                })
-            })
-            .collect()
+        let sent = self
+            .sent("SELECT id, detail FROM operations WHERE state = 'sent' AND kind GLOB 'group_*' ORDER BY id")
+            .await?;
+        Ok(sent
+            .into_iter()
+            .map(|(id, operation)| UnansweredGroup { id, operation })
+            .collect())
     }
 }
 
@@ -114,26 +102,11 @@ impl Journal {
         if operations.len() == 0 {
             return Ok(Vec::new());
         }
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        let mut ids = Vec::with_capacity(operations.len());
-        for operation in operations {
-            let id = sqlx::query(
-                "INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at) VALUES (?, ?, ?, ?, 'intended', ?)",
-            )
-            .bind(run.0)
-            .bind(operation.key.as_str())
-            .bind(operation.kind.name())
-            .bind(serde_json::json!(operation).to_string())
-            .bind(now.timestamp_millis())
-            .execute(&mut *transaction)
-            .await
-            .at(&path)?
-            .last_insert_rowid();
-            ids.push(OperationId(id));
-        }
-        transaction.commit().await.at(&path)?;
-        Ok(ids)
+        let entries = operations.map(|operation| {
+            let detail = serde_json::json!(operation).to_string();
+            (operation.key.as_str(), operation.kind.name(), detail)
+        });
+        self.intend_all(run, entries, now).await
     }
 
     /// Records how far a group operation came, together with the group's rows.

@@ -252,17 +252,31 @@ impl Journal {
         operations: impl ExactSizeIterator<Item = &Operation>,
         now: Timestamp,
     ) -> Result<Vec<OperationId>, SnapshotError> {
+        let entries = operations.map(|operation| {
+            let detail = serde_json::json!(operation).to_string();
+            (operation.key.as_str(), operation.kind.name(), detail)
+        });
+        self.intend_all(run, entries, now).await
+    }
+
+    /// Records operations of any sort as intended: of whom, what, and the whole of it as JSON.
+    pub(super) async fn intend_all<'a>(
+        &mut self,
+        run: RunId,
+        operations: impl ExactSizeIterator<Item = (&'a str, &'static str, String)>,
+        now: Timestamp,
+    ) -> Result<Vec<OperationId>, SnapshotError> {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
         let mut ids = Vec::with_capacity(operations.len());
-        for operation in operations {
+        for (key, kind, detail) in operations {
             let id = sqlx::query(
                 "INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at) VALUES (?, ?, ?, ?, 'intended', ?)",
             )
             .bind(run.0)
-            .bind(operation.key.as_str())
-            .bind(operation.kind.name())
-            .bind(serde_json::json!(operation).to_string())
+            .bind(key)
+            .bind(kind)
+            .bind(detail)
             .bind(now.timestamp_millis())
             .execute(&mut *transaction)
             .await

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
 
@@ -519,11 +520,24 @@ impl Snapshot {
 
     /// The operations that were sent and whose answer is not known.
     pub async fn unanswered(&mut self) -> Result<Vec<Unanswered>, SnapshotError> {
-        let rows =
-            sqlx::query("SELECT id, detail FROM operations WHERE state = 'sent' AND kind NOT GLOB 'group_*' ORDER BY id")
-                .fetch_all(&mut self.connection)
-                .await
-                .at(&self.path)?;
+        let sent = self
+            .sent("SELECT id, detail FROM operations WHERE state = 'sent' AND kind NOT GLOB 'group_*' ORDER BY id")
+            .await?;
+        Ok(sent
+            .into_iter()
+            .map(|(id, operation)| Unanswered { id, operation })
+            .collect())
+    }
+
+    /// The operations of a query for id and detail.
+    async fn sent<Detail: DeserializeOwned>(
+        &mut self,
+        query: &'static str,
+    ) -> Result<Vec<(OperationId, Detail)>, SnapshotError> {
+        let rows = sqlx::query(query)
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
         rows.iter()
             .map(|row| {
                 let id: i64 = row.try_get(0).at(&self.path)?;
@@ -531,10 +545,7 @@ impl Snapshot {
                 let operation = serde_json::from_str(&detail).map_err(|error| {
                     unreadable(&self.path, &format!("operation {id}"), &error.to_string())
                 })?;
-                Ok(Unanswered {
-                    id: OperationId(id),
-                    operation,
-                })
+                Ok((OperationId(id), operation))
             })
             .collect()
     }
