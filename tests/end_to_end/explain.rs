@@ -314,10 +314,7 @@ fn the_ways_to_an_account_are_told() {
         .create_by_hand("known@example.org", "Known", Some("other-key"));
     people.push(Person::new("known", "Kay", "Known"));
     let ada = people.remove(0);
-    let anew = Person {
-        employee_number: ada.employee_number.clone(),
-        ..Person::new("countess", "Ada", "King")
-    };
+    let anew = ada.anew();
     people.push(anew.clone());
     let company = Company { people, ..company };
     company.sync(0);

@@ -234,10 +234,7 @@ fn an_entry_made_anew_keeps_the_account() {
     let before = world.account(ada);
     world.slapd.delete(&ada.dn());
     // Another entry, so another entryUUID; the number is the same, the rest is new.
-    let anew = Person {
-        employee_number: ada.employee_number.clone(),
-        ..Person::new("countess", "Ada", "King")
-    };
+    let anew = ada.anew();
     world.slapd.add(&anew);
 
     let plan = world.dirsyncd.plan();

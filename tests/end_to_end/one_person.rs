@@ -65,10 +65,7 @@ fn a_rehire_by_itself_gets_the_old_account() {
     let ada = &Person::four()[0];
     let before = world.account(ada);
     world.slapd.delete(&ada.dn());
-    let anew = Person {
-        employee_number: ada.employee_number.clone(),
-        ..Person::new("countess", "Ada", "King")
-    };
+    let anew = ada.anew();
     world.slapd.add(&anew);
     world
         .dirsyncd
@@ -165,10 +162,7 @@ fn whoever_is_looked_for_by_the_old_key_is_found_under_the_new_one() {
     let ada = &Person::four()[0];
     let before = world.account(ada);
     world.slapd.delete(&ada.dn());
-    let anew = Person {
-        employee_number: ada.employee_number.clone(),
-        ..Person::new("countess", "Ada", "King")
-    };
+    let anew = ada.anew();
     world.slapd.add(&anew);
     // Nobody is deactivated whom a run for all would hire again.
     let plan = world.dirsyncd.plan_with(&["--user", &ada.key()]);

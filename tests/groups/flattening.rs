@@ -3,7 +3,7 @@
 use crate::organization::{planned, rule};
 use crate::support::people::{BASE, Flaws};
 use crate::support::{Person, World, crowd};
-use crate::tree::{add, add_entry, dns, group, unit, world};
+use crate::tree::{add, add_entry, add_unreadable, dns, group, world};
 
 /// Who is in a group of the organization, by uid.
 #[track_caller]
@@ -95,22 +95,7 @@ fn a_member_that_may_be_a_group_and_cannot_be_read_takes_nobody_out() {
     let [ada, grace, alan, _] = &dns(&people)[..] else {
         panic!()
     };
-    unit(&world.slapd, "hidden");
-    unit(&world.slapd, "elsewhere");
-    let hidden = format!("cn=secret,ou=hidden,{BASE}");
-    add_entry(
-        &world.slapd,
-        &hidden,
-        "groupOfNames",
-        &format!("member: {ada}\n"),
-    );
-    let referral = format!("cn=far,ou=elsewhere,{BASE}");
-    add_entry(
-        &world.slapd,
-        &referral,
-        "referral",
-        "objectClass: extensibleObject\nref: ldap://far.example.org/cn=far,dc=far\n",
-    );
+    let (hidden, referral) = add_unreadable(&world.slapd, ada);
     add(&world.slapd, "inner", &[grace]);
     add(&world.slapd, "team", &[ada, &group("inner")]);
     add(&world.slapd, "sound", &[ada, grace]);

@@ -3,7 +3,9 @@
 use crate::refused;
 use crate::support::people::BASE;
 use crate::support::{Dirsyncd, Person};
-use crate::tree::{add, add_entry, created, dns, expect_told, group, select, unit, world};
+use crate::tree::{
+    add, add_entry, add_unreadable, created, dns, expect_told, group, select, world,
+};
 
 const ADA: &str = "Ada Lovelace";
 const ALAN: &str = "Alan Turing";
@@ -236,22 +238,7 @@ fn a_group_that_cannot_be_resolved_is_an_error_and_nobody_departs() {
     let people = Person::four();
     let mut world = world(&people);
     let ada = &people[0].dn();
-    unit(&world.slapd, "hidden");
-    unit(&world.slapd, "elsewhere");
-    let hidden = format!("cn=secret,ou=hidden,{BASE}");
-    add_entry(
-        &world.slapd,
-        &hidden,
-        "groupOfNames",
-        &format!("member: {ada}\n"),
-    );
-    let referral = format!("cn=far,ou=elsewhere,{BASE}");
-    add_entry(
-        &world.slapd,
-        &referral,
-        "referral",
-        "objectClass: extensibleObject\nref: ldap://far.example.org/cn=far,dc=far\n",
-    );
+    let (hidden, referral) = add_unreadable(&world.slapd, ada);
     add(&world.slapd, "all", &dns(&people));
     add(&world.slapd, "with-hidden", &[ada, &hidden]);
     add(&world.slapd, "with-far", &[ada, &referral]);

@@ -43,6 +43,28 @@ pub(crate) fn add_entry(slapd: &Slapd, dn: &str, class: &str, lines: &str) {
     ));
 }
 
+/// Adds a group that dirsyncd may not read, with this member, and a referral where a group may be,
+/// and gives their DNs.
+pub(crate) fn add_unreadable(slapd: &Slapd, member: &str) -> (String, String) {
+    unit(slapd, "hidden");
+    unit(slapd, "elsewhere");
+    let hidden = format!("cn=secret,ou=hidden,{BASE}");
+    add_entry(
+        slapd,
+        &hidden,
+        "groupOfNames",
+        &format!("member: {member}\n"),
+    );
+    let referral = format!("cn=far,ou=elsewhere,{BASE}");
+    add_entry(
+        slapd,
+        &referral,
+        "referral",
+        "objectClass: extensibleObject\nref: ldap://far.example.org/cn=far,dc=far\n",
+    );
+    (hidden, referral)
+}
+
 /// Selects by these groups.
 pub(crate) fn select(dirsyncd: &mut Dirsyncd, groups: &[&str]) {
     dirsyncd.set_source("members_of", &format!("{groups:?}"));
