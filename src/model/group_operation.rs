@@ -1,7 +1,7 @@
 //! Groups of the organization: as the directory wants them, as the snapshot knows them, and one
 //! change to one of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -186,7 +186,7 @@ pub struct FormerGroup {
     /// The groups of the directory behind it; `None` where dirsyncd did not keep it.
     pub origins: Option<BTreeSet<GroupOrigin>>,
     /// Everybody in it.
-    pub members: Vec<ScimId>,
+    pub members: BTreeSet<ScimId>,
 }
 
 /// A group of the organization that an operation acts on.
@@ -285,12 +285,11 @@ impl GroupOperation {
 
     /// Who joins that was not in it before: of a rename not those who come along.
     pub fn joining(&self) -> impl Iterator<Item = &GroupMember> {
-        let former = self.former.iter().flat_map(|former| &former.members);
-        let former: HashSet<&ScimId> = former.collect();
-        let is_new = move |member: &&GroupMember| {
-            let user = member.scim_id.as_ref();
-            user.is_none_or(|user| !former.contains(user))
+        let was_in = |user: &ScimId| {
+            let former = self.former.as_ref();
+            former.is_some_and(|former| former.members.contains(user))
         };
+        let is_new = move |member: &&GroupMember| !member.scim_id.as_ref().is_some_and(was_in);
         self.add.iter().filter(is_new)
     }
 

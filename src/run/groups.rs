@@ -125,23 +125,28 @@ pub(super) async fn plan_revert(
             .chain(planned)
     };
     let former = open().flat_map(|one| &one.operation.former);
-    let users: BTreeSet<&ScimId> = former
+    let former: BTreeSet<&ScimId> = former
         .flat_map(|former| &former.members)
         .chain(members().filter_map(|member| member.scim_id.as_ref()))
-        .chain(existing.iter().flat_map(|group| &group.members))
         .collect();
+    let present: BTreeSet<&ScimId> = existing.iter().flat_map(|group| &group.members).collect();
     let keys = members().filter_map(|member| member.key.clone()).collect();
-    let people = people(snapshot, known, keys, users.clone()).await?;
-    let ours: HashSet<&ScimId> = people.values().map(|person| &person.scim_id).collect();
-    let others: Vec<&ScimId> = users.into_iter().filter(|id| !ours.contains(id)).collect();
+    let people = people(snapshot, known, keys, &former | &present).await?;
+    let ours: BTreeSet<&ScimId> = people.values().map(|person| &person.scim_id).collect();
+    // Who is nobody's of ours can be put in again as long as the organization has the user.
+    let others: Vec<&ScimId> = former
+        .into_iter()
+        .filter(|user| !ours.contains(user) && !present.contains(user))
+        .collect();
     let others: Vec<Option<ExistingAccount>> = stream::iter(others)
         .map(|user| reader.by_scim_id(user))
         .buffer_unordered(AT_A_TIME)
         .try_collect()
         .await?;
-    let claimed = others.into_iter().flatten().map(|account| account.scim_id);
+    let others = others.into_iter().flatten().map(|account| account.scim_id);
+    let claimed = others.chain(present.into_iter().cloned()).collect();
     let known = KnownGroups {
-        claimed: claimed.collect(),
+        claimed,
         managed,
         existing,
         people,
@@ -170,7 +175,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
         .filter_map(|operation| operation.target.as_ref())
         .collect();
     let operations = groups.operations.iter().map(|planned| &planned.operation);
-    let undone = groups::Undone::of(&known.undone_groups);
+    let undone = groups::UndoneGroups::of(&known.undone_groups);
     let changes: Vec<GroupChange<'_>> = operations
         .map(|operation| {
             let (removed, members) = operation.removals();

@@ -240,8 +240,8 @@ async fn mark_undone(
     Ok(())
 }
 
-/// Records what a group operation of a revert has put back: all of it once it is done, else the
-/// members with whom it came so far.
+/// Records what a group operation of a revert has put back: all that it undoes once it is done,
+/// else how far it came.
 pub(super) async fn record_undone_group(
     transaction: &mut Transaction<'_, Sqlite>,
     path: &Path,
@@ -267,20 +267,10 @@ pub(super) async fn record_undone_group(
             let done = undone.effects().into_iter();
             effects.extend(done.map(|effect| (undone.key.clone(), effect)));
         }
-    } else if operation.kind == GroupChange::Update {
-        let joined = progress
-            .removed
-            .iter()
-            .map(|one| GroupEffect::Joins(one.id().to_owned()));
-        let left = progress
-            .added
-            .iter()
-            .map(|one| GroupEffect::Leaves(one.id().to_owned()));
-        effects.extend(
-            joined
-                .chain(left)
-                .map(|effect| (operation.key.clone(), effect)),
-        );
+    }
+    if !is_done || undoes.operations.is_empty() {
+        let put_back = put_back(operation, progress).into_iter();
+        effects.extend(put_back.map(|effect| (operation.key.clone(), effect)));
     }
     for (key, effect) in effects {
         // A part of it may have been put back before.
@@ -295,6 +285,21 @@ pub(super) async fn record_undone_group(
         .at(path)?;
     }
     Ok(())
+}
+
+/// The effects that an undoing operation has put back so far. Half a renaming is none.
+fn put_back(operation: &GroupOperation, progress: &GroupProgress) -> Vec<GroupEffect> {
+    match operation.kind {
+        GroupChange::Create if progress.scim_id.is_some() => vec![GroupEffect::Deleted],
+        GroupChange::Update => {
+            let left = progress.removed.iter();
+            let left = left.map(|one| GroupEffect::Joins(one.id().to_owned()));
+            let joined = progress.added.iter();
+            let joined = joined.map(|one| GroupEffect::Leaves(one.id().to_owned()));
+            left.chain(joined).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The group operation of a row, as far as it came.

@@ -304,7 +304,7 @@ impl<'a> Draft<'a> {
             operation.former = there.map(|there| FormerGroup {
                 key: row.map_or(&operation.key, |row| &row.key).clone(),
                 origins: row.map(|row| row.origins.clone()),
-                members: there.members.clone(),
+                members: there.members.iter().cloned().collect(),
             });
             // Whoever is in the old one and stays goes along.
             let stay = difference.stay.iter().map(|(key, id)| GroupMember {
@@ -610,7 +610,7 @@ impl<'a> Draft<'a> {
             former: (kind == GroupChange::Delete).then(|| FormerGroup {
                 key: row.key.clone(),
                 origins: Some(row.origins.clone()),
-                members: there.members.clone(),
+                members: there.members.iter().cloned().collect(),
             }),
             undoes: None,
         }

@@ -23,11 +23,11 @@ use crate::config::GroupRule;
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
     DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, Lifecycle,
-    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, fold,
+    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, Undoes, fold,
 };
 
 pub use revert::{GroupNotUndone, PastGroup, not_undone, revert};
-pub use reverted::{Undone, UndoneGroup};
+pub use reverted::{UndoneGroup, UndoneGroups};
 
 /// What the search of one rule said.
 #[derive(Clone, Debug)]
@@ -163,6 +163,11 @@ impl GroupPlan {
                     add,
                     remove: Vec::new(),
                     former: None,
+                    // What it undoes is undone with the rest.
+                    undoes: operation.undoes.as_ref().map(|_| Undoes {
+                        operations: Vec::new(),
+                        lets_go: false,
+                    }),
                     ..operation.clone()
                 },
                 holds: Vec::new(),

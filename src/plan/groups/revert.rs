@@ -504,7 +504,7 @@ fn former(row: &ManagedGroup, there: &ExistingGroup) -> FormerGroup {
     FormerGroup {
         key: row.key.clone(),
         origins: Some(row.origins.clone()),
-        members: there.members.clone(),
+        members: there.members.iter().cloned().collect(),
     }
 }
 

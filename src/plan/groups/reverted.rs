@@ -23,13 +23,13 @@ pub struct UndoneGroup {
 }
 
 /// What reverts have undone of groups, with the runs that did it.
-pub struct Undone<'a>(HashMap<(&'a ExternalId, &'a GroupEffect), RunId>);
+pub struct UndoneGroups<'a>(HashMap<(&'a ExternalId, &'a GroupEffect), RunId>);
 
-impl<'a> Undone<'a> {
+impl<'a> UndoneGroups<'a> {
     /// By group and effect.
     pub fn of(undone: &'a [UndoneGroup]) -> Self {
         let by = |one: &'a UndoneGroup| ((&one.key, &one.effect), one.by);
-        Undone(undone.iter().map(by).collect())
+        UndoneGroups(undone.iter().map(by).collect())
     }
 
     /// The runs that have put back what this operation would do again; none where it would not.
@@ -67,7 +67,7 @@ pub(super) fn divide(plan: &mut GroupPlan, undone: &[UndoneGroup]) {
     if undone.is_empty() {
         return;
     }
-    let undone = Undone::of(undone);
+    let undone = UndoneGroups::of(undone);
     let mut held = Vec::new();
     for PlannedGroup { operation, .. } in &mut plan.operations {
         let key = operation.key.clone();

@@ -1,7 +1,7 @@
 //! Undoing what a run did to groups, and what keeps a sync from doing it again.
 
 use super::*;
-use crate::model::{FormerGroup, GroupProgress, OperationId, RunId};
+use crate::model::{FormerGroup, GroupEffect, GroupProgress, OperationId, RunId};
 use crate::plan::{End, Skipped, Undo};
 
 const RUN: RunId = RunId(5);
@@ -59,7 +59,7 @@ fn undone(past: &[PastGroup]) -> Vec<UndoneGroup> {
 
 /// How the runs that put back what a plan does again are told of each of its operations.
 fn again(world: &Groups, plan: &GroupPlan) -> Vec<Vec<RunId>> {
-    let undone = Undone::of(&world.known.undone);
+    let undone = UndoneGroups::of(&world.known.undone);
     let operations = plan.operations.iter();
     operations.map(|one| undone.by(&one.operation)).collect()
 }
@@ -450,7 +450,7 @@ fn what_has_moved_on_stays_and_is_told_and_the_rest_goes_on() {
                 world.known.claimed.clear();
             },
             &["create dev +a"],
-            "not put in again, as they have no account any more: b, SCIM user scim-!guest",
+            "not put in again, as they have no account any more: SCIM user scim-!guest, b",
         ),
         (
             Delete,
@@ -525,7 +525,7 @@ fn a_group_that_was_not_ours_before_its_renaming_is_let_go() {
     let expected = FormerGroup {
         key: key("dev"),
         origins: None,
-        members: vec![user("a")],
+        members: BTreeSet::from([user("a")]),
     };
     assert_eq!(former, expected);
     world.apply(&plan);
@@ -679,4 +679,19 @@ fn the_holds_of_a_revert_over_groups_have_names_of_their_own() {
         let held: Vec<&str> = plan.holds.iter().map(|hold| hold.name.as_str()).collect();
         assert_eq!(held, names);
     }
+}
+
+#[test]
+fn who_is_put_in_again_does_not_wait_for_those_whose_removal_is_too_much() {
+    let (world, past) = synced(GroupChange::Update);
+    let (mut plan, _) = revert(RUN, &past, &world.known, &[]);
+    plan.operations[0].holds = vec![0];
+    plan.let_join(|_| true, |_| false);
+    assert_eq!(brief(&plan), ["update dev +a", "update dev -c"]);
+    // The run is undone only with the rest.
+    let undoes = plan.operations.iter().map(|one| &one.operation.undoes);
+    let undoes: Vec<usize> = undoes
+        .map(|one| one.as_ref().unwrap().operations.len())
+        .collect();
+    assert_eq!(undoes, [0, 1]);
 }
