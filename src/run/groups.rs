@@ -73,8 +73,8 @@ pub(super) async fn plan_groups(
     )))
 }
 
-/// Plans to undo what a run did to groups, once the accounts are planned, as far as it is not put
-/// off. `settlements` are those that are not in the database.
+/// Plans to undo what a run did to groups, once the accounts are planned, and tells of what is not
+/// undone. `settlements` are those that are not in the database.
 pub(super) async fn plan_revert(
     snapshot: &mut Snapshot,
     reader: &Reader,

@@ -158,6 +158,29 @@ fn a_deleted_group_is_made_anew_with_its_members() {
 }
 
 #[test]
+fn a_deleted_group_that_came_back_without_its_members_is_filled_by_the_next_revert() {
+    let company = Company::of("on_leave = \"delete\"");
+    company.world.slapd.delete(&group("dev"));
+    let run = company.sync(0);
+    company.world.organization.faults(&json!([
+        {"match": "^PATCH .*/Groups/", "times": 1, "status": 403}
+    ]));
+    company.revert(&run, &[]).expect_code(4);
+    company.world.organization.heal();
+    assert_eq!(company.members("dev"), [0; 0]);
+    company
+        .world
+        .dirsyncd
+        .sync(3)
+        .expect_words(&["x dev [held: reverted]"]);
+    company.revert(&run, &[]).expect_code(0);
+    assert_eq!(company.members("dev"), [0, 1, 2]);
+    assert_eq!(company.live(), ["\"deleted\""]);
+    company.sync(3);
+    assert_eq!(company.members("dev"), [0, 1, 2]);
+}
+
+#[test]
 fn a_group_that_the_run_made_goes_unless_others_are_in_it() {
     let company = Company::of("");
     add(&company.world.slapd, "new", &dns(&company.people[..2]));

@@ -52,7 +52,7 @@ pub struct KnownGroups {
     /// organization shows.
     pub people: HashMap<ExternalId, Person>,
     /// Accounts that are not managed, and that newcomers may have already: also where to take them
-    /// over is held or refused.
+    /// over is held or refused. For a revert: the users of the organization who are nobody's of ours.
     pub claimed: HashSet<ScimId>,
     /// What reverts have undone, as far as it is not to be done again.
     pub undone: Vec<UndoneGroup>,
