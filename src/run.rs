@@ -313,14 +313,6 @@ async fn carry_out(
     control: &Control<'_>,
 ) -> Result<(Plan, Applied), RunError> {
     let capabilities = begin(setup, journal, &reader, control).await?;
-    let unanswered = journal.unanswered_groups().await?;
-    let settlements = tokio::select! {
-        settlements = apply::settle_groups(&reader, unanswered) => settlements?,
-        () = control.stop.wait() => return Err(RunError::Stopped),
-    };
-    for settlement in settlements {
-        settlement.record(journal, (control.now)()).await?;
-    }
     let Made {
         mut plan, pulled, ..
     } = tokio::select! {
@@ -336,6 +328,9 @@ async fn carry_out(
     } else {
         journal.record_pulls(run, &pulled).await?;
         journal.end_undone(run, &plan.unwished).await?;
+        if let Some(groups) = &plan.groups {
+            journal.end_undone_groups(run, &groups.unwished).await?;
+        }
         let expiry = setup.config.guards.hold_expiry;
         journal
             .record_holds(run, &plan, expiry, (control.now)())
@@ -361,6 +356,15 @@ async fn begin(
     // Until something is sent there is only reading, which can be dropped at any point.
     let (capabilities, settlements) = tokio::select! {
         learned = learn(reader, unanswered, &managed) => learned?,
+        () = control.stop.wait() => return Err(RunError::Stopped),
+    };
+    for settlement in settlements {
+        settlement.record(journal, (control.now)()).await?;
+    }
+    // Once the accounts are known that were made for their members.
+    let unanswered = journal.unanswered_groups().await?;
+    let settlements = tokio::select! {
+        settlements = apply::settle_groups(reader, unanswered) => settlements?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     for settlement in settlements {
@@ -486,6 +490,7 @@ async fn make_plan(
         left_out: snapshot.left_out().await?,
         answers: Answers::default(),
         undone: snapshot.undone().await?,
+        undone_groups: snapshot.undone_groups().await?,
     };
     if known.population.all > 0 {
         let guards = &setup.config.guards;

@@ -211,10 +211,7 @@ pub async fn settle_groups(
             let user = member.scim_id.as_ref();
             user.is_some_and(|user| members.contains(user))
         };
-        let keys = |members: Vec<&GroupMember>| -> Vec<ExternalId> {
-            let keys = members.into_iter().filter_map(|member| member.key.clone());
-            keys.collect()
-        };
+        let cloned = |members: Vec<&GroupMember>| members.into_iter().cloned().collect();
         let (joined, missing): (Vec<_>, Vec<_>) = operation.add.iter().partition(is_in);
         let (staying, left): (Vec<_>, Vec<_>) = operation.remove.iter().partition(is_in);
         let has_changed = there.is_some() && missing.is_empty() && staying.is_empty();
@@ -224,8 +221,8 @@ pub async fn settle_groups(
             GroupChange::Create | GroupChange::Adopt | GroupChange::Update => has_changed,
         };
         let progress = GroupProgress {
-            added: keys(joined),
-            removed: keys(left),
+            added: cloned(joined),
+            removed: cloned(left),
             scim_id: there.map(|group| group.scim_id),
             deleted,
         };
@@ -262,6 +259,9 @@ impl GroupSettlement {
         };
         // Who is in it is read in any case.
         groups.retain(|group| group.scim_id != *scim_id);
+        if self.is_done && self.operation.lets_go() {
+            return;
+        }
         groups.push(ManagedGroup {
             scim_id: scim_id.clone(),
             key: self.operation.key.clone(),

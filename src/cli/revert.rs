@@ -19,8 +19,8 @@ pub(super) struct Arguments {
     /// The number of the run, as its report tells it
     #[arg(value_parser = clap::value_parser!(i64).range(1..))]
     run: i64,
-    /// Undo only what the run did to these people
-    #[arg(long, value_name = "KEY|MAIL|DN", num_args = 1..)]
+    /// Undo only what the run did to these people and groups; a person comes without the groups
+    #[arg(long, value_name = "KEY|MAIL|GROUP|DN", num_args = 1..)]
     only: Vec<String>,
     /// Show what would be undone, and change nothing
     #[arg(long)]

@@ -1,8 +1,12 @@
-//! What an operation does to an account, effect by effect: by them it is known again.
+//! What an operation does to an account or a group, effect by effect: by them it is known again.
 
 use std::fmt;
 
-use super::{Attribute, Digest, ExternalId, Kind, Operation, Reason, ScimId};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Attribute, Digest, ExternalId, GroupChange, GroupOperation, Kind, Operation, Reason, ScimId,
+};
 
 /// One thing that an operation does to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,5 +87,50 @@ impl Operation {
             Effect::Value(attribute, value)
         }));
         effects
+    }
+}
+
+/// One thing that an operation does to a group, which is known by its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupEffect {
+    /// The group is made.
+    Made,
+    /// A group that the organization has is taken over.
+    Adopted,
+    /// It gets this name.
+    Renamed(String),
+    /// It is deleted.
+    Deleted,
+    /// This member joins: see [`GroupMember::id`](super::GroupMember::id).
+    Joins(String),
+    /// This member leaves.
+    Leaves(String),
+}
+
+impl GroupEffect {
+    /// Whether it stands for the whole operation.
+    pub fn is_whole(&self) -> bool {
+        !matches!(self, GroupEffect::Joins(_) | GroupEffect::Leaves(_))
+    }
+}
+
+impl GroupOperation {
+    /// What it does to the group. A group that is made or taken over has its members with it, and
+    /// one that is deleted takes them along.
+    pub fn effects(&self) -> Vec<GroupEffect> {
+        let whole = match self.kind {
+            GroupChange::Create => return vec![GroupEffect::Made],
+            GroupChange::Adopt => return vec![GroupEffect::Adopted],
+            GroupChange::Delete => return vec![GroupEffect::Deleted],
+            GroupChange::Rename => Some(GroupEffect::Renamed(self.name.clone())),
+            GroupChange::Update => None,
+        };
+        let joins = self
+            .joining()
+            .map(|one| GroupEffect::Joins(one.id().to_owned()));
+        let leaves = self.remove.iter();
+        let leaves = leaves.map(|one| GroupEffect::Leaves(one.id().to_owned()));
+        whole.into_iter().chain(joins).chain(leaves).collect()
     }
 }

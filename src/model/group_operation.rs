@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, ExternalId, MemberKey, ScimId, SourceName};
+use super::{Digest, ExternalId, MemberKey, RunId, ScimId, SourceName, Undoes};
 
 /// How many members a group of the organization has at most (contract section 7).
 pub const MEMBERS_A_GROUP: usize = 20_000;
@@ -131,6 +131,11 @@ pub enum GroupReason {
     },
     /// The directory does not have it any more.
     Left,
+    /// Somebody has what a run did undone.
+    Reverted {
+        /// The run.
+        run: RunId,
+    },
 }
 
 impl fmt::Display for GroupReason {
@@ -147,6 +152,7 @@ impl fmt::Display for GroupReason {
             }
             GroupReason::Merged { into } => write!(f, "its members are in `{into}` now"),
             GroupReason::Left => write!(f, "no longer in the directory"),
+            GroupReason::Reverted { run } => write!(f, "puts back what run {run} did"),
         }
     }
 }
@@ -161,6 +167,26 @@ pub struct GroupMember {
     /// The SCIM user; none as long as the account is still to be made, or taken over, in this
     /// run.
     pub scim_id: Option<ScimId>,
+}
+
+impl GroupMember {
+    /// What tells the member apart: the person's key, else the SCIM user.
+    pub fn id(&self) -> &str {
+        let user = self.scim_id.as_ref().map(ScimId::as_str);
+        let key = self.key.as_ref().map(ExternalId::as_str);
+        key.or(user).unwrap_or(&self.name)
+    }
+}
+
+/// How a group was before an operation that takes it away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerGroup {
+    /// The key that it had.
+    pub key: ExternalId,
+    /// The groups of the directory behind it; `None` where dirsyncd did not keep it.
+    pub origins: Option<BTreeSet<GroupOrigin>>,
+    /// Everybody in it.
+    pub members: BTreeSet<ScimId>,
 }
 
 /// A group of the organization that an operation acts on.
@@ -194,6 +220,12 @@ pub struct GroupOperation {
     /// Who leaves; of a rename, and of a group whose members are in another one, who does not come
     /// along. Else a deleted group takes its members along without a word here.
     pub remove: Vec<GroupMember>,
+    /// The group as it was, where it goes: for whoever undoes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<FormerGroup>,
+    /// What it undoes, if it is of a revert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Undoes>,
 }
 
 impl GroupOperation {
@@ -220,6 +252,8 @@ impl GroupOperation {
             remove,
             reason,
             origins: _,
+            former: _,
+            undoes: _,
         } = self;
         let cause = &serde_json::json!(reason)["cause"];
         // Of one that goes they are all concerned, though not named here.
@@ -242,17 +276,46 @@ impl GroupOperation {
     pub fn takes_away(&self) -> bool {
         !self.remove.is_empty() || matches!(self.kind, GroupChange::Rename | GroupChange::Delete)
     }
+
+    /// Whether the group is not kept any more once this has been applied.
+    pub fn lets_go(&self) -> bool {
+        let lets_go = self.undoes.as_ref().is_some_and(|undoes| undoes.lets_go);
+        lets_go && self.kind != GroupChange::Delete
+    }
+
+    /// Who joins that was not in it before: of a rename not those who come along.
+    pub fn joining(&self) -> impl Iterator<Item = &GroupMember> {
+        let was_in = |user: &ScimId| {
+            let former = self.former.as_ref();
+            former.is_some_and(|former| former.members.contains(user))
+        };
+        let is_new = move |member: &&GroupMember| !member.scim_id.as_ref().is_some_and(was_in);
+        self.add.iter().filter(is_new)
+    }
+
+    /// The operation as far as it came.
+    pub fn as_done(&self, progress: &GroupProgress) -> Self {
+        let is_taken_along = self.kind == GroupChange::Rename && progress.deleted.is_some();
+        GroupOperation {
+            add: progress.added.clone(),
+            remove: match is_taken_along {
+                true => self.remove.clone(),
+                false => progress.removed.clone(),
+            },
+            ..self.clone()
+        }
+    }
 }
 
 /// How far a group operation came: all of it, or what was done before it failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupProgress {
     /// The SCIM resource of the group, once there is one.
     pub scim_id: Option<ScimId>,
-    /// Who has joined.
-    pub added: Vec<ExternalId>,
+    /// Who has joined, each with the SCIM user.
+    pub added: Vec<GroupMember>,
     /// Who has left.
-    pub removed: Vec<ExternalId>,
+    pub removed: Vec<GroupMember>,
     /// The group that is no more.
     pub deleted: Option<ScimId>,
 }

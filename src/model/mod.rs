@@ -22,13 +22,13 @@ pub use account::{
 };
 pub use attribute::{Attribute, Profile, UnknownAttribute, fold, folded_values};
 pub use dn::{Dn, DnError, Scope, escape_value};
-pub use effect::Effect;
+pub use effect::{Effect, GroupEffect};
 pub use entry::{Entry, NotText};
 pub use filter::{Filter, FilterError};
 pub use group::{Group, GroupKind, MemberKey};
 pub use group_operation::{
-    DesiredGroup, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupProgress,
-    GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup,
+    DesiredGroup, FormerGroup, GroupChange, GroupMember, GroupOperation, GroupOrigin,
+    GroupProgress, GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup,
 };
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
 pub use operation::{Answer, Change, FormerRow, Kind, Operation, Reason, Target, Undoes};

@@ -12,9 +12,6 @@ use crate::model::{
 };
 use crate::plan::ApprovedGroup;
 
-/// A member whose SCIM user is known.
-type Known<'a> = (Option<&'a ExternalId>, &'a ScimId);
-
 /// Which way members go.
 #[derive(Clone, Copy)]
 enum Way {
@@ -65,15 +62,18 @@ impl Writer {
         accounts: &HashMap<ExternalId, ScimId>,
         progress: &mut GroupProgress,
     ) -> Result<(), ApiError> {
-        let known = |members: &'_ [GroupMember]| -> Vec<(Option<ExternalId>, ScimId)> {
+        let known = |members: &'_ [GroupMember]| -> Vec<GroupMember> {
             let user = |member: &GroupMember| {
                 let made = member.key.as_ref().and_then(|key| accounts.get(key));
                 member.scim_id.as_ref().or(made).cloned()
             };
-            members
-                .iter()
-                .filter_map(|member| Some((member.key.clone(), user(member)?)))
-                .collect()
+            let with_user = |member: &GroupMember| {
+                Some(GroupMember {
+                    scim_id: Some(user(member)?),
+                    ..member.clone()
+                })
+            };
+            members.iter().filter_map(with_user).collect()
         };
         let (add, remove) = (known(&operation.add), known(&operation.remove));
         match (operation.kind, &operation.target) {
@@ -162,27 +162,23 @@ impl Writer {
         }
     }
 
-    /// Lets members join or leave, batch by batch. A batch that is refused is divided, so that one
+    /// Lets members whose SCIM user is known join or leave, batch by batch. A batch that is refused is divided, so that one
     /// bad member keeps nobody else out.
     async fn change_members(
         &self,
         group: &ScimId,
-        members: &[(Option<ExternalId>, ScimId)],
+        members: &[GroupMember],
         way: Way,
         progress: &mut GroupProgress,
     ) -> Result<(), ApiError> {
-        let members: Vec<Known<'_>> = members
-            .iter()
-            .map(|(key, user)| (key.as_ref(), user))
-            .collect();
         if self.reader.replaces_whole() && !members.is_empty() {
-            return self.replace_some(group, &members, way, progress).await;
+            return self.replace_some(group, members, way, progress).await;
         }
-        let mut batches: Vec<&[Known<'_>]> = members.chunks(MEMBERS_A_PATCH).rev().collect();
+        let mut batches: Vec<&[GroupMember]> = members.chunks(MEMBERS_A_PATCH).rev().collect();
         let mut refusals: Vec<ApiError> = Vec::new();
         let mut is_there = false;
         while let Some(batch) = batches.pop() {
-            let users: Vec<ScimId> = batch.iter().map(|(_, user)| (*user).clone()).collect();
+            let users: Vec<ScimId> = users(batch).cloned().collect();
             let result = match way {
                 Way::Join => self.add_members(group, &users).await,
                 Way::Leave => self.remove_members(group, &users).await,
@@ -225,7 +221,7 @@ impl Writer {
     async fn replace_some(
         &self,
         group: &ScimId,
-        members: &[Known<'_>],
+        members: &[GroupMember],
         way: Way,
         progress: &mut GroupProgress,
     ) -> Result<(), ApiError> {
@@ -234,11 +230,11 @@ impl Writer {
                 "the organization does not have the group any more".to_owned(),
             ));
         };
-        let changed: HashSet<&ScimId> = members.iter().map(|(_, user)| *user).collect();
+        let changed: HashSet<&ScimId> = users(members).collect();
         let others = now.members.iter().filter(|user| !changed.contains(user));
         let mut all: Vec<ScimId> = others.cloned().collect();
         if matches!(way, Way::Join) {
-            all.extend(members.iter().map(|(_, user)| (*user).clone()));
+            all.extend(users(members).cloned());
         }
         self.replace_members(&now, &all).await?;
         note(progress, members, way);
@@ -246,11 +242,14 @@ impl Writer {
     }
 }
 
-fn note(progress: &mut GroupProgress, members: &[Known<'_>], way: Way) {
-    let keys = members.iter().filter_map(|(key, _)| *key).cloned();
+fn users(members: &[GroupMember]) -> impl Iterator<Item = &ScimId> {
+    members.iter().filter_map(|member| member.scim_id.as_ref())
+}
+
+fn note(progress: &mut GroupProgress, members: &[GroupMember], way: Way) {
     match way {
-        Way::Join => progress.added.extend(keys),
-        Way::Leave => progress.removed.extend(keys),
+        Way::Join => progress.added.extend_from_slice(members),
+        Way::Leave => progress.removed.extend_from_slice(members),
     }
 }
 

@@ -294,6 +294,7 @@ impl World {
             left_out: self.left_out.clone(),
             answers: self.answers.clone(),
             undone: self.undone.clone(),
+            undone_groups: Vec::new(),
         }
     }
 

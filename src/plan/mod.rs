@@ -105,6 +105,8 @@ pub struct Known {
     pub answers: Answers,
     /// What reverts have undone, as far as it is not to be done again.
     pub undone: Vec<Undone>,
+    /// The same of groups.
+    pub undone_groups: Vec<groups::UndoneGroup>,
 }
 
 impl Known {

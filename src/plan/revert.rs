@@ -97,7 +97,7 @@ impl NotUndone {
 const REVERT: &str = "revert-";
 
 /// What the names of the holds of a revert begin with.
-fn hold_prefix(run: RunId) -> String {
+pub(super) fn hold_prefix(run: RunId) -> String {
     format!("{REVERT}{run}.")
 }
 

@@ -2,8 +2,11 @@
 //! why. Every reason is a sentence with the way out.
 
 use super::NotUndone;
+use super::groups::GroupNotUndone;
 use crate::mapping::Problem;
-use crate::model::{Cause, ExternalId, Incomplete, Kind, RunId, SourceName, Timestamp};
+use crate::model::{
+    Cause, ExternalId, GroupChange, Incomplete, Kind, RunId, SourceName, Timestamp,
+};
 
 /// A person for whom nothing is done because something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,13 +284,13 @@ pub enum SkipReason {
         /// Why.
         why: NotUndone,
     },
-    /// What a run did to a group is not undone.
-    #[error(
-        "not undone ({kind}): a revert puts back accounts, not groups; correct the group in the directory, and the next sync follows"
-    )]
+    /// What a run did to a group is not undone, or not all of it.
+    #[error("not undone ({}): {why}", kind.name())]
     GroupNotUndone {
-        /// What the run did, by the name of its kind.
-        kind: String,
+        /// What the run did.
+        kind: GroupChange,
+        /// Why.
+        why: GroupNotUndone,
     },
     /// Of a change, some attributes have been put back by a revert; the rest goes on.
     #[error(
@@ -304,11 +307,11 @@ impl SkipReason {
     /// something waits for somebody to decide.
     pub fn is_stale(&self) -> bool {
         match self {
-            SkipReason::Moved { .. }
-            | SkipReason::Waiting { .. }
-            | SkipReason::PutBack { .. }
-            | SkipReason::GroupNotUndone { .. } => true,
+            SkipReason::Moved { .. } | SkipReason::Waiting { .. } | SkipReason::PutBack { .. } => {
+                true
+            }
             SkipReason::NotUndone { why, .. } => why.needs_attention(),
+            SkipReason::GroupNotUndone { why, .. } => why.needs_attention(),
             _ => false,
         }
     }

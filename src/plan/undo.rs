@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{Kind, Operation, Timestamp, deletion_grace};
+use crate::model::{GroupChange, GroupOperation, Kind, Operation, Timestamp, deletion_grace};
 
 /// How far an operation can be undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,22 @@ impl Undo {
                 "the account is deactivated again; its cancelled deletion is not requested again",
             ),
             Kind::Adopt | Kind::Update | Kind::Restore | Kind::Deactivate => Undo::Full,
+        }
+    }
+
+    /// How far this group operation can be undone.
+    pub fn of_group(operation: &GroupOperation) -> Self {
+        match operation.kind {
+            _ if operation.lets_go() => {
+                Undo::Never("the group is not kept any more; a sync may adopt it again")
+            }
+            GroupChange::Rename => Undo::InPart(
+                "a group of the old name is made anew: what was permitted to the old one must be permitted to it again",
+            ),
+            GroupChange::Delete => Undo::InPart(
+                "the group is made anew with its members: what was permitted to it must be permitted again",
+            ),
+            GroupChange::Create | GroupChange::Adopt | GroupChange::Update => Undo::Full,
         }
     }
 

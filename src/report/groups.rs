@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::text::{Detail, group, line, number};
+use super::json::undo as undo_json;
+use super::text::{Detail, group, line, number, undo};
 use crate::apply::GroupsApplied;
 use crate::model::{GroupChange, GroupMember, GroupOperation};
-use crate::plan::Plan;
 use crate::plan::groups::{GroupNoticed, GroupPlan, PlannedGroup};
+use crate::plan::{Plan, Undo};
 
 /// The sections of a plan about groups.
 pub(super) fn text(out: &mut String, whole: &Plan, plan: &GroupPlan, detail: Detail) {
@@ -71,7 +72,8 @@ fn operation(out: &mut String, whole: &Plan, planned: &PlannedGroup, detail: Det
         [] => String::new(),
         holds => format!(" [held: {}]", names(whole, holds).join(", ")),
     };
-    line(out, &format!("  {sign} {}{held}", operation.name));
+    let undo = undo(&Undo::of_group(operation));
+    line(out, &format!("  {sign} {}{held}{undo}", operation.name));
     for origin in &operation.origins {
         line(out, &format!("      {}", origin.dn));
     }
@@ -134,6 +136,10 @@ fn noticed(what: &GroupNoticed, detail: Detail) -> String {
             format!("has {count} whose account is not kept here, left alone")
         }
         GroupNoticed::Kept(why) => format!("kept: {why}"),
+        GroupNoticed::PutBack(names) => format!(
+            "put back by `dirsyncd revert`, and held by `reverted` once the rest is done: {}",
+            listed(names)
+        ),
     }
 }
 
@@ -211,6 +217,7 @@ pub(super) fn json(whole: &Plan, plan: &GroupPlan) -> Value {
                 }
                 GroupNoticed::Foreign(count) => ("foreign", Some(*count), None),
                 GroupNoticed::Kept(_) => ("kept", None, None),
+                GroupNoticed::PutBack(names) => ("put_back", Some(names.len() as u64), None),
             };
             json!({
                 "group": notice.group,
@@ -233,6 +240,8 @@ fn one(whole: &Plan, PlannedGroup { operation, holds }: &PlannedGroup) -> Value 
         target,
         add,
         remove,
+        former: _,
+        undoes: _,
     } = operation;
     let (leaving, of) = operation.removals();
     json!({
@@ -255,6 +264,7 @@ fn one(whole: &Plan, PlannedGroup { operation, holds }: &PlannedGroup) -> Value 
         // The first of them.
         "hold": holds.first(),
         "holds": names(whole, holds),
+        "undo": undo_json(&Undo::of_group(operation)),
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{SavedPlan, groups};
 use crate::apply::{Applied, EndedBy};
 use crate::model::{Attribute, Kind, RunId};
-use crate::plan::{Forecast, Foreseen, Hold, HoldCause, Plan, Planned};
+use crate::plan::{Forecast, Foreseen, Hold, HoldCause, Plan, Planned, Undo};
 
 /// The plan as JSON. Two plans from the same inputs give the same text, but for the time that its
 /// requests are going to take.
@@ -161,11 +161,15 @@ fn operation(plan: &Plan, planned: &Planned) -> Value {
         "holds": names(holds),
         "held_with": names(waits),
         "approved": planned.is_approved(),
-        "undo": {
-            "how": undo.name(),
-            "until": undo.until(),
-            "message": undo.to_string(),
-        },
+        "undo": self::undo(undo),
+    })
+}
+
+pub(super) fn undo(undo: &Undo) -> Value {
+    json!({
+        "how": undo.name(),
+        "until": undo.until(),
+        "message": undo.to_string(),
     })
 }
 

@@ -192,6 +192,8 @@ fn plan_of_groups() -> Plan {
                 member("alan", true),
             ],
             remove: Vec::new(),
+            former: None,
+            undoes: None,
         },
         holds: Vec::new(),
     };

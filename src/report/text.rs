@@ -254,7 +254,7 @@ pub fn applied(applied: &Applied, detail: Detail) -> String {
 
 /// How a run is undone, if it did something.
 pub fn way_back(run: RunId, applied: &Applied) -> String {
-    if applied.done == 0 {
+    if applied.done + applied.groups.done == 0 {
         return String::new();
     }
     format!("Run {run}; to undo it: dirsyncd revert {run}\n")
@@ -356,8 +356,8 @@ fn marks(plan: &Plan, planned: &Planned) -> String {
 }
 
 /// What stands beside an operation that `dirsyncd revert` could not put back wholly.
-fn undo(planned: &Planned) -> String {
-    match &planned.undo {
+pub(super) fn undo(undo: &Undo) -> String {
+    match undo {
         Undo::Full => String::new(),
         Undo::InPart(_) => " [undo in part]".to_owned(),
         Undo::Until(until) => format!(" [undo until {}]", until.format("%Y-%m-%d")),
@@ -375,7 +375,7 @@ fn operation(out: &mut String, plan: &Plan, planned: &Planned) {
         Kind::Deactivate => '-',
         Kind::Delete => 'x',
     };
-    let held = marks(plan, planned) + &undo(planned);
+    let held = marks(plan, planned) + &undo(&planned.undo);
     line(
         out,
         &format!(

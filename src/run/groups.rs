@@ -10,12 +10,12 @@ use crate::config::{GroupRule, Guards};
 use crate::directory::{FoundGroup, Roster, roster};
 use crate::mapping::{GroupFault, GroupMapping, UnmappedGroup};
 use crate::model::{
-    DesiredGroup, ExistingGroup, ExternalId, GroupOrigin, ManagedGroup, ScimId, Target, Timestamp,
-    fold,
+    DesiredGroup, ExistingAccount, ExistingGroup, ExternalId, GroupOrigin, ManagedGroup, RunId,
+    ScimId, Target, Timestamp, fold,
 };
 use crate::org::{ApiError, Reader};
-use crate::plan::groups::{self, GroupPlan, KnownGroups, Person, RuleRead};
-use crate::plan::{Desired, GroupChange, HoldCause, Known, Plan};
+use crate::plan::groups::{self, GroupPlan, KnownGroups, PastGroup, Person, RuleRead};
+use crate::plan::{Desired, GroupChange, HoldCause, Known, Plan, Skipped};
 use crate::snapshot::Snapshot;
 
 /// So many requests are under way at a time.
@@ -50,13 +50,17 @@ pub(super) async fn plan_groups(
         settlement.settle(&mut managed);
     }
     let existing = existing_groups(reader, &managed, &read).await?;
-    let people = people(snapshot, known, &read, &existing).await?;
+    let members = read.iter().flat_map(|rule| &rule.found);
+    let members = members.flat_map(|group| group.members.keys().cloned());
+    let users = existing.iter().flat_map(|group| &group.members);
+    let people = people(snapshot, known, members.collect(), users.collect()).await?;
     let claimed = known.existing.iter().map(|account| account.scim_id.clone());
     let known = KnownGroups {
         claimed: claimed.collect(),
         managed,
         existing,
         people,
+        undone: known.undone_groups.clone(),
     };
     let unseen = groups::unseen(desired);
     Ok(Some(groups::plan(
@@ -67,6 +71,88 @@ pub(super) async fn plan_groups(
         &plan.operations,
         accepts_scope_change,
     )))
+}
+
+/// Plans to undo what a run did to groups, once the accounts are planned, and tells of what is not
+/// undone. `settlements` are those that are not in the database.
+pub(super) async fn plan_revert(
+    snapshot: &mut Snapshot,
+    reader: &Reader,
+    (run, past): (RunId, &[PastGroup]),
+    known: &Known,
+    plan: &Plan,
+    settlements: &[GroupSettlement],
+) -> Result<(GroupPlan, Vec<Skipped>), RunError> {
+    let mut managed = snapshot.groups().await?;
+    for settlement in settlements {
+        settlement.settle(&mut managed);
+    }
+    let open = || past.iter().filter(|one| one.undone_by.is_none());
+    let groups: BTreeSet<&ScimId> = open()
+        .flat_map(|one| {
+            let made = one.progress.iter().filter_map(|it| it.scim_id.as_ref());
+            let target = one.operation.target.iter().map(|target| &target.scim_id);
+            made.chain(target).chain(&one.begun)
+        })
+        .collect();
+    let there: Vec<Option<ExistingGroup>> = stream::iter(groups)
+        .map(|group| reader.group(group))
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await?;
+    let mut existing: Vec<ExistingGroup> = there.into_iter().flatten().collect();
+    let coming_back = open().filter(|one| {
+        let deleted = one.progress.iter().filter_map(|it| it.deleted.as_ref());
+        deleted.count() > 0
+    });
+    let names: BTreeSet<&str> = coming_back
+        .map(|one| one.operation.present_name())
+        .collect();
+    let named: Vec<Vec<ExistingGroup>> = stream::iter(names)
+        .map(|name| reader.groups_by_name(name))
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await?;
+    for group in named.into_iter().flatten() {
+        if existing.iter().all(|other| other.scim_id != group.scim_id) {
+            existing.push(group);
+        }
+    }
+    let members = || {
+        let done = open().flat_map(|one| &one.progress);
+        let planned = open().flat_map(|one| &one.operation.remove);
+        done.flat_map(|it| it.added.iter().chain(&it.removed))
+            .chain(planned)
+    };
+    let former = open().flat_map(|one| &one.operation.former);
+    let former: BTreeSet<&ScimId> = former
+        .flat_map(|former| &former.members)
+        .chain(members().filter_map(|member| member.scim_id.as_ref()))
+        .collect();
+    let present: BTreeSet<&ScimId> = existing.iter().flat_map(|group| &group.members).collect();
+    let keys = members().filter_map(|member| member.key.clone()).collect();
+    let people = people(snapshot, known, keys, &former | &present).await?;
+    let ours: BTreeSet<&ScimId> = people.values().map(|person| &person.scim_id).collect();
+    // Who is nobody's of ours can be put in again as long as the organization has the user.
+    let others: Vec<&ScimId> = former
+        .into_iter()
+        .filter(|user| !ours.contains(user) && !present.contains(user))
+        .collect();
+    let others: Vec<Option<ExistingAccount>> = stream::iter(others)
+        .map(|user| reader.by_scim_id(user))
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await?;
+    let others = others.into_iter().flatten().map(|account| account.scim_id);
+    let claimed = others.chain(present.into_iter().cloned()).collect();
+    let known = KnownGroups {
+        claimed,
+        managed,
+        existing,
+        people,
+        undone: Vec::new(),
+    };
+    Ok(groups::revert(run, past, &known, &plan.operations))
 }
 
 /// Whether something is taken away from a group that `administrators` names.
@@ -89,6 +175,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
         .filter_map(|operation| operation.target.as_ref())
         .collect();
     let operations = groups.operations.iter().map(|planned| &planned.operation);
+    let undone = groups::UndoneGroups::of(&known.undone_groups);
     let changes: Vec<GroupChange<'_>> = operations
         .map(|operation| {
             let (removed, members) = operation.removals();
@@ -103,6 +190,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
                     &known.accounts,
                     guards,
                 ),
+                reverted_by: undone.by(operation),
                 digest: operation.digest(),
             }
         })
@@ -111,7 +199,10 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
     for (planned, holds) in groups.operations.iter_mut().zip(holds) {
         planned.holds = holds;
     }
-    groups.let_join(|hold| matches!(plan.holds[hold].cause, HoldCause::Limit { .. }));
+    groups.let_join(
+        |hold| matches!(plan.holds[hold].cause, HoldCause::Limit { .. }),
+        |hold| matches!(plan.holds[hold].cause, HoldCause::Reverted { .. }),
+    );
     plan.groups = Some(groups);
 }
 
@@ -212,19 +303,13 @@ async fn existing_groups(
     Ok(kept.into_iter().flatten().chain(found).collect())
 }
 
-/// The accounts of all members.
+/// The accounts of all members: with these keys, or of these SCIM users.
 async fn people(
     snapshot: &mut Snapshot,
     known: &Known,
-    read: &[RuleRead],
-    existing: &[ExistingGroup],
+    keys: HashSet<ExternalId>,
+    users: BTreeSet<&ScimId>,
 ) -> Result<HashMap<ExternalId, Person>, RunError> {
-    let keys: HashSet<ExternalId> = read
-        .iter()
-        .flat_map(|rule| &rule.found)
-        .flat_map(|group| group.members.keys().cloned())
-        .collect();
-    let users: BTreeSet<&ScimId> = existing.iter().flat_map(|group| &group.members).collect();
     let ids: Vec<ScimId> = users.iter().map(|id| (*id).clone()).collect();
     let mut people: HashMap<ExternalId, Person> = HashMap::new();
     for account in snapshot.accounts_by_scim_id(&ids).await? {

@@ -4,17 +4,18 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::accounts::Accounts;
 use super::{
-    Finished, PATIENCE, RunError, Setup, ask, begin, finish, foresee_calls, learn, number_holds,
-    verified_domains,
+    Finished, PATIENCE, RunError, Setup, ask, begin, finish, foresee_calls, groups, learn,
+    number_holds, verified_domains,
 };
-use crate::apply::{self, Applied, Control, Settled, Settlement};
+use crate::apply::{self, Applied, Control, GroupSettlement, Settled, Settlement};
 use crate::model::{
-    Attribute, Dn, ExternalId, ManagedAccount, Operation, RunId, ScimId, fold, folded_values,
+    Attribute, Dn, ExternalId, GroupOperation, ManagedAccount, Operation, RunId, ScimId, fold,
+    folded_values,
 };
 use crate::org::{Capabilities, Reader};
+use crate::plan::groups::{GroupNotUndone, PastGroup, not_undone};
 use crate::plan::{
-    self, Answers, End, GuardedGroups, Known, Past, Plan, SkipReason, Skipped, own_approvals,
-    questions,
+    self, Answers, End, GuardedGroups, Known, Past, Plan, Skipped, own_approvals, questions,
 };
 use crate::snapshot::{Journal, Lock, Snapshot, SnapshotError, revert_trigger};
 
@@ -23,7 +24,8 @@ use crate::snapshot::{Journal, Lock, Snapshot, SnapshotError, revert_trigger};
 pub struct Wish {
     /// The run.
     pub run: RunId,
-    /// Only what it did to these people, each by key, address or DN; all of it if this is empty.
+    /// Only what it did to these people and groups, each by key, address, name or DN; all of it if
+    /// this is empty.
     pub only: Vec<String>,
 }
 
@@ -36,9 +38,9 @@ pub enum RevertError {
     /// The run has not ended.
     #[error("run {0} is still going on: revert it when it has ended")]
     UnderWay(RunId),
-    /// The run did nothing to such a person.
+    /// The run did nothing to such a person or group.
     #[error(
-        "run {run} did nothing to `{who}`: give a key, an e-mail address, a user name or a DN of one of its operations"
+        "run {run} did nothing to `{who}`: give a key, an e-mail address, a user name, the name of a group or a DN of one of its operations"
     )]
     Nobody {
         /// The run.
@@ -46,7 +48,7 @@ pub enum RevertError {
         /// What was asked for.
         who: String,
     },
-    /// Several people may be meant.
+    /// Several people or groups may be meant.
     #[error("`{who}` may be any of {keys} in run {run}: give the key")]
     Ambiguous {
         /// The run.
@@ -70,13 +72,15 @@ pub async fn dry_revert(
         check(setup, wish, &mut snapshot).await?;
         let unanswered = snapshot.unanswered().await?;
         let (capabilities, settlements) = learn(&reader, unanswered, &setup.managed()).await?;
+        let unanswered = snapshot.unanswered_groups().await?;
+        let group_settlements = apply::settle_groups(&reader, unanswered).await?;
         let mut plan = make_plan(
             setup,
             wish,
             &mut snapshot,
             &reader,
             capabilities,
-            &settlements,
+            (&settlements, &group_settlements),
             control,
         )
         .await?;
@@ -116,7 +120,7 @@ pub async fn revert(
     if journal.has_ended(wish.run).await?.is_none() {
         return Err(RevertError::Unknown(wish.run).into());
     }
-    chosen(wish, journal.past(wish.run).await?)?;
+    Chosen::read(wish, &mut journal).await?;
     let run = journal
         .begin_run(&revert_trigger(wish.run), (control.now)())
         .await?;
@@ -132,7 +136,7 @@ async fn check(setup: &Setup, wish: &Wish, snapshot: &mut Snapshot) -> Result<()
             Err(RevertError::UnderWay(wish.run).into())
         }
         Some(_) => {
-            chosen(wish, snapshot.past(wish.run).await?)?;
+            Chosen::read(wish, snapshot).await?;
             Ok(())
         }
     }
@@ -148,7 +152,7 @@ async fn carry_out(
 ) -> Result<(Plan, Applied), RunError> {
     let capabilities = begin(setup, journal, &reader, control).await?;
     let mut plan = tokio::select! {
-        plan = make_plan(setup, wish, journal, &reader, capabilities, &[], control) => plan?,
+        plan = make_plan(setup, wish, journal, &reader, capabilities, (&[], &[]), control) => plan?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
     let expiry = setup.config.guards.hold_expiry;
@@ -173,17 +177,26 @@ async fn make_plan(
     snapshot: &mut Snapshot,
     reader: &Reader,
     capabilities: Capabilities,
-    settlements: &[Settlement],
+    (settlements, group_settlements): (&[Settlement], &[GroupSettlement]),
     control: &Control<'_>,
 ) -> Result<Plan, RunError> {
     let now = (control.now)();
-    let mut past = chosen(wish, snapshot.past(wish.run).await?)?;
+    let Chosen {
+        mut past,
+        mut groups,
+        left_out,
+    } = Chosen::read(wish, snapshot).await?;
     for settlement in settlements {
         if let Some(one) = past.iter_mut().find(|one| one.id == settlement.id) {
             one.operation = settlement.operation.clone();
             if let Settled::Done(answer) = &settlement.settled {
                 one.end = End::Done(Some(answer.scim_id.clone()));
             }
+        }
+    }
+    for settlement in group_settlements {
+        if let Some(one) = groups.iter_mut().find(|one| one.id == settlement.id) {
+            one.progress = Some(settlement.progress.clone());
         }
     }
     let keys: HashSet<ExternalId> = past
@@ -207,6 +220,7 @@ async fn make_plan(
         answers: Answers::default(),
         // What was reverted may be: that is what was asked for.
         undone: Vec::new(),
+        undone_groups: Vec::new(),
     };
     let guards = &setup.config.guards;
     snapshot
@@ -233,17 +247,28 @@ async fn make_plan(
     let mut plan = make(&known);
     let questions = questions(&plan, reader.way());
     known.answers = ask::ask(reader, &questions, &setup.config.organization).await;
-    if guards.names_groups() && plan.departs() {
+    let are_guarded_groups_read = guards.names_groups() && plan.departs();
+    if are_guarded_groups_read {
         known.guarded_groups = reader.guarded_groups(guards).await?;
     }
     plan = make(&known);
-    if wish.only.is_empty() {
-        let groups = snapshot.past_groups(wish.run).await?.into_iter();
-        plan.skipped.extend(groups.map(|(kind, name)| Skipped {
-            key: None,
-            dn: name,
-            why: SkipReason::GroupNotUndone { kind },
-        }));
+    plan.skipped.extend(left_out);
+    if !groups.is_empty() {
+        let (undoing, told) = groups::plan_revert(
+            snapshot,
+            reader,
+            (wish.run, &groups),
+            &known,
+            &plan,
+            group_settlements,
+        )
+        .await?;
+        plan.groups = Some(undoing);
+        plan.skipped.extend(told);
+        if !are_guarded_groups_read && groups::concern_administrators(&plan, guards) {
+            known.guarded_groups = reader.guarded_groups(guards).await?;
+        }
+        groups::hold(&mut plan, guards, &known, now);
     }
     plan.forecast.unseen_rights = known.answers.unseen_rights;
     plan.forecast.unseen_addresses = known.answers.unseen_addresses;
@@ -251,34 +276,91 @@ async fn make_plan(
 }
 
 /// The operations of a run that the wish is about.
-fn chosen(wish: &Wish, past: Vec<Past>) -> Result<Vec<Past>, RevertError> {
-    if wish.only.is_empty() {
-        return Ok(past);
+struct Chosen {
+    past: Vec<Past>,
+    groups: Vec<PastGroup>,
+    /// Groups that the wish leaves out, though it names members whom the run put in or took out.
+    left_out: Vec<Skipped>,
+}
+
+impl Chosen {
+    async fn read(wish: &Wish, snapshot: &mut Snapshot) -> Result<Self, RunError> {
+        let past = snapshot.past(wish.run).await?;
+        let groups = snapshot.past_groups(wish.run).await?;
+        Ok(Self::of(wish, past, groups)?)
     }
-    // The accounts by the key that the run left them with.
-    let mut keys: BTreeSet<ExternalId> = BTreeSet::new();
-    for who in &wish.only {
-        let meant: BTreeSet<&ExternalId> = past
-            .iter()
-            .filter(|one| is_meant(&one.operation, who))
-            .map(|one| &one.operation.key)
-            .collect();
-        let run = wish.run;
-        let who = who.clone();
-        match meant.len() {
-            0 => return Err(RevertError::Nobody { run, who }),
-            1 => keys.extend(meant.into_iter().cloned()),
-            _ => {
-                let keys: Vec<&str> = meant.iter().map(|key| key.as_str()).collect();
-                let keys = keys.join(", ");
-                return Err(RevertError::Ambiguous { run, who, keys });
+
+    fn of(wish: &Wish, past: Vec<Past>, groups: Vec<PastGroup>) -> Result<Self, RevertError> {
+        if wish.only.is_empty() {
+            return Ok(Chosen {
+                past,
+                groups,
+                left_out: Vec::new(),
+            });
+        }
+        // The accounts by the key that the run left them with.
+        let mut keys: BTreeSet<ExternalId> = BTreeSet::new();
+        let mut group_keys: BTreeSet<ExternalId> = BTreeSet::new();
+        for who in &wish.only {
+            let people: BTreeSet<&ExternalId> = past
+                .iter()
+                .filter(|one| is_meant(&one.operation, who))
+                .map(|one| &one.operation.key)
+                .collect();
+            let named: BTreeSet<&ExternalId> = groups
+                .iter()
+                .filter(|one| is_group_meant(&one.operation, who))
+                .map(|one| &one.operation.key)
+                .collect();
+            let run = wish.run;
+            let who = who.clone();
+            match people.len() + named.len() {
+                0 => return Err(RevertError::Nobody { run, who }),
+                1 => {
+                    keys.extend(people.into_iter().cloned());
+                    group_keys.extend(named.into_iter().cloned());
+                }
+                _ => {
+                    let keys: Vec<&str> = people.union(&named).map(|key| key.as_str()).collect();
+                    let keys = keys.join(", ");
+                    return Err(RevertError::Ambiguous { run, who, keys });
+                }
             }
         }
+        let (groups, others): (Vec<_>, Vec<_>) = groups
+            .into_iter()
+            .partition(|one| group_keys.contains(&one.operation.key));
+        let concerns = |one: &&PastGroup| {
+            let members = one.operation.add.iter().chain(&one.operation.remove);
+            let mut members = members.filter_map(|member| member.key.as_ref());
+            members.any(|key| keys.contains(key))
+        };
+        let told = others.iter().filter(concerns);
+        Ok(Chosen {
+            left_out: told
+                .map(|one| not_undone(&one.operation, GroupNotUndone::NotNamed))
+                .collect(),
+            groups,
+            past: past
+                .into_iter()
+                .filter(|one| keys.contains(&one.operation.key))
+                .collect(),
+        })
     }
-    Ok(past
-        .into_iter()
-        .filter(|one| keys.contains(&one.operation.key))
-        .collect())
+}
+
+/// Whether somebody means this group by its key, its name before or after, or a DN.
+fn is_group_meant(operation: &GroupOperation, who: &str) -> bool {
+    let dn = Dn::parse(who).ok();
+    let is_dn = |text: &str| dn.is_some() && Dn::parse(text).ok() == dn;
+    [
+        operation.key.as_str(),
+        &operation.name,
+        operation.present_name(),
+    ]
+    .into_iter()
+    .any(|text| fold(text) == fold(who))
+        || operation.origins.iter().any(|one| is_dn(&one.dn))
 }
 
 /// Whether somebody means this by a key, an address or a DN.

@@ -203,6 +203,7 @@ async fn plan_again(
         approvals: Vec::new(),
         left_out: HeldForAll::new(),
         undone: snapshot.undone().await?,
+        undone_groups: snapshot.undone_groups().await?,
     };
     snapshot
         .population_by_scope(&mut known.population, &setup.config.guards)

@@ -1,12 +1,13 @@
 //! The rows of the groups that dirsyncd keeps, and the journal of what was done to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::Context;
 use super::journal::Journal;
+use super::revert::record_undone_group;
 use super::{Snapshot, SnapshotError};
 use crate::model::{
     ExternalId, GroupOperation, GroupProgress, ManagedAccount, ManagedGroup, MemberKey,
@@ -60,11 +61,24 @@ impl Snapshot {
         Ok(accounts.into_values().collect())
     }
 
-    /// The group operations that were sent and whose answer is not known.
+    /// The group operations that were sent and whose answer is not known. Members whose account
+    /// was made after they were planned have its SCIM user by now.
     pub async fn unanswered_groups(&mut self) -> Result<Vec<UnansweredGroup>, SnapshotError> {
-        let sent = self
+        let mut sent: Vec<(OperationId, GroupOperation)> = self
             .sent("SELECT id, detail FROM operations WHERE state = 'sent' AND kind GLOB 'group_*' ORDER BY id")
             .await?;
+        let members = || sent.iter().flat_map(|(_, operation)| &operation.add);
+        let open = members().filter(|member| member.scim_id.is_none());
+        let keys: HashSet<ExternalId> = open.filter_map(|member| member.key.clone()).collect();
+        let accounts = self.accounts(&keys).await?;
+        for member in sent
+            .iter_mut()
+            .flat_map(|(_, operation)| &mut operation.add)
+        {
+            let account = member.key.as_ref().and_then(|key| accounts.get(key));
+            let user = account.map(|account| account.scim_id.clone());
+            member.scim_id = member.scim_id.take().or(user);
+        }
         Ok(sent
             .into_iter()
             .map(|(id, operation)| UnansweredGroup { id, operation })
@@ -120,9 +134,18 @@ impl Journal {
     ) -> Result<(), SnapshotError> {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
+        let is_done = *end == GroupEnd::Done;
         advance(&mut transaction, operation, progress)
             .await
             .at(&path)?;
+        if let Some(group) = progress
+            .scim_id
+            .as_ref()
+            .filter(|_| is_done && operation.lets_go())
+        {
+            forget(&mut transaction, group).await.at(&path)?;
+        }
+        record_undone_group(&mut transaction, &path, id, operation, progress, is_done).await?;
         let (state, error) = match end {
             GroupEnd::Done => ("done", None),
             GroupEnd::Failed(error) => ("failed", Some(error.as_str())),
@@ -130,10 +153,11 @@ impl Journal {
             GroupEnd::Unknown => ("sent", None),
         };
         let answered = matches!(end, GroupEnd::Done | GroupEnd::Failed(_));
-        sqlx::query("UPDATE operations SET state = ?, answered_at = ?, error = ? WHERE id = ?")
+        sqlx::query("UPDATE operations SET state = ?, answered_at = ?, error = ?, progress = ? WHERE id = ?")
             .bind(state)
             .bind(answered.then(|| now.timestamp_millis()))
             .bind(error)
+            .bind(serde_json::json!(progress).to_string())
             .bind(id.0)
             .execute(&mut *transaction)
             .await
@@ -194,12 +218,12 @@ async fn advance(
         key: operation.key.clone(),
         name: operation.name.clone(),
         origins: operation.origins.clone(),
-        members: added.iter().cloned().collect(),
+        members: added.iter().filter_map(|one| one.key.clone()).collect(),
         // Stays as it is noted, and is noted of a new group by the next run.
         nested: BTreeSet::new(),
     };
     store(transaction, &group).await?;
-    for key in removed {
+    for key in removed.iter().filter_map(|one| one.key.as_ref()) {
         sqlx::query("DELETE FROM group_members WHERE scim_id = ? AND external_id = ?")
             .bind(scim_id.as_str())
             .bind(key.as_str())

@@ -506,7 +506,7 @@ fn what_failed_was_never_sent_or_is_gone_is_told_with_its_reason() {
 }
 
 #[test]
-fn that_groups_are_not_put_back_is_told() {
+fn a_first_run_is_reverted_with_its_groups() {
     let people = Person::several(3);
     let organization = Organization::start();
     let members: String = people
@@ -523,13 +523,10 @@ fn that_groups_are_not_put_back_is_told() {
         .expect_words(&["Run 1; to undo it: dirsyncd revert 1"]);
     dirsyncd
         .run(&["revert", "1"])
-        .expect_code(3)
-        .expect_words(&[
-            "dev: not undone (group_create): a revert puts back accounts, not groups",
-            "Done: 3 applied",
-        ]);
+        .expect_code(0)
+        .expect_words(&["x dev [undo in part]", "Done: 4 applied"]);
     assert_eq!(organization.active(), 0);
-    assert_eq!(organization.group("dev").members.len(), 3);
+    assert!(organization.groups().is_empty());
 }
 
 #[test]

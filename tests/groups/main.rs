@@ -14,4 +14,5 @@ mod following;
 mod life;
 mod organization;
 mod resolving;
+mod revert;
 mod tree;

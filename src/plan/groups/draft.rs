@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::members::{Accounts, Difference, foreign};
+use super::reverted::divide;
 use super::view::{Standing, View, Wanted};
 use super::{
     GroupNotice, GroupNoticed, GroupPlan, GroupRefusal, GroupRefusalReason, GroupSuspension,
@@ -10,8 +11,8 @@ use super::{
 };
 use crate::config::{GroupAdoption, GroupDeparture, GroupRule};
 use crate::model::{
-    DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupMember, GroupOperation, GroupOrigin,
-    GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup, ScimId, fold,
+    DesiredGroup, ExistingGroup, ExternalId, FormerGroup, GroupChange, GroupMember, GroupOperation,
+    GroupOrigin, GroupReason, GroupTarget, MEMBERS_A_GROUP, ManagedGroup, ScimId, fold,
 };
 
 pub(super) struct Draft<'a> {
@@ -35,11 +36,11 @@ enum Match<'a> {
 }
 
 /// A wanted group that has its members, or gets them in this run.
-struct Settled<'w, 'a> {
-    wanted: &'w Wanted<'a>,
-    row: Option<&'a ManagedGroup>,
+pub(super) struct Settled<'w, 'a> {
+    pub(super) wanted: &'w Wanted<'a>,
+    pub(super) row: Option<&'a ManagedGroup>,
     /// The group of its name; none as long as that is still to be made.
-    there: Option<&'a ExistingGroup>,
+    pub(super) there: Option<&'a ExistingGroup>,
 }
 
 impl<'a> Draft<'a> {
@@ -112,11 +113,14 @@ impl<'a> Draft<'a> {
                 Err(why) => self.refuse(wanted.dn(), &why),
             }
         }
+        let mut left = HashSet::new();
         for (group, there) in ours {
             if !taken.contains(&there.scim_id) {
+                left.insert(&group.key);
                 self.left_over(group, there, &settled);
             }
         }
+        self.plan.unwished = self.unwished(&settled, &left);
     }
 
     /// The group of the organization for each wanted one: of all first those of the same name.
@@ -293,8 +297,15 @@ impl<'a> Draft<'a> {
             target: there.map(target),
             add: difference.add,
             remove: difference.remove,
+            former: None,
+            undoes: None,
         };
         if kind == GroupChange::Rename {
+            operation.former = there.map(|there| FormerGroup {
+                key: row.map_or(&operation.key, |row| &row.key).clone(),
+                origins: row.map(|row| row.origins.clone()),
+                members: there.members.iter().cloned().collect(),
+            });
             // Whoever is in the old one and stays goes along.
             let stay = difference.stay.iter().map(|(key, id)| GroupMember {
                 scim_id: Some(id.clone()),
@@ -573,6 +584,8 @@ impl<'a> Draft<'a> {
                 target: Some(target(there)),
                 add,
                 remove: Vec::new(),
+                former: None,
+                undoes: None,
             });
         }
         Ok(())
@@ -594,21 +607,19 @@ impl<'a> Draft<'a> {
             target: Some(target(there)),
             add: Vec::new(),
             remove: Vec::new(),
+            former: (kind == GroupChange::Delete).then(|| FormerGroup {
+                key: row.key.clone(),
+                origins: Some(row.origins.clone()),
+                members: there.members.iter().cloned().collect(),
+            }),
+            undoes: None,
         }
     }
 
     pub(super) fn finish(self) -> GroupPlan {
         let mut plan = self.plan;
-        // Deletions come last: a name or a member may have gone elsewhere.
-        plan.operations
-            .sort_by_key(|PlannedGroup { operation, .. }| {
-                let target = operation
-                    .target
-                    .as_ref()
-                    .map(|target| target.scim_id.clone());
-                let is_deletion = operation.kind == GroupChange::Delete;
-                (is_deletion, fold(&operation.name), target)
-            });
+        divide(&mut plan, &self.known.undone);
+        in_order(&mut plan.operations);
         plan.refusals.sort();
         plan.refusals.dedup();
         plan.suspensions.sort();
@@ -619,7 +630,20 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn target(there: &ExistingGroup) -> GroupTarget {
+/// Puts operations in the order in which they are sent. Deletions come last: a name or a member may
+/// have gone elsewhere.
+pub(super) fn in_order(operations: &mut [PlannedGroup]) {
+    operations.sort_by_key(|PlannedGroup { operation, .. }| {
+        let target = operation
+            .target
+            .as_ref()
+            .map(|target| target.scim_id.clone());
+        let is_deletion = operation.kind == GroupChange::Delete;
+        (is_deletion, fold(&operation.name), target)
+    });
+}
+
+pub(super) fn target(there: &ExistingGroup) -> GroupTarget {
     GroupTarget {
         scim_id: there.scim_id.clone(),
         name: there.name.clone(),

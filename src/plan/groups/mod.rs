@@ -9,6 +9,8 @@
 
 mod draft;
 mod members;
+mod revert;
+mod reverted;
 mod view;
 
 use std::collections::{HashMap, HashSet};
@@ -21,8 +23,11 @@ use crate::config::GroupRule;
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
     DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, Lifecycle,
-    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, fold,
+    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, Undoes, fold,
 };
+
+pub use revert::{GroupNotUndone, PastGroup, not_undone, revert};
+pub use reverted::{UndoneGroup, UndoneGroups};
 
 /// What the search of one rule said.
 #[derive(Clone, Debug)]
@@ -47,8 +52,10 @@ pub struct KnownGroups {
     /// organization shows.
     pub people: HashMap<ExternalId, Person>,
     /// Accounts that are not managed, and that newcomers may have already: also where to take them
-    /// over is held or refused.
+    /// over is held or refused. For a revert: the users of the organization who are nobody's of ours.
     pub claimed: HashSet<ScimId>,
+    /// What reverts have undone, as far as it is not to be done again.
+    pub undone: Vec<UndoneGroup>,
 }
 
 /// A managed account, as far as groups are concerned.
@@ -86,6 +93,8 @@ pub struct GroupPlan {
     pub notes: Vec<ManagedGroup>,
     /// Rows whose group the organization does not have any more.
     pub forgotten: Vec<ScimId>,
+    /// Of [`KnownGroups::undone`], by number, what the directory does not want any more.
+    pub unwished: Vec<i64>,
 }
 
 /// A group operation and what holds it back, if anything.
@@ -121,22 +130,48 @@ impl GroupPlan {
     }
 
     /// Takes those who join out of the operations that are held for those who leave alone: they go
-    /// on. `is_limit` tells of a hold whether it is one.
-    pub fn let_join(&mut self, is_limit: impl Fn(usize) -> bool) {
+    /// on. `is_limit` tells of a hold whether it is one. They go on, too, into a group that is not
+    /// renamed as that has been reverted, which `is_reverted` tells of a hold.
+    pub fn let_join(
+        &mut self,
+        is_limit: impl Fn(usize) -> bool,
+        is_reverted: impl Fn(usize) -> bool,
+    ) {
         let mut joining = Vec::new();
         for PlannedGroup { operation, holds } in &mut self.operations {
-            let is_about_leaving = !holds.is_empty() && holds.iter().all(|hold| is_limit(*hold));
-            let is_both = !operation.add.is_empty() && !operation.remove.is_empty();
-            if operation.kind == GroupChange::Update && is_about_leaving && is_both {
-                joining.push(PlannedGroup {
-                    operation: GroupOperation {
-                        add: std::mem::take(&mut operation.add),
-                        remove: Vec::new(),
-                        ..operation.clone()
-                    },
-                    holds: Vec::new(),
-                });
+            if holds.is_empty() {
+                continue;
             }
+            let is_both = !operation.add.is_empty() && !operation.remove.is_empty();
+            let add = match operation.kind {
+                GroupChange::Update if is_both && holds.iter().all(|hold| is_limit(*hold)) => {
+                    std::mem::take(&mut operation.add)
+                }
+                GroupChange::Rename if holds.iter().all(|hold| is_reverted(*hold)) => {
+                    operation.joining().cloned().collect()
+                }
+                _ => continue,
+            };
+            if add.is_empty() {
+                continue;
+            }
+            joining.push(PlannedGroup {
+                operation: GroupOperation {
+                    kind: GroupChange::Update,
+                    reason: GroupReason::Members,
+                    name: operation.present_name().to_owned(),
+                    add,
+                    remove: Vec::new(),
+                    former: None,
+                    // What it undoes is undone with the rest.
+                    undoes: operation.undoes.as_ref().map(|_| Undoes {
+                        operations: Vec::new(),
+                        lets_go: false,
+                    }),
+                    ..operation.clone()
+                },
+                holds: Vec::new(),
+            });
         }
         self.operations.splice(0..0, joining);
     }
@@ -239,6 +274,8 @@ pub enum GroupNoticed {
     Foreign(u64),
     /// The organization's group is kept as it is: why.
     Kept(String),
+    /// Members of whom a revert has put back that they join or leave.
+    PutBack(Vec<String>),
 }
 
 impl From<&ManagedAccount> for Person {

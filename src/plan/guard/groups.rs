@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::limits::{Guarded, Scope, over_limits};
-use super::{Approval, Found, HoldCause, Plan, always, approvals_of};
+use super::{Approval, Found, HoldCause, Plan, always, approvals_of, hold_prefix};
 use crate::config::{Guard, Guards, Per};
-use crate::model::{Attribute, Digest, Timestamp};
+use crate::model::{Attribute, Digest, RunId, Timestamp};
 
 /// A change to a group.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct GroupChange<'a> {
     /// Whether it leaves a group of administrators without an active member: see
     /// [`GuardedGroups::loses_all`](super::GuardedGroups::loses_all).
     pub loses_administrators: bool,
+    /// The runs that have put back what it does again.
+    pub reverted_by: Vec<RunId>,
     /// The digest of what is done to it: an approval is good for exactly this.
     pub digest: Digest,
 }
@@ -47,7 +49,8 @@ impl Guarded for GroupChange<'_> {
 impl Plan {
     /// The hook for whoever plans changes to groups: adds the holds over them to the plan, and
     /// tells for each change the indices of those that hold it. Held are removals of members
-    /// beyond a limit, what is done to protected groups, what leaves no administrator, and what falls into a freeze.
+    /// beyond a limit, what is done to protected groups, what leaves no administrator, what falls into a
+    /// freeze, and what was reverted. The holds of a revert have names of their own.
     /// `memberships` is how many members the groups that dirsyncd manages have together, the
     /// same person once in each.
     ///
@@ -94,8 +97,21 @@ impl Plan {
             what.is_none_or(|what| what.iter().any(|guard| change.counts(*guard) > 0))
         };
         found.extend(always::freeze(changes, guards, now, is_approved, is_named));
+        let by = changes.iter().flat_map(|change| &change.reverted_by);
+        let by: BTreeSet<RunId> = by.copied().collect();
+        let by = by.into_iter().collect();
+        let cause = HoldCause::Reverted { by };
+        found.extend(always::hold_all(changes, cause, is_approved, |change| {
+            !change.reverted_by.is_empty()
+        }));
+        let prefix = self.reverts.map_or(String::new(), hold_prefix);
         let mut holds_of = vec![Vec::new(); changes.len()];
-        for Found { hold, operations } in found {
+        for Found {
+            mut hold,
+            operations,
+        } in found
+        {
+            hold.name.insert_str(0, &prefix);
             let same = self.holds.iter().position(|other| other.name == hold.name);
             let at = same.unwrap_or(self.holds.len());
             match same {

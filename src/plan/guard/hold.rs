@@ -107,16 +107,23 @@ impl HoldCause {
         }
     }
 
-    /// Takes in the groups of another cause of the same name.
+    /// Takes in the groups, or the runs, of another cause of the same name.
     pub(super) fn extend(&mut self, other: HoldCause) {
-        if let (
-            HoldCause::Administrators { groups, .. },
-            HoldCause::Administrators { groups: more, .. },
-        ) = (self, other)
-        {
-            groups.extend(more);
-            groups.sort();
-            groups.dedup();
+        match (self, other) {
+            (
+                HoldCause::Administrators { groups, .. },
+                HoldCause::Administrators { groups: more, .. },
+            ) => {
+                groups.extend(more);
+                groups.sort();
+                groups.dedup();
+            }
+            (HoldCause::Reverted { by }, HoldCause::Reverted { by: more }) => {
+                by.extend(more);
+                by.sort();
+                by.dedup();
+            }
+            _ => {}
         }
     }
 

@@ -18,6 +18,7 @@ use std::ops::Deref;
 
 use chrono::TimeDelta;
 
+use super::revert::hold_prefix;
 use super::{GroupPlan, Known, Plan, Planned, Undo, reverted};
 use crate::config::{Guard, Guards, Per};
 use crate::model::{

@@ -1,5 +1,7 @@
 //! Groups: what leads to which operation, and what must hold whatever the directory says.
 
+mod revert;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use proptest::collection::{btree_set, vec};
@@ -216,7 +218,9 @@ impl Groups {
                 existing.retain(|group| group.scim_id != *old);
                 managed.retain(|group| group.scim_id != *old);
             }
-            if *kind != GroupChange::Delete {
+            if operation.lets_go() {
+                managed.retain(|group| group.scim_id != id);
+            } else if *kind != GroupChange::Delete {
                 let row = managed.iter().find(|group| group.scim_id == id);
                 let nested = row.map(|row| row.nested.clone()).unwrap_or_default();
                 managed.retain(|group| group.scim_id != id);
@@ -1107,6 +1111,7 @@ fn a_group_of_administrators_keeps_an_active_member() {
         members: 2,
         removed: 0,
         loses_administrators: true,
+        reverted_by: Vec::new(),
         digest: operation.digest(),
     };
     let held = plan.hold_groups(&[change], 2, &guards, &[], chrono::DateTime::UNIX_EPOCH);

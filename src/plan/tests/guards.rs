@@ -678,6 +678,7 @@ fn removed_members_are_counted_in_all_groups_and_in_each() {
         members,
         removed,
         loses_administrators: false,
+        reverted_by: Vec::new(),
         digest: crate::model::Digest::of_text(&format!("{name} {removed}")),
     };
     let per_group = Limit {
@@ -746,6 +747,7 @@ fn what_is_done_to_a_protected_group_is_held_and_what_a_freeze_names() {
         members: 3,
         removed: u64::from(name == "others"),
         loses_administrators: false,
+        reverted_by: Vec::new(),
         digest,
     });
     let mut guards = no_guards();

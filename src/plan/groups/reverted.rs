@@ -1,0 +1,180 @@
+//! What a revert has put back of groups stays so, as [`reverted`](crate::plan) has it for
+//! accounts: until the directory wants something else, or somebody approves it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::draft::{Draft, Settled};
+use super::{GroupNotice, GroupNoticed, GroupPlan, PlannedGroup};
+use crate::model::{
+    ExternalId, GroupChange, GroupEffect, GroupMember, GroupOperation, RunId, ScimId,
+};
+
+/// An effect of a group operation that a revert has undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoneGroup {
+    /// Its number in the database.
+    pub id: i64,
+    /// The group's key.
+    pub key: ExternalId,
+    /// The effect.
+    pub effect: GroupEffect,
+    /// The run that put it back.
+    pub by: RunId,
+}
+
+/// What reverts have undone of groups, with the runs that did it.
+pub struct UndoneGroups<'a>(HashMap<(&'a ExternalId, &'a GroupEffect), RunId>);
+
+impl<'a> UndoneGroups<'a> {
+    /// By group and effect.
+    pub fn of(undone: &'a [UndoneGroup]) -> Self {
+        let by = |one: &'a UndoneGroup| ((&one.key, &one.effect), one.by);
+        UndoneGroups(undone.iter().map(by).collect())
+    }
+
+    /// The runs that have put back what this operation would do again; none where it would not.
+    pub fn by(&self, operation: &GroupOperation) -> Vec<RunId> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let effects = operation.effects();
+        let by = effects
+            .iter()
+            .filter_map(|effect| self.0.get(&(&operation.key, effect)).copied());
+        by.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn has(&self, key: &ExternalId, effect: &GroupEffect) -> bool {
+        self.0.contains_key(&(key, effect))
+    }
+
+    /// Divides who joins a group, or leaves it: those for whom a revert has put that back, and
+    /// the others.
+    fn divide(
+        &self,
+        key: &ExternalId,
+        members: Vec<GroupMember>,
+        effect: fn(String) -> GroupEffect,
+    ) -> (Vec<GroupMember>, Vec<GroupMember>) {
+        let is_undone = |member: &GroupMember| self.has(key, &effect(member.id().to_owned()));
+        members.into_iter().partition(is_undone)
+    }
+}
+
+/// Divides changes of members of whom a revert has put some back, so that only those are held.
+/// Where a whole group is made or renamed they are left out of it, and the next run holds them.
+pub(super) fn divide(plan: &mut GroupPlan, undone: &[UndoneGroup]) {
+    if undone.is_empty() {
+        return;
+    }
+    let undone = UndoneGroups::of(undone);
+    let mut held = Vec::new();
+    for PlannedGroup { operation, .. } in &mut plan.operations {
+        let key = operation.key.clone();
+        let mut effects = operation.effects().into_iter();
+        let is_undone = effects.any(|effect| effect.is_whole() && undone.has(&key, &effect));
+        if is_undone || operation.kind == GroupChange::Delete {
+            continue;
+        }
+        let add = std::mem::take(&mut operation.add);
+        let remove = std::mem::take(&mut operation.remove);
+        let (out, joining) = undone.divide(&key, add, GroupEffect::Joins);
+        let (back, leaving) = undone.divide(&key, remove, GroupEffect::Leaves);
+        (operation.add, operation.remove) = (joining, leaving);
+        if out.is_empty() && back.is_empty() {
+            continue;
+        }
+        let is_rest_empty = operation.add.is_empty() && operation.remove.is_empty();
+        if operation.kind != GroupChange::Update {
+            let members = out.iter().chain(&back).map(|one| one.name.clone());
+            plan.notices.push(GroupNotice {
+                group: operation.name.clone(),
+                what: GroupNoticed::PutBack(members.collect()),
+            });
+            if operation.kind == GroupChange::Rename {
+                // They are in the old one, and come along.
+                operation.add.extend(back);
+                operation.add.sort();
+            }
+        } else if is_rest_empty {
+            (operation.add, operation.remove) = (out, back);
+        } else {
+            let (add, remove) = (out, back);
+            let operation = operation.clone();
+            held.push(PlannedGroup {
+                operation: GroupOperation {
+                    add,
+                    remove,
+                    ..operation
+                },
+                holds: Vec::new(),
+            });
+        }
+    }
+    plan.operations.extend(held);
+}
+
+impl Draft<'_> {
+    /// What was undone and the directory does not want any more, by number. Of a group of which
+    /// the run does not know what is wanted, it stays. `settled` are the groups that are known to
+    /// the last member, by the keys of the directory's groups that lead to them; `left` are ours
+    /// that nothing leads to any more, by their own.
+    pub(super) fn unwished(
+        &self,
+        settled: &BTreeMap<&ExternalId, Settled<'_, '_>>,
+        left: &HashSet<&ExternalId>,
+    ) -> Vec<i64> {
+        let undone = &self.known.undone;
+        if undone.is_empty() {
+            return Vec::new();
+        }
+        let planned = self.plan.operations.iter().map(|one| &one.operation);
+        let planned: HashSet<(&ExternalId, GroupEffect)> = planned
+            .flat_map(|operation| {
+                let effects = operation.effects().into_iter();
+                effects.map(|effect| (&operation.key, effect))
+            })
+            .collect();
+        let is_over = |one: &&UndoneGroup| {
+            if planned.contains(&(&one.key, one.effect.clone())) || left.contains(&one.key) {
+                return false;
+            }
+            match settled.get(&one.key) {
+                Some(group) => self.is_over(&one.effect, group),
+                None => self.is_gone(&one.key),
+            }
+        };
+        undone.iter().filter(is_over).map(|one| one.id).collect()
+    }
+
+    /// Whether a group that is wanted, and for which this is not planned, is to be without it.
+    fn is_over(&self, effect: &GroupEffect, group: &Settled<'_, '_>) -> bool {
+        let Settled { wanted, row, there } = group;
+        let members = wanted.members();
+        let is_named = |who: &str| members.contains_key(&ExternalId::new(who));
+        let is_in = |who: &str| {
+            let users: &[ScimId] = there.map_or(&[], |there| &there.members);
+            users.iter().any(|user| {
+                let key = self.accounts.by_scim_id.get(user);
+                user.as_str() == who || key.is_some_and(|key| key.as_str() == who)
+            })
+        };
+        match effect {
+            GroupEffect::Made => there.is_some(),
+            GroupEffect::Adopted => row.is_some(),
+            GroupEffect::Renamed(_) | GroupEffect::Deleted => true,
+            GroupEffect::Joins(who) if is_named(who) => is_in(who),
+            GroupEffect::Joins(_) => wanted.unclear().next().is_none(),
+            GroupEffect::Leaves(who) => is_named(who) || (there.is_some() && !is_in(who)),
+        }
+    }
+
+    /// Whether no group of the directory and none of ours has this key.
+    fn is_gone(&self, key: &ExternalId) -> bool {
+        let is_unmapped = |(other, _): &(Option<ExternalId>, _)| other.as_ref() == Some(key);
+        self.view.is_whole()
+            && !self.view.seen.contains(key)
+            && !self.view.unmapped.iter().any(is_unmapped)
+            && self.known.managed.iter().all(|row| row.key != *key)
+    }
+}
