@@ -3,7 +3,9 @@
 
 use super::NotUndone;
 use crate::mapping::Problem;
-use crate::model::{Cause, ExternalId, Incomplete, Kind, RunId, SourceName, Timestamp};
+use crate::model::{
+    Cause, ExternalId, GroupChange, Incomplete, Kind, RunId, SourceName, Timestamp,
+};
 
 /// A person for whom nothing is done because something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -273,6 +275,24 @@ pub enum SkipReason {
         /// Whose operation, or its key where the saved plan does not have it.
         freer: String,
     },
+    /// A group is not as the saved plan expects it any more.
+    #[error("not done ({}): no longer as the saved plan expects it: {what}", kind.name())]
+    GroupMoved {
+        /// What was to be done.
+        kind: GroupChange,
+        /// What differs.
+        what: String,
+    },
+    /// The rest of a group operation is done, but not for this member.
+    #[error("not done ({}) for {member}: {what}", kind.name())]
+    MemberMoved {
+        /// What is done.
+        kind: GroupChange,
+        /// Who was to join or leave.
+        member: String,
+        /// What is not as the saved plan expects it.
+        what: String,
+    },
     /// What a run did is not undone here.
     #[error("not undone ({kind}): {why}")]
     NotUndone {
@@ -305,6 +325,8 @@ impl SkipReason {
     pub fn is_stale(&self) -> bool {
         match self {
             SkipReason::Moved { .. }
+            | SkipReason::GroupMoved { .. }
+            | SkipReason::MemberMoved { .. }
             | SkipReason::Waiting { .. }
             | SkipReason::PutBack { .. }
             | SkipReason::GroupNotUndone { .. } => true,

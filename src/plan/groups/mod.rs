@@ -9,6 +9,7 @@
 
 mod draft;
 mod members;
+mod resume;
 mod view;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +24,8 @@ use crate::model::{
     DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, Lifecycle,
     MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, fold,
 };
+
+pub use resume::{ExpectedGroup, GroupRow, KeptGroup, ShownGroup, resume};
 
 /// What the search of one rule said.
 #[derive(Clone, Debug)]
