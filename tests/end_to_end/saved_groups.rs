@@ -82,13 +82,15 @@ impl Story {
         std::fs::write(self.path(), plan.to_string()).unwrap();
     }
 
-    /// Carries the file out; the directory cannot be reached.
+    /// Carries the file out; nothing can be read of the directory.
     #[track_caller]
     fn carry_out(&self, code: i32) -> Output {
-        self.world.slapd.stop();
+        let file = self.world.dirsyncd.password_file();
+        let password = std::fs::read(&file).unwrap();
+        std::fs::write(&file, "wrong\n").unwrap();
         let arguments = ["sync", "--plan", &self.path()];
         let output = self.world.dirsyncd.run(&arguments);
-        self.world.slapd.start_again();
+        std::fs::write(&file, password).unwrap();
         output.expect_code(code)
     }
 
@@ -279,7 +281,7 @@ fn held_groups_stay_held_and_the_guards_look_again() {
     story.world.dirsyncd.rest = limited(0);
     story
         .carry_out(3)
-        .expect_words(&["removals of members among 5 members", "Done: 0 applied."]);
+        .expect_words(&["removals of members among 6 members", "Done: 0 applied."]);
     assert_eq!(story.groups(), after);
 }
 
@@ -455,7 +457,12 @@ fn saved_groups_are_as_the_published_schema_says_and_broken_ones_are_not() {
             "!group_delete old"
         ]
     );
-    assert_eq!(plan["groups"]["notes"][0]["row"], Value::Null);
+    let notes = plan["groups"]["notes"].as_array().unwrap();
+    assert!(notes.iter().any(|note| note["row"].is_null()), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note["row"].is_object()),
+        "{notes:?}"
+    );
 
     type Break = fn(&mut Value);
     let breaks: [(&str, Break); 6] = [

@@ -320,7 +320,7 @@ fn loss(
             "its members are in `{into}`, which is not as the saved plan expects it either"
         ));
     }
-    let going_there = there(operation, known)?;
+    let group = there(operation, known)?;
     let keys: HashSet<&ExternalId> = operation.origins.iter().map(|one| &one.key).collect();
     let is_heir = |origins: &BTreeSet<GroupOrigin>| {
         let mut origins = origins.iter();
@@ -330,19 +330,23 @@ fn loss(
     let kept = kept.map(|group| (&group.scim_id, &group.origins));
     let targets = going.iter().map(|row| &row.operation).filter_map(|other| {
         let target = other.target.as_ref()?;
-        Some((&target.scim_id, &other.origins))
+        Some((&target.scim_id, other))
     });
+    // What goes as well keeps nobody.
+    let (leaving, staying): (Vec<_>, Vec<_>) = targets
+        .partition(|(_, other)| matches!(other.kind, GroupChange::Delete | GroupChange::Rename));
+    let leaving: HashSet<&ScimId> = leaving.into_iter().map(|(id, _)| id).collect();
     let heirs: HashSet<&ScimId> = kept
-        .chain(targets)
-        .filter(|(id, origins)| **id != going_there.scim_id && is_heir(origins))
+        .chain(staying.into_iter().map(|(id, other)| (id, &other.origins)))
+        .filter(|(id, origins)| !leaving.contains(id) && is_heir(origins))
         .map(|(id, _)| id)
         .collect();
     let existing = known.existing.iter();
     let others = existing.filter(|group| heirs.contains(&group.scim_id));
     let mut safe: HashSet<&ScimId> = others.flat_map(|group| &group.members).collect();
-    let leaving = operation.remove.iter();
-    safe.extend(leaving.filter_map(|member| member.scim_id.as_ref()));
-    let members = going_there.members.iter();
+    let unwanted = operation.remove.iter();
+    safe.extend(unwanted.filter_map(|member| member.scim_id.as_ref()));
+    let members = group.members.iter();
     let lost = members.filter(|id| !safe.contains(id)).count();
     (lost > 0).then(|| format!("of its members {lost} are not in `{into}` any more"))
 }

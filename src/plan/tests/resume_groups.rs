@@ -415,6 +415,20 @@ fn a_group_whose_members_are_in_another_goes_only_if_they_still_are() {
 }
 
 #[test]
+fn of_two_groups_that_go_neither_keeps_the_members_of_the_other() {
+    let mut world = merged();
+    world.keeps("older", &["old"], &["b"]);
+    let rows = rows(&world);
+    let (plan, _) = again(&world, rows.clone());
+    assert_eq!(brief(groups(&plan)), ["delete old", "delete older"]);
+    let members = &mut group(&mut world.known, "dev").members;
+    members.retain(|id| *id != user("b"));
+    let (plan, told) = again(&world, rows);
+    assert_eq!(brief(groups(&plan)), [""; 0]);
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[test]
 fn a_group_that_goes_into_one_that_has_moved_on_stays_with_it() {
     let mut world = merged();
     world.known.people.insert(key("e"), person_of("e"));
