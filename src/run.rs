@@ -8,6 +8,7 @@ mod ask;
 mod groups;
 mod revert;
 mod saved;
+mod saved_groups;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::model::{
     ManagedAccount, RunId, SourceName, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
+use crate::plan::groups::KnownGroups;
 use crate::plan::{
     Answers, Calls, Desired, GuardedGroups, Known, Opened, Plan, Stop, Suspension, newcomers,
     one_person, plan, questions, sought,
@@ -200,6 +202,8 @@ struct Looked {
     plan: Plan,
     /// The snapshot's rows of the people whom the plan concerns.
     rows: HashMap<ExternalId, ManagedAccount>,
+    /// What is known of groups.
+    groups: KnownGroups,
     /// The newest run that had read the sources before.
     last_reading: Option<RunId>,
     /// How many accounts there are.
@@ -239,6 +243,7 @@ async fn look(
     let Made {
         mut plan,
         rows,
+        groups,
         population,
         ..
     } = made;
@@ -246,6 +251,7 @@ async fn look(
     Ok(Looked {
         plan,
         rows,
+        groups,
         last_reading,
         population,
         reader,
@@ -426,6 +432,8 @@ struct Made {
     pulled: Pulled,
     /// The snapshot's rows of the people whom the plan concerns.
     rows: HashMap<ExternalId, ManagedAccount>,
+    /// What is known of groups.
+    groups: KnownGroups,
     /// How many accounts there are.
     population: u64,
 }
@@ -553,9 +561,10 @@ async fn make_plan(
     }
     tracing::debug!(operations = plan.operations.len(), "the plan is made");
     plan.notices = pulled.notices;
+    let mut known_groups = KnownGroups::default();
     // A plan for one person is no place for what concerns many.
     if person.is_none() {
-        plan.groups = groups::plan_groups(
+        let planned = groups::plan_groups(
             setup,
             snapshot,
             reader,
@@ -565,6 +574,10 @@ async fn make_plan(
             orders.accepts_scope_change,
         )
         .await?;
+        if let Some((groups, known)) = planned {
+            plan.groups = Some(groups);
+            known_groups = known;
+        }
     }
     if !are_guarded_groups_read && groups::concern_administrators(&plan, guards) {
         known.guarded_groups = reader.guarded_groups(guards).await?;
@@ -593,6 +606,7 @@ async fn make_plan(
         plan,
         pulled: recorded,
         rows,
+        groups: known_groups,
         population,
     })
 }

@@ -101,11 +101,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             id = saved.id,
             path = path.display()
         ));
-        if plan.groups.is_some() {
-            say(
-                "dirsyncd: groups are no part of a saved plan; the next sync for all sees to them\n",
-            );
-        }
     }
     Ok(exit(&plan, arguments.detailed_exitcode))
 }

@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         && !setup.is_of(saved)
     {
         say(
-            "dirsyncd: warning: the configuration of organization, sources or policy has changed since the plan was made; it is carried out as it stands\n",
+            "dirsyncd: warning: the configuration of organization, sources, policy or groups has changed since the plan was made; it is carried out as it stands\n",
         );
     }
     // The report tells of the rest.

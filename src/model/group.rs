@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Dn, Entry, dn::fold};
 
 /// A kind of group, by its object class.
@@ -136,8 +138,23 @@ fn without_uid(value: &str) -> &str {
 
 /// One member of a group as 128 bits, so that hundreds of thousands of them need little memory: a digest of the DN in
 /// its normal form, of a `uid`, or of the SID of a primary group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct MemberKey(u128);
+
+impl From<MemberKey> for String {
+    fn from(key: MemberKey) -> Self {
+        key.digits()
+    }
+}
+
+impl TryFrom<String> for MemberKey {
+    type Error = &'static str;
+
+    fn try_from(digits: String) -> Result<Self, Self::Error> {
+        Self::parse(&digits).ok_or("no digest in hexadecimal digits")
+    }
+}
 
 impl MemberKey {
     /// By DN; two spellings of one name have one key. What is no DN is compared as text.

@@ -45,7 +45,7 @@ pub struct DesiredGroup {
 }
 
 /// A group of the organization that dirsyncd keeps, as the snapshot knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagedGroup {
     /// The SCIM resource.
     pub scim_id: ScimId,

@@ -276,6 +276,24 @@ pub enum SkipReason {
         /// Whose operation, or its key where the saved plan does not have it.
         freer: String,
     },
+    /// A group is not as the saved plan expects it any more.
+    #[error("not done ({}): no longer as the saved plan expects it: {what}", kind.name())]
+    GroupMoved {
+        /// What was to be done.
+        kind: GroupChange,
+        /// What differs.
+        what: String,
+    },
+    /// The rest of a group operation is done, but not for this member.
+    #[error("not done ({}) for {member}: {what}", kind.name())]
+    MemberMoved {
+        /// What is done.
+        kind: GroupChange,
+        /// Who was to join or leave.
+        member: String,
+        /// What is not as the saved plan expects it.
+        what: String,
+    },
     /// What a run did is not undone here.
     #[error("not undone ({kind}): {why}")]
     NotUndone {
@@ -307,9 +325,11 @@ impl SkipReason {
     /// something waits for somebody to decide.
     pub fn is_stale(&self) -> bool {
         match self {
-            SkipReason::Moved { .. } | SkipReason::Waiting { .. } | SkipReason::PutBack { .. } => {
-                true
-            }
+            SkipReason::Moved { .. }
+            | SkipReason::GroupMoved { .. }
+            | SkipReason::MemberMoved { .. }
+            | SkipReason::Waiting { .. }
+            | SkipReason::PutBack { .. } => true,
             SkipReason::NotUndone { why, .. } => why.needs_attention(),
             SkipReason::GroupNotUndone { why, .. } => why.needs_attention(),
             _ => false,

@@ -16,7 +16,8 @@ pub use explain::{candidates, explanation, explanation_json};
 pub use holds::{approved, holds, holds_json};
 pub use json::{json, outcome, summary};
 pub use saved::{
-    Circumstances, Digested, Expects, SCHEMA, SavedNote, SavedOperation, SavedPlan, SavedPlanError,
+    Circumstances, Digested, Expects, SCHEMA, SavedGroup, SavedGroupNote, SavedGroups, SavedNote,
+    SavedOperation, SavedPlan, SavedPlanError,
 };
 pub use text::{Detail, applied, edit, summary_line, text, way_back};
 pub use trace::{Traced, trace_json, trace_text};

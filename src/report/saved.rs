@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::model::{
-    Digest, ExistingAccount, ExternalId, ManagedAccount, Operation, RunId, Timestamp,
+    Digest, ExistingAccount, ExternalId, GroupOperation, ManagedAccount, ManagedGroup, Operation,
+    RunId, ScimId, Timestamp,
 };
 use crate::plan::Plan;
+use crate::plan::groups::{ExpectedGroup, GroupPlan, KnownGroups};
 
-/// The version of the form.
-const VERSION: u64 = 1;
+/// The version of the form. Since 2 it has groups.
+const VERSION: u64 = 2;
 
 /// What tells a saved plan from other JSON.
 const FORMAT: &str = "dirsyncd-plan";
@@ -35,7 +37,7 @@ pub struct SavedPlan {
     pub made_by: String,
     /// The organization's id.
     pub organization: String,
-    /// The digest of the configuration of organization, sources and policy.
+    /// The digest of the configuration of organization, sources, policy and groups.
     pub configuration: String,
     /// The newest run by then that had read the sources.
     pub last_reading: Option<RunId>,
@@ -43,6 +45,8 @@ pub struct SavedPlan {
     pub operations: Vec<SavedOperation>,
     /// Rows of the snapshot to be brought up to date without an outside write.
     pub notes: Vec<SavedNote>,
+    /// What becomes of groups, after the accounts; `None` where there is no rule for any.
+    pub groups: Option<SavedGroups>,
     /// The rest of the plan, for people to read: as in `dirsyncd plan --format json`.
     pulls: Value,
     holds: Value,
@@ -92,6 +96,48 @@ pub struct SavedNote {
     digest: String,
 }
 
+/// The groups of a saved plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedGroups {
+    /// What to do, in the order in which it is sent.
+    pub operations: Vec<SavedGroup>,
+    /// Rows of the snapshot to be brought up to date without an outside write.
+    pub notes: Vec<SavedGroupNote>,
+    /// For people to read.
+    refused: Value,
+    suspended: Value,
+    notices: Value,
+}
+
+/// One group operation of a saved plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedGroup {
+    /// The group as the organization has it, for people to read.
+    group: String,
+    /// The reason in words, for people to read.
+    message: String,
+    /// What to do.
+    pub operation: GroupOperation,
+    /// What holds it, in words.
+    pub hold: Option<String>,
+    /// What it expects of the group and its members.
+    pub expects: ExpectedGroup,
+    digest: String,
+}
+
+/// A row of a group to be brought up to date.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedGroupNote {
+    /// The row that it expects.
+    pub expects: ManagedGroup,
+    /// The row as it is to be; `None` where the organization does not have the group any more.
+    pub row: Option<ManagedGroup>,
+    digest: String,
+}
+
 /// Why a file is no saved plan that can be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
@@ -131,6 +177,8 @@ pub struct Circumstances {
     pub last_reading: Option<RunId>,
     /// What its operations and notes expect, by person.
     pub expects: HashMap<ExternalId, Expects>,
+    /// The groups that it was made from.
+    pub groups: KnownGroups,
 }
 
 impl SavedPlan {
@@ -143,6 +191,7 @@ impl SavedPlan {
             configuration,
             last_reading,
             expects,
+            groups,
         } = circumstances;
         let mut told = super::json(plan);
         let mut take = |name: &str| told[name].take();
@@ -157,6 +206,7 @@ impl SavedPlan {
             last_reading,
             operations: Vec::with_capacity(plan.operations.len()),
             notes: Vec::with_capacity(plan.notes.len()),
+            groups: None,
             pulls: take("pulls"),
             holds: take("holds"),
             refused: take("refused"),
@@ -192,7 +242,53 @@ impl SavedPlan {
             note.digest = saved.digest(&note);
             saved.notes.push(note);
         }
+        let planned = plan.groups.as_ref();
+        saved.groups = planned.map(|planned| saved.groups(plan, planned, &groups, &mut told));
         saved
+    }
+
+    /// The groups as they are saved in this plan.
+    fn groups(
+        &self,
+        plan: &Plan,
+        planned: &GroupPlan,
+        known: &KnownGroups,
+        told: &mut Value,
+    ) -> SavedGroups {
+        let mut take = |name: &str| told["groups"][name].take();
+        let operations = planned.operations.iter().map(|one| {
+            let operation = one.operation.clone();
+            let hold = one.holds.first().and_then(|at| plan.holds.get(*at));
+            let mut row = SavedGroup {
+                group: operation.present_name().to_owned(),
+                message: operation.reason.to_string(),
+                hold: hold.map(ToString::to_string),
+                expects: ExpectedGroup::of(&operation, known, &plan.operations),
+                operation,
+                digest: String::new(),
+            };
+            row.digest = self.digest(&row);
+            row
+        });
+        let kept = |id: &ScimId| known.managed.iter().find(|group| group.scim_id == *id);
+        let noted = planned.notes.iter().map(|row| (&row.scim_id, Some(row)));
+        let forgotten = planned.forgotten.iter().map(|id| (id, None));
+        let notes = noted.chain(forgotten).filter_map(|(id, row)| {
+            let mut note = SavedGroupNote {
+                expects: kept(id)?.clone(),
+                row: row.cloned(),
+                digest: String::new(),
+            };
+            note.digest = self.digest(&note);
+            Some(note)
+        });
+        SavedGroups {
+            operations: operations.collect(),
+            notes: notes.collect(),
+            refused: take("refused"),
+            suspended: take("suspended"),
+            notices: take("notices"),
+        }
     }
 
     /// Reads a file.
@@ -289,5 +385,38 @@ impl Digested for SavedNote {
             digest: _,
         } = self;
         json!({ "note": row, "expects": expects })
+    }
+}
+
+impl Digested for SavedGroup {
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn content(&self) -> Value {
+        let SavedGroup {
+            group: _,
+            message: _,
+            operation,
+            hold,
+            expects,
+            digest: _,
+        } = self;
+        json!({ "group": operation, "hold": hold, "expects": expects })
+    }
+}
+
+impl Digested for SavedGroupNote {
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn content(&self) -> Value {
+        let SavedGroupNote {
+            expects,
+            row,
+            digest: _,
+        } = self;
+        json!({ "group_note": row, "expects": expects })
     }
 }

@@ -21,8 +21,8 @@ use crate::snapshot::Snapshot;
 /// So many requests are under way at a time.
 const AT_A_TIME: usize = 8;
 
-/// Plans the groups, once the accounts are planned; `None` where there is no rule for any.
-/// `settlements` are those that are not in the database.
+/// Plans the groups, once the accounts are planned, and gives also what they are planned from;
+/// `None` where there is no rule for any. `settlements` are those that are not in the database.
 pub(super) async fn plan_groups(
     setup: &Setup,
     snapshot: &mut Snapshot,
@@ -31,7 +31,7 @@ pub(super) async fn plan_groups(
     plan: &Plan,
     settlements: &[GroupSettlement],
     accepts_scope_change: bool,
-) -> Result<Option<GroupPlan>, RunError> {
+) -> Result<Option<(GroupPlan, KnownGroups)>, RunError> {
     let rules = &setup.config.groups;
     if rules.is_empty() {
         return Ok(None);
@@ -49,28 +49,64 @@ pub(super) async fn plan_groups(
     for settlement in settlements {
         settlement.settle(&mut managed);
     }
-    let existing = existing_groups(reader, &managed, &read).await?;
-    let members = read.iter().flat_map(|rule| &rule.found);
-    let members = members.flat_map(|group| group.members.keys().cloned());
-    let users = existing.iter().flat_map(|group| &group.members);
-    let people = people(snapshot, known, members.collect(), users.collect()).await?;
-    let claimed = known.existing.iter().map(|account| account.scim_id.clone());
-    let known = KnownGroups {
-        claimed: claimed.collect(),
-        managed,
-        existing,
-        people,
-        undone: known.undone_groups.clone(),
-    };
+    let known = known_groups(snapshot, reader, known, managed, &Wanted::found(&read)).await?;
     let unseen = groups::unseen(desired);
-    Ok(Some(groups::plan(
+    let plan = groups::plan(
         rules,
         read,
         &known,
         &unseen,
         &plan.operations,
         accepts_scope_change,
-    )))
+    );
+    Ok(Some((plan, known)))
+}
+
+/// Groups and people that something is about.
+#[derive(Default)]
+pub(super) struct Wanted<'a> {
+    /// Names of groups.
+    pub(super) names: BTreeSet<&'a str>,
+    /// Keys of groups.
+    pub(super) keys: HashSet<&'a ExternalId>,
+    /// People who join or leave them.
+    pub(super) people: HashSet<ExternalId>,
+}
+
+impl<'a> Wanted<'a> {
+    /// What the rules found.
+    fn found(read: &'a [RuleRead]) -> Self {
+        let found = || read.iter().flat_map(|rule| &rule.found);
+        Wanted {
+            names: found().map(|group| group.name.as_str()).collect(),
+            keys: found().map(|group| &group.origin.key).collect(),
+            people: found()
+                .flat_map(|group| group.members.keys().cloned())
+                .collect(),
+        }
+    }
+}
+
+/// What the snapshot and the organization know of the groups that dirsyncd keeps (`managed`) and
+/// of those that are wanted.
+pub(super) async fn known_groups(
+    snapshot: &mut Snapshot,
+    reader: &Reader,
+    known: &Known,
+    managed: Vec<ManagedGroup>,
+    wanted: &Wanted<'_>,
+) -> Result<KnownGroups, RunError> {
+    let existing = existing_groups(reader, &managed, wanted).await?;
+    let users = existing.iter().flat_map(|group| &group.members);
+    let people = people(snapshot, known, &wanted.people, users.collect()).await?;
+    let claimed = known.existing.iter().map(|account| account.scim_id.clone());
+    Ok(KnownGroups {
+        claimed: claimed.collect(),
+        managed,
+        existing,
+        people,
+        undone: known.undone_groups.clone(),
+    })
 }
 
 /// Plans to undo what a run did to groups, once the accounts are planned, and tells of what is not
@@ -131,7 +167,7 @@ pub(super) async fn plan_revert(
         .collect();
     let present: BTreeSet<&ScimId> = existing.iter().flat_map(|group| &group.members).collect();
     let keys = members().filter_map(|member| member.key.clone()).collect();
-    let people = people(snapshot, known, keys, &former | &present).await?;
+    let people = people(snapshot, known, &keys, &former | &present).await?;
     let ours: BTreeSet<&ScimId> = people.values().map(|person| &person.scim_id).collect();
     // Who is nobody's of ours can be put in again as long as the organization has the user.
     let others: Vec<&ScimId> = former
@@ -197,7 +233,8 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
         .collect();
     let holds = plan.hold_groups(&changes, groups.memberships, guards, &known.approvals, now);
     for (planned, holds) in groups.operations.iter_mut().zip(holds) {
-        planned.holds = holds;
+        // What was held when a plan was saved is held already.
+        planned.holds.extend(holds);
     }
     groups.let_join(
         |hold| matches!(plan.holds[hold].cause, HoldCause::Limit { .. }),
@@ -255,15 +292,11 @@ fn mapped(rule: &GroupRule, mapping: &GroupMapping, roster: Roster) -> RuleRead 
 async fn existing_groups(
     reader: &Reader,
     managed: &[ManagedGroup],
-    read: &[RuleRead],
+    Wanted { names, keys, .. }: &Wanted<'_>,
 ) -> Result<Vec<ExistingGroup>, ApiError> {
     let ours: HashSet<&ScimId> = managed.iter().map(|group| &group.scim_id).collect();
+    let wanted: BTreeMap<String, &str> = names.iter().map(|name| (fold(name), *name)).collect();
     let names: HashSet<String> = managed.iter().map(|group| fold(&group.name)).collect();
-    let wanted: BTreeMap<String, &str> = read
-        .iter()
-        .flat_map(|rule| &rule.found)
-        .map(|group| (fold(&group.name), group.name.as_str()))
-        .collect();
     let new: Vec<&str> = wanted
         .iter()
         .filter(|(folded, _)| !names.contains(*folded))
@@ -272,11 +305,6 @@ async fn existing_groups(
     let is_listed = managed.len() + new.len() > LOOK_UPS || (managed.is_empty() && !new.is_empty());
     if is_listed {
         // Only so is one found by its key.
-        let keys: HashSet<&ExternalId> = read
-            .iter()
-            .flat_map(|rule| &rule.found)
-            .map(|group| &group.origin.key)
-            .collect();
         let mut all = reader.all_groups().await?;
         all.retain(|group| {
             ours.contains(&group.scim_id)
@@ -307,7 +335,7 @@ async fn existing_groups(
 async fn people(
     snapshot: &mut Snapshot,
     known: &Known,
-    keys: HashSet<ExternalId>,
+    keys: &HashSet<ExternalId>,
     users: BTreeSet<&ScimId>,
 ) -> Result<HashMap<ExternalId, Person>, RunError> {
     let ids: Vec<ScimId> = users.iter().map(|id| (*id).clone()).collect();

@@ -1,12 +1,17 @@
 //! Saved plans: a dry run that is kept in a file, and the run that carries the file out.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use chrono::TimeDelta;
 
 use super::accounts::Accounts;
-use super::{Config, Finished, Looked, Orders, PATIENCE, RunError, Setup, begin, finish, look};
+use super::{
+    Config, Finished, Looked, Orders, PATIENCE, RunError, Setup, begin, finish, groups, look,
+    saved_groups,
+};
 use crate::apply::{self, Applied, Control};
+use crate::config::GroupRule;
 use crate::model::{
     Attribute, Digest, ExternalId, Kind, Operation, Reason, RunId, ScimId, SourceName, Timestamp,
     folded_values,
@@ -16,7 +21,7 @@ use crate::plan::{
     Answers, Expected, GuardedGroups, HeldForAll, Known, Plan, Refusal, RefusalReason, Row, Stop,
     in_the_way, moved, resume,
 };
-use crate::report::{Circumstances, Expects, SavedOperation, SavedPlan};
+use crate::report::{Circumstances, Digested, Expects, SavedOperation, SavedPlan};
 use crate::snapshot::{AppliedPlan, Journal, Snapshot};
 
 /// For how many days a saved plan is good. Whom it takes an account from has left by the pull of
@@ -41,6 +46,7 @@ pub async fn save(
     let Looked {
         plan,
         rows,
+        groups,
         last_reading,
         population,
         reader,
@@ -75,6 +81,7 @@ pub async fn save(
         configuration: setup.fingerprint(),
         last_reading,
         expects,
+        groups,
     };
     let saved = SavedPlan::new(&plan, circumstances);
     Ok((plan, saved))
@@ -88,16 +95,30 @@ impl Setup {
             organization,
             sources,
             policy,
+            groups,
             ..
         } = &self.config;
+        let groups: Vec<_> = groups
+            .iter()
+            .map(|rule| {
+                let GroupRule {
+                    nested,
+                    on_leave,
+                    adopt,
+                    exact,
+                    ..
+                } = rule;
+                (rule.fingerprint(), nested, on_leave, adopt, exact)
+            })
+            .collect();
         let whole = format!(
-            "{} {:?} {sources:?} {policy:?}",
+            "{} {:?} {sources:?} {policy:?} {groups:?}",
             organization.id, organization.provisioning
         );
         Digest::of_text(&whole).to_string()
     }
 
-    /// Whether organization, sources and policy are configured as when the plan was made.
+    /// Whether organization, sources, policy and groups are configured as when the plan was made.
     pub fn is_of(&self, saved: &SavedPlan) -> bool {
         self.fingerprint() == saved.configuration
     }
@@ -268,39 +289,57 @@ async fn plan_again(
     known.accounts.extend(holders);
     let guards = &setup.config.guards;
     let departs = |row: &Row| row.moved.is_none() && row.operation.is_departure();
-    if guards.names_groups() && rows.iter().any(departs) {
+    let are_guarded_groups_read = guards.names_groups() && rows.iter().any(departs);
+    if are_guarded_groups_read {
         known.guarded_groups = reader.guarded_groups(guards).await?;
     }
-    Ok(resume(plan, rows, &known, guards, now))
+    let mut plan = resume(plan, rows, &known, guards, now);
+    if let Some(groups) = &saved.groups {
+        saved_groups::resume(&mut plan, saved, groups, snapshot, reader, &known, newer).await?;
+        if !are_guarded_groups_read && groups::concern_administrators(&plan, guards) {
+            known.guarded_groups = reader.guarded_groups(guards).await?;
+        }
+        groups::hold(&mut plan, guards, &known, now);
+    }
+    Ok(plan)
 }
 
-/// The rows as they were written; those that somebody has changed, or that are there twice, are
-/// refused.
+/// The rows of accounts as they were written; the others are refused.
 fn written<'a>(saved: &'a SavedPlan, plan: &mut Plan) -> Vec<&'a SavedOperation> {
     // Whoever makes way has one more.
-    let place = |operation: &'a Operation| {
-        let makes_way = operation.reason == Reason::MakesWay;
-        (&operation.key, makes_way)
-    };
-    let mut times: HashMap<(&ExternalId, bool), usize> = HashMap::new();
-    for row in &saved.operations {
-        *times.entry(place(&row.operation)).or_default() += 1;
-    }
-    let mut written = Vec::with_capacity(saved.operations.len());
-    for row in &saved.operations {
-        let operation = &row.operation;
-        let what = if times.get(&place(operation)).is_some_and(|times| *times > 1) {
-            "the person has several"
-        } else if !saved.has_written(row) {
-            "it does not fit its digest"
-        } else {
-            written.push(row);
-            continue;
-        };
+    let (written, others) = sift(saved, &saved.operations, "person", |row| {
+        (&row.operation.key, row.operation.reason == Reason::MakesWay)
+    });
+    for (SavedOperation { operation, .. }, what) in others {
         let why = RefusalReason::Tampered(format!("{}: {what}", operation.kind));
         refuse(plan, &operation.key, &operation.source, &operation.dn, why);
     }
     written
+}
+
+/// The rows as they were written, and those that somebody has changed, or that are there twice,
+/// with what is wrong. A `whom` has one row at each place.
+pub(super) fn sift<'a, Row: Digested, Place: Eq + Hash>(
+    saved: &SavedPlan,
+    rows: &'a [Row],
+    whom: &str,
+    place: impl Fn(&'a Row) -> Place,
+) -> (Vec<&'a Row>, Vec<(&'a Row, String)>) {
+    let mut times: HashMap<Place, usize> = HashMap::new();
+    for row in rows {
+        *times.entry(place(row)).or_default() += 1;
+    }
+    let (mut written, mut others) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        if times.get(&place(row)).is_some_and(|times| *times > 1) {
+            others.push((row, format!("the {whom} has several")));
+        } else if !saved.has_written(row) {
+            others.push((row, "it does not fit its digest".to_owned()));
+        } else {
+            written.push(row);
+        }
+    }
+    (written, others)
 }
 
 fn refuse(plan: &mut Plan, key: &ExternalId, source: &SourceName, dn: &str, why: RefusalReason) {

@@ -23,6 +23,7 @@ mod mapping;
 mod one_person;
 mod rehearsal;
 mod revert;
+mod saved_groups;
 mod saved_plans;
 mod scale;
 mod sources;

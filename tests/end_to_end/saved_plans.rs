@@ -98,7 +98,7 @@ fn row_of<'a>(plan: &'a mut Value, name: &str) -> &'a mut Value {
     found.unwrap_or_else(|| panic!("there is no row of {name}"))
 }
 
-fn validator() -> jsonschema::Validator {
+pub(crate) fn validator() -> jsonschema::Validator {
     let output = {
         let organization = Organization::start();
         let dirsyncd = Dirsyncd::from_ldif(&organization, "");
@@ -499,9 +499,9 @@ fn what_cannot_be_carried_out_is_told_and_nothing_is_sent() {
             "the saved plan is for the organization \"another\"",
         ),
         (
-            with("version", json!(2)),
+            with("version", json!(3)),
             2,
-            "a saved plan of version 2, and this dirsyncd knows version 1",
+            "a saved plan of version 3, and this dirsyncd knows version 2",
         ),
         (
             with("format", json!("terraform")),
@@ -597,7 +597,7 @@ fn saved_plans_are_as_the_published_schema_says_and_broken_ones_are_not() {
         ("no id", |plan| {
             drop(plan.as_object_mut().unwrap().remove("id"))
         }),
-        ("another version", |plan| plan["version"] = json!(2)),
+        ("another version", |plan| plan["version"] = json!(1)),
         ("a surprise", |plan| plan["surprise"] = json!(1)),
         ("no time", |plan| plan["made_at"] = json!("yesterday")),
         ("no digest", |plan| {

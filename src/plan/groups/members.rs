@@ -29,18 +29,13 @@ impl<'a> Accounts<'a> {
     ) -> Self {
         let sent = planned.iter().filter(|planned| !planned.is_held());
         let sent = sent.map(|planned| &planned.operation);
-        // An account that gets another key is one that this key did not have.
-        let is_coming = |operation: &&Operation| {
-            matches!(operation.kind, Kind::Create | Kind::Adopt | Kind::Restore)
-                || operation.formerly.is_some()
-        };
         let people = known.people.iter();
         let mut by_scim_id: HashMap<&ScimId, &ExternalId> = people
             .filter(|(_, person)| !matches!(person.lifecycle, Lifecycle::Deleted { .. }))
             .map(|(key, person)| (&person.scim_id, key))
             .collect();
         // Whose account is taken over in this run, or gets another key, is nobody else's.
-        for operation in sent.clone().filter(is_coming) {
+        for operation in coming(planned) {
             let target = operation.target.as_ref();
             by_scim_id.extend(target.map(|target| (&target.scim_id, &operation.key)));
         }
@@ -49,9 +44,7 @@ impl<'a> Accounts<'a> {
             claimed: &known.claimed,
             by_scim_id,
             unseen,
-            coming: sent
-                .clone()
-                .filter(is_coming)
+            coming: coming(planned)
                 .map(|operation| (&operation.key, operation.label()))
                 .collect(),
             going: sent
@@ -156,6 +149,16 @@ impl<'a> Accounts<'a> {
         difference.without.sort();
         difference
     }
+}
+
+/// The operations that are sent and by which somebody gets an account, or gets it back. An account
+/// that gets another key is one that this key did not have.
+pub(super) fn coming(planned: &[Planned]) -> impl Iterator<Item = &Operation> {
+    let sent = planned.iter().filter(|planned| !planned.is_held());
+    sent.map(|planned| &planned.operation).filter(|operation| {
+        matches!(operation.kind, Kind::Create | Kind::Adopt | Kind::Restore)
+            || operation.formerly.is_some()
+    })
 }
 
 pub(super) fn foreign(id: &ScimId) -> GroupMember {

@@ -9,6 +9,7 @@
 
 mod draft;
 mod members;
+mod resume;
 mod revert;
 mod reverted;
 mod view;
@@ -26,6 +27,7 @@ use crate::model::{
     MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, Undoes, fold,
 };
 
+pub use resume::{ExpectedGroup, GroupRow, KeptGroup, ShownGroup, resume};
 pub use revert::{GroupNotUndone, PastGroup, not_undone, revert};
 pub use reverted::{UndoneGroup, UndoneGroups};
 

@@ -133,6 +133,23 @@ impl HoldCause {
     }
 }
 
+/// Holds one more operation that was held when the plan was saved: the index of its hold.
+pub(in crate::plan) fn hold_before(holds: &mut Vec<Hold>, why: String) -> usize {
+    let cause = HoldCause::Saved { why };
+    let same = holds.iter().position(|hold| hold.cause == cause);
+    let at = same.unwrap_or_else(|| {
+        holds.push(Hold {
+            name: cause.name(),
+            cause,
+            planned: 0,
+            opened: None,
+        });
+        holds.len() - 1
+    });
+    holds[at].planned += 1;
+    at
+}
+
 impl Hold {
     /// The command that lets it through.
     pub fn way_out(&self) -> String {

@@ -33,6 +33,7 @@ pub use limits::Scope;
 pub use population::{Count, Population, ou_of};
 
 pub(super) use always::hold_all;
+pub(super) use hold::hold_before;
 use limits::Guarded;
 use population::domain_of;
 

@@ -49,7 +49,7 @@ fn dn(name: &str) -> String {
     format!("uid={name},ou=people,dc=example,dc=org")
 }
 
-fn user(name: &str) -> ScimId {
+pub(super) fn user(name: &str) -> ScimId {
     ScimId::new(format!("scim-{name}"))
 }
 
@@ -64,18 +64,18 @@ fn origin(id: &str, rule: &GroupRule) -> GroupOrigin {
 
 /// A directory, a snapshot and an organization.
 #[derive(Clone, Debug)]
-struct Groups {
-    rules: Vec<GroupRule>,
+pub(super) struct Groups {
+    pub(super) rules: Vec<GroupRule>,
     read: Vec<RuleRead>,
-    known: KnownGroups,
+    pub(super) known: KnownGroups,
     unseen: HashSet<ExternalId>,
-    planned: Vec<Planned>,
+    pub(super) planned: Vec<Planned>,
     accepts_scope_change: bool,
 }
 
 impl Groups {
     /// One rule, and accounts for a, b, c and d.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let people = ["a", "b", "c", "d"].map(|name| (key(name), account(name)));
         Groups {
             rules: vec![rule("ou=groups")],
@@ -116,13 +116,13 @@ impl Groups {
     }
 
     /// The directory has a group with these members.
-    fn find(&mut self, id: &str, name: &str, members: &[&str]) -> &mut DesiredGroup {
+    pub(super) fn find(&mut self, id: &str, name: &str, members: &[&str]) -> &mut DesiredGroup {
         self.find_by(0, id, name, members)
     }
 
     /// The organization has a group with these members, of which one may begin with `!`: that is
     /// nobody's account.
-    fn exists(&mut self, name: &str, external_id: Option<&str>, members: &[&str]) {
+    pub(super) fn exists(&mut self, name: &str, external_id: Option<&str>, members: &[&str]) {
         self.known.existing.push(ExistingGroup {
             scim_id: ScimId::new(format!("group-{name}")),
             external_id: external_id.map(key),
@@ -132,7 +132,7 @@ impl Groups {
     }
 
     /// It is ours, for these groups of the directory.
-    fn keeps(&mut self, name: &str, ids: &[&str], members: &[&str]) {
+    pub(super) fn keeps(&mut self, name: &str, ids: &[&str], members: &[&str]) {
         self.exists(name, Some(ids[0]), members);
         self.known.managed.push(ManagedGroup {
             scim_id: ScimId::new(format!("group-{name}")),
@@ -148,7 +148,7 @@ impl Groups {
         });
     }
 
-    fn plan(&self) -> GroupPlan {
+    pub(super) fn plan(&self) -> GroupPlan {
         plan(
             &self.rules,
             self.read.clone(),
@@ -160,7 +160,7 @@ impl Groups {
     }
 
     /// The organization and the snapshot after the plan was carried out.
-    fn apply(&mut self, plan: &GroupPlan) {
+    pub(super) fn apply(&mut self, plan: &GroupPlan) {
         let KnownGroups {
             managed, existing, ..
         } = &mut self.known;
@@ -246,7 +246,7 @@ impl Groups {
     }
 }
 
-fn account(name: &str) -> Person {
+pub(super) fn account(name: &str) -> Person {
     Person {
         scim_id: user(name),
         dn: dn(name),
@@ -257,7 +257,7 @@ fn account(name: &str) -> Person {
 }
 
 /// The operations as `kind name +joining -leaving`.
-fn brief(plan: &GroupPlan) -> Vec<String> {
+pub(super) fn brief(plan: &GroupPlan) -> Vec<String> {
     let operations = plan.operations.iter().map(|planned| &planned.operation);
     let brief = operations.map(|operation| {
         let names = |sign: &str, members: &[GroupMember]| -> String {
@@ -1167,14 +1167,14 @@ fn a_group_has_as_many_members_as_the_organization_takes_and_not_one_more() {
 }
 
 /// A group of the directory: name, members, whether it has a doubt.
-type Generated = (usize, BTreeSet<usize>, bool);
+pub(super) type Generated = (usize, BTreeSet<usize>, bool);
 
 /// People 0 to 7: the first six have accounts, the sixth is not seen, the fifth has departed.
 fn name(n: usize) -> String {
     format!("p{n}")
 }
 
-fn generated(
+pub(super) fn generated(
     directory: &[Generated],
     ours: &[(usize, BTreeSet<usize>, usize)],
     others: &BTreeSet<usize>,
@@ -1213,7 +1213,7 @@ fn generated(
     world
 }
 
-fn departures() -> impl Strategy<Value = GroupDeparture> {
+pub(super) fn departures() -> impl Strategy<Value = GroupDeparture> {
     prop_oneof![
         Just(GroupDeparture::Keep),
         Just(GroupDeparture::Empty),

@@ -18,6 +18,7 @@ mod matching;
 mod outlook;
 mod properties;
 mod resume;
+mod resume_groups;
 mod revert;
 mod verdicts;
 
