@@ -288,6 +288,44 @@ fn a_hold_expires_and_is_opened_anew_with_another_number() {
 }
 
 #[test]
+fn who_was_left_out_stays_held_when_a_file_is_cut_off_and_when_the_hold_expires() {
+    let company = Company::new(&format!("{NARROW}hold_expiry = \"3days\"\n"));
+    let mut people = company.people[4..].to_vec();
+    people[0] = people[0].clone().disabled();
+    let whole = directory(&people);
+    company.dirsyncd.write_ldif(&whole);
+    company.dirsyncd.sync(3);
+    let keys: Vec<String> = company.people[..3].iter().map(Person::key).collect();
+    let only: Vec<&str> = keys.iter().map(String::as_str).collect();
+    company
+        .approve(&[&["deactivate", "--only"], &only[..]].concat())
+        .expect_code(0);
+    company.dirsyncd.sync(3).expect_words(&["Done: 3 applied"]);
+    assert_eq!(company.held(), ["p03", "p04"]);
+
+    // Only the disabled one is known of then, and held.
+    company.dirsyncd.write_ldif(whole.trim_end());
+    company.dirsyncd.sync(3);
+    company.dirsyncd.write_ldif(&whole);
+    company.dirsyncd.sync(3).expect_words(&["Done: 0 applied"]);
+    assert_eq!(company.held(), ["p03", "p04"]);
+
+    age(&company, 3);
+    for _ in 0..2 {
+        company
+            .dirsyncd
+            .sync(3)
+            .expect_words(&["deactivate #2", "Done: 0 applied"]);
+        assert_eq!(company.held(), ["p03", "p04"]);
+    }
+    company.approve(&["deactivate"]).expect_code(0);
+    company.dirsyncd.sync(0).expect_words(&["Done: 2 applied"]);
+    // Nobody is left out of what comes later.
+    company.without(&[0, 1, 2, 3, 5]);
+    company.dirsyncd.sync(0).expect_words(&["Done: 2 applied"]);
+}
+
+#[test]
 fn what_cannot_be_approved_is_told_with_the_way_out() {
     let company = Company::new(NARROW);
     company

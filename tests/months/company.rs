@@ -339,7 +339,11 @@ impl Company {
                 1..=4 => format!("g{}-b", self.rng.u8(..8)),
                 _ => format!("g{}", self.rng.u8(..8)),
             };
-            if !self.groups.iter().any(|one| one.is_there && one.name == name) {
+            if !self
+                .groups
+                .iter()
+                .any(|one| one.is_there && one.name == name)
+            {
                 return name;
             }
         }
@@ -377,7 +381,10 @@ impl Company {
         let name = self.groups[at].name.clone();
         Some(match kind {
             1 => {
-                let is_taken = self.groups.iter().any(|one| one.is_there && one.name == name);
+                let is_taken = self
+                    .groups
+                    .iter()
+                    .any(|one| one.is_there && one.name == name);
                 let new = if is_taken || self.rng.bool() {
                     self.group_name()
                 } else {

@@ -46,7 +46,13 @@ impl Life {
              remove_members = {{ at_most = {REMOVALS} }}\n",
             on_leave.word()
         );
-        for guard in ["create", "update", "same_attribute", "delete", "change_email"] {
+        for guard in [
+            "create",
+            "update",
+            "same_attribute",
+            "delete",
+            "change_email",
+        ] {
             dirsyncd.rest += &format!("{guard} = {{ always = 1000, percent = 100 }}\n");
         }
         let mut life = Life {
@@ -232,8 +238,7 @@ impl Life {
                     is_reverted_held.insert(at);
                 }
             } else if is_in_scope && human.enabled {
-                let is_put_back =
-                    |part: fn(&PutBack) -> bool| put_back.as_ref().is_some_and(part);
+                let is_put_back = |part: fn(&PutBack) -> bool| put_back.as_ref().is_some_and(part);
                 match account {
                     Some(account) => {
                         expect(account.active, "is to be active");
@@ -251,10 +256,7 @@ impl Life {
                             expect(is_vague || account.title == *left, "the title put back");
                         } else {
                             let is_free = !is_blocked && put_back.is_none();
-                            expect(
-                                !is_free || title == Some(&*human.title),
-                                "the title",
-                            );
+                            expect(!is_free || title == Some(&*human.title), "the title");
                         }
                         // The same account for good, as long as there is one.
                         if own.is_some() {
@@ -325,11 +327,10 @@ impl Life {
             }
         }
         let mut unasked = held.difference(is_reverted);
-        if held.len() <= DEACTIVATIONS
-            && !model.is_hold_looked_at
-            && unasked.next().is_some()
-        {
-            faults.push(format!("{held:?} keep the login, which is no reason for a hold"));
+        if held.len() <= DEACTIVATIONS && !model.is_hold_looked_at && unasked.next().is_some() {
+            faults.push(format!(
+                "{held:?} keep the login, which is no reason for a hold"
+            ));
         }
         model.left_out = model.left_out.intersection(&held).copied().collect();
         if held.is_empty() && self.company.edit != Edit::Waiting {
@@ -494,7 +495,10 @@ impl Life {
         let before = self.seen();
         let mark = self.organization.mark();
         let finished = self.sync().unwrap();
-        self.expect(finished.applied.is_clean(), &format!("{:?}", finished.applied));
+        self.expect(
+            finished.applied.is_clean(),
+            &format!("{:?}", finished.applied),
+        );
         let after = self.seen();
         let writes = self.organization.writes_since(mark);
         let deletions: Vec<&str> = writes
@@ -518,7 +522,10 @@ impl Life {
         }
         let names = holds(&reverted);
         let now = self.seen();
-        self.tell(format!("run {} is reverted (held: {names:?})", finished.run));
+        self.tell(format!(
+            "run {} is reverted (held: {names:?})",
+            finished.run
+        ));
         let faults = self.put_back(&before, &after, &now, names.is_empty());
         self.expect_none(&faults);
         for human in &mut self.company.humans {
@@ -558,13 +565,7 @@ impl Life {
     }
 
     /// Compares what a revert has made of what a run had made; notes what was put back.
-    fn put_back(
-        &mut self,
-        before: &Seen,
-        after: &Seen,
-        now: &Seen,
-        is_whole: bool,
-    ) -> Vec<String> {
+    fn put_back(&mut self, before: &Seen, after: &Seen, now: &Seen, is_whole: bool) -> Vec<String> {
         let mut faults = Vec::new();
         if now.groups != before.groups {
             faults.push("a revert of accounts changes groups".to_owned());
@@ -574,7 +575,10 @@ impl Life {
             let wish = self.company.wish(human);
             let of_key = |account: &&Account| account.external_id.as_ref() == Some(&human.key);
             let made = || after.accounts.values().find(of_key);
-            let id = human.account.clone().filter(|id| after.accounts.contains_key(id));
+            let id = human
+                .account
+                .clone()
+                .filter(|id| after.accounts.contains_key(id));
             let Some(id) = id.or_else(|| Some(made()?.account_id.clone())) else {
                 continue;
             };

@@ -417,7 +417,10 @@ fn wanted(company: &Company) -> BTreeMap<String, Vec<usize>> {
     let mut wanted: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, group) in company.groups.iter().enumerate() {
         if group.is_there && group.target() != THEIRS {
-            wanted.entry(group.target().to_owned()).or_default().push(at);
+            wanted
+                .entry(group.target().to_owned())
+                .or_default()
+                .push(at);
         }
     }
     wanted

@@ -41,7 +41,7 @@ impl Journal {
             let number = open_hold(&mut transaction, run, hold, expiry, now)
                 .await
                 .at(&path)?;
-            hold_operations(&mut transaction, number, &held)
+            hold_operations(&mut transaction, number, &held, is_partial)
                 .await
                 .at(&path)?;
         }
@@ -248,11 +248,13 @@ async fn open_hold(
 }
 
 /// Brings the operations of a hold up to date. There may be very many, which stay the same from
-/// run to run, so only what differs is written.
+/// run to run, so only what differs is written. A pull that is not believed is no word on those that
+/// are not planned: who was left out by an approval stays so.
 async fn hold_operations(
     transaction: &mut Transaction<'_, Sqlite>,
     hold: i64,
     held: &[&Entry<'_>],
+    is_partial: bool,
 ) -> Result<(), sqlx::Error> {
     let rows: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT digest FROM held_operations WHERE hold_id = ?")
@@ -275,6 +277,9 @@ async fn hold_operations(
         .bind(serde_json::json!((entry.detail)()).to_string())
         .execute(&mut **transaction)
         .await?;
+    }
+    if is_partial {
+        return Ok(());
     }
     for digest in gone {
         sqlx::query("DELETE FROM held_operations WHERE hold_id = ? AND digest = ?")
