@@ -93,6 +93,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
         .map(|operation| {
             let (removed, members) = operation.removals();
             let guarded = &known.guarded_groups;
+            let place = (operation.key.clone(), operation.kind.name().to_owned());
             GroupChange {
                 name: operation.present_name(),
                 members,
@@ -104,6 +105,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
                     guards,
                 ),
                 digest: operation.digest(),
+                left_out: known.left_out.get(&place),
             }
         })
         .collect();

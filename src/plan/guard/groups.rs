@@ -21,6 +21,8 @@ pub struct GroupChange<'a> {
     pub loses_administrators: bool,
     /// The digest of what is done to it: an approval is good for exactly this.
     pub digest: Digest,
+    /// The holds that somebody left it in when others were approved.
+    pub left_out: Option<&'a BTreeSet<String>>,
 }
 
 impl Guarded for GroupChange<'_> {
@@ -74,7 +76,11 @@ impl Plan {
             Scope::Group(name) => members_of.get(name.as_str()).copied().unwrap_or_default(),
             _ => memberships,
         };
-        let mut found = over_limits(changes, guards, members, is_approved);
+        let is_left_out = |name: &str, at: usize| {
+            let holds = changes[at].left_out;
+            holds.is_some_and(|holds| holds.contains(name))
+        };
+        let mut found = over_limits(changes, guards, members, is_approved, is_left_out);
         found.extend(always::hold_all(
             changes,
             HoldCause::Protected,
