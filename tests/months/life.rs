@@ -186,7 +186,7 @@ impl Life {
         self.expect_none(&faults);
         self.model.approved.clear();
         self.model.are_approvals_vague = false;
-        self.model.are_removals_approved = false;
+        self.model.groups_approved.clear();
     }
 
     #[track_caller]
@@ -241,7 +241,7 @@ impl Life {
                 let is_put_back = |part: fn(&PutBack) -> bool| put_back.as_ref().is_some_and(part);
                 match account {
                     Some(account) => {
-                        expect(account.active, "is to be active");
+                        expect(is_blocked || account.active, "is to be active");
                         if is_put_back(|put_back| put_back.mail) {
                             let left = &put_back.as_ref().unwrap().as_left.email;
                             let is_vague = is_put_back(|put_back| put_back.is_vague);
@@ -570,6 +570,7 @@ impl Life {
         if now.groups != before.groups {
             faults.push("a revert of accounts changes groups".to_owned());
         }
+        let all: Vec<&Account> = now.accounts.values().collect();
         for at in 0..self.company.humans.len() {
             let human = &self.company.humans[at];
             let wish = self.company.wish(human);
@@ -590,7 +591,12 @@ impl Life {
             if was == Some(left) && now == left {
                 continue;
             }
-            let is_right = was.map_or(!now.active, |was| was == now);
+            // An account that was made stays, and so does its address.
+            let is_taken = was.is_some_and(|was| {
+                let mut others = all.iter().filter(|other| other.account_id != id);
+                others.any(|other| other.email == was.email)
+            });
+            let is_right = is_taken || was.map_or(!now.active, |was| was == now);
             if is_whole && !is_right {
                 faults.push(format!("{was:?} became {left:?} and now {now:?}"));
             }
@@ -713,9 +719,9 @@ impl Life {
 
     /// The removals from groups that are held are approved, all or one.
     fn let_members_go(&mut self) {
-        let names = self.model.group_names();
-        let name = names.get(self.company.rng.usize(..names.len().max(1)));
-        let only: Vec<String> = match self.company.chance(30) {
+        let held: Vec<String> = self.model.groups_held.iter().cloned().collect();
+        let name = held.get(self.company.rng.usize(..held.len().max(1)));
+        let only: Vec<String> = match self.company.chance(50) {
             true => name.cloned().into_iter().collect(),
             false => Vec::new(),
         };
@@ -730,8 +736,11 @@ impl Life {
             Err(error) => self.expect(false, &error.to_string()),
         }
         self.tell(format!("members may leave groups ({only:?})"));
-        self.model.are_removals_approved = true;
-        self.model.are_removals_left_out = true;
+        self.model.groups_approved = match only.as_slice() {
+            [] => self.model.group_names().into_iter().collect(),
+            only => only.iter().cloned().collect(),
+        };
+        self.model.are_removals_looked_at = true;
         self.settle();
         self.look();
     }

@@ -75,10 +75,12 @@ pub(crate) struct Model {
     pub(crate) approved: BTreeMap<usize, Wish>,
     /// Whether that may be used up.
     pub(crate) are_approvals_vague: bool,
-    /// Whether the next sync may take as many out of groups as it likes.
-    pub(crate) are_removals_approved: bool,
-    /// Whether some of the removals from groups were left out.
-    pub(crate) are_removals_left_out: bool,
+    /// The groups that are to lose members, as of the last look.
+    pub(crate) groups_held: BTreeSet<String>,
+    /// Those of them that the next sync may take members out of.
+    pub(crate) groups_approved: BTreeSet<String>,
+    /// Whether somebody has approved a part of the hold over them.
+    pub(crate) are_removals_looked_at: bool,
     ours: BTreeMap<String, Ours>,
     /// The account that is nobody's, and the members of the group that is not ours.
     pub(crate) foreign: Account,
@@ -96,8 +98,9 @@ impl Model {
             held_since: None,
             approved: BTreeMap::new(),
             are_approvals_vague: false,
-            are_removals_approved: false,
-            are_removals_left_out: false,
+            groups_held: BTreeSet::new(),
+            groups_approved: BTreeSet::new(),
+            are_removals_looked_at: false,
             ours: BTreeMap::new(),
             foreign,
             theirs: BTreeSet::new(),
@@ -164,7 +167,8 @@ impl Model {
         let mut faults = Vec::new();
         let wanted = wanted(company);
         let people = people(company);
-        let mut removals = 0;
+        let (mut removals, mut is_left_out) = (0, false);
+        let is_part_approved = !self.groups_approved.is_empty();
         for (name, ours) in &self.ours {
             let Some(members) = before.groups.get(name) else {
                 continue;
@@ -184,7 +188,10 @@ impl Model {
                 if is_in_any(id) || !after.accounts.contains_key(id) {
                     continue;
                 }
-                removals += 1;
+                if !self.groups_approved.contains(name) {
+                    removals += 1;
+                    is_left_out |= is_part_approved && self.groups_held.contains(name);
+                }
                 let human = people.get(id).map(|at| (*at, &company.humans[*at]));
                 let is_shown = human.is_some_and(|(_, human)| company.is_in_scope(human));
                 let is_wanted = human.is_some_and(|(at, _)| {
@@ -198,12 +205,11 @@ impl Model {
             }
         }
         let is_held = holds.iter().any(|hold| hold == "remove_members");
-        if removals > REMOVALS || (is_held && removals > 0) {
-            if !self.are_removals_approved && !self.are_removals_left_out {
-                faults.push(format!(
-                    "{removals} removals from groups unasked (held: {is_held})"
-                ));
-            }
+        let is_unasked = is_held && removals > 0 && !self.are_removals_looked_at;
+        if removals > REMOVALS || is_unasked || is_left_out {
+            faults.push(format!(
+                "{removals} removals from groups unasked (held: {is_held})"
+            ));
         }
         faults
     }
@@ -224,16 +230,18 @@ impl Model {
     /// What must hold of the groups when all is done that is to be done; takes over how they are.
     pub(crate) fn look_at_groups(&mut self, company: &Company, seen: &Seen) -> Vec<String> {
         let mut faults = self.faults_of_others(seen);
-        let (found, outstanding, unfinished) = self.faults_of_groups(company, seen);
+        let (found, leaving, unfinished) = self.faults_of_groups(company, seen);
         faults.extend(found);
+        let outstanding: usize = leaving.values().sum();
         if outstanding == 0 {
-            self.are_removals_left_out = false;
+            self.are_removals_looked_at = false;
             faults.extend(unfinished);
-        } else if outstanding <= REMOVALS && !self.are_removals_left_out {
+        } else if outstanding <= REMOVALS && !self.are_removals_looked_at {
             faults.push(format!(
-                "{outstanding} members are still in groups, which is no reason for a hold"
+                "members are still in groups, which is no reason for a hold: {leaving:?}"
             ));
         }
+        self.groups_held = leaving.into_keys().collect();
         let wanted = wanted(company);
         let mut ours = BTreeMap::new();
         for (name, members) in seen.groups.iter().filter(|(name, _)| *name != THEIRS) {
@@ -251,14 +259,14 @@ impl Model {
         faults
     }
 
-    /// What is wrong, how many are still to leave groups, and what is wrong unless that is held.
+    /// What is wrong, how many are still to leave which groups, and what is wrong unless that is held.
     fn faults_of_groups(
         &self,
         company: &Company,
         seen: &Seen,
-    ) -> (Vec<String>, usize, Vec<String>) {
+    ) -> (Vec<String>, BTreeMap<String, usize>, Vec<String>) {
         let (mut faults, mut unfinished) = (Vec::new(), Vec::new());
-        let mut outstanding = 0;
+        let mut leaving: BTreeMap<String, usize> = BTreeMap::new();
         let wanted = wanted(company);
         let people = people(company);
         let nobody = BTreeSet::new();
@@ -301,12 +309,13 @@ impl Model {
                 }
                 if let Some((at, human)) = shown {
                     let key = seen.accounts[id].external_id.as_ref();
+                    // An account may wait for its new entry: for an address, or as it is held.
+                    if key != Some(&human.key) {
+                        continue;
+                    }
                     match (is_in, flat.contains(&at)) {
-                        // Else the account is not the entry's yet, as an address is not free.
-                        (false, true) if key == Some(&human.key) => {
-                            unfinished.push(format!("{who} is to be in {name}"));
-                        }
-                        (true, false) => outstanding += 1,
+                        (false, true) => unfinished.push(format!("{who} is to be in {name}")),
+                        (true, false) => *leaving.entry(name.clone()).or_default() += 1,
                         _ => {}
                     }
                 } else if before.contains(id) && !is_in {
@@ -333,7 +342,10 @@ impl Model {
                 ([], false, _) => match self.on_leave {
                     OnLeave::Keep if !is_same => faults.push(format!("{name} is not {before:?}")),
                     OnLeave::Keep => {}
-                    OnLeave::Delete => outstanding += members.map_or(0, |there| there.len().max(1)),
+                    OnLeave::Delete => {
+                        let count = members.map(|there| there.len().max(1));
+                        leaving.extend(count.map(|count| (name.clone(), count)));
+                    }
                     OnLeave::Empty => {
                         let Some(members) = members else {
                             faults.push(format!("{name} is no more"));
@@ -346,7 +358,7 @@ impl Model {
                             let is_open = at.is_some_and(|at| self.put_back.contains_key(at));
                             match (is_shown, members.contains(id)) {
                                 _ if is_open => {}
-                                (true, true) => outstanding += 1,
+                                (true, true) => *leaving.entry(name.clone()).or_default() += 1,
                                 (false, false) => faults.push(format!("{id} has left {name}")),
                                 _ => {}
                             }
@@ -354,10 +366,25 @@ impl Model {
                     }
                 },
                 (next, is_refused, is_gone) => {
-                    if members.is_some() {
-                        let is_certain = !is_refused && !is_gone;
-                        if is_certain && !next.iter().any(|next| is_emptied(next)) {
+                    if let Some(members) = members {
+                        if is_gone && self.on_leave == OnLeave::Delete {
+                            leaving.insert(name.clone(), members.len().max(1));
+                        } else if !is_gone
+                            && !is_refused
+                            && !next.iter().any(|next| is_emptied(next))
+                        {
                             unfinished.push(format!("{name} is still there"));
+                            let parts = next.iter().filter_map(|next| wanted.get(*next)).flatten();
+                            let flat: BTreeSet<usize> =
+                                parts.flat_map(|group| company.flat(*group)).collect();
+                            let shown = members.iter().filter_map(|id| {
+                                let at = *people.get(id)?;
+                                company.is_in_scope(&company.humans[at]).then_some(at)
+                            });
+                            let lost = shown.filter(|at| !flat.contains(at)).count();
+                            if lost > 0 {
+                                leaving.insert(name.clone(), lost);
+                            }
                         }
                         continue;
                     }
@@ -383,7 +410,7 @@ impl Model {
                 faults.push(format!("the group {name} is nobody's"));
             }
         }
-        (faults, outstanding, unfinished)
+        (faults, leaving, unfinished)
     }
 
     /// Whether the directory names nobody for a group that has members: that is taken for a fault.
