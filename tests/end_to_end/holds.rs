@@ -310,12 +310,17 @@ fn who_was_left_out_stays_held_when_a_file_is_cut_off_and_when_the_hold_expires(
     company.dirsyncd.sync(3).expect_words(&["Done: 0 applied"]);
     assert_eq!(company.held(), ["p03", "p04"]);
 
-    age(&company, 3);
-    for _ in 0..2 {
+    // Each at its own time, and both at once.
+    for (number, file) in [(2, &*whole), (3, whole.trim_end())] {
+        age(&company, 3);
+        company.dirsyncd.write_ldif(file);
+        let told = format!("deactivate #{number}");
+        company.dirsyncd.sync(3).expect_words(&[&told]);
+        company.dirsyncd.write_ldif(&whole);
         company
             .dirsyncd
             .sync(3)
-            .expect_words(&["deactivate #2", "Done: 0 applied"]);
+            .expect_words(&[&told, "Done: 0 applied"]);
         assert_eq!(company.held(), ["p03", "p04"]);
     }
     company.approve(&["deactivate"]).expect_code(0);
@@ -323,6 +328,32 @@ fn who_was_left_out_stays_held_when_a_file_is_cut_off_and_when_the_hold_expires(
     // Nobody is left out of what comes later.
     company.without(&[0, 1, 2, 3, 5]);
     company.dirsyncd.sync(0).expect_words(&["Done: 2 applied"]);
+}
+
+#[test]
+fn who_was_let_through_is_not_left_out_while_files_are_cut_off() {
+    let company = Company::new(NARROW);
+    let cut_off = |disabled: &[usize]| {
+        let mut people = company.people.clone();
+        for person in disabled {
+            people[*person] = people[*person].clone().disabled();
+        }
+        let ldif = directory(&people);
+        company.dirsyncd.write_ldif(ldif.trim_end());
+    };
+    cut_off(&[0, 1, 2]);
+    company.dirsyncd.sync(3);
+    let only = ["deactivate", "--only", "p00@example.org", "p01@example.org"];
+    company.approve(&only).expect_code(0);
+    company.dirsyncd.sync(3).expect_words(&["Done: 2 applied"]);
+    assert_eq!(company.held(), ["p02"]);
+    cut_off(&[1, 2]);
+    company.dirsyncd.sync(3);
+    assert!(company.is_active(0));
+    // Few enough, and nobody has said anything of this time.
+    cut_off(&[0, 1, 2]);
+    company.dirsyncd.sync(3);
+    assert!(!company.is_active(0) && company.is_active(2));
 }
 
 #[test]
