@@ -501,11 +501,11 @@ impl Life {
         );
         let after = self.seen();
         let writes = self.organization.writes_since(mark);
-        let deletions: Vec<&str> = writes
+        let deletions: Vec<String> = writes
             .iter()
             .filter_map(|write| write.path.strip_suffix("/manage/lifecycle/delete"))
             .filter_map(|path| path.rsplit_once('/'))
-            .map(|(_, id)| id)
+            .map(|(_, id)| id.replace("%3A", ":"))
             .collect();
         let has_groups = before.groups != after.groups;
         if finished.applied.done == 0 || has_groups || !self.model.approved.is_empty() {
@@ -530,7 +530,7 @@ impl Life {
         self.expect_none(&faults);
         for human in &mut self.company.humans {
             let id = human.account.as_ref();
-            human.is_reprieved |= id.is_some_and(|id| deletions.contains(&id.as_str()));
+            human.is_reprieved |= id.is_some_and(|id| deletions.contains(id));
         }
         // The directory still wishes it.
         let next = self.sync().unwrap();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::company::{Company, THEIRS, Wish};
+use crate::company::{Company, Edit, THEIRS, Wish};
 use crate::support::organization::Account;
 use crate::{DEACTIVATIONS, REMOVALS};
 
@@ -234,7 +234,7 @@ impl Model {
         faults.extend(found);
         let outstanding: usize = leaving.values().sum();
         if outstanding == 0 {
-            self.are_removals_looked_at = false;
+            self.are_removals_looked_at &= company.edit == Edit::Waiting;
             faults.extend(unfinished);
         } else if outstanding <= REMOVALS && !self.are_removals_looked_at {
             faults.push(format!(
@@ -280,7 +280,7 @@ impl Model {
                 continue;
             };
             if is_emptied(name) {
-                if self.ours.contains_key(name) && *members != present(before, seen) {
+                if !present(before, seen).is_subset(members) {
                     faults.push(format!("{name} is emptied by {members:?} of {before:?}"));
                 }
                 continue;
@@ -309,8 +309,8 @@ impl Model {
                 }
                 if let Some((at, human)) = shown {
                     let key = seen.accounts[id].external_id.as_ref();
-                    // An account may wait for its new entry: for an address, or as it is held.
-                    if key != Some(&human.key) {
+                    // Whose account waits, for an address or as it is held, may wait for groups too.
+                    if key != Some(&human.key) || seen.accounts[id].email != human.mail {
                         continue;
                     }
                     match (is_in, flat.contains(&at)) {
@@ -430,10 +430,7 @@ impl Model {
             .collect();
         let has_people = |ours: &Ours| ours.members.iter().any(|id| *id != self.foreign.account_id);
         let mut rows = self.ours.iter().filter(|(other, ours)| {
-            *other == name
-                || (!self.ours.contains_key(name)
-                    && !wanted.contains_key(*other)
-                    && !ours.keys.is_disjoint(&keys))
+            *other == name || (!wanted.contains_key(*other) && !ours.keys.is_disjoint(&keys))
         });
         !names_anybody && rows.any(|(_, ours)| has_people(ours))
     }
