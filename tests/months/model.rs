@@ -230,13 +230,13 @@ impl Model {
     /// What must hold of the groups when all is done that is to be done; takes over how they are.
     pub(crate) fn look_at_groups(&mut self, company: &Company, seen: &Seen) -> Vec<String> {
         let mut faults = self.faults_of_others(seen);
-        let (found, leaving, unfinished) = self.faults_of_groups(company, seen);
+        let (found, leaving, uncertain, unfinished) = self.faults_of_groups(company, seen);
         faults.extend(found);
         let outstanding: usize = leaving.values().sum();
         if outstanding == 0 {
             self.are_removals_looked_at &= company.edit == Edit::Waiting;
             faults.extend(unfinished);
-        } else if outstanding <= REMOVALS && !self.are_removals_looked_at {
+        } else if outstanding + uncertain <= REMOVALS && !self.are_removals_looked_at {
             faults.push(format!(
                 "members are still in groups, which is no reason for a hold: {leaving:?}"
             ));
@@ -259,14 +259,16 @@ impl Model {
         faults
     }
 
-    /// What is wrong, how many are still to leave which groups, and what is wrong unless that is held.
+    /// What is wrong, how many are still to leave which groups, how many others may be,
+    /// and what is wrong unless that is held.
     fn faults_of_groups(
         &self,
         company: &Company,
         seen: &Seen,
-    ) -> (Vec<String>, BTreeMap<String, usize>, Vec<String>) {
+    ) -> (Vec<String>, BTreeMap<String, usize>, usize, Vec<String>) {
         let (mut faults, mut unfinished) = (Vec::new(), Vec::new());
         let mut leaving: BTreeMap<String, usize> = BTreeMap::new();
+        let mut uncertain = 0;
         let wanted = wanted(company);
         let people = people(company);
         let nobody = BTreeSet::new();
@@ -305,12 +307,14 @@ impl Model {
                 let is_in = members.contains(id);
                 let shown = human.filter(|(_, human)| company.is_in_scope(human));
                 if human.is_some_and(|(at, _)| self.put_back.contains_key(&at)) {
+                    uncertain += usize::from(is_in);
                     continue;
                 }
                 if let Some((at, human)) = shown {
                     let key = seen.accounts[id].external_id.as_ref();
                     // Whose account waits, for an address or as it is held, may wait for groups too.
                     if key != Some(&human.key) || seen.accounts[id].email != human.mail {
+                        uncertain += usize::from(is_in);
                         continue;
                     }
                     match (is_in, flat.contains(&at)) {
@@ -357,7 +361,7 @@ impl Model {
                             let is_shown = human.is_some_and(|human| company.is_in_scope(human));
                             let is_open = at.is_some_and(|at| self.put_back.contains_key(at));
                             match (is_shown, members.contains(id)) {
-                                _ if is_open => {}
+                                _ if is_open => uncertain += 1,
                                 (true, true) => *leaving.entry(name.clone()).or_default() += 1,
                                 (false, false) => faults.push(format!("{id} has left {name}")),
                                 _ => {}
@@ -410,7 +414,7 @@ impl Model {
                 faults.push(format!("the group {name} is nobody's"));
             }
         }
-        (faults, leaving, unfinished)
+        (faults, leaving, uncertain, unfinished)
     }
 
     /// Whether the directory names nobody for a group that has members: that is taken for a fault.
