@@ -359,7 +359,13 @@ impl Model {
                             let at = people.get(id);
                             let human = at.map(|at| &company.humans[*at]);
                             let is_shown = human.is_some_and(|human| company.is_in_scope(human));
-                            let is_open = at.is_some_and(|at| self.put_back.contains_key(at));
+                            let waits = human.is_some_and(|human| {
+                                let account = &seen.accounts[id];
+                                account.external_id.as_ref() != Some(&human.key)
+                                    || account.email != human.mail
+                            });
+                            let is_open = (is_shown && waits)
+                                || at.is_some_and(|at| self.put_back.contains_key(at));
                             match (is_shown, members.contains(id)) {
                                 _ if is_open => uncertain += 1,
                                 (true, true) => *leaving.entry(name.clone()).or_default() += 1,
