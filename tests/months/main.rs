@@ -35,7 +35,7 @@ fn range(text: &str) -> std::ops::RangeInclusive<u64> {
 #[test]
 fn months_of_a_company() {
     let seeds = std::env::var("SEEDS").unwrap_or_else(|_| "1-3".to_owned());
-    let days: i64 = std::env::var("DAYS").map_or(40, |days| days.parse().unwrap());
+    let days: i64 = std::env::var("DAYS").map_or(30, |days| days.parse().unwrap());
     for seed in range(&seeds) {
         let mut life = Life::begin(seed);
         while life.company.day < days {
