@@ -216,6 +216,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
         .map(|operation| {
             let (removed, members) = operation.removals();
             let guarded = &known.guarded_groups;
+            let place = (operation.key.clone(), operation.kind.name().to_owned());
             GroupChange {
                 name: operation.present_name(),
                 members,
@@ -228,6 +229,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
                 ),
                 reverted_by: undone.by(operation),
                 digest: operation.digest(),
+                left_out: known.left_out.get(&place),
             }
         })
         .collect();

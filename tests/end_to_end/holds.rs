@@ -288,6 +288,75 @@ fn a_hold_expires_and_is_opened_anew_with_another_number() {
 }
 
 #[test]
+fn who_was_left_out_stays_held_when_a_file_is_cut_off_and_when_the_hold_expires() {
+    let company = Company::new(&format!("{NARROW}hold_expiry = \"3days\"\n"));
+    let mut people = company.people[4..].to_vec();
+    people[0] = people[0].clone().disabled();
+    let whole = directory(&people);
+    company.dirsyncd.write_ldif(&whole);
+    company.dirsyncd.sync(3);
+    let keys: Vec<String> = company.people[..3].iter().map(Person::key).collect();
+    let only: Vec<&str> = keys.iter().map(String::as_str).collect();
+    company
+        .approve(&[&["deactivate", "--only"], &only[..]].concat())
+        .expect_code(0);
+    company.dirsyncd.sync(3).expect_words(&["Done: 3 applied"]);
+    assert_eq!(company.held(), ["p03", "p04"]);
+
+    // Only the disabled one is known of then, and held.
+    company.dirsyncd.write_ldif(whole.trim_end());
+    company.dirsyncd.sync(3);
+    company.dirsyncd.write_ldif(&whole);
+    company.dirsyncd.sync(3).expect_words(&["Done: 0 applied"]);
+    assert_eq!(company.held(), ["p03", "p04"]);
+
+    // Each at its own time, and both at once.
+    for (number, file) in [(2, &*whole), (3, whole.trim_end())] {
+        age(&company, 3);
+        company.dirsyncd.write_ldif(file);
+        let told = format!("deactivate #{number}");
+        company.dirsyncd.sync(3).expect_words(&[&told]);
+        company.dirsyncd.write_ldif(&whole);
+        company
+            .dirsyncd
+            .sync(3)
+            .expect_words(&[&told, "Done: 0 applied"]);
+        assert_eq!(company.held(), ["p03", "p04"]);
+    }
+    company.approve(&["deactivate"]).expect_code(0);
+    company.dirsyncd.sync(0).expect_words(&["Done: 2 applied"]);
+    // Nobody is left out of what comes later.
+    company.without(&[0, 1, 2, 3, 5]);
+    company.dirsyncd.sync(0).expect_words(&["Done: 2 applied"]);
+}
+
+#[test]
+fn who_was_let_through_is_not_left_out_while_files_are_cut_off() {
+    let company = Company::new(NARROW);
+    let cut_off = |disabled: &[usize]| {
+        let mut people = company.people.clone();
+        for person in disabled {
+            people[*person] = people[*person].clone().disabled();
+        }
+        let ldif = directory(&people);
+        company.dirsyncd.write_ldif(ldif.trim_end());
+    };
+    cut_off(&[0, 1, 2]);
+    company.dirsyncd.sync(3);
+    let only = ["deactivate", "--only", "p00@example.org", "p01@example.org"];
+    company.approve(&only).expect_code(0);
+    company.dirsyncd.sync(3).expect_words(&["Done: 2 applied"]);
+    assert_eq!(company.held(), ["p02"]);
+    cut_off(&[1, 2]);
+    company.dirsyncd.sync(3);
+    assert!(company.is_active(0));
+    // Few enough, and nobody has said anything of this time.
+    cut_off(&[0, 1, 2]);
+    company.dirsyncd.sync(3);
+    assert!(!company.is_active(0) && company.is_active(2));
+}
+
+#[test]
 fn what_cannot_be_approved_is_told_with_the_way_out() {
     let company = Company::new(NARROW);
     company

@@ -826,3 +826,34 @@ fn too_many_who_leave_a_group_are_held_and_those_who_join_go_on() {
     assert_eq!(files.members("dev"), all[16..]);
     files.dirsyncd.expect_nothing_to_do();
 }
+
+#[test]
+fn a_group_that_was_left_out_of_an_approval_stays_held() {
+    let mut files = Files::of(Person::several(4));
+    files.dirsyncd.rest += "[guards]\nremove_members = { at_most = 2 }\n";
+    let with = |members: &[usize]| {
+        files.groups(&[
+            ("dev", "dev", members),
+            ("ops", "ops", members),
+            ("web", "web", &[0]),
+        ]);
+    };
+    with(&[0, 1, 2]);
+    files.dirsyncd.sync(0);
+    with(&[0]);
+    files.dirsyncd.sync(3);
+    let approve = |only: &[&str]| {
+        let words = ["approve", "remove_members", "--reason", "they have moved"];
+        files.dirsyncd.run(&[&words[..], only].concat())
+    };
+    approve(&["--only", "dev"]).expect_code(0);
+    for _ in 0..2 {
+        files.dirsyncd.sync(3);
+        assert_eq!(files.members("dev"), [0]);
+        assert_eq!(files.members("ops"), [0, 1, 2]);
+    }
+    approve(&[]).expect_code(0);
+    files.dirsyncd.sync(0);
+    assert_eq!(files.members("ops"), [0]);
+    files.dirsyncd.expect_nothing_to_do();
+}

@@ -63,6 +63,8 @@ pub fn age(path: &Path, days: u32) {
         &format!(
             "UPDATE accounts SET since = since - {milliseconds}, departed_at = departed_at - {milliseconds};
              UPDATE cursors SET full_at = full_at - {milliseconds};
+             UPDATE holds SET opened_at = opened_at - {milliseconds}, expires_at = expires_at - {milliseconds};
+             UPDATE approvals SET asked_at = asked_at - {milliseconds}, expires_at = expires_at - {milliseconds};
              UPDATE runs SET started_at = started_at - {milliseconds}, finished_at = finished_at - {milliseconds};"
         ),
     );

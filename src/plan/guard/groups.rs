@@ -23,6 +23,8 @@ pub struct GroupChange<'a> {
     pub reverted_by: Vec<RunId>,
     /// The digest of what is done to it: an approval is good for exactly this.
     pub digest: Digest,
+    /// The holds that somebody left it in when others were approved.
+    pub left_out: Option<&'a BTreeSet<String>>,
 }
 
 impl Guarded for GroupChange<'_> {
@@ -77,7 +79,11 @@ impl Plan {
             Scope::Group(name) => members_of.get(name.as_str()).copied().unwrap_or_default(),
             _ => memberships,
         };
-        let mut found = over_limits(changes, guards, members, is_approved);
+        let is_left_out = |name: &str, at: usize| {
+            let holds = changes[at].left_out;
+            holds.is_some_and(|holds| holds.contains(name))
+        };
+        let mut found = over_limits(changes, guards, members, is_approved, is_left_out);
         found.extend(always::hold_all(
             changes,
             HoldCause::Protected,

@@ -85,18 +85,9 @@ pub(super) trait Guarded {
 
 /// The holds over what exceeds its limit. `population` tells what a share is taken of;
 /// `is_approved` whether the hold of that name lets the one at that index through, which then
-/// does not count.
+/// does not count; `is_left_out` whether it was left out when a part of the hold was approved, and
+/// so is held also where there are few.
 pub(super) fn over_limits(
-    subjects: &[impl Guarded],
-    guards: &Guards,
-    population: impl Fn(Guard, &Scope) -> u64,
-    is_approved: impl Fn(&str, usize) -> bool,
-) -> Vec<Found> {
-    over_limits_or_left_out(subjects, guards, population, is_approved, |_, _| false)
-}
-
-/// The same, and what was left out when a part of the hold was approved, as `is_left_out` tells.
-pub(super) fn over_limits_or_left_out(
     subjects: &[impl Guarded],
     guards: &Guards,
     population: impl Fn(Guard, &Scope) -> u64,

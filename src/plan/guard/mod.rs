@@ -139,8 +139,7 @@ pub(super) fn guard(
         let holds = known.left_out.get(&place);
         holds.is_some_and(|holds| holds.contains(name))
     };
-    let mut found =
-        limits::over_limits_or_left_out(&subjects, guards, against, is_approved, is_left_out);
+    let mut found = limits::over_limits(&subjects, guards, against, is_approved, is_left_out);
     found.extend(always::protected(&operations, known, guards, is_approved));
     found.extend(always::administrators(
         &operations,

@@ -1113,6 +1113,7 @@ fn a_group_of_administrators_keeps_an_active_member() {
         loses_administrators: true,
         reverted_by: Vec::new(),
         digest: operation.digest(),
+        left_out: None,
     };
     let held = plan.hold_groups(&[change], 2, &guards, &[], chrono::DateTime::UNIX_EPOCH);
     assert_eq!(held, [vec![0]]);

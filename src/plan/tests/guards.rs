@@ -680,6 +680,7 @@ fn removed_members_are_counted_in_all_groups_and_in_each() {
         loses_administrators: false,
         reverted_by: Vec::new(),
         digest: crate::model::Digest::of_text(&format!("{name} {removed}")),
+        left_out: None,
     };
     let per_group = Limit {
         per: Per::Group,
@@ -749,6 +750,7 @@ fn what_is_done_to_a_protected_group_is_held_and_what_a_freeze_names() {
         loses_administrators: false,
         reverted_by: Vec::new(),
         digest,
+        left_out: None,
     });
     let mut guards = no_guards();
     guards.protected_groups = vec![NamePattern::new("bill*")];

@@ -205,11 +205,14 @@ impl Snapshot {
         .await
     }
 
-    /// The same of holds of which a part was approved: the rest was left out by somebody.
+    /// The same of holds of which a part was approved, or of one whose place they took when it
+    /// expired: the rest was left out by somebody.
     pub async fn left_out(&mut self) -> Result<HeldForAll, SnapshotError> {
         self.held_by(
             "SELECT external_id, kind, name FROM held_operations JOIN holds ON holds.id = hold_id WHERE closed_at IS NULL
-                AND EXISTS (SELECT 1 FROM approvals WHERE approvals.hold_id = holds.id)",
+                AND name IN (SELECT earlier.name FROM approvals JOIN holds AS earlier ON earlier.id = approvals.hold_id
+                    WHERE NOT EXISTS (SELECT 1 FROM holds AS ended WHERE ended.name = earlier.name
+                        AND ended.id >= earlier.id AND ended.closed_by = 'empty'))",
         )
         .await
     }

@@ -24,7 +24,8 @@ impl Journal {
         let path = self.path.clone();
         let mut live = self.approvals(now).await?;
         live.retain(|approval| plan.has_say_over(&approval.hold));
-        let entries = entries(plan, live.is_empty());
+        let is_partial = !plan.suspensions.is_empty();
+        let entries = entries(plan, live.is_empty() && !is_partial);
         let mut by_hold: Vec<Vec<&Entry>> = vec![Vec::new(); plan.holds.len()];
         for entry in &entries {
             for hold in entry.holds {
@@ -32,16 +33,18 @@ impl Journal {
             }
         }
         let mut transaction = self.begin().await?;
-        let is_partial = !plan.suspensions.is_empty();
         use_approvals(&mut transaction, run, &entries, &live, is_partial)
             .await
             .at(&path)?;
         close_holds(&mut transaction, plan, now).await.at(&path)?;
+        let free = entries.iter().filter(|entry| !entry.is_held);
+        let free: HashSet<[u8; 16]> = free.map(|entry| entry.digest.0).collect();
+        let_go(&mut transaction, &free).await.at(&path)?;
         for (hold, held) in plan.holds.iter().zip(by_hold) {
             let number = open_hold(&mut transaction, run, hold, expiry, now)
                 .await
                 .at(&path)?;
-            hold_operations(&mut transaction, number, &held)
+            hold_operations(&mut transaction, number, &held, is_partial)
                 .await
                 .at(&path)?;
         }
@@ -165,15 +168,16 @@ async fn close_holds(
         .await?;
     for row in rows {
         let (number, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
-        let closed_by = if row.try_get::<i64, _>(2)? <= now.timestamp_millis() {
-            "expired"
-        } else if !plan.suspensions.is_empty()
-            || !plan.has_say_over(&name)
-            || plan.holds.iter().any(|hold| hold.name == name)
-        {
-            continue;
-        } else {
-            "empty"
+        let is_expired = row.try_get::<i64, _>(2)? <= now.timestamp_millis();
+        let holds_still = plan.holds.iter().any(|hold| hold.name == name);
+        let has_say = plan.has_say_over(&name);
+        // What it held may be planned again once a pull is believed.
+        let is_in_doubt = !holds_still && has_say && !plan.suspensions.is_empty();
+        let closed_by = match is_expired {
+            _ if is_in_doubt => continue,
+            true => "expired",
+            false if holds_still || !has_say => continue,
+            false => "empty",
         };
         sqlx::query("UPDATE holds SET closed_at = ?, closed_by = ? WHERE id = ?")
             .bind(now.timestamp_millis())
@@ -181,15 +185,40 @@ async fn close_holds(
             .bind(number)
             .execute(&mut **transaction)
             .await?;
-        sqlx::query("DELETE FROM held_operations WHERE hold_id = ?")
-            .bind(number)
-            .execute(&mut **transaction)
-            .await?;
+        if !holds_still {
+            sqlx::query("DELETE FROM held_operations WHERE hold_id = ?")
+                .bind(number)
+                .execute(&mut **transaction)
+                .await?;
+        }
     }
     Ok(())
 }
 
-/// Opens the hold, or notes what it says now. Tells its number.
+/// What goes now is held no more, also where a pull is not believed.
+async fn let_go(
+    transaction: &mut Transaction<'_, Sqlite>,
+    free: &HashSet<[u8; 16]>,
+) -> Result<(), sqlx::Error> {
+    if free.is_empty() {
+        return Ok(());
+    }
+    let held: Vec<Vec<u8>> = sqlx::query_scalar("SELECT DISTINCT digest FROM held_operations")
+        .fetch_all(&mut **transaction)
+        .await?;
+    for digest in held {
+        if <[u8; 16]>::try_from(digest.as_slice()).is_ok_and(|digest| free.contains(&digest)) {
+            sqlx::query("DELETE FROM held_operations WHERE digest = ?")
+                .bind(digest)
+                .execute(&mut **transaction)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the hold, or notes what it says now. One that takes the place of an expired one takes over
+/// what that held. Tells its number.
 async fn open_hold(
     transaction: &mut Transaction<'_, Sqlite>,
     run: RunId,
@@ -244,15 +273,25 @@ async fn open_hold(
     .bind(run.0)
     .execute(&mut **transaction)
     .await?;
-    Ok(opened.last_insert_rowid())
+    let number = opened.last_insert_rowid();
+    sqlx::query(
+        "UPDATE held_operations SET hold_id = ? WHERE hold_id IN (SELECT id FROM holds WHERE name = ? AND closed_at IS NOT NULL)",
+    )
+    .bind(number)
+    .bind(&hold.name)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(number)
 }
 
 /// Brings the operations of a hold up to date. There may be very many, which stay the same from
-/// run to run, so only what differs is written.
+/// run to run, so only what differs is written. A pull that is not believed is no word on those that
+/// are not planned: who was left out by an approval stays so.
 async fn hold_operations(
     transaction: &mut Transaction<'_, Sqlite>,
     hold: i64,
     held: &[&Entry<'_>],
+    is_partial: bool,
 ) -> Result<(), sqlx::Error> {
     let rows: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT digest FROM held_operations WHERE hold_id = ?")
@@ -275,6 +314,9 @@ async fn hold_operations(
         .bind(serde_json::json!((entry.detail)()).to_string())
         .execute(&mut **transaction)
         .await?;
+    }
+    if is_partial {
+        return Ok(());
     }
     for digest in gone {
         sqlx::query("DELETE FROM held_operations WHERE hold_id = ? AND digest = ?")
