@@ -522,6 +522,37 @@ fn disbelief(desired: &Desired, absent: &[&ManagedAccount]) -> Vec<Suspension> {
     suspensions
 }
 
+/// Notes that people are seen again for whom nothing else is done: a later absence is counted from
+/// its own beginning.
+pub(super) fn end_absences(plan: &mut Plan, present: &HashSet<&ExternalId>, known: &Known) {
+    let seen = present.iter().filter_map(|key| known.accounts.get(key));
+    let mut seen: Vec<&ManagedAccount> = seen
+        .filter(|account| account.absence.is_some_and(|absence| absence.pulls > 0))
+        .collect();
+    if seen.is_empty() {
+        return;
+    }
+    let approved = plan.approve();
+    let sent = approved.operations().iter();
+    let mut told: HashSet<&ExternalId> = sent.map(|operation| operation.row()).collect();
+    told.extend(plan.notes.iter().map(|note| &note.key));
+    seen.retain(|account| !told.contains(&account.key));
+    let notes = seen.into_iter().filter_map(|account| {
+        let absence = match account.lifecycle {
+            Lifecycle::Active => None,
+            Lifecycle::Deactivated { .. } => account.absence.map(back),
+            Lifecycle::DeletePending { .. } | Lifecycle::Deleted { .. } => return None,
+        };
+        Some(ManagedAccount {
+            absence,
+            ..account.clone()
+        })
+    });
+    let notes: Vec<ManagedAccount> = notes.collect();
+    plan.notes.extend(notes);
+    plan.notes.sort_by(|a, b| a.key.cmp(&b.key));
+}
+
 /// The absence of a person who is back while the login stays off.
 pub(super) fn back(absence: Absence) -> Absence {
     Absence {

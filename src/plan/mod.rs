@@ -387,15 +387,18 @@ pub fn plan(
     let Draft {
         mut operations,
         mut plan,
+        present,
         ..
     } = draft;
     plan.unwished = reverted::unwished(desired, &operations, &plan, known);
     plan.skipped
         .extend(reverted::leave_out(&mut operations, known));
     let nothing = BTreeMap::new();
-    Ok(conclude(plan, operations, known, |operations| {
+    let mut plan = conclude(plan, operations, known, |operations| {
         guard::guard(operations, known, guards, now, clock_fault, nothing)
-    }))
+    });
+    draft::end_absences(&mut plan, &present, known);
+    Ok(plan)
 }
 
 /// What is done to the operations of every plan once there are all of them: what cannot be is

@@ -72,7 +72,8 @@ pub async fn save(
             row: rows.get(&note.key).cloned(),
             account: None,
         };
-        expects.insert(note.key.clone(), expected);
+        // What an operation on the same account expects is more.
+        expects.entry(note.key.clone()).or_insert(expected);
     }
     let circumstances = Circumstances {
         id: uuid::Uuid::new_v4().to_string(),

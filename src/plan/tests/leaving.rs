@@ -5,8 +5,10 @@ use chrono::TimeDelta;
 use super::super::fixture::*;
 use super::super::*;
 use super::{DEACTIVATED, refusal};
-use crate::config::{Change, Confirmation, Departure, OnLeave, Return, Unreadable};
-use crate::model::{Absence, Attribute, Cause, Lifecycle, ManagedAccount, Reason, Whereabouts};
+use crate::config::{Change, Confirmation, Departure, Guard, OnLeave, Return, Unreadable};
+use crate::model::{
+    Absence, Attribute, Cause, DesiredAccount, Lifecycle, ManagedAccount, Reason, Whereabouts,
+};
 
 /// `z` is there, and `a` is not, but in this place.
 fn missing(place: Whereabouts) -> World {
@@ -187,6 +189,58 @@ fn who_is_back_before_that_is_confirmed_begins_anew() {
     assert_eq!(brief(&plan), Vec::<String>::new());
     world.apply(&plan);
     world.people.pop();
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+}
+
+#[test]
+fn who_is_seen_again_begins_anew_even_if_nothing_is_done_for_the_person() {
+    let held = |world: &mut World| {
+        let mut changed = person("a");
+        changed.profile.set(Attribute::Title, "Boss");
+        world.people.push(changed);
+        world.limit(Guard::Update, at_most(0));
+    };
+    let refused = |world: &mut World| {
+        let address = profile("a", "z@example.org");
+        world.people.push(DesiredAccount {
+            profile: address,
+            ..person("a")
+        });
+    };
+    let unmapped = |world: &mut World| world.unmapped.push(unmapped("a", true));
+    let cases: [(&str, &dyn Fn(&mut World)); 3] =
+        [("held", &held), ("refused", &refused), ("unmapped", &unmapped)];
+    for (case, comes_back) in cases {
+        let mut world = missing(Whereabouts::Out(Cause::Deleted));
+        world.policy.deactivate_after.pulls = 2;
+        let plan = world.planned();
+        world.apply(&plan);
+        comes_back(&mut world);
+        let plan = world.planned();
+        assert!(plan.approve().operations().is_empty(), "{case}");
+        world.apply(&plan);
+        world.people.retain(|person| person.key != key("a"));
+        world.unmapped.clear();
+        assert_eq!(brief(&world.planned()), Vec::<String>::new(), "{case}");
+    }
+}
+
+#[test]
+fn who_is_back_and_cannot_be_restored_is_not_deleted_by_the_first_absence() {
+    let left = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+    let back = DesiredAccount {
+        profile: profile("a", "z@example.org"),
+        ..person("a")
+    };
+    let mut world = World::new(vec![back, person("z")], vec![left, account("z")]);
+    world.policy.delete_after = Some(TimeDelta::days(14));
+    world.now = at("2026-06-14T00:00:00Z");
+    let plan = world.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    world.apply(&plan);
+    assert_eq!(world.planned().notes, []);
+    world.people.remove(0);
+    world.now = at("2026-06-16T00:00:00Z");
     assert_eq!(brief(&world.planned()), Vec::<String>::new());
 }
 

@@ -662,6 +662,7 @@ fn the_holds_of_a_revert_over_groups_have_names_of_their_own() {
         removed: 0,
         loses_administrators: false,
         reverted_by: vec![REVERT],
+        left_out: None,
         digest: crate::model::Digest::of_text("a change"),
     }];
     let mut guards = crate::plan::fixture::no_guards();
