@@ -60,7 +60,7 @@ pub use guard::{
 pub use outlook::{Due, Outlook, Rule, Seen, differing, outlook};
 pub use person::{HeldForAll, one_person};
 pub use resume::{Expected, Row, in_the_way, moved, resume};
-pub use revert::{End, NotUndone, Past, own_approvals, revert, reverted_run};
+pub use revert::{End, NotUndone, Past, own_approvals, own_left_out, revert, reverted_run};
 pub use reverted::Undone;
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::draft::{active_change, differences, operation_on};
-use super::{Approval, Known, Plan, SkipReason, Skipped, conclude, guard};
+use super::{Approval, HeldForAll, Known, Plan, SkipReason, Skipped, conclude, guard};
 use crate::config::Guards;
 use crate::model::{
     Attribute, Change, ExistingAccount, ExternalId, FormerRow, Kind, Lifecycle, ManagedAccount,
@@ -117,6 +117,17 @@ pub fn own_approvals(run: RunId, approvals: Vec<Approval>) -> Vec<Approval> {
             Some(Approval { hold, ..approval })
         })
         .collect()
+}
+
+/// The same of those who were left out when a part of a hold was approved.
+pub fn own_left_out(run: RunId, mut left_out: HeldForAll) -> HeldForAll {
+    let prefix = hold_prefix(run);
+    for holds in left_out.values_mut() {
+        let own = holds.iter().filter_map(|hold| hold.strip_prefix(&prefix));
+        *holds = own.map(str::to_owned).collect();
+    }
+    left_out.retain(|_, holds| !holds.is_empty());
+    left_out
 }
 
 /// Plans to undo what a run did. `past` has its operations, and those by which an earlier revert

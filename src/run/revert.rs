@@ -15,7 +15,8 @@ use crate::model::{
 use crate::org::{Capabilities, Reader};
 use crate::plan::groups::{GroupNotUndone, PastGroup, not_undone};
 use crate::plan::{
-    self, Answers, End, GuardedGroups, Known, Past, Plan, Skipped, own_approvals, questions,
+    self, Answers, End, GuardedGroups, Known, Past, Plan, Skipped, own_approvals, own_left_out,
+    questions,
 };
 use crate::snapshot::{Journal, Lock, Snapshot, SnapshotError, revert_trigger};
 
@@ -216,7 +217,7 @@ async fn make_plan(
         attempted: HashSet::new(),
         guarded_groups: GuardedGroups::default(),
         approvals: own_approvals(wish.run, snapshot.approvals(now).await?),
-        left_out: snapshot.left_out().await?,
+        left_out: own_left_out(wish.run, snapshot.left_out().await?),
         answers: Answers::default(),
         // What was reverted may be: that is what was asked for.
         undone: Vec::new(),

@@ -208,8 +208,11 @@ fn who_is_seen_again_begins_anew_even_if_nothing_is_done_for_the_person() {
         });
     };
     let unmapped = |world: &mut World| world.unmapped.push(unmapped("a", true));
-    let cases: [(&str, &dyn Fn(&mut World)); 3] =
-        [("held", &held), ("refused", &refused), ("unmapped", &unmapped)];
+    let cases: [(&str, &dyn Fn(&mut World)); 3] = [
+        ("held", &held),
+        ("refused", &refused),
+        ("unmapped", &unmapped),
+    ];
     for (case, comes_back) in cases {
         let mut world = missing(Whereabouts::Out(Cause::Deleted));
         world.policy.deactivate_after.pulls = 2;

@@ -10,7 +10,7 @@ use crate::config::{Guard, Limit};
 use crate::model::{
     Effect, ExistingAccount, ManagedAccount, OperationId, RunId, ScimId, SourceName,
 };
-use crate::plan::{End, NotUndone, Past, Undone, own_approvals, revert};
+use crate::plan::{End, NotUndone, Past, Undone, own_approvals, own_left_out, revert};
 
 const RUN: RunId = RunId(5);
 const REVERT: RunId = RunId(6);
@@ -649,4 +649,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn who_was_left_out_of_another_hold_is_not_left_out_of_the_revert_s() {
+    let place = |name: &str| (key(name), "restore".to_owned());
+    let holds = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let left_out = [
+        (place("a"), holds(&["deactivate", "revert-4.update"])),
+        (place("b"), holds(&["update", "revert-5.update"])),
+    ];
+    let own = own_left_out(RUN, left_out.into());
+    assert_eq!(own, [(place("b"), holds(&["update"]))].into());
 }
