@@ -6,8 +6,9 @@ use std::time::Duration;
 use chrono::Utc;
 use dirsyncd::apply::{Control, Shutdown, Unwatched};
 use dirsyncd::config::Config;
-use dirsyncd::model::RunId;
-use dirsyncd::plan::Stop;
+use dirsyncd::model::{ExternalId, Operation, Reason, RunId};
+use dirsyncd::plan::groups::GroupNotUndone;
+use dirsyncd::plan::{HoldCause, Plan, SkipReason, Stop};
 use dirsyncd::report::SavedPlan;
 use dirsyncd::run::{Finished, Orders, RunError, Setup, Wish as Undo};
 use dirsyncd::run::{revert, save, sync, sync_saved};
@@ -29,6 +30,8 @@ pub(crate) struct Life {
     runtime: tokio::runtime::Runtime,
     accepts: bool,
     story: Vec<String>,
+    /// The last plan of a day's end.
+    last: Option<Plan>,
 }
 
 impl Life {
@@ -67,6 +70,7 @@ impl Life {
                 .unwrap(),
             accepts: false,
             story: vec![format!("seed {seed}")],
+            last: None,
         };
         life.organization
             .create_group_by_hand(THEIRS, None, &[&foreign]);
@@ -92,12 +96,13 @@ impl Life {
     fn expect(&self, is_right: bool, what: &str) {
         assert!(
             is_right,
-            "{}, day {}: {what}\n{}\n{:#?}\n{:?}",
+            "{}, day {}: {what}\n{}\n{:#?}\n{:?}\n{:?}",
             self.story[0],
             self.company.day,
             self.story.join("\n"),
             self.organization.accounts(),
-            self.seen().groups
+            self.seen().groups,
+            self.last
         );
     }
 
@@ -170,7 +175,9 @@ impl Life {
             let applied = &finished.applied;
             let failed = format!("{:?} {:?}", applied.failed, applied.groups.failed);
             self.expect(applied.is_clean(), &failed);
-            if !finished.plan.has_pending() {
+            let has_pending = finished.plan.has_pending();
+            self.last = Some(finished.plan);
+            if !has_pending {
                 return;
             }
         }
@@ -408,13 +415,102 @@ impl Life {
         self.look_at_run(&before, &result);
         let finished = result.unwrap();
         self.expect(finished.applied.is_clean(), "the saved plan fails");
-        let free = saved.operations.iter().filter(|row| row.hold.is_none());
-        let (free, done) = (free.count(), finished.applied.done);
-        self.tell(format!("a plan of {free} was carried out: {done}"));
-        let is_as_planned = by_hand || !self.model.approved.is_empty() || free == done;
-        let told = format!("{:?} {:?}", finished.plan.skipped, finished.plan.refusals);
-        self.expect(is_as_planned, &told);
+        self.look_at_rows(&saved, &finished, by_hand);
         self.expect_used_up(&saved);
+    }
+
+    /// Each row of a saved plan that was carried out is done, or it is told why not.
+    #[track_caller]
+    fn look_at_rows(&mut self, saved: &SavedPlan, finished: &Finished, is_overtaken: bool) {
+        let Finished { plan, applied, .. } = finished;
+        let mut faults = Vec::new();
+        let is_way = |operation: &Operation| operation.reason == Reason::MakesWay;
+        let skipped = plan.skipped.iter().filter_map(|one| one.key.as_ref());
+        let refused = plan.refusals.iter().filter_map(|one| one.key.as_ref());
+        let told: BTreeSet<&ExternalId> = skipped.chain(refused).collect();
+        let held_before = plan.holds.iter().filter_map(|hold| match &hold.cause {
+            HoldCause::Saved { why } => Some(why.as_str()),
+            _ => None,
+        });
+        let held_before: BTreeSet<&str> = held_before.collect();
+        for row in &saved.operations {
+            let place = (&row.operation.key, is_way(&row.operation));
+            let planned = plan
+                .operations
+                .iter()
+                .find(|planned| (&planned.operation.key, is_way(&planned.operation)) == place);
+            let is_told = told.contains(&row.operation.key);
+            match planned {
+                // Whoever was to make way for it is not told apart.
+                None if is_told || place.1 => {}
+                None => faults.push(format!("not a word of {:?}", row.operation)),
+                Some(planned) if row.hold.is_some() && !planned.is_held() => {
+                    faults.push(format!("was held: {:?}", row.operation));
+                }
+                Some(planned) if planned.is_held() && row.hold.is_none() => {
+                    let holds = planned.holds.iter().chain(&planned.waits);
+                    let holds: Vec<_> = holds.map(|at| &plan.holds[*at].cause).collect();
+                    let is_known = !held_before.is_empty() || is_overtaken;
+                    if !is_known {
+                        faults.push(format!("held only now: {:?} {holds:?}", row.operation));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        let free = saved
+            .operations
+            .iter()
+            .filter(|row| row.hold.is_none())
+            .count();
+        let due = plan
+            .operations
+            .iter()
+            .filter(|planned| !planned.is_held())
+            .count();
+        let (rows, due_groups) = match (&saved.groups, &plan.groups) {
+            (Some(saved), Some(groups)) => {
+                let due = groups
+                    .operations
+                    .iter()
+                    .filter(|one| one.holds.is_empty())
+                    .count();
+                let free = saved
+                    .operations
+                    .iter()
+                    .filter(|row| row.hold.is_none())
+                    .count();
+                let mut told = plan.skipped.iter();
+                let is_told = told.any(|one| {
+                    let why = &one.why;
+                    matches!(
+                        why,
+                        SkipReason::GroupMoved { .. } | SkipReason::MemberMoved { .. }
+                    )
+                });
+                if due < free && !is_told && plan.holds.is_empty() {
+                    faults.push(format!("{due} of {free} rows of groups: {:?}", groups));
+                }
+                (free, due)
+            }
+            _ => (0, 0),
+        };
+        let (done, groups) = (applied.done, applied.groups.done);
+        if (done, groups) != (due, due_groups) {
+            faults.push(format!(
+                "{done} and {groups}, not {due} and {due_groups}, done"
+            ));
+        }
+        if !is_overtaken && (rows, free) != (groups, done) && plan.holds.is_empty() {
+            let told = (&plan.skipped, &plan.refusals);
+            faults.push(format!(
+                "only {done} of {free} and {groups} of {rows}: {told:?}"
+            ));
+        }
+        self.tell(format!(
+            "a plan of {free} and {rows} for groups was carried out: {done} and {groups}"
+        ));
+        self.expect_none(&faults);
     }
 
     /// A plan is saved, and carried out when it is overtaken.
@@ -424,8 +520,9 @@ impl Life {
         let before = self.seen();
         let result = self.carry_out(&saved);
         self.look_at_run(&before, &result);
-        let done = result.unwrap().applied.done;
-        self.tell(format!("a plan was carried out late: {done}"));
+        let finished = result.unwrap();
+        self.tell("a plan was carried out late");
+        self.look_at_rows(&saved, &finished, true);
         self.expect_used_up(&saved);
     }
 
@@ -507,8 +604,8 @@ impl Life {
             .filter_map(|path| path.rsplit_once('/'))
             .map(|(_, id)| id.replace("%3A", ":"))
             .collect();
-        let has_groups = before.groups != after.groups;
-        if finished.applied.done == 0 || has_groups || !self.model.approved.is_empty() {
+        let done = finished.applied.done + finished.applied.groups.done;
+        if done == 0 || !self.model.approved.is_empty() {
             return;
         }
         let mut reverted = self.revert(finished.run);
@@ -520,13 +617,23 @@ impl Life {
             }
             reverted = self.revert(finished.run);
         }
+        // A name is free once the group is gone that has got it.
+        for _ in 0..4 {
+            if is_name_taken(&reverted) {
+                reverted = self.revert(finished.run);
+            }
+        }
         let names = holds(&reverted);
         let now = self.seen();
         self.tell(format!(
             "run {} is reverted (held: {names:?})",
             finished.run
         ));
-        let faults = self.put_back(&before, &after, &now, names.is_empty());
+        let is_whole = names.is_empty();
+        let mut faults = self.put_back(&before, &after, &now, is_whole);
+        let seen = [&before, &after, &now];
+        let model = &mut self.model;
+        faults.extend(model.put_groups_back(&self.company, seen, is_whole));
         self.expect_none(&faults);
         for human in &mut self.company.humans {
             let id = human.account.as_ref();
@@ -536,7 +643,7 @@ impl Life {
         let next = self.sync().unwrap();
         self.expect(next.applied.is_clean(), &format!("{:?}", next.applied));
         let then = self.seen();
-        let mut faults = Vec::new();
+        let mut faults = self.model.faults_of_groups_put_back(&then);
         for put_back in self.model.put_back.values() {
             let id = &put_back.as_left.account_id;
             let (Some(now), Some(then)) = (now.accounts.get(id), then.accounts.get(id)) else {
@@ -559,7 +666,8 @@ impl Life {
         let setup = self.setup();
         let reverted = self.runtime.block_on(revert(&setup, &wish, &control()));
         let reverted = reverted.unwrap();
-        let failed = format!("{:?}", reverted.applied.failed);
+        let applied = &reverted.applied;
+        let failed = format!("{:?} {:?}", applied.failed, applied.groups.failed);
         self.expect(reverted.applied.is_clean(), &failed);
         reverted
     }
@@ -567,9 +675,6 @@ impl Life {
     /// Compares what a revert has made of what a run had made; notes what was put back.
     fn put_back(&mut self, before: &Seen, after: &Seen, now: &Seen, is_whole: bool) -> Vec<String> {
         let mut faults = Vec::new();
-        if now.groups != before.groups {
-            faults.push("a revert of accounts changes groups".to_owned());
-        }
         let all: Vec<&Account> = now.accounts.values().collect();
         for at in 0..self.company.humans.len() {
             let human = &self.company.humans[at];
@@ -621,7 +726,8 @@ impl Life {
             self.let_go();
         }
         let is_reprieved = self.company.humans.iter().any(|one| one.is_reprieved);
-        if (is_reprieved || !self.model.put_back.is_empty()) && self.company.chance(25) {
+        let is_put_back = !self.model.put_back.is_empty() || self.model.has_groups_put_back();
+        if (is_reprieved || is_put_back) && self.company.chance(25) {
             self.do_again();
         }
         if self.company.chance(30) {
@@ -696,6 +802,13 @@ impl Life {
                     .filter(|one| is_certain(one))
                     .collect();
                 self.expect(certain.is_empty(), &format!("not held: {certain:?}"));
+                let groups = &self.model;
+                self.expect(
+                    !groups.are_groups_put_back(),
+                    &format!("not held: {groups:?}"),
+                );
+                let seen = self.seen();
+                self.model.let_groups_put_back_go(&seen);
                 return;
             }
             Err(error) => self.expect(false, &error.to_string()),
@@ -713,6 +826,8 @@ impl Life {
         self.model
             .put_back
             .retain(|at, _| is_hold_full && held.contains(at));
+        let seen = self.seen();
+        self.model.let_groups_put_back_go(&seen);
         self.settle();
         self.look();
     }
@@ -848,6 +963,21 @@ fn control() -> Control<'static> {
         stop: Shutdown::never(),
         now: &Utc::now,
     }
+}
+
+/// Whether a group does not get its name back, as another one has it.
+fn is_name_taken(reverted: &Finished) -> bool {
+    let mut skipped = reverted.plan.skipped.iter();
+    skipped.any(|one| {
+        let why = &one.why;
+        matches!(
+            why,
+            SkipReason::GroupNotUndone {
+                why: GroupNotUndone::NameTaken(_),
+                ..
+            }
+        )
+    })
 }
 
 fn holds(finished: &Finished) -> Vec<String> {
