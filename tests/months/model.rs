@@ -568,6 +568,12 @@ impl Model {
                     if let Some(members) = members {
                         if is_gone && self.on_leave == OnLeave::Delete {
                             leaving.insert(name.clone(), members.len().max(1));
+                        } else if next
+                            .iter()
+                            .any(|next| self.groups_put_back.contains_key(*next))
+                        {
+                            // As long as members are not to join another, it stays.
+                            uncertain += members.len();
                         } else if !is_gone
                             && !is_refused
                             && !next.iter().any(|next| is_emptied(next))
