@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use dirsyncd::apply::{Control, Shutdown, Unwatched};
 use dirsyncd::config::Config;
-use dirsyncd::model::{ExternalId, GroupOperation, Operation, Reason, RunId};
+use dirsyncd::model::{ExternalId, GroupMember, GroupOperation, Operation, Reason, RunId};
 use dirsyncd::plan::groups::{GroupNotUndone, PlannedGroup};
 use dirsyncd::plan::{Plan, SkipReason, Skipped, Stop};
 use dirsyncd::report::{SavedGroup, SavedOperation, SavedPlan};
@@ -447,13 +447,22 @@ impl Life {
         let saved_groups = saved.groups.iter().flat_map(|groups| &groups.operations);
         let groups: Vec<&PlannedGroup> =
             plan.groups.iter().flat_map(|one| &one.operations).collect();
-        let place = |of: &GroupOperation| (of.key.clone(), of.kind, of.add.is_empty());
+        // Members may be left out of it.
+        let is_part = |one: &GroupOperation, of: &GroupOperation| {
+            let is_in = |some: &[GroupMember], all: &[GroupMember]| {
+                some.iter()
+                    .all(|one| all.iter().any(|other| other.id() == one.id()))
+            };
+            (&one.key, one.kind) == (&of.key, of.kind)
+                && is_in(&one.add, &of.add)
+                && is_in(&one.remove, &of.remove)
+        };
         for SavedGroup {
             operation, hold, ..
         } in saved_groups.clone()
         {
             let mut all = groups.iter();
-            match all.find(|one| place(&one.operation) == place(operation)) {
+            match all.find(|one| is_part(&one.operation, operation)) {
                 Some(planned) if hold.is_some() && planned.holds.is_empty() => {
                     faults.push(format!("was held: {operation:?}"));
                 }
