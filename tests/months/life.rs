@@ -343,9 +343,12 @@ impl Life {
         if held.is_empty() && self.company.edit != Edit::Waiting {
             model.is_hold_looked_at = false;
             model.held_since = None;
+            model.is_held_since_certain = true;
         } else if !held.is_empty() && model.held_since.is_none() {
             model.held_since = Some(self.company.day);
         }
+        // Whoever was put back may have kept the login without that hold.
+        model.is_held_since_certain &= is_reverted.is_empty();
         model.held = held;
         faults
     }
@@ -357,7 +360,10 @@ impl Life {
         let held_since = self.model.held_since;
         if held_since.is_some_and(|since| self.company.day - since >= HOLD_EXPIRY) {
             self.model.held_since = Some(self.company.day);
-            self.model.approved.clear();
+            match self.model.is_held_since_certain {
+                true => self.model.approved.clear(),
+                false => self.model.are_approvals_vague = true,
+            }
         }
         for said in self.company.live() {
             self.tell(said);

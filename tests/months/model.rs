@@ -97,6 +97,8 @@ pub(crate) struct Model {
     pub(crate) is_hold_looked_at: bool,
     /// When that hold was opened.
     pub(crate) held_since: Option<i64>,
+    /// Whether it was there all the time since then.
+    pub(crate) is_held_since_certain: bool,
     /// Whose login may be taken by the next sync, if that is still what is wished.
     pub(crate) approved: BTreeMap<usize, Wish>,
     /// Whether that may be used up.
@@ -123,6 +125,7 @@ impl Model {
             left_out: BTreeSet::new(),
             is_hold_looked_at: false,
             held_since: None,
+            is_held_since_certain: true,
             approved: BTreeMap::new(),
             are_approvals_vague: false,
             groups_held: BTreeSet::new(),
