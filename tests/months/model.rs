@@ -232,6 +232,27 @@ impl Model {
     fn doubt_groups_put_back(&mut self, company: &Company, seen: &Seen) {
         let wanted = wanted(company);
         let people = people(company);
+        // Who was put back into a group, or out of it, stays so when it gets another name.
+        let mut came_along = Vec::new();
+        for (name, put_back) in &self.groups_put_back {
+            let ours = self
+                .ours
+                .get(name)
+                .filter(|_| !seen.groups.contains_key(name));
+            for next in ours
+                .into_iter()
+                .flat_map(|ours| successors(company, &ours.keys))
+            {
+                came_along.push((next.to_owned(), put_back.members.clone()));
+            }
+        }
+        for (next, members) in came_along {
+            let put_back = self.groups_put_back.entry(next).or_default();
+            for (id, part) in members {
+                let part = Part { wish: None, ..part };
+                put_back.members.entry(id).or_insert(part);
+            }
+        }
         for (name, put_back) in &mut self.groups_put_back {
             if let Some(whole) = &mut put_back.whole {
                 whole.wish = whole.wish.take().filter(|then| {
