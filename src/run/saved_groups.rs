@@ -7,7 +7,7 @@ use crate::model::RunId;
 use crate::org::Reader;
 use crate::plan::groups::{self, GroupPlan, GroupRefusal, GroupRow};
 use crate::plan::{Known, Plan, RefusalReason};
-use crate::report::{SavedGroup, SavedGroupNote, SavedGroups, SavedPlan};
+use crate::report::{Digested, SavedGroup, SavedGroupNote, SavedGroups, SavedPlan};
 use crate::snapshot::Snapshot;
 
 /// Makes the groups of the plan again, once its accounts are made again. `newer` is the last run
@@ -23,13 +23,8 @@ pub(super) async fn resume(
     known: &Known,
     newer: Option<RunId>,
 ) -> Result<(), RunError> {
-    // Where those who leave are held, those who join have a row of their own.
-    let (operations, other_operations) = sift(saved, operations, "group", |row| {
-        let SavedGroup { operation, .. } = row;
-        let target = operation.target.as_ref();
-        let group = target.map_or(operation.name.as_str(), |target| target.scim_id.as_str());
-        (group, operation.add.is_empty())
-    });
+    // Where some of a group's members are held, the others have a row of their own.
+    let (operations, other_operations) = sift(saved, operations, "group", Digested::digest);
     let (notes, other_notes) = sift(saved, notes, "group", |note| &note.expects.scim_id);
     let of_operations = other_operations.into_iter().map(|(row, what)| {
         let SavedGroup { operation, .. } = row;

@@ -286,6 +286,26 @@ fn held_groups_stay_held_and_the_guards_look_again() {
 }
 
 #[test]
+fn who_was_put_back_has_a_row_apart_from_the_others_of_the_group() {
+    let story = Story::new();
+    story.change("dev", "add", 2);
+    story.change("dev", "delete", 1);
+    story.world.dirsyncd.sync(0);
+    let run = story.texts("SELECT max(id) || '' FROM runs").remove(0);
+    story.world.dirsyncd.run(&["revert", &run]).expect_code(0);
+    story.change("dev", "delete", 2);
+    story.change("dev", "add", 3);
+    story.world.dirsyncd.sync(3);
+    assert_eq!(story.groups()[0], "dev: 0 1 3");
+    // One leaves by the directory, and another one would again.
+    story.change("dev", "delete", 0);
+    let plan = story.save(3);
+    assert_eq!(rows(&plan), ["group_update dev", "!group_update dev"]);
+    story.carry_out(3).expect_words(&["Done: 1 applied."]);
+    assert_eq!(story.groups()[0], "dev: 1 3");
+}
+
+#[test]
 fn after_a_later_reading_groups_are_left_to_a_new_plan() {
     let story = Story::new();
     story.change("dev", "delete", 1);

@@ -237,6 +237,28 @@ fn a_renamed_group_gets_its_old_name_back_and_newcomers_join_it() {
 }
 
 #[test]
+fn a_group_whose_members_are_all_in_another_goes_whoever_was_put_back_there() {
+    let company = Company::of("match = \"([a-z]+)(-.*)?\"\nname = \"$1\"");
+    company.change("ops", &[4, 5]);
+    let run = company.sync(0);
+    company.revert(&run, &[]).expect_code(0);
+    company
+        .world
+        .slapd
+        .rename(&group("dev"), "cn=ops-dev", None);
+    company.sync(3);
+    assert_eq!(company.members("ops"), [0, 1, 2, 4]);
+    let output = company.world.dirsyncd.sync(3);
+    output.expect_words(&[
+        "x dev [undo in part]",
+        "ops [held: reverted]",
+        "Done: 1 applied",
+    ]);
+    assert_eq!(company.names(), ["ops"]);
+    assert_eq!(company.members("ops"), [0, 1, 2, 4]);
+}
+
+#[test]
 fn an_adopted_group_is_let_go_with_the_members_that_it_had() {
     let company = Company::of("adopt = true");
     let account = |n: usize| company.world.account(&company.people[n]);

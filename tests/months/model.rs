@@ -59,10 +59,36 @@ pub(crate) struct PutBack {
     pub(crate) is_vague: bool,
 }
 
+/// What a revert has put back of a group, by its name.
+#[derive(Clone, Debug, Default)]
+struct PutBackGroup {
+    /// The group itself, where the run had made it or taken it away.
+    whole: Option<Part<Leading>>,
+    /// Its members, by account.
+    members: BTreeMap<String, Part<Membership>>,
+}
+
+/// A group, or a member, as a revert has left it.
+#[derive(Clone, Debug)]
+struct Part<Wished> {
+    is_there: bool,
+    /// What was wished then: as long as it is, nothing changes. `None` where it is open what still
+    /// holds, as the wish has changed or a part was approved.
+    wish: Option<Wished>,
+}
+
+/// The directory's groups that are concerned, with the names that they lead to.
+type Leading = BTreeMap<String, String>;
+
+/// The directory's groups that lead to a group; the person's key, and whether they name the person,
+/// if the directory shows the person.
+type Membership = (BTreeSet<String>, Option<(String, bool)>);
+
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) on_leave: OnLeave,
     pub(crate) put_back: HashMap<usize, PutBack>,
+    groups_put_back: BTreeMap<String, PutBackGroup>,
     /// Who keeps the login although nobody wishes it, as of the last look.
     pub(crate) held: BTreeSet<usize>,
     /// Those of them whom somebody left out when others were approved.
@@ -71,6 +97,8 @@ pub(crate) struct Model {
     pub(crate) is_hold_looked_at: bool,
     /// When that hold was opened.
     pub(crate) held_since: Option<i64>,
+    /// Whether it was there all the time since then.
+    pub(crate) is_held_since_certain: bool,
     /// Whose login may be taken by the next sync, if that is still what is wished.
     pub(crate) approved: BTreeMap<usize, Wish>,
     /// Whether that may be used up.
@@ -92,10 +120,12 @@ impl Model {
         Model {
             on_leave,
             put_back: HashMap::new(),
+            groups_put_back: BTreeMap::new(),
             held: BTreeSet::new(),
             left_out: BTreeSet::new(),
             is_hold_looked_at: false,
             held_since: None,
+            is_held_since_certain: true,
             approved: BTreeMap::new(),
             are_approvals_vague: false,
             groups_held: BTreeSet::new(),
@@ -119,6 +149,170 @@ impl Model {
             true => ours.members.insert(account.to_owned()),
             false => ours.members.remove(account),
         };
+        if let Some(put_back) = self.groups_put_back.get_mut(name) {
+            put_back.members.remove(account);
+        }
+    }
+
+    /// Compares what a revert has made of the groups with how they were before the run that it
+    /// reverts; notes what was put back. Where a part is held, what of a group is put back is open.
+    pub(crate) fn put_groups_back(
+        &mut self,
+        company: &Company,
+        [before, after, now]: [&Seen; 3],
+        is_whole: bool,
+    ) -> Vec<String> {
+        let mut faults = Vec::new();
+        let wanted = wanted(company);
+        let people = people(company);
+        let names: BTreeSet<&String> = before.groups.keys().chain(after.groups.keys()).collect();
+        let is_made = |name: &&&String| {
+            before.groups.contains_key(**name) != after.groups.contains_key(**name)
+        };
+        let made: BTreeSet<&String> = names.iter().filter(is_made).copied().collect();
+        let keys: BTreeSet<&String> = made
+            .iter()
+            .filter_map(|name| self.ours.get(*name))
+            .flat_map(|ours| &ours.keys)
+            .collect();
+        let concerns = |key: &String, name: &String| keys.contains(key) || made.contains(name);
+        let leading = leading(company, concerns);
+        for name in names {
+            let was = before.groups.get(name).map(|was| present(was, now));
+            let is = now.groups.get(name);
+            if is_whole && is != was.as_ref() {
+                let left = after.groups.get(name);
+                faults.push(format!("{name}: {was:?} became {left:?} and now {is:?}"));
+            }
+            let is_made = made.contains(name);
+            let mut put_back = self.groups_put_back.remove(name).unwrap_or_default();
+            if is_made {
+                put_back.whole = Some(Part {
+                    is_there: is.is_some(),
+                    wish: is_whole.then(|| leading.clone()),
+                });
+            } else if let (Some(before), Some(after)) = (&was, after.groups.get(name)) {
+                for id in before.symmetric_difference(after) {
+                    let part = Part {
+                        is_there: is.is_some_and(|is| is.contains(id)),
+                        wish: is_whole.then(|| membership(company, &wanted, &people, name, id)),
+                    };
+                    put_back.members.insert(id.clone(), part);
+                }
+            }
+            if put_back.whole.is_some() || !put_back.members.is_empty() {
+                self.groups_put_back.insert(name.clone(), put_back);
+            }
+        }
+        faults
+    }
+
+    /// What was put back of groups, and is not so any more, though what is wished has not changed.
+    pub(crate) fn faults_of_groups_put_back(&self, seen: &Seen) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (name, put_back) in &self.groups_put_back {
+            let group = seen.groups.get(name);
+            if let Some(Part { is_there, wish }) = &put_back.whole
+                && wish.is_some()
+                && *is_there != group.is_some()
+            {
+                faults.push(format!("the group {name} was put back: {is_there}"));
+            }
+            for (id, Part { is_there, wish }) in &put_back.members {
+                let is_in = group.is_some_and(|group| group.contains(id));
+                if wish.is_some() && *is_there != is_in {
+                    faults.push(format!("{id} in {name} was put back: {is_there}"));
+                }
+            }
+        }
+        faults
+    }
+
+    /// Where something else is wished by now, it is open what of it is still put back.
+    fn doubt_groups_put_back(&mut self, company: &Company, seen: &Seen) {
+        let wanted = wanted(company);
+        let people = people(company);
+        // Who was put back into a group, or out of it, stays so when it gets another name.
+        let mut came_along = Vec::new();
+        for (name, put_back) in &self.groups_put_back {
+            let ours = self
+                .ours
+                .get(name)
+                .filter(|_| !seen.groups.contains_key(name));
+            for next in ours
+                .into_iter()
+                .flat_map(|ours| successors(company, &ours.keys))
+            {
+                came_along.push((next.to_owned(), put_back.members.clone()));
+            }
+        }
+        for (next, members) in came_along {
+            let put_back = self.groups_put_back.entry(next).or_default();
+            for (id, part) in members {
+                let part = Part { wish: None, ..part };
+                put_back.members.entry(id).or_insert(part);
+            }
+        }
+        for (name, put_back) in &mut self.groups_put_back {
+            if let Some(whole) = &mut put_back.whole {
+                whole.wish = whole.wish.take().filter(|then| {
+                    let names: BTreeSet<&String> = then.values().collect();
+                    let concerns = |key: &String, name: &String| {
+                        then.contains_key(key) || names.contains(name)
+                    };
+                    leading(company, concerns) == *then
+                });
+            }
+            let members = &mut put_back.members;
+            members.retain(|id, _| seen.accounts.contains_key(id));
+            for (id, part) in members {
+                let now = membership(company, &wanted, &people, name, id);
+                part.wish = part.wish.take().filter(|then| *then == now);
+            }
+        }
+    }
+
+    /// Whether groups are as they were put back, as far as that is certain, and not as wished.
+    pub(crate) fn are_groups_put_back(&self) -> bool {
+        let mut all = self.groups_put_back.values();
+        all.any(|group| {
+            let mut members = group.members.values();
+            group.whole.as_ref().is_some_and(|one| one.wish.is_some())
+                || members.any(|one| {
+                    let wished = one.wish.as_ref().and_then(|(_, person)| person.as_ref());
+                    wished.is_some_and(|(_, is_wished)| *is_wished != one.is_there)
+                })
+        })
+    }
+
+    /// Whether a revert has put anything of groups back.
+    pub(crate) fn has_groups_put_back(&self) -> bool {
+        !self.groups_put_back.is_empty()
+    }
+
+    /// Nothing of groups that is put back is held any more: somebody has approved it, or it is over.
+    /// What a hold over those who leave may hold as well stays open.
+    pub(crate) fn let_groups_put_back_go(&mut self, seen: &Seen) {
+        let mut leaving = 0;
+        for (name, put_back) in &self.groups_put_back {
+            let group = seen.groups.get(name);
+            let whole = put_back.whole.as_ref().and(group);
+            leaving += whole.map_or(0, |group| group.len().max(1));
+            let members = put_back.members.keys();
+            let is_in = |id: &&String| group.is_some_and(|group| group.contains(*id));
+            leaving += members.filter(is_in).count();
+        }
+        if leaving <= REMOVALS && self.groups_held.is_empty() && !self.are_removals_looked_at {
+            self.groups_put_back.clear();
+        }
+        for put_back in self.groups_put_back.values_mut() {
+            if let Some(whole) = &mut put_back.whole {
+                whole.wish = None;
+            }
+            for part in put_back.members.values_mut() {
+                part.wish = None;
+            }
+        }
     }
 
     /// What a run may do in any case, also where not everything went well. `holds` are the names of
@@ -230,6 +424,8 @@ impl Model {
     /// What must hold of the groups when all is done that is to be done; takes over how they are.
     pub(crate) fn look_at_groups(&mut self, company: &Company, seen: &Seen) -> Vec<String> {
         let mut faults = self.faults_of_others(seen);
+        self.doubt_groups_put_back(company, seen);
+        faults.extend(self.faults_of_groups_put_back(seen));
         let (found, leaving, uncertain, unfinished) = self.faults_of_groups(company, seen);
         faults.extend(found);
         let outstanding: usize = leaving.values().sum();
@@ -273,7 +469,22 @@ impl Model {
         let people = people(company);
         let nobody = BTreeSet::new();
         let is_emptied = |name: &str| self.is_emptied(company, &wanted, name);
+        let whole = |name: &String| {
+            let put_back = self.groups_put_back.get(name);
+            put_back.is_some_and(|put_back| put_back.whole.is_some())
+        };
+        let is_member_put_back = |name: &String, id: &String| {
+            let put_back = self.groups_put_back.get(name);
+            put_back.is_some_and(|put_back| put_back.members.contains_key(id))
+        };
+        let put_back = seen.groups.iter().filter(|(name, _)| whole(name));
+        uncertain += put_back
+            .map(|(_, members)| members.len().max(1))
+            .sum::<usize>();
         for (name, parts) in &wanted {
+            if whole(name) {
+                continue;
+            }
             let before = self.ours.get(name).map_or(&nobody, |ours| &ours.members);
             let Some(members) = seen.groups.get(name) else {
                 if !is_emptied(name) {
@@ -306,7 +517,8 @@ impl Model {
                 let who = human.map_or(id, |(_, human)| &human.number);
                 let is_in = members.contains(id);
                 let shown = human.filter(|(_, human)| company.is_in_scope(human));
-                if human.is_some_and(|(at, _)| self.put_back.contains_key(&at)) {
+                let is_put_back = human.is_some_and(|(at, _)| self.put_back.contains_key(&at));
+                if is_put_back || is_member_put_back(name, id) {
                     uncertain += usize::from(is_in);
                     continue;
                 }
@@ -330,7 +542,7 @@ impl Model {
             }
         }
         for (name, ours) in &self.ours {
-            if wanted.contains_key(name) {
+            if wanted.contains_key(name) || whole(name) {
                 continue;
             }
             let before = present(&ours.members, seen);
@@ -365,7 +577,8 @@ impl Model {
                                     || account.email != human.mail
                             });
                             let is_open = (is_shown && waits)
-                                || at.is_some_and(|at| self.put_back.contains_key(at));
+                                || at.is_some_and(|at| self.put_back.contains_key(at))
+                                || is_member_put_back(name, id);
                             match (is_shown, members.contains(id)) {
                                 _ if is_open => uncertain += 1,
                                 (true, true) => *leaving.entry(name.clone()).or_default() += 1,
@@ -379,6 +592,12 @@ impl Model {
                     if let Some(members) = members {
                         if is_gone && self.on_leave == OnLeave::Delete {
                             leaving.insert(name.clone(), members.len().max(1));
+                        } else if next
+                            .iter()
+                            .any(|next| self.groups_put_back.contains_key(*next))
+                        {
+                            // As long as members are not to join another, it stays.
+                            uncertain += members.len();
                         } else if !is_gone
                             && !is_refused
                             && !next.iter().any(|next| is_emptied(next))
@@ -458,6 +677,36 @@ fn wanted(company: &Company) -> BTreeMap<String, Vec<usize>> {
         }
     }
     wanted
+}
+
+/// The names that the concerned ones of the directory's groups lead to.
+fn leading(company: &Company, concerns: impl Fn(&String, &String) -> bool) -> Leading {
+    let there = company.groups.iter().filter(|group| group.is_there);
+    there
+        .map(|group| (group.key.clone(), group.target().to_owned()))
+        .filter(|(key, name)| concerns(key, name))
+        .collect()
+}
+
+/// What is wished of an account in a group.
+fn membership(
+    company: &Company,
+    wanted: &BTreeMap<String, Vec<usize>>,
+    people: &HashMap<String, usize>,
+    name: &str,
+    id: &str,
+) -> Membership {
+    let groups = wanted.get(name).into_iter().flatten();
+    let keys = groups.clone().map(|at| company.groups[*at].key.clone());
+    let at = people.get(id).copied();
+    let at = at.filter(|at| company.is_in_scope(&company.humans[*at]));
+    let named = at.map(|at| {
+        let is_named = groups
+            .clone()
+            .any(|group| company.flat(*group).contains(&at));
+        (company.humans[at].key.clone(), is_named)
+    });
+    (keys.collect(), named)
 }
 
 /// Whose account is whose.

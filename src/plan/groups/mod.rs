@@ -24,7 +24,7 @@ use crate::config::GroupRule;
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
     DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, Lifecycle,
-    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, Undoes, fold,
+    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, Undoes,
 };
 
 pub use resume::{ExpectedGroup, GroupRow, KeptGroup, ShownGroup, resume};
@@ -116,18 +116,11 @@ impl GroupPlan {
     }
 
     /// The operations that nothing holds. The deletion of a group whose members are in another one
-    /// waits as long as that one's operation is held.
+    /// waits for nothing that is held there: it is planned only once the organization shows them
+    /// all in it.
     pub fn free(&self) -> impl Iterator<Item = &GroupOperation> {
-        let held = self
-            .operations
-            .iter()
-            .filter(|planned| !planned.holds.is_empty());
-        let held: HashSet<String> = held.map(|planned| fold(&planned.operation.name)).collect();
-        let is_free = move |planned: &&PlannedGroup| match &planned.operation.reason {
-            GroupReason::Merged { into } if held.contains(&fold(into)) => false,
-            _ => planned.holds.is_empty(),
-        };
-        let free = self.operations.iter().filter(is_free);
+        let planned = self.operations.iter();
+        let free = planned.filter(|planned| planned.holds.is_empty());
         free.map(|planned| &planned.operation)
     }
 
