@@ -23,13 +23,9 @@ pub(super) async fn resume(
     known: &Known,
     newer: Option<RunId>,
 ) -> Result<(), RunError> {
-    // Where those who leave are held, those who join have a row of their own.
-    let (operations, other_operations) = sift(saved, operations, "group", |row| {
-        let SavedGroup { operation, .. } = row;
-        let target = operation.target.as_ref();
-        let group = target.map_or(operation.name.as_str(), |target| target.scim_id.as_str());
-        (group, operation.add.is_empty())
-    });
+    // A part of a change that waits by itself has a row of its own.
+    let (operations, other_operations) =
+        sift(saved, operations, "group", |row| row.operation.digest().0);
     let (notes, other_notes) = sift(saved, notes, "group", |note| &note.expects.scim_id);
     let of_operations = other_operations.into_iter().map(|(row, what)| {
         let SavedGroup { operation, .. } = row;
