@@ -241,15 +241,35 @@ impl GroupOperation {
         }
     }
 
-    /// The digest of what it does to whom: an approval is good for exactly this.
+    /// The digest of what it does to whom: an approval is good for exactly this. By it the operations
+    /// on one group are told apart, as there may be several.
     pub fn digest(&self) -> Digest {
+        self.digest_of(&self.add, &self.remove)
+    }
+
+    /// The digests of its parts, which are held and approved each by itself: who joins and who
+    /// leaves, where members change.
+    pub fn digests(&self) -> Vec<Digest> {
+        let is_both = !self.add.is_empty() && !self.remove.is_empty();
+        match self.kind {
+            GroupChange::Update if is_both => {
+                vec![
+                    self.digest_of(&self.add, &[]),
+                    self.digest_of(&[], &self.remove),
+                ]
+            }
+            _ => vec![self.digest()],
+        }
+    }
+
+    fn digest_of(&self, add: &[GroupMember], remove: &[GroupMember]) -> Digest {
         let GroupOperation {
             kind,
             key,
             name,
             target,
             add: _,
-            remove,
+            remove: _,
             reason,
             origins: _,
             former: _,
@@ -260,10 +280,15 @@ impl GroupOperation {
         let takes_all = matches!(kind, GroupChange::Rename | GroupChange::Delete);
         let members = target.as_ref().filter(|_| takes_all);
         let members = members.map(|target| target.members);
-        // Who joins is nobody's to approve.
         let target = target.as_ref().map(|target| &target.scim_id);
         let what = serde_json::json!([kind, cause, key, name, target, members, remove]);
-        Digest::of_text(&what.to_string())
+        let mut what = what.to_string();
+        // A group that comes as a whole is approved as that, whoever is in it.
+        if *kind == GroupChange::Update && !add.is_empty() {
+            let joining: BTreeSet<&str> = add.iter().map(GroupMember::id).collect();
+            what += &serde_json::json!(joining).to_string();
+        }
+        Digest::of_text(&what)
     }
 
     /// The name of the group as the organization has it; of one that is made, the one it gets.

@@ -10,12 +10,14 @@ use crate::config::{GroupRule, Guards};
 use crate::directory::{FoundGroup, Roster, roster};
 use crate::mapping::{GroupFault, GroupMapping, UnmappedGroup};
 use crate::model::{
-    DesiredGroup, ExistingAccount, ExistingGroup, ExternalId, GroupOrigin, ManagedGroup, RunId,
-    ScimId, Target, Timestamp, fold,
+    DesiredGroup, Digest, ExistingAccount, ExistingGroup, ExternalId, GroupEffect, GroupOperation,
+    GroupOrigin, ManagedGroup, RunId, ScimId, Target, Timestamp, fold,
 };
 use crate::org::{ApiError, Reader};
-use crate::plan::groups::{self, GroupPlan, KnownGroups, PastGroup, Person, RuleRead};
-use crate::plan::{Desired, GroupChange, HoldCause, Known, Plan, Skipped};
+use crate::plan::groups::{
+    self, GroupPlan, KnownGroups, Parts, PastGroup, Person, RuleRead, UndoneGroup,
+};
+use crate::plan::{Desired, GroupChange, Known, Plan, Skipped};
 use crate::snapshot::Snapshot;
 
 /// So many requests are under way at a time.
@@ -96,7 +98,7 @@ pub(super) async fn known_groups(
     managed: Vec<ManagedGroup>,
     wanted: &Wanted<'_>,
 ) -> Result<KnownGroups, RunError> {
-    let existing = existing_groups(reader, &managed, wanted).await?;
+    let existing = existing_groups(reader, &managed, &known.undone_groups, wanted).await?;
     let users = existing.iter().flat_map(|group| &group.members);
     let people = people(snapshot, known, &wanted.people, users.collect()).await?;
     let claimed = known.existing.iter().map(|account| account.scim_id.clone());
@@ -106,6 +108,7 @@ pub(super) async fn known_groups(
         existing,
         people,
         undone: known.undone_groups.clone(),
+        later: Vec::new(),
     })
 }
 
@@ -187,6 +190,7 @@ pub(super) async fn plan_revert(
         existing,
         people,
         undone: Vec::new(),
+        later: snapshot.later_groups(run).await?,
     };
     Ok(groups::revert(run, past, &known, &plan.operations))
 }
@@ -210,9 +214,13 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
         .filter(|operation| operation.is_departure())
         .filter_map(|operation| operation.target.as_ref())
         .collect();
-    let operations = groups.operations.iter().map(|planned| &planned.operation);
     let undone = groups::UndoneGroups::of(&known.undone_groups);
+    let is_approved = |digest: Digest| known.approvals.iter().any(|one| one.digest == digest);
+    let planned = std::mem::take(&mut groups.operations);
+    let parts = Parts::of(planned, &undone, is_approved);
+    let operations: Vec<&GroupOperation> = parts.operations().collect();
     let changes: Vec<GroupChange<'_>> = operations
+        .iter()
         .map(|operation| {
             let (removed, members) = operation.removals();
             let guarded = &known.guarded_groups;
@@ -223,6 +231,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
                 removed,
                 loses_administrators: guarded.loses_all(
                     operation,
+                    &operations,
                     &departures,
                     &known.accounts,
                     guards,
@@ -234,14 +243,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
         })
         .collect();
     let holds = plan.hold_groups(&changes, groups.memberships, guards, &known.approvals, now);
-    for (planned, holds) in groups.operations.iter_mut().zip(holds) {
-        // What was held when a plan was saved is held already.
-        planned.holds.extend(holds);
-    }
-    groups.let_join(
-        |hold| matches!(plan.holds[hold].cause, HoldCause::Limit { .. }),
-        |hold| matches!(plan.holds[hold].cause, HoldCause::Reverted { .. }),
-    );
+    groups.operations = parts.held(holds);
     plan.groups = Some(groups);
 }
 
@@ -294,6 +296,7 @@ fn mapped(rule: &GroupRule, mapping: &GroupMapping, roster: Roster) -> RuleRead 
 async fn existing_groups(
     reader: &Reader,
     managed: &[ManagedGroup],
+    undone: &[UndoneGroup],
     Wanted { names, keys, .. }: &Wanted<'_>,
 ) -> Result<Vec<ExistingGroup>, ApiError> {
     let ours: HashSet<&ScimId> = managed.iter().map(|group| &group.scim_id).collect();
@@ -304,7 +307,14 @@ async fn existing_groups(
         .filter(|(folded, _)| !names.contains(*folded))
         .map(|(_, name)| *name)
         .collect();
-    let is_listed = managed.len() + new.len() > LOOK_UPS || (managed.is_empty() && !new.is_empty());
+    // One that a revert has let go, with the name that it had.
+    let is_let_go = |one: &UndoneGroup| {
+        matches!(one.effect, GroupEffect::Adopted | GroupEffect::Renamed(_))
+            && keys.contains(&one.key)
+            && managed.iter().all(|group| group.key != one.key)
+    };
+    let is_listed = managed.len() + new.len() > LOOK_UPS
+        || (!new.is_empty() && (managed.is_empty() || undone.iter().any(is_let_go)));
     if is_listed {
         // Only so is one found by its key.
         let mut all = reader.all_groups().await?;

@@ -23,8 +23,9 @@ pub(super) async fn resume(
     known: &Known,
     newer: Option<RunId>,
 ) -> Result<(), RunError> {
-    // Where some of a group's members are held, the others have a row of their own.
-    let (operations, other_operations) = sift(saved, operations, "group", Digested::digest);
+    // A part of a change that waits by itself has a row of its own.
+    let (operations, other_operations) =
+        sift(saved, operations, "group", |row| row.operation.digest().0);
     let (notes, other_notes) = sift(saved, notes, "group", |note| &note.expects.scim_id);
     let of_operations = other_operations.into_iter().map(|(row, what)| {
         let SavedGroup { operation, .. } = row;

@@ -11,7 +11,7 @@ use crate::model::{
     ExternalId, GroupChange, GroupEffect, GroupOperation, GroupProgress, Operation, OperationId,
     Reason, RunId, ScimId,
 };
-use crate::plan::groups::{PastGroup, UndoneGroup};
+use crate::plan::groups::{LaterGroup, PastGroup, UndoneGroup};
 use crate::plan::{End, Past, Undone};
 
 /// The operations of a run, and those by which reverts of it have let somebody make way: each
@@ -109,6 +109,28 @@ impl Snapshot {
                     effect: serde_json::from_str(effect)
                         .map_err(|why| self.row_error(row, &why.to_string()))?,
                     by: RunId(row.try_get(3).at(&self.path)?),
+                })
+            })
+            .collect()
+    }
+
+    /// What later runs have done to the groups of a run, as far as they came, in their order.
+    pub async fn later_groups(&mut self, run: RunId) -> Result<Vec<LaterGroup>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT detail, progress, run_id FROM operations
+             WHERE run_id > ?1 AND kind GLOB 'group_*' AND progress IS NOT NULL AND external_id IN
+                (SELECT external_id FROM operations WHERE run_id = ?1 AND kind GLOB 'group_*')
+             ORDER BY id",
+        )
+        .bind(run.0)
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                Ok(LaterGroup {
+                    run: RunId(row.try_get(2).at(&self.path)?),
+                    operation: done_group(row).map_err(|why| self.row_error(row, &why))?,
                 })
             })
             .collect()

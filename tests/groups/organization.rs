@@ -857,3 +857,28 @@ fn a_group_that_was_left_out_of_an_approval_stays_held() {
     assert_eq!(files.members("ops"), [0]);
     files.dirsyncd.expect_nothing_to_do();
 }
+
+#[test]
+fn a_group_that_a_revert_let_go_under_its_old_name_is_not_made_again() {
+    let files = Files::of(Person::several(3));
+    let theirs = Some(uuid("engineers"));
+    files
+        .organization
+        .create_group_by_hand("dev", theirs.as_deref(), &[]);
+    files.groups(&[
+        ("engineers", "engineers", &[0, 1]),
+        ("ops", "ops", &[2]),
+        ("qa", "qa", &[1]),
+    ]);
+    files.dirsyncd.sync(0);
+    assert_eq!(files.names(), ["engineers", "ops", "qa"]);
+    let words = ["revert", "1", "--only", "engineers"];
+    files.dirsyncd.run(&words).expect_code(0);
+    assert_eq!(files.names(), ["dev", "ops", "qa"]);
+    for _ in 0..2 {
+        let output = files.dirsyncd.sync(3);
+        output.expect_words(&["~ engineers [held: reverted]", "Done: 0 applied"]);
+        assert_eq!(files.names(), ["dev", "ops", "qa"]);
+    }
+    assert_eq!(files.members("dev"), [0; 0]);
+}

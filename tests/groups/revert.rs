@@ -414,3 +414,82 @@ fn what_an_older_version_did_to_groups_is_told_as_not_known() {
         .expect_words(&["dev: not undone (group_update): an older dirsyncd did it"]);
     assert_eq!(company.members("dev"), [1, 2, 3]);
 }
+
+/// A company in which a revert has taken person 3 out of `dev` again, whom the directory still has
+/// in it, and now person 5 too.
+fn with_a_reverted_member() -> Company {
+    let company = Company::of("");
+    company.change("dev", &[0, 1, 2, 3]);
+    let run = company.sync(0);
+    company.revert(&run, &[]).expect_code(0);
+    company.change("dev", &[0, 1, 2, 3, 5]);
+    company
+}
+
+#[test]
+fn several_operations_on_one_group_are_held_shown_and_approved_each_by_itself() {
+    let mut company = with_a_reverted_member();
+    let guards = "[guards]\nprotected_groups = [\"dev\"]\n";
+    company.world.dirsyncd.rest = rule("") + guards;
+    company.sync(3);
+    let both =
+        "SELECT name || ' ' || count(*) FROM holds JOIN held_operations ON hold_id = holds.id
+                WHERE closed_at IS NULL GROUP BY name ORDER BY name";
+    assert_eq!(company.texts(both), ["protected 2", "reverted 1"]);
+    let joins = |n: usize| format!("member  (none) → {}", company.people[n].name());
+    company
+        .world
+        .dirsyncd
+        .run(&["holds"])
+        .expect_words(&[&joins(3), &joins(5)]);
+    let words = ["approve", "protected", "--only", "dev", "--reason", "right"];
+    company.world.dirsyncd.run(&words).expect_code(0);
+    company.sync(3);
+    assert_eq!(company.members("dev"), [0, 1, 2, 5]);
+    company.approve("reverted");
+    // The approval is for that one alone.
+    company.world.dirsyncd.rest = rule("") + WIDE;
+    company.change("dev", &[0, 1, 2, 3, 4, 5]);
+    company.sync(0);
+    assert_eq!(company.members("dev"), [0, 1, 2, 3, 4, 5]);
+    let went_by = "SELECT DISTINCT result FROM approved_operations WHERE result IS NOT NULL";
+    assert_eq!(company.texts(went_by), ["let_through"]);
+}
+
+#[test]
+fn a_saved_plan_with_several_operations_on_one_group_is_carried_out() {
+    let company = with_a_reverted_member();
+    let file = company
+        .world
+        .dirsyncd
+        .database()
+        .with_file_name("plan.json");
+    let file = file.to_str().unwrap();
+    let save = ["plan", "--force", "--save", file];
+    company.world.dirsyncd.run(&save).expect_code(3);
+    company
+        .world
+        .dirsyncd
+        .run(&["sync", "--plan", file])
+        .expect_code(3)
+        .expect_words(&["Done: 1 applied"]);
+    assert_eq!(company.members("dev"), [0, 1, 2, 5]);
+}
+
+#[test]
+fn who_was_put_in_again_by_a_later_run_stays_in() {
+    let company = Company::of("");
+    company.change("dev", &[0, 1, 2, 3, 5]);
+    let run = company.sync(0);
+    company.change("dev", &[0, 1, 2, 5]);
+    let later = company.sync(0);
+    company.change("dev", &[0, 1, 2, 3, 5]);
+    company.sync(0);
+    company
+        .revert(&run, &[])
+        .expect_code(3)
+        .expect_words(&["a later run has put in or taken out, so they stay as they are: "]);
+    assert_eq!(company.members("dev"), [0, 1, 2, 3]);
+    company.revert(&later, &[]).expect_code(0);
+    assert_eq!(company.members("dev"), [0, 1, 2, 3]);
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::members::{Accounts, Difference, foreign};
-use super::reverted::divide;
+use super::reverted::leave_out;
 use super::view::{Standing, View, Wanted};
 use super::{
     GroupNotice, GroupNoticed, GroupPlan, GroupRefusal, GroupRefusalReason, GroupSuspension,
@@ -618,7 +618,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn finish(self) -> GroupPlan {
         let mut plan = self.plan;
-        divide(&mut plan, &self.known.undone);
+        leave_out(&mut plan, &self.known.undone);
         in_order(&mut plan.operations);
         plan.refusals.sort();
         plan.refusals.dedup();

@@ -9,6 +9,7 @@
 
 mod draft;
 mod members;
+mod parts;
 mod resume;
 mod revert;
 mod reverted;
@@ -24,11 +25,12 @@ use crate::config::GroupRule;
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
     DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, Lifecycle,
-    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, Undoes,
+    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId,
 };
 
+pub use parts::Parts;
 pub use resume::{ExpectedGroup, GroupRow, KeptGroup, ShownGroup, resume};
-pub use revert::{GroupNotUndone, PastGroup, not_undone, revert};
+pub use revert::{GroupNotUndone, LaterGroup, PastGroup, not_undone, revert};
 pub use reverted::{UndoneGroup, UndoneGroups};
 
 /// What the search of one rule said.
@@ -58,6 +60,8 @@ pub struct KnownGroups {
     pub claimed: HashSet<ScimId>,
     /// What reverts have undone, as far as it is not to be done again.
     pub undone: Vec<UndoneGroup>,
+    /// For a revert: what later runs have done to the same groups, in their order.
+    pub later: Vec<LaterGroup>,
 }
 
 /// A managed account, as far as groups are concerned.
@@ -122,53 +126,6 @@ impl GroupPlan {
         let planned = self.operations.iter();
         let free = planned.filter(|planned| planned.holds.is_empty());
         free.map(|planned| &planned.operation)
-    }
-
-    /// Takes those who join out of the operations that are held for those who leave alone: they go
-    /// on. `is_limit` tells of a hold whether it is one. They go on, too, into a group that is not
-    /// renamed as that has been reverted, which `is_reverted` tells of a hold.
-    pub fn let_join(
-        &mut self,
-        is_limit: impl Fn(usize) -> bool,
-        is_reverted: impl Fn(usize) -> bool,
-    ) {
-        let mut joining = Vec::new();
-        for PlannedGroup { operation, holds } in &mut self.operations {
-            if holds.is_empty() {
-                continue;
-            }
-            let is_both = !operation.add.is_empty() && !operation.remove.is_empty();
-            let add = match operation.kind {
-                GroupChange::Update if is_both && holds.iter().all(|hold| is_limit(*hold)) => {
-                    std::mem::take(&mut operation.add)
-                }
-                GroupChange::Rename if holds.iter().all(|hold| is_reverted(*hold)) => {
-                    operation.joining().cloned().collect()
-                }
-                _ => continue,
-            };
-            if add.is_empty() {
-                continue;
-            }
-            joining.push(PlannedGroup {
-                operation: GroupOperation {
-                    kind: GroupChange::Update,
-                    reason: GroupReason::Members,
-                    name: operation.present_name().to_owned(),
-                    add,
-                    remove: Vec::new(),
-                    former: None,
-                    // What it undoes is undone with the rest.
-                    undoes: operation.undoes.as_ref().map(|_| Undoes {
-                        operations: Vec::new(),
-                        lets_go: false,
-                    }),
-                    ..operation.clone()
-                },
-                holds: Vec::new(),
-            });
-        }
-        self.operations.splice(0..0, joining);
     }
 
     /// Whether something is to be sent now.

@@ -29,6 +29,39 @@ pub struct PastGroup {
     pub begun: Option<ScimId>,
 }
 
+/// A group operation of a run after the one that is reverted, as far as it came.
+#[derive(Clone, Debug)]
+pub struct LaterGroup {
+    /// The run.
+    pub run: RunId,
+    /// What was done.
+    pub operation: GroupOperation,
+}
+
+/// The members, by group, of whom runs after this one have decided otherwise: whom they put in or
+/// took out. A later run and its own revert together have decided nothing, nor has a revert of this
+/// run that broke off.
+fn decided_since(run: RunId, later: &[LaterGroup]) -> HashSet<(&ExternalId, &str)> {
+    let mut decided: HashSet<(&ExternalId, &str, RunId)> = HashSet::new();
+    for LaterGroup { run: by, operation } in later {
+        let reverts = match operation.reason {
+            GroupReason::Reverted { run: reverted } if reverted == run => continue,
+            GroupReason::Reverted { run } => Some(run),
+            _ => None,
+        };
+        for member in operation.joining().chain(&operation.remove) {
+            let (key, who) = (&operation.key, member.id());
+            if !reverts.is_some_and(|run| decided.remove(&(key, who, run))) {
+                decided.insert((key, who, *by));
+            }
+        }
+    }
+    decided
+        .into_iter()
+        .map(|(key, who, _)| (key, who))
+        .collect()
+}
+
 /// Why something that a run did to a group is not undone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupNotUndone {
@@ -75,6 +108,9 @@ pub enum GroupNotUndone {
     /// Who is as before the run already.
     #[error("in the group, or out of it, as before the run already: {0}")]
     MovedOn(String),
+    /// A later run has put them in, or taken them out.
+    #[error("a later run has put in or taken out, so they stay as they are: {0}")]
+    Later(String),
     /// Only others are to be put back.
     #[error(
         "`--only` does not name the group: with its name or DN it is put back with all members"
@@ -98,7 +134,8 @@ impl GroupNotUndone {
             | GroupNotUndone::OthersAreIn(_)
             | GroupNotUndone::NameTaken(_)
             | GroupNotUndone::TooLarge(_)
-            | GroupNotUndone::WithoutAccount(_) => true,
+            | GroupNotUndone::WithoutAccount(_)
+            | GroupNotUndone::Later(_) => true,
         }
     }
 }
@@ -145,6 +182,7 @@ pub fn revert(
             .iter()
             .map(|(key, person)| (&person.scim_id, (key, person)))
             .collect(),
+        decided: decided_since(run, &known.later),
     };
     let mut plan = GroupPlan::default();
     let mut skipped = Vec::new();
@@ -178,6 +216,8 @@ struct Now<'a> {
     rows: HashMap<&'a ScimId, &'a ManagedGroup>,
     /// Our people by the SCIM user, with those whose account is deleted.
     people: HashMap<&'a ScimId, (&'a ExternalId, &'a Person)>,
+    /// By group, of whom later runs have decided.
+    decided: HashSet<(&'a ExternalId, &'a str)>,
 }
 
 impl<'a> Now<'a> {
@@ -252,9 +292,11 @@ impl<'a> Now<'a> {
         let (row, there) = self.ours(group)?;
         let is_in: HashSet<&ScimId> = there.members.iter().collect();
         let mut has_moved = Vec::new();
+        let mut decided = Vec::new();
         let mut remove = Vec::new();
         for member in &done.add {
             match self.still_in(member, &is_in) {
+                Some(_) if self.is_decided(done, member) => decided.push(member.name.clone()),
                 Some(member) => remove.push(member),
                 None => has_moved.push(member.name.clone()),
             }
@@ -263,9 +305,11 @@ impl<'a> Now<'a> {
         for member in &done.remove {
             match self.still_in(member, &is_in) {
                 Some(_) => has_moved.push(member.name.clone()),
+                None if self.is_decided(done, member) => decided.push(member.name.clone()),
                 None => back.push(member),
             }
         }
+        tell_decided(&decided, told);
         if !has_moved.is_empty() {
             told.push(GroupNotUndone::MovedOn(listed(&has_moved)));
         }
@@ -285,7 +329,8 @@ impl<'a> Now<'a> {
         group: &ScimId,
     ) -> Result<GroupOperation, GroupNotUndone> {
         let (row, there) = self.ours(group)?;
-        let put_in: HashSet<&ScimId> = users(&done.add).collect();
+        let put_in = done.add.iter().filter(|one| !self.is_decided(done, one));
+        let put_in: HashSet<&ScimId> = put_in.filter_map(|one| one.scim_id.as_ref()).collect();
         let others = there.members.iter().filter(|user| !put_in.contains(user));
         let others: Vec<String> = others.map(|user| self.present(user).name).collect();
         if !others.is_empty() {
@@ -313,8 +358,11 @@ impl<'a> Now<'a> {
         if self.has_name(&old.name) {
             return Err(GroupNotUndone::NameTaken(old.name.clone()));
         }
-        let joined: HashSet<&ScimId> = done
+        let (stay_in, joined): (Vec<&GroupMember>, Vec<&GroupMember>) = done
             .joining()
+            .partition(|member| self.is_decided(done, member));
+        let joined: HashSet<&ScimId> = joined
+            .into_iter()
             .filter_map(|member| member.scim_id.as_ref())
             .collect();
         let (remove, stay): (Vec<&ScimId>, Vec<&ScimId>) =
@@ -325,10 +373,17 @@ impl<'a> Now<'a> {
             .members
             .iter()
             .filter(|user| !came_along.contains(user));
-        let left: Vec<GroupMember> = self
+        let (stay_out, left): (Vec<GroupMember>, Vec<GroupMember>) = self
             .former_members(stayed, done)
             .filter(|member| self.still_in(member, &is_in).is_none())
+            .partition(|member| self.is_decided(done, member));
+        let stay_in = stay_in.into_iter();
+        let stay_in = stay_in.filter(|member| self.still_in(member, &is_in).is_some());
+        let decided: Vec<String> = stay_in
+            .chain(&stay_out)
+            .map(|one| one.name.clone())
             .collect();
+        tell_decided(&decided, told);
         let mut add: Vec<GroupMember> = stay.into_iter().map(|user| self.present(user)).collect();
         add.extend(self.with_account(left.iter(), told));
         fits(add.len())?;
@@ -379,6 +434,11 @@ impl<'a> Now<'a> {
             former: None,
             undoes: undoes(one),
         })
+    }
+
+    /// Whether a later run has put the member in, or taken the member out.
+    fn is_decided(&self, done: &GroupOperation, member: &GroupMember) -> bool {
+        self.decided.contains(&(&done.key, member.id()))
     }
 
     fn has_name(&self, name: &str) -> bool {
@@ -505,6 +565,12 @@ fn former(row: &ManagedGroup, there: &ExistingGroup) -> FormerGroup {
         key: row.key.clone(),
         origins: Some(row.origins.clone()),
         members: there.members.iter().cloned().collect(),
+    }
+}
+
+fn tell_decided(members: &[String], told: &mut Vec<GroupNotUndone>) {
+    if !members.is_empty() {
+        told.push(GroupNotUndone::Later(listed(members)));
     }
 }
 

@@ -48,70 +48,65 @@ impl<'a> UndoneGroups<'a> {
         self.0.contains_key(&(key, effect))
     }
 
+    /// Whether a revert has put back what the operation as a whole would do again.
+    pub(super) fn has_whole(&self, operation: &GroupOperation) -> bool {
+        let mut effects = operation.effects().into_iter();
+        effects.any(|effect| effect.is_whole() && self.has(&operation.key, &effect))
+    }
+
     /// Divides who joins a group, or leaves it: those for whom a revert has put that back, and
     /// the others.
-    fn divide(
+    pub(super) fn divide(
         &self,
         key: &ExternalId,
         members: Vec<GroupMember>,
         effect: fn(String) -> GroupEffect,
     ) -> (Vec<GroupMember>, Vec<GroupMember>) {
+        if self.0.is_empty() {
+            return (Vec::new(), members);
+        }
         let is_undone = |member: &GroupMember| self.has(key, &effect(member.id().to_owned()));
         members.into_iter().partition(is_undone)
     }
 }
 
-/// Divides changes of members of whom a revert has put some back, so that only those are held.
-/// Where a whole group is made or renamed they are left out of it, and the next run holds them.
-pub(super) fn divide(plan: &mut GroupPlan, undone: &[UndoneGroup]) {
+/// Where a whole group is made, taken over or renamed, leaves members out of it of whom a revert
+/// has put back that they join or leave: the next run finds them as a change of their own.
+pub(super) fn leave_out(plan: &mut GroupPlan, undone: &[UndoneGroup]) {
     if undone.is_empty() {
         return;
     }
     let undone = UndoneGroups::of(undone);
-    let mut held = Vec::new();
     for PlannedGroup { operation, .. } in &mut plan.operations {
+        let is_changed = matches!(operation.kind, GroupChange::Update | GroupChange::Delete);
+        if is_changed || undone.has_whole(operation) {
+            continue;
+        }
         let key = operation.key.clone();
-        let mut effects = operation.effects().into_iter();
-        let is_undone = effects.any(|effect| effect.is_whole() && undone.has(&key, &effect));
-        if is_undone || operation.kind == GroupChange::Delete {
-            continue;
-        }
-        let add = std::mem::take(&mut operation.add);
+        let joining: Vec<GroupMember> = operation.joining().cloned().collect();
+        let (out, _) = undone.divide(&key, joining, GroupEffect::Joins);
+        operation.add.retain(|member| !out.contains(member));
         let remove = std::mem::take(&mut operation.remove);
-        let (out, joining) = undone.divide(&key, add, GroupEffect::Joins);
         let (back, leaving) = undone.divide(&key, remove, GroupEffect::Leaves);
-        (operation.add, operation.remove) = (joining, leaving);
-        if out.is_empty() && back.is_empty() {
+        operation.remove = leaving;
+        let members: Vec<String> = out
+            .iter()
+            .chain(&back)
+            .map(|one| one.name.clone())
+            .collect();
+        if members.is_empty() {
             continue;
         }
-        let is_rest_empty = operation.add.is_empty() && operation.remove.is_empty();
-        if operation.kind != GroupChange::Update {
-            let members = out.iter().chain(&back).map(|one| one.name.clone());
-            plan.notices.push(GroupNotice {
-                group: operation.name.clone(),
-                what: GroupNoticed::PutBack(members.collect()),
-            });
-            if operation.kind == GroupChange::Rename {
-                // They are in the old one, and come along.
-                operation.add.extend(back);
-                operation.add.sort();
-            }
-        } else if is_rest_empty {
-            (operation.add, operation.remove) = (out, back);
-        } else {
-            let (add, remove) = (out, back);
-            let operation = operation.clone();
-            held.push(PlannedGroup {
-                operation: GroupOperation {
-                    add,
-                    remove,
-                    ..operation
-                },
-                holds: Vec::new(),
-            });
+        if operation.kind == GroupChange::Rename {
+            // They are in the old one, and come along.
+            operation.add.extend(back);
+            operation.add.sort();
         }
+        plan.notices.push(GroupNotice {
+            group: operation.name.clone(),
+            what: GroupNoticed::PutBack(members),
+        });
     }
-    plan.operations.extend(held);
 }
 
 impl Draft<'_> {

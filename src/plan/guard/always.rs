@@ -22,11 +22,13 @@ pub struct GuardedGroups {
 
 impl GuardedGroups {
     /// Whether a change to a group that `administrators` names would leave it without an active
-    /// member, but for one that had none: together with the departures of the same plan. A group
-    /// that is renamed is made anew, and nobody is an administrator by the new one.
+    /// member, but for one that had none: together with the other `changes` and the departures of
+    /// the same plan. A group that is renamed is made anew, and nobody is an administrator by the
+    /// new one.
     pub fn loses_all(
         &self,
         change: &GroupOperation,
+        changes: &[&GroupOperation],
         departures: &[&Target],
         accounts: &HashMap<ExternalId, ManagedAccount>,
         guards: &Guards,
@@ -34,26 +36,31 @@ impl GuardedGroups {
         if !change.takes_away() || !guards.names_administrators(change.present_name()) {
             return false;
         }
-        let leaving = change.remove.iter().filter_map(|member| {
+        let name = fold(change.present_name());
+        let same_group = changes
+            .iter()
+            .filter(|other| fold(other.present_name()) == name);
+        let leaving = same_group.flat_map(|other| &other.remove);
+        let leaving = leaving.filter_map(|member| {
             let key = member.key.as_ref();
             let account = key.and_then(|key| accounts.get(key));
-            Some(Target {
+            let target = Target {
                 scim_id: member.scim_id.clone()?,
                 account_id: account.and_then(|account| account.account_id.clone()),
-            })
+            };
+            Some((target.scim_id.clone(), target))
         });
-        let mut leaving: Vec<Target> = leaving.collect();
-        let ids: HashSet<ScimId> = leaving.iter().map(|one| one.scim_id.clone()).collect();
-        let departing = departures.iter().filter(|one| !ids.contains(&one.scim_id));
-        leaving.extend(departing.map(|one| (*one).clone()));
-        let name = fold(change.present_name());
+        let departing = departures.iter().copied();
+        let departing = departing.map(|one| (one.scim_id.clone(), one.clone()));
+        // Whoever leaves twice is one; of a departure the account is known.
+        let leaving: HashMap<ScimId, Target> = leaving.chain(departing).collect();
         let mut same_name = self.groups.iter().filter(|group| fold(&group.name) == name);
         same_name.any(|group| {
             let active = Ids::of(group.members.iter().filter(|member| member.is_active));
             let left = match change.kind {
                 GroupChange::Rename | GroupChange::Delete => 0,
                 _ => {
-                    let gone = leaving.iter().filter(|one| active.may_have(one)).count();
+                    let gone = leaving.values().filter(|one| active.may_have(one)).count();
                     active.count.saturating_sub(gone)
                 }
             };

@@ -12,8 +12,8 @@ use crate::config::{GroupAdoption, GroupDeparture, GroupRule, Search};
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
     AccountId, Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange,
-    GroupMember, GroupOperation, GroupOrigin, GroupReason, Kind, Lifecycle, MEMBERS_A_GROUP,
-    ManagedAccount, ManagedGroup, MemberKey, ScimId, Scope, Target,
+    GroupEffect, GroupMember, GroupOperation, GroupOrigin, GroupReason, Kind, Lifecycle,
+    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, MemberKey, RunId, ScimId, Scope, Target,
 };
 use crate::plan::fixture::{World, key, person, source, with};
 use crate::plan::groups::*;
@@ -275,6 +275,12 @@ pub(super) fn brief(plan: &GroupPlan) -> Vec<String> {
         )
     });
     brief.collect()
+}
+
+/// The parts of a plan that the guards look at.
+pub(super) fn divided(world: &Groups, plan: GroupPlan) -> Parts {
+    let undone = UndoneGroups::of(&world.known.undone);
+    Parts::of(plan.operations, &undone, |_| false)
 }
 
 fn notices(plan: &GroupPlan) -> Vec<String> {
@@ -1073,12 +1079,41 @@ fn a_group_of_administrators_keeps_an_active_member() {
             });
             let departures: Vec<&Target> = departing.iter().collect();
             let plan = world.plan();
-            let found = plan.operations.iter().any(|planned| {
-                guarded.loses_all(&planned.operation, &departures, &accounts, &guards)
+            let operations = plan.operations.iter().map(|planned| &planned.operation);
+            let operations: Vec<&GroupOperation> = operations.collect();
+            let found = operations.iter().any(|operation| {
+                guarded.loses_all(operation, &operations, &departures, &accounts, &guards)
             });
             assert_eq!(found, loses, "{name} {members:?} {active:?} {departing:?}");
         }
     }
+    // So with several operations on it, each of which leaves somebody.
+    let mut world = Groups::new();
+    world.keeps("admins", &["dev"], &["a", "b"]);
+    world.find("dev", "admins", &["c"]);
+    world.known.undone = vec![UndoneGroup {
+        id: 1,
+        key: key("dev"),
+        effect: GroupEffect::Leaves(key("b").as_str().to_owned()),
+        by: RunId(6),
+    }];
+    let guarded = GuardedGroups {
+        groups: vec![GuardedGroup {
+            name: "admins".to_owned(),
+            members: vec![member("a", false, true), member("b", false, true)],
+        }],
+        missing: Vec::new(),
+    };
+    let parts = divided(&world, world.plan());
+    let parts: Vec<&GroupOperation> = parts.operations().collect();
+    let loses = |one: &&GroupOperation, others: &[&GroupOperation]| {
+        guarded.loses_all(one, others, &[], &accounts, &guards)
+    };
+    let told: Vec<(bool, bool)> = parts
+        .iter()
+        .map(|one| (loses(one, &[one]), loses(one, &parts)))
+        .collect();
+    assert_eq!(told, [(false, false), (false, true), (false, true)]);
     // A renamed one is another, and its rights do not go along.
     let mut world = Groups::new();
     world.keeps("admins", &["dev"], &["a", "b"]);
@@ -1092,7 +1127,7 @@ fn a_group_of_administrators_keeps_an_active_member() {
     };
     let operation = &world.plan().operations[0].operation;
     assert_eq!(operation.kind, GroupChange::Rename);
-    assert!(guarded.loses_all(operation, &[], &accounts, &guards));
+    assert!(guarded.loses_all(operation, &[operation], &[], &accounts, &guards));
     // It is held together with departures.
     let mut plan = Plan {
         holds: vec![Hold {

@@ -1,5 +1,7 @@
 //! How somebody lets through what a hold holds.
 
+use std::collections::BTreeSet;
+
 use super::{HeldOperation, OpenHold};
 use crate::model::Timestamp;
 use crate::snapshot::error::Context;
@@ -107,9 +109,10 @@ impl Journal {
         if !only.is_empty() {
             let mut chosen: Vec<HeldOperation> = Vec::new();
             for who in only {
-                let meant = the_one(&hold, who)?;
-                if !chosen.iter().any(|other| other.digest == meant.digest) {
-                    chosen.push(meant);
+                for meant in the_one(&hold, who)? {
+                    if !chosen.iter().any(|other| other.digest == meant.digest) {
+                        chosen.push(meant);
+                    }
                 }
             }
             hold.operations = chosen;
@@ -191,20 +194,19 @@ impl Journal {
     }
 }
 
-fn the_one(hold: &OpenHold, who: &str) -> Result<HeldOperation, ApproveError> {
-    let meant: Vec<&HeldOperation> = hold
-        .operations
-        .iter()
-        .filter(|operation| operation.is_meant(who))
-        .collect();
-    match meant.as_slice() {
-        [one] => Ok((*one).clone()),
-        [] => Err(ApproveError::NotHeld {
+/// The operations of the one person or group that is meant, which may be several.
+fn the_one(hold: &OpenHold, who: &str) -> Result<Vec<HeldOperation>, ApproveError> {
+    let meant = hold.operations.iter();
+    let meant: Vec<&HeldOperation> = meant.filter(|operation| operation.is_meant(who)).collect();
+    let whose: BTreeSet<(&str, bool)> = meant.iter().map(|one| one.whose()).collect();
+    match whose.len() {
+        1 => Ok(meant.into_iter().cloned().collect()),
+        0 => Err(ApproveError::NotHeld {
             name: hold.name.clone(),
             who: who.to_owned(),
         }),
-        several => {
-            let keys: Vec<&str> = several.iter().map(|one| one.key.as_str()).collect();
+        _ => {
+            let keys: Vec<&str> = whose.iter().map(|(key, _)| *key).collect();
             Err(ApproveError::Ambiguous {
                 name: hold.name.clone(),
                 who: who.to_owned(),

@@ -12,8 +12,8 @@ use sqlx::sqlite::SqliteRow;
 use super::error::Context;
 use super::{Snapshot, SnapshotError};
 use crate::model::{
-    Attribute, Change, Digest, Dn, ExternalId, GroupMember, GroupOperation, Operation, Reason,
-    Timestamp, fold,
+    Attribute, Change, Digest, Dn, ExternalId, GroupChange, GroupMember, GroupOperation, Operation,
+    Reason, Timestamp, fold,
 };
 use crate::plan::{Approval, HeldForAll, Opened};
 
@@ -119,7 +119,8 @@ impl Detail {
 }
 
 impl Detail {
-    /// Of a group: its name stands for the account's, and each who leaves is a change.
+    /// Of a group: its name stands for the account's, and each who leaves is a change, and who joins
+    /// one that stays.
     fn of_group(operation: &GroupOperation) -> Self {
         let dns: Vec<&str> = operation
             .origins
@@ -136,6 +137,13 @@ impl Detail {
             old: Some(member.name.clone()),
             new: None,
         };
+        let joins = |member: &GroupMember| Change {
+            attribute: "member".to_owned(),
+            old: None,
+            new: Some(member.name.clone()),
+        };
+        let is_update = operation.kind == GroupChange::Update;
+        let joining = operation.add.iter().filter(|_| is_update);
         Detail {
             account: operation.name.clone(),
             addresses: vec![operation.name.clone()],
@@ -143,12 +151,23 @@ impl Detail {
             source: sources.into_iter().collect::<Vec<_>>().join(", "),
             reason: operation.reason.to_string(),
             why: None,
-            changes: operation.remove.iter().map(leaves).collect(),
+            changes: operation
+                .remove
+                .iter()
+                .map(leaves)
+                .chain(joining.map(joins))
+                .collect(),
         }
     }
 }
 
 impl HeldOperation {
+    /// Whose it is: the key, and whether that is a group's.
+    fn whose(&self) -> (&str, bool) {
+        let mut kinds = GroupChange::ALL.into_iter();
+        (&self.key, kinds.any(|kind| kind.name() == self.kind))
+    }
+
     /// Whether somebody means this by a key, an address or a DN.
     fn is_meant(&self, who: &str) -> bool {
         let dn = Dn::parse(who);

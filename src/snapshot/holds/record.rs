@@ -97,13 +97,16 @@ fn entries(plan: &Plan, only_held: bool) -> Vec<Entry<'_>> {
     let groups = plan.groups.iter().flat_map(|groups| &groups.operations);
     let groups = groups
         .filter(|planned| !only_held || !planned.holds.is_empty())
-        .map(|planned| Entry {
-            digest: planned.operation.digest(),
-            key: planned.operation.key.as_str(),
-            kind: planned.operation.kind.name(),
-            holds: &planned.holds,
-            is_held: !planned.holds.is_empty(),
-            detail: Box::new(|| Detail::of_group(&planned.operation)),
+        .flat_map(|planned| {
+            let digests = planned.operation.digests().into_iter();
+            digests.map(|digest| Entry {
+                digest,
+                key: planned.operation.key.as_str(),
+                kind: planned.operation.kind.name(),
+                holds: &planned.holds,
+                is_held: !planned.holds.is_empty(),
+                detail: Box::new(|| Detail::of_group(&planned.operation)),
+            })
         });
     plan.operations
         .iter()

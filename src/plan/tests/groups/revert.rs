@@ -1,7 +1,7 @@
 //! Undoing what a run did to groups, and what keeps a sync from doing it again.
 
 use super::*;
-use crate::model::{FormerGroup, GroupEffect, GroupProgress, OperationId, RunId};
+use crate::model::{FormerGroup, GroupProgress, OperationId};
 use crate::plan::{End, Skipped, Undo};
 
 const RUN: RunId = RunId(5);
@@ -62,6 +62,32 @@ fn again(world: &Groups, plan: &GroupPlan) -> Vec<Vec<RunId>> {
     let undone = UndoneGroups::of(&world.known.undone);
     let operations = plan.operations.iter();
     operations.map(|one| undone.by(&one.operation)).collect()
+}
+
+/// The plan once `hold` has told of each part what holds it, by its kind and whether somebody has
+/// reverted it.
+fn held(
+    world: &Groups,
+    plan: GroupPlan,
+    hold: impl Fn(&GroupOperation, bool) -> Vec<usize>,
+) -> GroupPlan {
+    let undone = UndoneGroups::of(&world.known.undone);
+    let parts = divided(world, plan.clone());
+    let holds = parts.operations();
+    let holds = holds.map(|one| hold(one, !undone.by(one).is_empty()));
+    let holds = holds.collect();
+    GroupPlan {
+        operations: parts.held(holds),
+        ..plan
+    }
+}
+
+/// The plan with what a revert has put back held.
+fn reverted(world: &Groups) -> GroupPlan {
+    held(world, world.plan(), |_, is_reverted| match is_reverted {
+        true => vec![0],
+        false => vec![],
+    })
 }
 
 fn why(skipped: &[Skipped]) -> Vec<String> {
@@ -590,17 +616,18 @@ fn of_changes_only_the_members_who_were_put_back_are_held() {
     world.keeps("dev", &["dev"], &["a"]);
     world.find("dev", "dev", &["b", "c"]);
     world.known.undone = put_back(&[joins("b")]);
-    let plan = world.plan();
+    let plan = reverted(&world);
     assert_eq!(brief(&plan), ["update dev +c -a", "update dev +b"]);
     assert_eq!(again(&world, &plan), [vec![], vec![REVERT]]);
     assert_eq!(plan.unwished, [0; 0]);
     world.known.undone = put_back(&[joins("b"), leaves("a")]);
-    let plan = world.plan();
-    assert_eq!(brief(&plan), ["update dev +c", "update dev +b -a"]);
-    assert_eq!(again(&world, &plan), [vec![], vec![REVERT]]);
+    let plan = reverted(&world);
+    let parts = ["update dev +c", "update dev +b", "update dev -a"];
+    assert_eq!(brief(&plan), parts);
+    assert_eq!(again(&world, &plan), [vec![], vec![REVERT], vec![REVERT]]);
     // Who is wanted out of it, or in it, by now is no matter of the revert any more.
     world.read[0].found[0].members.remove(&key("b"));
-    let plan = world.plan();
+    let plan = reverted(&world);
     assert_eq!(
         (brief(&plan), plan.unwished),
         (
@@ -615,6 +642,74 @@ fn of_changes_only_the_members_who_were_put_back_are_held() {
 }
 
 #[test]
+fn each_part_of_a_change_is_held_and_approved_by_itself() {
+    let mut world = Groups::new();
+    world.keeps("dev", &["dev"], &["a", "b"]);
+    world.find("dev", "dev", &["c", "d"]);
+    world.known.undone = put_back(&[joins("d"), leaves("b")]);
+    let all = |world: &Groups| held(world, world.plan(), |_, _| vec![0]);
+    let digests = |plan: &GroupPlan| -> Vec<[u8; 16]> {
+        let operations = plan.operations.iter().map(|one| &one.operation);
+        operations.map(|one| one.digest().0).collect()
+    };
+    let plan = all(&world);
+    let parts = [
+        "update dev +c",
+        "update dev -a",
+        "update dev +d",
+        "update dev -b",
+    ];
+    assert_eq!(brief(&plan), parts);
+    let first = digests(&plan);
+    assert_eq!(first.iter().collect::<HashSet<_>>().len(), 4);
+    // Each is the same whatever becomes of the others, and another one with somebody more.
+    world.known.people.insert(key("e"), account("e"));
+    world.known.undone = put_back(&[joins("d"), joins("e"), leaves("b")]);
+    world.read[0].found[0].members.remove(&key("c"));
+    world.read[0].found[0].members.insert(key("e"), dn("e"));
+    let plan = all(&world);
+    let parts = ["update dev -a", "update dev +d +e", "update dev -b"];
+    assert_eq!(brief(&plan), parts);
+    let second = digests(&plan);
+    assert_eq!([second[0], second[2]], [first[1], first[3]]);
+    assert!(!first.contains(&second[1]));
+    // An account that was only to be made is the same member.
+    let mut joining = plan.operations[1].operation.clone();
+    joining.add[0].scim_id = None;
+    assert_eq!(joining.digest().0, second[1]);
+
+    // What goes together is known by its parts.
+    world.known.undone.clear();
+    world.read[0].found[0].members.remove(&key("e"));
+    let whole = world.plan().operations.remove(0).operation;
+    let both = all(&world);
+    assert_eq!(brief(&both), ["update dev +d", "update dev -a -b"]);
+    let parts: Vec<[u8; 16]> = whole.digests().iter().map(|one| one.0).collect();
+    assert_eq!(parts, digests(&both));
+    let free = held(&world, world.plan(), |_, _| Vec::new());
+    assert_eq!(brief(&free), ["update dev +d -a -b"]);
+}
+
+#[test]
+fn a_revert_of_two_changes_of_one_group_is_two_operations() {
+    let mut world = Groups::new();
+    world.keeps("dev", &["dev"], &["a", "b"]);
+    world.find("dev", "dev", &["c"]);
+    world.known.undone = put_back(&[leaves("b")]);
+    let plan = reverted(&world);
+    assert_eq!(brief(&plan), ["update dev +c -a", "update dev -b"]);
+    world.apply(&plan);
+    let (back, _) = revert(RUN, &past(&plan), &world.known, &[]);
+    assert_eq!(brief(&back), ["update dev +a -c", "update dev +b"]);
+    let operations = back.operations.iter();
+    let digests: HashSet<[u8; 16]> = operations
+        .flat_map(|one| one.operation.digests())
+        .map(|one| one.0)
+        .collect();
+    assert_eq!(digests.len(), 3);
+}
+
+#[test]
 fn where_a_whole_group_comes_who_was_put_back_is_left_out_and_told() {
     let mut world = Groups::new();
     world.find("dev", "dev", &["a", "b"]);
@@ -624,9 +719,20 @@ fn where_a_whole_group_comes_who_was_put_back_is_left_out_and_told() {
     assert_eq!(again(&world, &plan), [vec![]]);
     assert_eq!(notices(&plan), [r#"dev PutBack(["b"])"#]);
     world.apply(&plan);
-    let plan = world.plan();
+    let plan = reverted(&world);
     assert_eq!(brief(&plan), ["update dev +b"]);
     assert_eq!(again(&world, &plan), [vec![REVERT]]);
+
+    // Of a rename not who is in the group, though a revert has taken them out once.
+    let mut world = Groups::new();
+    world.keeps("dev", &["dev"], &["a", "b"]);
+    world.find("dev", "engineers", &["a", "b"]);
+    world.known.undone = put_back(&[joins("b")]);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["rename engineers +a +b"]);
+    assert_eq!(plan.notices, []);
+    world.apply(&plan);
+    assert_eq!(world.plan().unwished, [1]);
 
     let mut world = Groups::new();
     world.keeps("dev", &["dev"], &["a", "b"]);
@@ -639,19 +745,154 @@ fn where_a_whole_group_comes_who_was_put_back_is_left_out_and_told() {
 
 #[test]
 fn who_joins_a_group_whose_renaming_was_reverted_joins_the_old_one() {
+    let renamed = || GroupEffect::Renamed("engineers".to_owned());
     let mut world = Groups::new();
     world.keeps("dev", &["dev"], &["a", "b"]);
-    world.find("dev", "engineers", &["a", "c"]);
-    world.known.undone = put_back(&[GroupEffect::Renamed("engineers".to_owned())]);
-    let mut plan = world.plan();
-    plan.operations[0].holds = vec![0];
-    let mut limited = plan.clone();
-    limited.let_join(|_| true, |_| false);
-    assert_eq!(brief(&limited), ["rename engineers +a +c -b"]);
-    plan.let_join(|_| false, |_| true);
-    assert_eq!(brief(&plan), ["update dev +c", "rename engineers +a +c -b"]);
+    world.find("dev", "engineers", &["a", "c", "d"]);
+    world.known.undone = put_back(&[renamed()]);
+    let rename = "rename engineers +a +c +d -b";
+    let plan = reverted(&world);
+    assert_eq!(brief(&plan), ["update dev +c +d", rename]);
     let free: Vec<_> = plan.free().map(|one| one.kind).collect();
     assert_eq!(free, [GroupChange::Update]);
+    // Not who was taken out again by the same revert, nor once the renaming is approved.
+    world.known.undone = put_back(&[renamed(), joins("c"), leaves("b")]);
+    assert_eq!(brief(&reverted(&world)), ["update dev +d", rename]);
+    world.known.undone = put_back(&[renamed(), joins("c"), joins("d")]);
+    assert_eq!(brief(&reverted(&world)), [rename]);
+    world.known.undone = put_back(&[renamed()]);
+    let undone = UndoneGroups::of(&world.known.undone);
+    let approved = Parts::of(world.plan().operations, &undone, |_| true);
+    assert_eq!(approved.operations().count(), 1);
+    // Nor where the group is not ours, as before the run.
+    world.known.managed.clear();
+    assert_eq!(brief(&reverted(&world)), [rename]);
+    // Nobody goes anywhere because a renaming waits for something else.
+    world.known.undone.clear();
+    let waiting = held(&world, world.plan(), |_, _| vec![0]);
+    assert_eq!(waiting.operations.len(), 1);
+}
+
+#[test]
+fn whom_later_runs_have_put_in_or_taken_out_stays_so() {
+    let (world, past) = synced(GroupChange::Update);
+    let update = past[0].operation.clone();
+    assert_eq!(
+        brief(&revert(RUN, &past, &world.known, &[]).0),
+        ["update dev +a -c"]
+    );
+    let later = |run: i64, reason: GroupReason, add: &[&str], remove: &[&str]| {
+        let members = |names: &[&str]| -> Vec<GroupMember> {
+            let all = update.add.iter().chain(&update.remove);
+            all.filter(|one| names.contains(&one.name.as_str()))
+                .cloned()
+                .collect()
+        };
+        LaterGroup {
+            run: RunId(run),
+            operation: GroupOperation {
+                reason,
+                add: members(add),
+                remove: members(remove),
+                ..update.clone()
+            },
+        }
+    };
+    let sync = || GroupReason::Members;
+    let reverts = |run: i64| GroupReason::Reverted { run: RunId(run) };
+    let stays = "not undone (group_update): a later run has put in or taken out, so they stay as they are: ";
+    for (what, later, undoes, told) in [
+        (
+            "put in rightly",
+            vec![later(6, sync(), &[], &["c"]), later(9, sync(), &["c"], &[])],
+            &["update dev +a"][..],
+            vec![format!("{stays}c")],
+        ),
+        (
+            "taken out rightly",
+            vec![later(6, sync(), &["a"], &[]), later(9, sync(), &[], &["a"])],
+            &["update dev -c"],
+            vec![format!("{stays}a")],
+        ),
+        (
+            "later runs that were reverted",
+            vec![
+                later(6, sync(), &["a"], &["c"]),
+                later(7, reverts(6), &["c"], &["a"]),
+            ],
+            &["update dev +a -c"],
+            vec![],
+        ),
+        (
+            "and the revert of that",
+            vec![
+                later(6, sync(), &[], &["c"]),
+                later(7, reverts(6), &["c"], &[]),
+                later(8, reverts(7), &[], &["c"]),
+                later(9, reverts(8), &["c"], &[]),
+            ],
+            &["update dev +a -c"],
+            vec![],
+        ),
+        (
+            "a revert that broke off",
+            vec![later(6, reverts(RUN.0), &["a"], &["c"])],
+            &["update dev +a -c"],
+            vec![],
+        ),
+        (
+            "which a sync took back",
+            vec![
+                later(6, reverts(RUN.0), &[], &["c"]),
+                later(9, sync(), &["c"], &[]),
+            ],
+            &["update dev +a"],
+            vec![format!("{stays}c")],
+        ),
+    ] {
+        let mut world = world.clone();
+        world.known.later = later;
+        let (plan, why) = reverting(&world, &past);
+        assert_eq!(
+            (plan, why),
+            (undoes.iter().map(|one| (*one).to_owned()).collect(), told),
+            "{what}"
+        );
+    }
+    // Nor does a group go that a later run has put somebody in.
+    let (mut world, past) = synced(GroupChange::Create);
+    let operation = past[0].operation.clone();
+    let add = operation.add[..1].to_vec();
+    let operation = GroupOperation {
+        kind: GroupChange::Update,
+        add,
+        ..operation
+    };
+    world.known.later = vec![LaterGroup {
+        run: RunId(9),
+        operation,
+    }];
+    let (plan, told) = reverting(&world, &past);
+    assert_eq!(plan, [""; 0]);
+    assert!(told[0].contains("others are in it by now: a"), "{told:?}");
+    // And whoever joined with a new name keeps it back under the old one.
+    let (mut world, past) = synced(GroupChange::Rename);
+    let operation = past[0].operation.clone();
+    let joined = operation.joining().cloned().collect();
+    let operation = GroupOperation {
+        kind: GroupChange::Update,
+        add: joined,
+        remove: Vec::new(),
+        ..operation
+    };
+    world.known.later = vec![LaterGroup {
+        run: RunId(9),
+        operation,
+    }];
+    let (plan, told) = reverting(&world, &past);
+    assert_eq!(plan, ["rename dev +SCIM user scim-!guest +a +b +c"]);
+    let stays = stays.replace("group_update", "group_rename");
+    assert_eq!(told, [format!("{stays}c")]);
 }
 
 #[test]
@@ -685,9 +926,16 @@ fn the_holds_of_a_revert_over_groups_have_names_of_their_own() {
 #[test]
 fn who_is_put_in_again_does_not_wait_for_those_whose_removal_is_too_much() {
     let (world, past) = synced(GroupChange::Update);
-    let (mut plan, _) = revert(RUN, &past, &world.known, &[]);
-    plan.operations[0].holds = vec![0];
-    plan.let_join(|_| true, |_| false);
+    let (plan, _) = revert(RUN, &past, &world.known, &[]);
+    let whole = held(&world, plan.clone(), |_, _| Vec::new());
+    assert_eq!(
+        whole.operations[0].operation.undoes,
+        plan.operations[0].operation.undoes
+    );
+    let plan = held(&world, plan, |one, _| match one.takes_away() {
+        true => vec![0],
+        false => vec![],
+    });
     assert_eq!(brief(&plan), ["update dev +a", "update dev -c"]);
     // The run is undone only with the rest.
     let undoes = plan.operations.iter().map(|one| &one.operation.undoes);
