@@ -7,7 +7,7 @@ use crate::model::RunId;
 use crate::org::Reader;
 use crate::plan::groups::{self, GroupPlan, GroupRefusal, GroupRow};
 use crate::plan::{Known, Plan, RefusalReason};
-use crate::report::{Digested, SavedGroup, SavedGroupNote, SavedGroups, SavedPlan};
+use crate::report::{SavedGroup, SavedGroupNote, SavedGroups, SavedPlan};
 use crate::snapshot::Snapshot;
 
 /// Makes the groups of the plan again, once its accounts are made again. `newer` is the last run

@@ -24,7 +24,7 @@ use super::{Desired, Planned};
 use crate::config::GroupRule;
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
-    DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, GroupReason, Lifecycle,
+    DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, Lifecycle,
     MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId,
 };
 
