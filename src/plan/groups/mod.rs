@@ -28,7 +28,7 @@ use crate::model::{
 };
 
 pub use resume::{ExpectedGroup, GroupRow, KeptGroup, ShownGroup, resume};
-pub use revert::{GroupNotUndone, PastGroup, not_undone, revert};
+pub use revert::{GroupNotUndone, LaterGroup, PastGroup, not_undone, revert};
 pub use reverted::{UndoneGroup, UndoneGroups};
 
 /// What the search of one rule said.
@@ -58,6 +58,8 @@ pub struct KnownGroups {
     pub claimed: HashSet<ScimId>,
     /// What reverts have undone, as far as it is not to be done again.
     pub undone: Vec<UndoneGroup>,
+    /// For a revert: what later runs did to the same groups.
+    pub later: Vec<LaterGroup>,
 }
 
 /// A managed account, as far as groups are concerned.

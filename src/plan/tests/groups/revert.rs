@@ -328,6 +328,70 @@ fn what_has_moved_on_stays_and_is_told_and_the_rest_goes_on() {
         ),
         (
             Update,
+            "who came has come again by a later run",
+            |world, _| {
+                later(world, 6, None, "dev", "-c");
+                later(world, 9, None, "dev", "+c");
+            },
+            &["update dev +a"],
+            "a later run has put them in or taken them out: c",
+        ),
+        (
+            Update,
+            "who went has gone again by a later run",
+            |world, _| {
+                later(world, 6, None, "dev", "+a");
+                later(world, 9, None, "dev", "-a");
+            },
+            &["update dev -c"],
+            "a later run has put them in or taken them out: a",
+        ),
+        (
+            Update,
+            "a later run was reverted itself",
+            |world, _| {
+                later(world, 7, None, "dev", "-c");
+                later(world, 8, Some(7), "dev", "+c");
+                later(world, 9, None, "other", "+c");
+            },
+            &["update dev +a -c"],
+            "",
+        ),
+        (
+            Update,
+            "a later run was reverted itself, and another one put in who came",
+            |world, _| {
+                later(world, 7, None, "dev", "-c");
+                later(world, 8, Some(7), "dev", "+c");
+                later(world, 9, None, "dev", "-c");
+                later(world, 10, None, "dev", "+c");
+            },
+            &["update dev +a"],
+            "a later run has put them in or taken them out: c",
+        ),
+        (
+            Create,
+            "a later run put a member in",
+            |world, _| later(world, 9, None, "dev-new", "+a"),
+            &[],
+            "the run made it, and others are in it by now: a",
+        ),
+        (
+            Rename,
+            "a later run put the newcomer in",
+            |world, _| later(world, 9, None, "engineers-new", "+c"),
+            &["rename dev +SCIM user scim-!guest +a +b +c"],
+            "a later run has put them in or taken them out: c",
+        ),
+        (
+            Rename,
+            "a later run took out who had not come along",
+            |world, _| later(world, 9, None, "engineers-new", "-a"),
+            &["rename dev +SCIM user scim-!guest +b -c"],
+            "a later run has put them in or taken them out: a",
+        ),
+        (
+            Update,
             "the group is gone",
             |world, _| world.known.existing.retain(|group| group.name != "dev"),
             &[],
@@ -505,6 +569,30 @@ fn join(world: &mut Groups, group: &str, who: &str) {
 fn leave(world: &mut Groups, group: &str, who: &str) {
     change_members(world, group, |members| {
         members.retain(|one| *one != user(who))
+    });
+}
+
+/// A later run, which may revert another one, has put somebody into a group or taken somebody out.
+fn later(world: &mut Groups, run: i64, reverts: Option<i64>, group: &str, change: &str) {
+    let (sign, who) = change.split_at(1);
+    let member = GroupMember {
+        name: who.to_owned(),
+        key: Some(key(who)),
+        scim_id: Some(user(who)),
+    };
+    let mut progress = GroupProgress {
+        scim_id: Some(ScimId::new(format!("group-{group}"))),
+        ..GroupProgress::default()
+    };
+    match sign {
+        "+" => progress.added.push(member),
+        _ => progress.removed.push(member),
+    }
+    world.known.later.push(LaterGroup {
+        id: OperationId(run * 100),
+        run: RunId(run),
+        reverts: reverts.map(RunId),
+        progress: Some(progress),
     });
 }
 
