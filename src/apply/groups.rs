@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 
 use super::{Applied, BREAKER, Control, EndedBy, IN_FLIGHT};
 use crate::model::{
-    ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason, Lifecycle,
-    ManagedGroup, OperationId, ScimId, Timestamp, fold,
+    ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason, ManagedGroup,
+    OperationId, ScimId, Timestamp, fold,
 };
 use crate::org::{ApiError, Reader, Writer};
 use crate::plan::ApprovedGroup;
@@ -158,12 +158,7 @@ async fn made_accounts(
         .filter_map(|member| member.key.clone())
         .collect();
     let mut accounts = journal.accounts(&keys).await?;
-    accounts.retain(|_, account| {
-        matches!(
-            account.lifecycle,
-            Lifecycle::Active | Lifecycle::Deactivated { .. }
-        )
-    });
+    accounts.retain(|_, account| account.lifecycle.has_account());
     let user = |(key, account): (ExternalId, crate::model::ManagedAccount)| (key, account.scim_id);
     Ok(accounts.into_iter().map(user).collect())
 }

@@ -47,6 +47,12 @@ impl Lifecycle {
         }
     }
 
+    /// Whether there is an account that somebody can be a member with: it is not deleted, nor about
+    /// to be.
+    pub fn has_account(self) -> bool {
+        matches!(self, Lifecycle::Active | Lifecycle::Deactivated { .. })
+    }
+
     /// Whether the account can log in.
     pub fn is_active(self) -> bool {
         matches!(self, Lifecycle::Active)
@@ -191,10 +197,6 @@ impl ManagedAccount {
     /// Whether an equal digest means that nothing is to do: no absence is being counted and no
     /// deletion is under way.
     pub fn is_settled(&self) -> bool {
-        self.absence.is_none()
-            && matches!(
-                self.lifecycle,
-                Lifecycle::Active | Lifecycle::Deactivated { .. }
-            )
+        self.absence.is_none() && self.lifecycle.has_account()
     }
 }

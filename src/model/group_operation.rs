@@ -176,6 +176,11 @@ impl GroupMember {
         let key = self.key.as_ref().map(ExternalId::as_str);
         key.or(user).unwrap_or(&self.name)
     }
+
+    /// The SCIM users of those members who have one by now.
+    pub fn users(members: &[GroupMember]) -> impl Iterator<Item = &ScimId> + Clone {
+        members.iter().filter_map(|member| member.scim_id.as_ref())
+    }
 }
 
 /// How a group was before an operation that takes it away.

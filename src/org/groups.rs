@@ -34,8 +34,9 @@ impl Reader {
 
 impl Writer {
     /// Carries out one group operation. `accounts` are the SCIM users of the people whose account
-    /// was still to be made when it was planned; whoever is not in it is left for the next run.
-    /// What is done is in `progress`, also when an error ends it.
+    /// was still to be made when it was planned; whoever is not in it is left for the next run. Of
+    /// what a run did, that is not undone then, which is an error. What is done is in `progress`, also
+    /// when an error ends it.
     pub async fn send_group(
         &self,
         operation: &ApprovedGroup,
@@ -76,7 +77,13 @@ impl Writer {
             members.iter().filter_map(with_user).collect()
         };
         let (add, remove) = (known(&operation.add), known(&operation.remove));
+        let is_whole = match &operation.undoes {
+            Some(_) => all_put_back(&operation.add, &add),
+            None => Ok(()),
+        };
         match (operation.kind, &operation.target) {
+            // Half a renaming would have to be tidied up first.
+            (GroupChange::Rename, _) if is_whole.is_err() => return is_whole,
             (GroupChange::Create | GroupChange::Rename, old) => {
                 let made = self.make_group(operation).await?;
                 progress.scim_id = Some(made.clone());
@@ -84,9 +91,9 @@ impl Writer {
                     .await?;
                 match old {
                     Some(old) if operation.kind == GroupChange::Rename => {
-                        self.take_down(old, progress).await
+                        self.take_down(old, progress).await?;
                     }
-                    _ => Ok(()),
+                    _ => {}
                 }
             }
             (GroupChange::Adopt | GroupChange::Update, Some(target)) => {
@@ -103,11 +110,12 @@ impl Writer {
                             .await
                     }
                 };
-                joined.and(left)
+                joined.and(left)?;
             }
-            (GroupChange::Delete, Some(target)) => self.take_down(target, progress).await,
-            (_, None) => Err(refused("the operation has no group".to_owned())),
+            (GroupChange::Delete, Some(target)) => self.take_down(target, progress).await?,
+            (_, None) => return Err(refused("the operation has no group".to_owned())),
         }
+        is_whole
     }
 
     async fn take_down(
@@ -178,7 +186,7 @@ impl Writer {
         let mut refusals: Vec<ApiError> = Vec::new();
         let mut is_there = false;
         while let Some(batch) = batches.pop() {
-            let users: Vec<ScimId> = users(batch).cloned().collect();
+            let users: Vec<ScimId> = GroupMember::users(batch).cloned().collect();
             let result = match way {
                 Way::Join => self.add_members(group, &users).await,
                 Way::Leave => self.remove_members(group, &users).await,
@@ -230,11 +238,11 @@ impl Writer {
                 "the organization does not have the group any more".to_owned(),
             ));
         };
-        let changed: HashSet<&ScimId> = users(members).collect();
+        let changed: HashSet<&ScimId> = GroupMember::users(members).collect();
         let others = now.members.iter().filter(|user| !changed.contains(user));
         let mut all: Vec<ScimId> = others.cloned().collect();
         if matches!(way, Way::Join) {
-            all.extend(users(members).cloned());
+            all.extend(GroupMember::users(members).cloned());
         }
         self.replace_members(&now, &all).await?;
         note(progress, members, way);
@@ -242,8 +250,20 @@ impl Writer {
     }
 }
 
-fn users(members: &[GroupMember]) -> impl Iterator<Item = &ScimId> {
-    members.iter().filter_map(|member| member.scim_id.as_ref())
+/// Whether all who are to join have a SCIM user by now.
+fn all_put_back(members: &[GroupMember], known: &[GroupMember]) -> Result<(), ApiError> {
+    let known: HashSet<Option<&ExternalId>> = known.iter().map(|one| one.key.as_ref()).collect();
+    let is_missing = |one: &&GroupMember| !known.contains(&one.key.as_ref());
+    let missing: Vec<&GroupMember> = members.iter().filter(is_missing).collect();
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => Err(refused(format!(
+            "{} of {} members could not be put in, as the account is not put back yet; the first: {}; once it is, revert again",
+            missing.len(),
+            members.len(),
+            first.name
+        ))),
+    }
 }
 
 fn note(progress: &mut GroupProgress, members: &[GroupMember], way: Way) {

@@ -108,10 +108,7 @@ impl<'a> Draft<'a> {
             && policy.on_source_change == config::Change::Keep
             // A source that has another name by now is not another one.
             && self.policies.of_sources.contains_key(&account.source)
-            && matches!(
-                account.lifecycle,
-                Lifecycle::Active | Lifecycle::Deactivated { .. }
-            )
+            && account.lifecycle.has_account()
         {
             let from = account.source.clone();
             return self.skip(&person.key, &person.dn, SkipReason::KeptInSource { from });

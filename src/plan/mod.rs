@@ -60,7 +60,9 @@ pub use guard::{
 pub use outlook::{Due, Outlook, Rule, Seen, differing, outlook};
 pub use person::{HeldForAll, one_person};
 pub use resume::{Expected, Row, in_the_way, moved, resume};
-pub use revert::{End, NotUndone, Past, own_approvals, own_left_out, revert, reverted_run};
+pub use revert::{
+    End, NotUndone, Past, next_run, own_approvals, own_left_out, revert, reverted_run,
+};
 pub use reverted::Undone;
 pub use told::{
     Disbelief, Notice, Noticed, Refusal, RefusalReason, SkipReason, Skipped, Stop, Suspension,
@@ -145,6 +147,8 @@ pub struct Plan {
     pub forecast: Forecast,
     /// The run that it reverts, if it is a revert.
     pub reverts: Option<RunId>,
+    /// Whether it is made for some people and groups only, and no word on the others.
+    pub is_partial: bool,
     /// Of [`Known::undone`], by number, what the directory does not want any more.
     pub unwished: Vec<i64>,
     /// What becomes of the groups; `None` where the configuration has no rule for any.

@@ -2,6 +2,7 @@
 //! stays held, and the rest goes through the same checks as any plan's operations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use super::{Known, Plan, SkipReason, Skipped, conclude, guard};
 use crate::config::Guards;
@@ -153,38 +154,17 @@ fn rows(before: &ManagedAccount, now: &ManagedAccount, differences: &mut Vec<Str
         lifecycle,
         absence,
     } = before;
-    let mut differs = |what: &str, before: String, now: String| {
-        if before != now {
-            differences.push(format!("the snapshot's {what}: {before} → {now}"));
-        }
+    let mut differs = |what: &str, before: &dyn Display, now: &dyn Display| {
+        tell(differences, &format!("the snapshot's {what}"), before, now);
     };
-    let known = |id: &Option<_>| match id {
-        Some(id) => format!("{id}"),
-        None => NONE.to_owned(),
-    };
-    differs("source", source.to_string(), now.source.to_string());
-    differs("entry", dn.clone(), now.dn.clone());
-    differs("SCIM id", scim_id.to_string(), now.scim_id.to_string());
-    differs("account id", known(account_id), known(&now.account_id));
-    differs("lifecycle", stage(*lifecycle), stage(now.lifecycle));
-    let away = |absence: &Option<Absence>| match absence {
-        None => NONE.to_owned(),
-        Some(absence) => format!(
-            "since {}, seen by {} pulls{}",
-            absence.since.to_rfc3339(),
-            absence.pulls,
-            absence
-                .cause
-                .map_or(String::new(), |cause| format!(", {cause}"))
-        ),
-    };
-    differs("absence", away(absence), away(&now.absence));
+    differs("source", source, &now.source);
+    differs("entry", dn, &now.dn);
+    differs("SCIM id", scim_id, &now.scim_id);
+    differs("account id", &shown(account_id), &shown(&now.account_id));
+    differs("lifecycle", &stage(*lifecycle), &stage(now.lifecycle));
+    differs("absence", &away(*absence), &away(now.absence));
     for change in changed(profile, &now.profile) {
-        differs(
-            &change.attribute,
-            told_value(&change.old),
-            told_value(&change.new),
-        );
+        differs(&change.attribute, &shown(&change.old), &shown(&change.new));
     }
 }
 
@@ -196,30 +176,33 @@ fn accounts(before: &ExistingAccount, now: &ExistingAccount, differences: &mut V
         profile,
         active,
     } = before;
-    let mut differs = |what: &str, before: String, now: String| {
-        if before != now {
-            differences.push(format!("the organization's {what}: {before} → {now}"));
-        }
-    };
-    let text = |id: Option<&str>| id.unwrap_or(NONE).to_owned();
-    differs("SCIM id", scim_id.to_string(), now.scim_id.to_string());
-    differs(
-        "account id",
-        text(account_id.as_ref().map(|id| id.as_str())),
-        text(now.account_id.as_ref().map(|id| id.as_str())),
-    );
-    differs(
-        "externalId",
-        text(external_id.as_ref().map(|id| id.as_str())),
-        text(now.external_id.as_ref().map(|id| id.as_str())),
-    );
-    differs("active", active.to_string(), now.active.to_string());
-    for change in changed(profile, &now.profile) {
-        differs(
-            &change.attribute,
-            told_value(&change.old),
-            told_value(&change.new),
+    let mut differs = |what: &str, before: &dyn Display, now: &dyn Display| {
+        tell(
+            differences,
+            &format!("the organization's {what}"),
+            before,
+            now,
         );
+    };
+    differs("SCIM id", scim_id, &now.scim_id);
+    differs("account id", &shown(account_id), &shown(&now.account_id));
+    differs("externalId", &shown(external_id), &shown(&now.external_id));
+    differs("active", active, &now.active);
+    for change in changed(profile, &now.profile) {
+        differs(&change.attribute, &shown(&change.old), &shown(&change.new));
+    }
+}
+
+/// Tells how something is now, unless it is as before.
+pub(super) fn tell(
+    differences: &mut Vec<String>,
+    what: &str,
+    before: &dyn Display,
+    now: &dyn Display,
+) {
+    let (before, now) = (before.to_string(), now.to_string());
+    if before != now {
+        differences.push(format!("{what}: {before} → {now}"));
     }
 }
 
@@ -233,10 +216,23 @@ fn stage(lifecycle: Lifecycle) -> String {
     format!("{name} since {}", since.to_rfc3339())
 }
 
-const NONE: &str = "(none)";
+fn away(absence: Option<Absence>) -> String {
+    let Some(absence) = absence else {
+        return shown(&None::<String>);
+    };
+    let cause = absence.cause.map(|cause| format!(", {cause}"));
+    format!(
+        "since {}, seen by {} pulls{}",
+        absence.since.to_rfc3339(),
+        absence.pulls,
+        cause.unwrap_or_default()
+    )
+}
 
-fn told_value(value: &Option<String>) -> String {
-    value.clone().unwrap_or_else(|| NONE.to_owned())
+/// A value that there may be.
+pub(super) fn shown<T: ToString>(value: &Option<T>) -> String {
+    let text = value.as_ref().map(ToString::to_string);
+    text.unwrap_or_else(|| "(none)".to_owned())
 }
 
 fn changed(before: &Profile, now: &Profile) -> Vec<Change> {

@@ -107,6 +107,11 @@ pub fn reverted_run(hold: &str) -> Option<RunId> {
     run.parse().ok().map(RunId)
 }
 
+/// What opens and closes a hold of this name, for people to read.
+pub fn next_run(hold: &str) -> String {
+    reverted_run(hold).map_or("sync".to_owned(), |run| format!("`dirsyncd revert {run}`"))
+}
+
 /// The approvals that are about the revert of this run, as the guards know the holds.
 pub fn own_approvals(run: RunId, approvals: Vec<Approval>) -> Vec<Approval> {
     let prefix = hold_prefix(run);

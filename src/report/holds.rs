@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::text::{line, number};
 use crate::model::Timestamp;
-use crate::plan::reverted_run;
+use crate::plan::next_run;
 use crate::snapshot::{HeldOperation, OpenHold};
 
 /// The open holds with all that they hold, for people.
@@ -59,7 +59,7 @@ pub fn approved(hold: &OpenHold) -> String {
         &format!(
             "Approved: {count} of `{name}` #{}, once, for the next {} that plans the same, until {}.",
             opened.number,
-            reverted_run(name).map_or("sync".to_owned(), |run| format!("`dirsyncd revert {run}`")),
+            next_run(name),
             minute(opened.until)
         ),
     );

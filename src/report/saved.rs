@@ -149,6 +149,11 @@ pub enum SavedPlanError {
     /// It is JSON of something else.
     #[error("it is JSON, but no plan of `dirsyncd plan --save`: `format` is not \"{FORMAT}\"")]
     Foreign,
+    /// Somebody has written into it what only a revert does.
+    #[error(
+        "a row of it has `undoes`, as only operations of `dirsyncd revert` have: it was changed after it was written; make a new plan"
+    )]
+    Undoes,
     /// Its name is none.
     #[error("its `id` is no UUID, so it was changed after it was written; make a new plan")]
     Id,
@@ -256,14 +261,20 @@ impl SavedPlan {
         told: &mut Value,
     ) -> SavedGroups {
         let mut take = |name: &str| told["groups"][name].take();
-        let operations = planned.operations.iter().map(|one| {
+        let operations = planned.operations.iter();
+        let expected = ExpectedGroup::of(
+            operations.clone().map(|one| &one.operation),
+            known,
+            &plan.operations,
+        );
+        let operations = operations.zip(expected).map(|(one, expects)| {
             let operation = one.operation.clone();
             let hold = one.holds.first().and_then(|at| plan.holds.get(*at));
             let mut row = SavedGroup {
                 group: operation.present_name().to_owned(),
                 message: operation.reason.to_string(),
                 hold: hold.map(ToString::to_string),
-                expects: ExpectedGroup::of(&operation, known, &plan.operations),
+                expects,
                 operation,
                 digest: String::new(),
             };
@@ -303,6 +314,13 @@ impl SavedPlan {
         }
         let saved: Self = serde_json::from_str(text)?;
         uuid::Uuid::parse_str(&saved.id).map_err(|_| SavedPlanError::Id)?;
+        let mut accounts = saved.operations.iter();
+        let mut groups = saved.groups.iter().flat_map(|groups| &groups.operations);
+        let is_undoing = accounts.any(|row| row.operation.undoes.is_some())
+            || groups.any(|row| row.operation.undoes.is_some());
+        if is_undoing {
+            return Err(SavedPlanError::Undoes);
+        }
         Ok(saved)
     }
 

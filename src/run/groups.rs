@@ -123,8 +123,12 @@ pub(super) async fn plan_revert(
     settlements: &[GroupSettlement],
 ) -> Result<(GroupPlan, Vec<Skipped>), RunError> {
     let mut managed = snapshot.groups().await?;
+    let mut later = snapshot.later_groups(run).await?;
     for settlement in settlements {
         settlement.settle(&mut managed);
+        if let Some(one) = later.iter_mut().find(|one| one.id == settlement.id) {
+            one.progress = Some(settlement.progress.clone());
+        }
     }
     let open = || past.iter().filter(|one| one.undone_by.is_none());
     let groups: BTreeSet<&ScimId> = open()
@@ -190,7 +194,7 @@ pub(super) async fn plan_revert(
         existing,
         people,
         undone: Vec::new(),
-        later: snapshot.later_groups(run).await?,
+        later,
     };
     Ok(groups::revert(run, past, &known, &plan.operations))
 }

@@ -50,14 +50,16 @@ pub enum RevertError {
         who: String,
     },
     /// Several people or groups may be meant.
-    #[error("`{who}` may be any of {keys} in run {run}: give the key")]
+    #[error(
+        "`{who}` may be any of {meant} in run {run}: give the DN or the address, or a key that only one has"
+    )]
     Ambiguous {
         /// The run.
         run: RunId,
         /// What was asked for.
         who: String,
-        /// The keys.
-        keys: String,
+        /// Who may be meant.
+        meant: String,
     },
 }
 
@@ -253,6 +255,7 @@ async fn make_plan(
         known.guarded_groups = reader.guarded_groups(guards).await?;
     }
     plan = make(&known);
+    plan.is_partial = !wish.only.is_empty();
     plan.skipped.extend(left_out);
     if !groups.is_empty() {
         let (undoing, told) = groups::plan_revert(
@@ -322,9 +325,11 @@ impl Chosen {
                     group_keys.extend(named.into_iter().cloned());
                 }
                 _ => {
-                    let keys: Vec<&str> = people.union(&named).map(|key| key.as_str()).collect();
-                    let keys = keys.join(", ");
-                    return Err(RevertError::Ambiguous { run, who, keys });
+                    let people = people.iter().map(|key| format!("{key} (a person)"));
+                    let named = named.iter().map(|key| format!("{key} (a group)"));
+                    let meant: Vec<String> = people.chain(named).collect();
+                    let meant = meant.join(", ");
+                    return Err(RevertError::Ambiguous { run, who, meant });
                 }
             }
         }

@@ -118,7 +118,8 @@ impl Journal {
         }
         let entries = operations.map(|operation| {
             let detail = serde_json::json!(operation).to_string();
-            (operation.key.as_str(), operation.kind.name(), detail)
+            let (key, kind) = (operation.key.as_str(), operation.kind.name());
+            (key, kind, operation.digest(), detail)
         });
         self.intend_all(run, entries, now).await
     }

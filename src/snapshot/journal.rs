@@ -14,7 +14,7 @@ use super::verdicts::{record_ends, record_verdicts};
 use super::{Snapshot, SnapshotError, rows};
 use crate::config::SourceScope;
 use crate::model::{
-    AccountId, Answer, Attribute, Cause, Cursor, ExternalId, ManagedAccount, Operation,
+    AccountId, Answer, Attribute, Cause, Cursor, Digest, ExternalId, ManagedAccount, Operation,
     OperationId, RunId, SourceName, Timestamp,
 };
 use crate::plan::{Deviation, Pulls, Verdict};
@@ -254,28 +254,31 @@ impl Journal {
     ) -> Result<Vec<OperationId>, SnapshotError> {
         let entries = operations.map(|operation| {
             let detail = serde_json::json!(operation).to_string();
-            (operation.key.as_str(), operation.kind.name(), detail)
+            let (key, kind) = (operation.key.as_str(), operation.kind.name());
+            (key, kind, operation.digest(), detail)
         });
         self.intend_all(run, entries, now).await
     }
 
-    /// Records operations of any sort as intended: of whom, what, and the whole of it as JSON.
+    /// Records operations of any sort as intended: of whom, what, the digest of both, and the whole
+    /// of it as JSON.
     pub(super) async fn intend_all<'a>(
         &mut self,
         run: RunId,
-        operations: impl ExactSizeIterator<Item = (&'a str, &'static str, String)>,
+        operations: impl ExactSizeIterator<Item = (&'a str, &'static str, Digest, String)>,
         now: Timestamp,
     ) -> Result<Vec<OperationId>, SnapshotError> {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
         let mut ids = Vec::with_capacity(operations.len());
-        for (key, kind, detail) in operations {
+        for (key, kind, digest, detail) in operations {
             let id = sqlx::query(
-                "INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at) VALUES (?, ?, ?, ?, 'intended', ?)",
+                "INSERT INTO operations (run_id, external_id, kind, digest, detail, state, intended_at) VALUES (?, ?, ?, ?, ?, 'intended', ?)",
             )
             .bind(run.0)
             .bind(key)
             .bind(kind)
+            .bind(digest.0.as_slice())
             .bind(detail)
             .bind(now.timestamp_millis())
             .execute(&mut *transaction)

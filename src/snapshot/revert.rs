@@ -1,5 +1,6 @@
 //! What runs did, for those who undo it, and what was undone.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use sqlx::sqlite::SqliteRow;
@@ -25,23 +26,40 @@ const SELECT_PAST: &str = "SELECT operations.id, operations.detail, operations.s
     OR (runs.trigger = ?2 AND operations.state = 'done' AND operations.detail ->> '$.reason.cause' = 'makes_way')
     ORDER BY operations.id";
 
-/// The group operations of a run: each with the run that has undone it, how far it came, and the
-/// group that a revert which broke off has made to undo it.
-const SELECT_PAST_GROUPS: &str = "SELECT operations.id, operations.detail, operations.state, operations.sent_at IS NOT NULL,
-        operations.scim_id, operations.error, undoing.run_id, operations.progress,
-        (SELECT begun.progress ->> '$.scim_id' FROM operations AS begun
-            JOIN runs ON runs.id = begun.run_id, json_each(begun.detail, '$.undoes.operations') AS undone
-            WHERE runs.trigger = ?2 AND begun.kind IN ('group_create', 'group_rename')
-            AND begun.state <> 'done' AND undone.value = operations.id ORDER BY begun.id DESC LIMIT 1)
+/// The group operations of a run: each with the run that has undone it, and how far it came.
+const SELECT_PAST_GROUPS: &str =
+    "SELECT operations.id, operations.detail, operations.state, operations.sent_at IS NOT NULL,
+        operations.scim_id, operations.error, undoing.run_id, operations.progress
     FROM operations
     LEFT JOIN reverted ON reverted.operation_id = operations.id
     LEFT JOIN operations AS undoing ON undoing.id = reverted.undone_by
-    WHERE operations.run_id = ?1 AND operations.kind GLOB 'group_*'
+    WHERE operations.run_id = ? AND operations.kind GLOB 'group_*'
+    ORDER BY operations.id";
+
+/// The groups that reverts which broke off have made, each with what it was made to undo.
+const SELECT_BEGUN: &str = "SELECT undone.value, begun.progress ->> '$.scim_id'
+    FROM operations AS begun, json_each(begun.detail, '$.undoes.operations') AS undone
+    WHERE begun.run_id IN (SELECT id FROM runs WHERE trigger = ?) AND begun.kind IN ('group_create', 'group_rename')
+    AND begun.state <> 'done' AND begun.progress ->> '$.scim_id' IS NOT NULL
+    ORDER BY begun.id";
+
+/// What later runs did to the groups of a run. Of what was never answered it is not known to which.
+const SELECT_LATER_GROUPS: &str = "SELECT operations.id, runs.id, runs.trigger, operations.progress
+    FROM operations JOIN runs ON runs.id = operations.run_id
+    WHERE operations.run_id > ?1 AND operations.kind GLOB 'group_*'
+    AND (operations.state = 'sent' OR operations.progress ->> '$.scim_id' IN
+        (SELECT progress ->> '$.scim_id' FROM operations AS past WHERE past.run_id = ?1))
     ORDER BY operations.id";
 
 /// The trigger of a run that reverts this one.
 pub fn trigger(run: RunId) -> String {
     format!("revert {run}")
+}
+
+/// The run that a run with this [`trigger`] reverts.
+fn reverted_by(trigger: &str) -> Option<RunId> {
+    let run = trigger.strip_prefix("revert ")?;
+    run.parse().ok().map(RunId)
 }
 
 impl Snapshot {
@@ -63,31 +81,51 @@ impl Snapshot {
             .await
             .at(&self.path)?;
         rows.iter()
-            .map(|row| {
-                past(row).map_err(|why| {
-                    let id = row.try_get::<i64, _>(0).unwrap_or_default();
-                    unreadable(&self.path, &format!("operation {id}"), &why)
-                })
-            })
+            .map(|row| past(row).map_err(|why| self.operation_error(row, &why)))
             .collect()
     }
 
     /// What a run did to groups, operation by operation.
     pub async fn past_groups(&mut self, run: RunId) -> Result<Vec<PastGroup>, SnapshotError> {
+        let begun: Vec<(i64, String)> = sqlx::query_as(SELECT_BEGUN)
+            .bind(trigger(run))
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        // The newest counts.
+        let mut begun: HashMap<i64, String> = begun.into_iter().collect();
         let rows = sqlx::query(SELECT_PAST_GROUPS)
             .bind(run.0)
-            .bind(trigger(run))
             .fetch_all(&mut self.connection)
             .await
             .at(&self.path)?;
         rows.iter()
             .map(|row| {
-                past_group(row).map_err(|why| {
-                    let id = row.try_get::<i64, _>(0).unwrap_or_default();
-                    unreadable(&self.path, &format!("operation {id}"), &why)
+                let past = past_group(row).map_err(|why| self.operation_error(row, &why))?;
+                Ok(PastGroup {
+                    begun: begun.remove(&past.id.0).map(ScimId::new),
+                    ..past
                 })
             })
             .collect()
+    }
+
+    /// What later runs did to the groups of a run, operation by operation.
+    pub async fn later_groups(&mut self, run: RunId) -> Result<Vec<LaterGroup>, SnapshotError> {
+        let rows = sqlx::query(SELECT_LATER_GROUPS)
+            .bind(run.0)
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| later_group(row).map_err(|why| self.operation_error(row, &why)))
+            .collect()
+    }
+
+    /// That an operation, whose number is in the first column, cannot be read.
+    fn operation_error(&self, row: &SqliteRow, why: &str) -> SnapshotError {
+        let id = row.try_get::<i64, _>(0).unwrap_or_default();
+        unreadable(&self.path, &format!("operation {id}"), why)
     }
 
     /// The same of groups as [`undone`](Self::undone).
@@ -109,28 +147,6 @@ impl Snapshot {
                     effect: serde_json::from_str(effect)
                         .map_err(|why| self.row_error(row, &why.to_string()))?,
                     by: RunId(row.try_get(3).at(&self.path)?),
-                })
-            })
-            .collect()
-    }
-
-    /// What later runs have done to the groups of a run, as far as they came, in their order.
-    pub async fn later_groups(&mut self, run: RunId) -> Result<Vec<LaterGroup>, SnapshotError> {
-        let rows = sqlx::query(
-            "SELECT detail, progress, run_id FROM operations
-             WHERE run_id > ?1 AND kind GLOB 'group_*' AND progress IS NOT NULL AND external_id IN
-                (SELECT external_id FROM operations WHERE run_id = ?1 AND kind GLOB 'group_*')
-             ORDER BY id",
-        )
-        .bind(run.0)
-        .fetch_all(&mut self.connection)
-        .await
-        .at(&self.path)?;
-        rows.iter()
-            .map(|row| {
-                Ok(LaterGroup {
-                    run: RunId(row.try_get(2).at(&self.path)?),
-                    operation: done_group(row).map_err(|why| self.row_error(row, &why))?,
                 })
             })
             .collect()
@@ -350,19 +366,31 @@ fn past(row: &SqliteRow) -> Result<Past, String> {
 /// The operation of a row of [`SELECT_PAST_GROUPS`].
 fn past_group(row: &SqliteRow) -> Result<PastGroup, String> {
     let read = past_columns(row)?;
-    let text = |at: usize| {
-        let text = row.try_get::<Option<&str>, _>(at);
-        text.map_err(|error| error.to_string())
-    };
-    let progress = text(7)?.map(serde_json::from_str);
     Ok(PastGroup {
         id: read.id,
         operation: serde_json::from_str(read.detail).map_err(|error| error.to_string())?,
         end: read.end,
-        progress: progress.transpose().map_err(|error| error.to_string())?,
+        progress: progress(row, 7)?,
         undone_by: read.undone_by,
-        begun: text(8)?.map(ScimId::new),
+        begun: None,
     })
+}
+
+/// The operation of a row of [`SELECT_LATER_GROUPS`].
+fn later_group(row: &SqliteRow) -> Result<LaterGroup, String> {
+    let in_words = |error: sqlx::Error| error.to_string();
+    Ok(LaterGroup {
+        id: OperationId(row.try_get(0).map_err(in_words)?),
+        run: RunId(row.try_get(1).map_err(in_words)?),
+        reverts: reverted_by(row.try_get(2).map_err(in_words)?),
+        progress: progress(row, 3)?,
+    })
+}
+
+fn progress(row: &SqliteRow, at: usize) -> Result<Option<GroupProgress>, String> {
+    let text: Option<&str> = row.try_get(at).map_err(|error| error.to_string())?;
+    let progress = text.map(serde_json::from_str).transpose();
+    progress.map_err(|error: serde_json::Error| error.to_string())
 }
 
 /// What the rows of both have.

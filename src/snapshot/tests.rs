@@ -5,9 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::*;
 use crate::config::{Guard, Guards, Limit, Per};
-use crate::model::{Complete, Lifecycle, PullEnd, RunId};
+use crate::model::{
+    Complete, Digest, GroupChange, GroupMember, GroupOperation, GroupReason, GroupTarget,
+    Lifecycle, PullEnd, RunId,
+};
 use crate::plan::fixture::{World, account, at_most, brief, key, now, person, source, with_mail};
-use crate::plan::{Count, Population, Pulls, Said, Verdict, VerdictKind};
+use crate::plan::groups::{GroupSuspension, PlannedGroup};
+use crate::plan::{
+    Count, GroupPlan, Hold, HoldCause, Plan, Population, Pulls, Said, Verdict, VerdictKind,
+};
 
 /// A database as the first version has left it, with one account.
 async fn first_version(path: &Path) {
@@ -248,12 +254,7 @@ async fn an_approval_whose_operation_something_else_holds_waits_for_it() {
         .await
         .unwrap();
     let week = chrono::TimeDelta::days(7);
-    let asked = Asked {
-        by: "zoe".into(),
-        uid: 1000,
-        sudo_user: None,
-        reason: "they have left".into(),
-    };
+    let asked = zoe();
     let mut world = three_leave();
     world.guards.protected = ["key-a".to_owned()].into();
     let run = journal.begin_run("test", now()).await.unwrap();
@@ -298,6 +299,155 @@ async fn an_approval_whose_operation_something_else_holds_waits_for_it() {
     // An approval is good for as long as its hold is open.
     let live = journal.approvals(now() + week).await.unwrap();
     assert_eq!(left(&live), [false; 3]);
+    journal.close().await.unwrap();
+}
+
+/// A group that loses members, and is held for it.
+fn losing(name: &str, members: &[&str]) -> PlannedGroup {
+    let member = |name: &&str| GroupMember {
+        name: (*name).to_owned(),
+        key: Some(key(name)),
+        scim_id: Some(ScimId::new(format!("scim-{name}"))),
+    };
+    PlannedGroup {
+        operation: GroupOperation {
+            kind: GroupChange::Update,
+            reason: GroupReason::Members,
+            key: key(name),
+            name: name.to_owned(),
+            origins: BTreeSet::new(),
+            target: Some(GroupTarget {
+                scim_id: ScimId::new(format!("group-{name}")),
+                name: name.to_owned(),
+                members: 9,
+            }),
+            add: Vec::new(),
+            remove: members.iter().map(member).collect(),
+            former: None,
+            undoes: None,
+        },
+        holds: vec![0],
+    }
+}
+
+/// A plan in which the groups of administrators would lose members, as one hold says.
+fn losing_members(operations: Vec<PlannedGroup>, is_doubtful: bool) -> Plan {
+    let cause = HoldCause::Protected;
+    let doubt = GroupSuspension {
+        group: None,
+        place: "ou=groups".to_owned(),
+        why: "cut off".to_owned(),
+    };
+    let hold = Hold {
+        name: cause.name(),
+        cause,
+        planned: 1,
+        opened: None,
+    };
+    Plan {
+        holds: match operations.iter().any(|one| !one.holds.is_empty()) {
+            true => vec![hold],
+            false => Vec::new(),
+        },
+        groups: Some(GroupPlan {
+            operations,
+            suspensions: if is_doubtful { vec![doubt] } else { Vec::new() },
+            ..GroupPlan::default()
+        }),
+        ..Plan::default()
+    }
+}
+
+fn zoe() -> Asked {
+    Asked {
+        by: "zoe".into(),
+        uid: 1000,
+        sudo_user: None,
+        reason: "they have left".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_was_left_out_stays_so_when_groups_are_in_doubt_and_a_person_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let week = chrono::TimeDelta::days(7);
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let groups = || vec![losing("one", &["a"]), losing("two", &["b"])];
+    let mut plan = losing_members(groups(), false);
+    plan.operations = three_leave().planned().operations;
+    for planned in &mut plan.operations {
+        planned.holds = vec![0];
+    }
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let only = [key("one").to_string(), key("a").to_string()];
+    journal
+        .approve("protected", &only, &zoe(), now())
+        .await
+        .unwrap();
+    // Of the second group nothing can be said, and nobody leaves any more.
+    let first = PlannedGroup {
+        holds: Vec::new(),
+        ..losing("one", &["a"])
+    };
+    for operations in [vec![first], Vec::new()] {
+        let plan = losing_members(operations, true);
+        journal.record_holds(run, &plan, week, now()).await.unwrap();
+        let left_out = journal.left_out().await.unwrap();
+        let left_out: Vec<&ExternalId> = left_out.keys().map(|(key, _)| key).collect();
+        assert_eq!(left_out, [&key("two")]);
+    }
+    let voided = "SELECT external_id FROM approved_operations WHERE result = 'void'";
+    let voided: Vec<String> = sqlx::query_scalar(voided)
+        .fetch_all(&mut journal.connection)
+        .await
+        .unwrap();
+    assert_eq!(voided, [key("a").to_string()]);
+    // Nor when the hold expires in doubt; once all is read, what is not planned is forgotten.
+    let later = now() + week;
+    let plan = losing_members(Vec::new(), true);
+    journal.record_holds(run, &plan, week, later).await.unwrap();
+    assert_eq!(journal.left_out().await.unwrap().len(), 1);
+    let plan = losing_members(Vec::new(), false);
+    journal.record_holds(run, &plan, week, later).await.unwrap();
+    assert!(journal.left_out().await.unwrap().is_empty());
+    assert!(journal.open_holds(later).await.unwrap().is_empty());
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_operations_on_one_group_each_uses_up_its_own_approval() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let week = chrono::TimeDelta::days(7);
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let parts = || vec![losing("one", &["a"]), losing("one", &["b"])];
+    let plan = losing_members(parts(), false);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    journal
+        .approve("protected", &[], &zoe(), now())
+        .await
+        .unwrap();
+    let free: Vec<PlannedGroup> = parts()
+        .into_iter()
+        .map(|one| PlannedGroup {
+            holds: Vec::new(),
+            ..one
+        })
+        .collect();
+    let plan = losing_members(free, false);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let operations = parts();
+    let sent = operations.iter().map(|one| &one.operation);
+    let ids = journal.intend_groups(run, sent, now()).await.unwrap();
+    journal.mark_sent(&ids[..1], now()).await.unwrap();
+    let live = journal.approvals(now()).await.unwrap();
+    let live: Vec<Digest> = live.into_iter().map(|approval| approval.digest).collect();
+    assert_eq!(live, [operations[1].operation.digest()]);
     journal.close().await.unwrap();
 }
 

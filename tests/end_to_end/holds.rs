@@ -330,6 +330,72 @@ fn who_was_left_out_stays_held_when_a_file_is_cut_off_and_when_the_hold_expires(
     company.dirsyncd.sync(0).expect_words(&["Done: 2 applied"]);
 }
 
+/// Another title for these people.
+fn promote(company: &mut Company, people: &[usize]) {
+    for person in people {
+        "Director".clone_into(&mut company.people[*person].title);
+    }
+}
+
+#[test]
+fn who_was_left_out_of_a_sync_stays_held_when_a_revert_sees_the_hold_expire() {
+    let mut company = Company::new(&format!("{NARROW}hold_expiry = \"3days\"\n"));
+    promote(&mut company, &[9]);
+    company.without(&[]);
+    company.dirsyncd.sync(0);
+    company.without(&[0, 1, 2, 3, 4]);
+    company.dirsyncd.sync(3);
+    let keys: Vec<String> = company.people[..3].iter().map(Person::key).collect();
+    let only: Vec<&str> = keys.iter().map(String::as_str).collect();
+    company
+        .approve(&[&["deactivate", "--only"], &only[..]].concat())
+        .expect_code(0);
+    company.dirsyncd.sync(3).expect_words(&["Done: 3 applied"]);
+    assert_eq!(company.held(), ["p03", "p04"]);
+    age(&company, 3);
+    let revert = company.dirsyncd.run(&["revert", "2"]);
+    revert.expect_code(0).expect_words(&["Done: 1 applied"]);
+    company
+        .dirsyncd
+        .sync(3)
+        .expect_words(&["[held: deactivate]", "Done: 0 applied"]);
+    assert!(company.is_active(3) && company.is_active(4));
+}
+
+#[test]
+fn who_was_left_out_of_a_revert_stays_held_when_a_sync_sees_the_hold_expire() {
+    let mut company = Company::new("");
+    promote(&mut company, &[0, 1, 2, 3, 4]);
+    company.without(&[]);
+    company.dirsyncd.sync(0);
+    company.dirsyncd.rest =
+        "[guards]\nupdate = { at_most = 2 }\nhold_expiry = \"3days\"\n".to_owned();
+    let revert = || company.dirsyncd.run(&["revert", "2"]).expect_code(3);
+    revert().expect_words(&["revert-2.update #1", "Done: 0 applied"]);
+    let only = [
+        "--only",
+        "p00@example.org",
+        "p01@example.org",
+        "p02@example.org",
+    ];
+    company
+        .approve(&[&["revert-2.update"], &only[..]].concat())
+        .expect_code(0);
+    revert().expect_words(&["Done: 3 applied"]);
+    // Nor does a revert for somebody else say anything of them.
+    let other = ["revert", "2", "--only", "p00@example.org"];
+    company.dirsyncd.run(&other).expect_code(0);
+    revert().expect_words(&["Done: 0 applied"]);
+    age(&company, 3);
+    company.dirsyncd.sync(3).expect_words(&["Done: 0 applied"]);
+    revert().expect_words(&["Done: 0 applied"]);
+    let titles = "SELECT profile ->> 'title' FROM accounts ORDER BY profile ->> 'email' LIMIT 5";
+    assert_eq!(
+        company.database(titles),
+        ["Engineer", "Engineer", "Engineer", "Director", "Director"]
+    );
+}
+
 #[test]
 fn who_was_let_through_is_not_left_out_while_files_are_cut_off() {
     let company = Company::new(NARROW);

@@ -431,6 +431,14 @@ fn what_is_no_group_of_a_saved_plan_is_told_and_nothing_is_sent() {
             .carry_out(2)
             .expect_words(&[words, "it is no plan of `dirsyncd plan --save`"]);
     }
+    // Of an operation that is not in the journal, which then would take no answer any more.
+    let mut forged = plan.clone();
+    let undoes = json!({"operations": [999_999], "lets_go": true});
+    forged["groups"]["operations"][0]["operation"]["undoes"] = undoes;
+    story.edit(&forged);
+    story
+        .carry_out(2)
+        .expect_words(&["a row of it has `undoes`, as only operations of `dirsyncd revert` have"]);
     // A plan of before there were groups in it.
     let mut former = plan.clone();
     former["version"] = json!(1);

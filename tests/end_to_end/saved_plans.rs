@@ -491,6 +491,8 @@ fn what_cannot_be_carried_out_is_told_and_nothing_is_sent() {
         plan.to_string()
     };
     let days = |days: i64| (chrono::Utc::now() - chrono::TimeDelta::days(days)).to_rfc3339();
+    let mut undoing = plan["operations"].clone();
+    undoing[0]["operation"]["undoes"] = json!({"operations": [1], "lets_go": true});
     let mark = story.organization.mark();
     for (text, code, words) in [
         (
@@ -510,6 +512,11 @@ fn what_cannot_be_carried_out_is_told_and_nothing_is_sent() {
         ),
         (with("id", json!("one")), 2, "its `id` is no UUID"),
         (with("surprise", json!(1)), 2, "unknown field `surprise`"),
+        (
+            with("operations", undoing),
+            2,
+            "a row of it has `undoes`, as only operations of `dirsyncd revert` have",
+        ),
         ("[]".to_owned(), 2, "it is JSON, but no plan"),
         ("dn: dc=example".to_owned(), 2, "line 1 column 1"),
         (

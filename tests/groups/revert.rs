@@ -181,6 +181,89 @@ fn a_deleted_group_that_came_back_without_its_members_is_filled_by_the_next_reve
 }
 
 #[test]
+fn a_group_is_not_put_back_as_long_as_somebody_s_account_is_not() {
+    let mut company = Company::of("on_leave = \"delete\"");
+    company.world.dirsyncd.rest += "[policy]\ndelete_after = \"0s\"\n";
+    company.world.slapd.delete(&company.people[2].dn());
+    company.sync(0);
+    company.world.slapd.delete(&group("dev"));
+    let run = company.sync(0);
+    assert_eq!(company.names(), ["ops"]);
+    let organization = &company.world.organization;
+    organization.faults(&json!([
+        {"match": "/lifecycle/cancel-delete", "times": 1, "status": 403}
+    ]));
+    company
+        .revert(&run, &[])
+        .expect_code(4)
+        .expect_words(&["1 of 3 members could not be put in, as the account is not put back yet; the first: Pat Person 02"]);
+    organization.heal();
+    assert_eq!(company.members("dev"), [0, 1]);
+    company
+        .revert(&run, &[])
+        .expect_code(0)
+        .expect_words(&["Done: 2 applied"]);
+    assert_eq!(company.members("dev"), [0, 1, 2]);
+    company
+        .revert(&run, &[])
+        .expect_code(0)
+        .expect_words(&["dev: not undone (group_delete): run "]);
+}
+
+#[test]
+fn who_has_joined_again_by_a_later_run_stays_and_two_reverts_undo_two_runs() {
+    let company = Company::of("");
+    company.change("dev", &[0, 1, 2, 3, 5]);
+    let first = company.sync(0);
+    company.change("dev", &[0, 1, 2, 5]);
+    let second = company.sync(0);
+    // The newest first: then all is as the first one left it.
+    company.revert(&second, &[]).expect_code(0);
+    assert_eq!(company.members("dev"), [0, 1, 2, 3, 5]);
+    company
+        .revert(&first, &["--dry-run"])
+        .expect_code(0)
+        .expect_words(&["Pat Person 03", "Pat Person 05"]);
+    // Rightly out again, and in again.
+    company.sync(3);
+    company.approve("reverted");
+    company.sync(0);
+    company.change("dev", &[0, 1, 2, 3, 5]);
+    company.sync(0);
+    company
+        .revert(&first, &[])
+        .expect_code(3)
+        .expect_words(&["a later run has put them in or taken them out: Pat Person 03"]);
+    assert_eq!(company.members("dev"), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_person_and_a_group_of_one_key_are_told_apart_by_dn() {
+    let people = Person::several(2);
+    let mut world = world(&people);
+    world.dirsyncd.set_source("key", "\"uid\"");
+    world.dirsyncd.rest = rule("key = \"cn\"") + WIDE;
+    world.dirsyncd.sync(0);
+    world
+        .slapd
+        .replace(&people[0].dn(), &[("title", "Director")]);
+    add(&world.slapd, "p00", &dns(&people[1..]));
+    world.dirsyncd.sync(0);
+    let revert = |who: &str| world.dirsyncd.run(&["revert", "2", "--only", who]);
+    revert("p00").expect_code(2).expect_words(&[
+        "`p00` may be any of p00 (a person), p00 (a group) in run 2: give the DN or the address",
+    ]);
+    revert(&people[0].dn())
+        .expect_code(0)
+        .expect_words(&["Done: 1 applied"]);
+    assert_eq!(world.organization.groups().len(), 1);
+    revert(&group("p00"))
+        .expect_code(0)
+        .expect_words(&["Done: 1 applied"]);
+    assert_eq!(world.organization.groups().len(), 0);
+}
+
+#[test]
 fn a_group_that_the_run_made_goes_unless_others_are_in_it() {
     let company = Company::of("");
     add(&company.world.slapd, "new", &dns(&company.people[..2]));

@@ -81,21 +81,13 @@ impl<'a> Accounts<'a> {
     }
 
     pub(super) fn has_account(&self, key: &ExternalId) -> bool {
-        let lifecycle = self.people.get(key).map(|person| person.lifecycle);
-        matches!(
-            lifecycle,
-            Some(Lifecycle::Active | Lifecycle::Deactivated { .. })
-        ) || self.coming.contains_key(key)
+        let person = self.people.get(key);
+        person.is_some_and(|person| person.lifecycle.has_account()) || self.coming.contains_key(key)
     }
 
     pub(super) fn member(&self, key: &ExternalId) -> GroupMember {
         let person = self.people.get(key);
-        let is_there = |person: &&Person| {
-            matches!(
-                person.lifecycle,
-                Lifecycle::Active | Lifecycle::Deactivated { .. }
-            )
-        };
+        let is_there = |person: &&Person| person.lifecycle.has_account();
         let name = self.coming.get(key).copied();
         let name = name.or(person.map(|person| person.name.as_str()));
         GroupMember {

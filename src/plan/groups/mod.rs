@@ -60,7 +60,7 @@ pub struct KnownGroups {
     pub claimed: HashSet<ScimId>,
     /// What reverts have undone, as far as it is not to be done again.
     pub undone: Vec<UndoneGroup>,
-    /// For a revert: what later runs have done to the same groups, in their order.
+    /// For a revert: what later runs did to the same groups.
     pub later: Vec<LaterGroup>,
 }
 

@@ -1,7 +1,8 @@
 //! Groups of a saved plan: what an operation expects, and what is left of it when group and
 //! members are looked at again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::model::{
     GroupReason, Lifecycle, ManagedGroup, RunId, ScimId, fold,
 };
 use crate::plan::guard::hold_before;
+use crate::plan::resume::{shown, tell};
 use crate::plan::{Plan, Planned, SkipReason, Skipped};
 
 /// A group operation of a saved plan.
@@ -68,23 +70,33 @@ pub struct ShownGroup {
 }
 
 impl ExpectedGroup {
-    /// What an operation expects that is planned from what is `known` now. `planned` are the
-    /// account operations of the same plan.
-    pub fn of(operation: &GroupOperation, known: &KnownGroups, planned: &[Planned]) -> Self {
+    /// What each of these operations expects, which are planned from what is `known` now. `planned`
+    /// are the account operations of the same plan.
+    pub fn of<'a>(
+        operations: impl IntoIterator<Item = &'a GroupOperation>,
+        known: &KnownGroups,
+        planned: &[Planned],
+    ) -> Vec<Self> {
+        let now = Now::of(known);
         let coming: HashSet<&ExternalId> = coming(planned).map(|one| &one.key).collect();
-        let members = operation.add.iter().chain(&operation.remove);
-        let keys = members.filter_map(|member| member.key.as_ref());
-        ExpectedGroup {
-            row: row_of(operation, known).map(KeptGroup::from),
-            group: there(operation, known).map(|group| ShownGroup::of(group, operation.kind)),
-            accounts: keys.filter(|key| coming.contains(key)).cloned().collect(),
-        }
+        let expected = operations.into_iter().map(|operation| {
+            let members = operation.add.iter().chain(&operation.remove);
+            let keys = members.filter_map(|member| member.key.as_ref());
+            ExpectedGroup {
+                row: now.row_of(operation).map(KeptGroup::from),
+                group: now
+                    .there(operation)
+                    .map(|group| ShownGroup::of(group, operation.kind)),
+                accounts: keys.filter(|key| coming.contains(key)).cloned().collect(),
+            }
+        });
+        expected.collect()
     }
 
     /// In what the group is another one by now, if it is.
-    fn differs(&self, operation: &GroupOperation, known: &KnownGroups) -> Option<String> {
+    fn differs(&self, operation: &GroupOperation, now: &Now<'_>) -> Option<String> {
         let mut differences = Vec::new();
-        let row = row_of(operation, known).map(KeptGroup::from);
+        let row = now.row_of(operation).map(KeptGroup::from);
         match (&self.row, &row) {
             (None, None) => {}
             (None, Some(row)) => differences.push(format!(
@@ -97,7 +109,9 @@ impl ExpectedGroup {
             )),
             (Some(before), Some(row)) => before.differs(row, &mut differences),
         }
-        let group = there(operation, known).map(|group| ShownGroup::of(group, operation.kind));
+        let group = now
+            .there(operation)
+            .map(|group| ShownGroup::of(group, operation.kind));
         match (&self.group, &group) {
             (None, None) => {}
             (None, Some(group)) => differences.push(taken(&group.scim_id, &group.name)),
@@ -109,8 +123,8 @@ impl ExpectedGroup {
         }
         if operation.kind == GroupChange::Rename {
             let target = operation.target.as_ref().map(|target| &target.scim_id);
-            let other =
-                named(&operation.name, known).filter(|group| Some(&group.scim_id) != target);
+            let other = now.named(&operation.name);
+            let other = other.filter(|group| Some(&group.scim_id) != target);
             differences.extend(other.map(|group| taken(&group.scim_id, &group.name)));
         }
         (!differences.is_empty()).then(|| differences.join("; "))
@@ -121,31 +135,50 @@ fn taken(id: &ScimId, name: &str) -> String {
     format!("the organization has the group {id} (`{name}`) by now")
 }
 
-/// The snapshot's row of the group that is acted on, or else the one that has its key.
-fn row_of<'a>(operation: &GroupOperation, known: &'a KnownGroups) -> Option<&'a ManagedGroup> {
-    let target = operation.target.as_ref();
-    let mut managed = known.managed.iter();
-    let of_target =
-        managed.find(|group| target.is_some_and(|target| target.scim_id == group.scim_id));
-    let mut managed = known.managed.iter();
-    of_target.or_else(|| managed.find(|group| group.key == operation.key))
+/// The groups as they are now.
+struct Now<'a> {
+    rows: HashMap<&'a ScimId, &'a ManagedGroup>,
+    rows_by_key: HashMap<&'a ExternalId, &'a ManagedGroup>,
+    existing: HashMap<&'a ScimId, &'a ExistingGroup>,
+    /// By the folded name.
+    named: HashMap<String, &'a ExistingGroup>,
 }
 
-/// The organization's group that is acted on, or the one that has the name of a new one.
-fn there<'a>(operation: &GroupOperation, known: &'a KnownGroups) -> Option<&'a ExistingGroup> {
-    match &operation.target {
-        Some(target) => {
-            let mut existing = known.existing.iter();
-            existing.find(|group| group.scim_id == target.scim_id)
+impl<'a> Now<'a> {
+    fn of(known: &'a KnownGroups) -> Self {
+        let (rows, existing) = (known.managed.iter(), known.existing.iter());
+        Now {
+            rows: rows.clone().map(|row| (&row.scim_id, row)).collect(),
+            // Of several the first one stands for them.
+            rows_by_key: rows.rev().map(|row| (&row.key, row)).collect(),
+            named: existing
+                .clone()
+                .rev()
+                .map(|group| (fold(&group.name), group))
+                .collect(),
+            existing: existing.map(|group| (&group.scim_id, group)).collect(),
         }
-        None => named(&operation.name, known),
     }
-}
 
-fn named<'a>(name: &str, known: &'a KnownGroups) -> Option<&'a ExistingGroup> {
-    let name = fold(name);
-    let mut existing = known.existing.iter();
-    existing.find(|group| fold(&group.name) == name)
+    /// The snapshot's row of the group that is acted on, or else the one that has its key.
+    fn row_of(&self, operation: &GroupOperation) -> Option<&'a ManagedGroup> {
+        let target = operation.target.as_ref();
+        let row = target.and_then(|target| self.rows.get(&target.scim_id));
+        row.or_else(|| self.rows_by_key.get(&operation.key))
+            .copied()
+    }
+
+    /// The organization's group that is acted on, or the one that has the name of a new one.
+    fn there(&self, operation: &GroupOperation) -> Option<&'a ExistingGroup> {
+        match &operation.target {
+            Some(target) => self.existing.get(&target.scim_id).copied(),
+            None => self.named(&operation.name),
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&'a ExistingGroup> {
+        self.named.get(&fold(name)).copied()
+    }
 }
 
 impl From<&ManagedGroup> for KeptGroup {
@@ -167,13 +200,11 @@ impl KeptGroup {
             name,
             origins,
         } = self;
-        let mut differs = |what: &str, before: &str, now: &str| {
-            if before != now {
-                differences.push(format!("the snapshot's {what}: {before} → {now}"));
-            }
+        let mut differs = |what: &str, before: &dyn Display, now: &dyn Display| {
+            tell(differences, &format!("the snapshot's {what}"), before, now);
         };
-        differs("SCIM id", scim_id.as_str(), now.scim_id.as_str());
-        differs("key", key.as_str(), now.key.as_str());
+        differs("SCIM id", scim_id, &now.scim_id);
+        differs("key", key, &now.key);
         differs("name", name, &now.name);
         let places = |origins: &BTreeSet<GroupOrigin>| -> String {
             let dns: Vec<&str> = origins.iter().map(|origin| origin.dn.as_str()).collect();
@@ -206,17 +237,16 @@ impl ShownGroup {
             name,
             members,
         } = self;
-        let mut differs = |what: &str, before: &str, now: &str| {
-            if before != now {
-                differences.push(format!("the organization's {what}: {before} → {now}"));
-            }
+        let mut differs = |what: &str, before: &dyn Display, now: &dyn Display| {
+            tell(
+                differences,
+                &format!("the organization's {what}"),
+                before,
+                now,
+            );
         };
-        let key = |id: &'_ Option<ExternalId>| -> String {
-            id.as_ref()
-                .map_or_else(|| "(none)".to_owned(), ToString::to_string)
-        };
-        differs("SCIM id", scim_id.as_str(), now.scim_id.as_str());
-        differs("externalId", &key(external_id), &key(&now.external_id));
+        differs("SCIM id", scim_id, &now.scim_id);
+        differs("externalId", &shown(external_id), &shown(&now.external_id));
         differs("name", name, &now.name);
         if *members != now.members {
             differences.push("the organization's group has other members by now".to_owned());
@@ -238,6 +268,7 @@ pub fn resume(
     let existing = known.existing.iter();
     let kept = existing.filter(|group| ours.contains(&group.scim_id));
     groups.memberships = kept.map(|group| group.members.len() as u64).sum();
+    let now = Now::of(known);
     let mut going = Vec::with_capacity(rows.len());
     let mut unsuccessful: HashSet<String> = HashSet::new();
     for row in rows {
@@ -247,7 +278,7 @@ pub fn resume(
                 "run {newer} has read the sources since, and who is in which group is for a new plan to say"
             ))
         };
-        match row.expects.differs(&row.operation, known).or_else(by_newer) {
+        match row.expects.differs(&row.operation, &now).or_else(by_newer) {
             None => going.push(row),
             Some(what) => {
                 unsuccessful.insert(fold(&row.operation.name));
@@ -255,11 +286,12 @@ pub fn resume(
             }
         }
     }
+    let heirs = Heirs::of(&going, &groups.notes, known);
     let losses: Vec<Option<String>> = going
         .iter()
-        .map(|row| loss(&row.operation, &going, &groups.notes, known, &unsuccessful))
+        .map(|row| heirs.loss(&row.operation, &now, &unsuccessful))
         .collect();
-    let members = Members::of(known, &plan.operations);
+    let members = Members::of(known, &now, &plan.operations);
     for (row, loss) in going.into_iter().zip(losses) {
         let GroupRow {
             mut operation,
@@ -303,57 +335,69 @@ fn skipped(operation: &GroupOperation, why: SkipReason) -> Skipped {
     }
 }
 
-/// Who would be in no group any more, of one that goes because its members are in others.
-fn loss(
-    operation: &GroupOperation,
-    going: &[GroupRow],
-    notes: &[ManagedGroup],
-    known: &KnownGroups,
-    unsuccessful: &HashSet<String>,
-) -> Option<String> {
-    let (GroupChange::Delete, GroupReason::Merged { into }) = (operation.kind, &operation.reason)
-    else {
-        return None;
-    };
-    if unsuccessful.contains(&fold(into)) {
-        return Some(format!(
-            "its members are in `{into}`, which is not as the saved plan expects it either"
-        ));
+/// The groups that stay, by the keys of the directory's groups that lead to them: the heirs of one
+/// that goes because its members are in others.
+struct Heirs<'a>(HashMap<&'a ExternalId, HashSet<&'a ScimId>>);
+
+impl<'a> Heirs<'a> {
+    fn of(going: &'a [GroupRow], notes: &'a [ManagedGroup], known: &'a KnownGroups) -> Self {
+        let kept = known.managed.iter().chain(notes);
+        let kept = kept.map(|group| (&group.scim_id, &group.origins));
+        let targets = going.iter().map(|row| &row.operation).filter_map(|other| {
+            let target = other.target.as_ref()?;
+            Some((&target.scim_id, other))
+        });
+        // What goes as well keeps nobody.
+        let (leaving, staying): (Vec<_>, Vec<_>) = targets.partition(|(_, other)| {
+            matches!(other.kind, GroupChange::Delete | GroupChange::Rename)
+        });
+        let leaving: HashSet<&ScimId> = leaving.into_iter().map(|(id, _)| id).collect();
+        let staying = staying.into_iter().map(|(id, other)| (id, &other.origins));
+        let mut heirs: HashMap<&ExternalId, HashSet<&ScimId>> = HashMap::new();
+        for (id, origins) in kept.chain(staying).filter(|(id, _)| !leaving.contains(id)) {
+            for origin in origins {
+                heirs.entry(&origin.key).or_default().insert(id);
+            }
+        }
+        Heirs(heirs)
     }
-    let group = there(operation, known)?;
-    let keys: HashSet<&ExternalId> = operation.origins.iter().map(|one| &one.key).collect();
-    let is_heir = |origins: &BTreeSet<GroupOrigin>| {
-        let mut origins = origins.iter();
-        origins.any(|origin| keys.contains(&origin.key))
-    };
-    let kept = known.managed.iter().chain(notes);
-    let kept = kept.map(|group| (&group.scim_id, &group.origins));
-    let targets = going.iter().map(|row| &row.operation).filter_map(|other| {
-        let target = other.target.as_ref()?;
-        Some((&target.scim_id, other))
-    });
-    // What goes as well keeps nobody.
-    let (leaving, staying): (Vec<_>, Vec<_>) = targets
-        .partition(|(_, other)| matches!(other.kind, GroupChange::Delete | GroupChange::Rename));
-    let leaving: HashSet<&ScimId> = leaving.into_iter().map(|(id, _)| id).collect();
-    let heirs: HashSet<&ScimId> = kept
-        .chain(staying.into_iter().map(|(id, other)| (id, &other.origins)))
-        .filter(|(id, origins)| !leaving.contains(id) && is_heir(origins))
-        .map(|(id, _)| id)
-        .collect();
-    let existing = known.existing.iter();
-    let others = existing.filter(|group| heirs.contains(&group.scim_id));
-    let mut safe: HashSet<&ScimId> = others.flat_map(|group| &group.members).collect();
-    let unwanted = operation.remove.iter();
-    safe.extend(unwanted.filter_map(|member| member.scim_id.as_ref()));
-    let members = group.members.iter();
-    let lost = members.filter(|id| !safe.contains(id)).count();
-    (lost > 0).then(|| format!("of its members {lost} are not in `{into}` any more"))
+
+    /// Who would be in no group any more, of one that goes because its members are in others.
+    fn loss(
+        &self,
+        operation: &GroupOperation,
+        now: &Now<'_>,
+        unsuccessful: &HashSet<String>,
+    ) -> Option<String> {
+        let (GroupChange::Delete, GroupReason::Merged { into }) =
+            (operation.kind, &operation.reason)
+        else {
+            return None;
+        };
+        if unsuccessful.contains(&fold(into)) {
+            return Some(format!(
+                "its members are in `{into}`, which is not as the saved plan expects it either"
+            ));
+        }
+        let group = now.there(operation)?;
+        let origins = operation.origins.iter();
+        let heirs = origins
+            .filter_map(|origin| self.0.get(&origin.key))
+            .flatten();
+        let others = heirs.filter_map(|id| now.existing.get(id));
+        let mut safe: HashSet<&ScimId> = others.flat_map(|group| &group.members).collect();
+        let unwanted = operation.remove.iter();
+        safe.extend(unwanted.filter_map(|member| member.scim_id.as_ref()));
+        let members = group.members.iter();
+        let lost = members.filter(|id| !safe.contains(id)).count();
+        (lost > 0).then(|| format!("of its members {lost} are not in `{into}` any more"))
+    }
 }
 
 /// Who is in the groups, and has an account to be in one with.
 struct Members<'a> {
     known: &'a KnownGroups,
+    now: &'a Now<'a>,
     /// Who gets an account in this run, or gets it back.
     coming: HashSet<&'a ExternalId>,
     /// The accounts of ours.
@@ -361,11 +405,12 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    fn of(known: &'a KnownGroups, planned: &'a [Planned]) -> Self {
+    fn of(known: &'a KnownGroups, now: &'a Now<'a>, planned: &'a [Planned]) -> Self {
         let people = known.people.values();
         let there = people.filter(|one| !matches!(one.lifecycle, Lifecycle::Deleted { .. }));
         Members {
             known,
+            now,
             coming: coming(planned).map(|one| &one.key).collect(),
             ours: there.map(|person| &person.scim_id).collect(),
         }
@@ -381,7 +426,7 @@ impl<'a> Members<'a> {
         if operation.kind == GroupChange::Delete {
             return Vec::new();
         }
-        let group = there(operation, self.known);
+        let group = self.now.there(operation);
         let now: HashSet<&ScimId> = group.into_iter().flat_map(|group| &group.members).collect();
         let is_in = |member: &GroupMember| {
             let user = member.scim_id.as_ref();
@@ -418,11 +463,7 @@ impl<'a> Members<'a> {
             (Some(key), Some(user)) if !expects.accounts.contains(key) => {
                 let person = self.known.people.get(key);
                 let is_there = person.is_some_and(|person| {
-                    person.scim_id == *user
-                        && matches!(
-                            person.lifecycle,
-                            Lifecycle::Active | Lifecycle::Deactivated { .. }
-                        )
+                    person.scim_id == *user && person.lifecycle.has_account()
                 });
                 (!is_there).then_some("has not this account any more")
             }

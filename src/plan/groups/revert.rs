@@ -1,6 +1,6 @@
 //! What a run did to groups is undone, member by member: whoever has moved on since stays as is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::draft::{in_order, target};
 use super::members::{Accounts, foreign};
@@ -29,37 +29,17 @@ pub struct PastGroup {
     pub begun: Option<ScimId>,
 }
 
-/// A group operation of a run after the one that is reverted, as far as it came.
+/// A group operation of a later run than the one that is undone.
 #[derive(Clone, Debug)]
 pub struct LaterGroup {
-    /// The run.
+    /// Its number.
+    pub id: OperationId,
+    /// Its run.
     pub run: RunId,
-    /// What was done.
-    pub operation: GroupOperation,
-}
-
-/// The members, by group, of whom runs after this one have decided otherwise: whom they put in or
-/// took out. A later run and its own revert together have decided nothing, nor has a revert of this
-/// run that broke off.
-fn decided_since(run: RunId, later: &[LaterGroup]) -> HashSet<(&ExternalId, &str)> {
-    let mut decided: HashSet<(&ExternalId, &str, RunId)> = HashSet::new();
-    for LaterGroup { run: by, operation } in later {
-        let reverts = match operation.reason {
-            GroupReason::Reverted { run: reverted } if reverted == run => continue,
-            GroupReason::Reverted { run } => Some(run),
-            _ => None,
-        };
-        for member in operation.joining().chain(&operation.remove) {
-            let (key, who) = (&operation.key, member.id());
-            if !reverts.is_some_and(|run| decided.remove(&(key, who, run))) {
-                decided.insert((key, who, *by));
-            }
-        }
-    }
-    decided
-        .into_iter()
-        .map(|(key, who, _)| (key, who))
-        .collect()
+    /// The run that this one reverts, if it is a revert.
+    pub reverts: Option<RunId>,
+    /// How far it came; `None` as long as that is not known.
+    pub progress: Option<GroupProgress>,
 }
 
 /// Why something that a run did to a group is not undone.
@@ -108,9 +88,9 @@ pub enum GroupNotUndone {
     /// Who is as before the run already.
     #[error("in the group, or out of it, as before the run already: {0}")]
     MovedOn(String),
-    /// A later run has put them in, or taken them out.
-    #[error("a later run has put in or taken out, so they stay as they are: {0}")]
-    Later(String),
+    /// Who was put in, or taken out, for another reason since.
+    #[error("they stay as they are, as a later run has put them in or taken them out: {0}")]
+    ByLater(String),
     /// Only others are to be put back.
     #[error(
         "`--only` does not name the group: with its name or DN it is put back with all members"
@@ -135,7 +115,7 @@ impl GroupNotUndone {
             | GroupNotUndone::NameTaken(_)
             | GroupNotUndone::TooLarge(_)
             | GroupNotUndone::WithoutAccount(_)
-            | GroupNotUndone::Later(_) => true,
+            | GroupNotUndone::ByLater(_) => true,
         }
     }
 }
@@ -182,7 +162,12 @@ pub fn revert(
             .iter()
             .map(|(key, person)| (&person.scim_id, (key, person)))
             .collect(),
-        decided: decided_since(run, &known.later),
+        names: known
+            .existing
+            .iter()
+            .map(|group| fold(&group.name))
+            .collect(),
+        moved: moved_since(&known.later),
     };
     let mut plan = GroupPlan::default();
     let mut skipped = Vec::new();
@@ -207,6 +192,32 @@ pub fn revert(
     (plan, skipped)
 }
 
+/// Whom later runs have put into a group, or taken out, by group. What was reverted since does not
+/// count, nor does the revert: then all is as it was left.
+fn moved_since(later: &[LaterGroup]) -> HashMap<&ScimId, HashSet<&ScimId>> {
+    let named = later.iter().flat_map(|one| {
+        let progress = one.progress.iter();
+        progress.flat_map(move |progress| {
+            let members =
+                GroupMember::users(&progress.added).chain(GroupMember::users(&progress.removed));
+            let group = progress.scim_id.iter();
+            group.flat_map(move |group| members.clone().map(move |user| (one, group, user)))
+        })
+    });
+    let (reverts, own): (Vec<_>, Vec<_>) = named.partition(|(one, ..)| one.reverts.is_some());
+    let put_back: BTreeSet<(Option<RunId>, &ScimId, &ScimId)> = reverts
+        .into_iter()
+        .map(|(one, group, user)| (one.reverts, group, user))
+        .collect();
+    let mut moved: HashMap<&ScimId, HashSet<&ScimId>> = HashMap::new();
+    for (one, group, user) in own {
+        if !put_back.contains(&(Some(one.run), group, user)) {
+            moved.entry(group).or_default().insert(user);
+        }
+    }
+    moved
+}
+
 /// Groups and accounts as they are now.
 struct Now<'a> {
     run: RunId,
@@ -216,8 +227,10 @@ struct Now<'a> {
     rows: HashMap<&'a ScimId, &'a ManagedGroup>,
     /// Our people by the SCIM user, with those whose account is deleted.
     people: HashMap<&'a ScimId, (&'a ExternalId, &'a Person)>,
-    /// By group, of whom later runs have decided.
-    decided: HashSet<(&'a ExternalId, &'a str)>,
+    /// The names of all groups, folded.
+    names: HashSet<String>,
+    /// See [`moved_since`].
+    moved: HashMap<&'a ScimId, HashSet<&'a ScimId>>,
 }
 
 impl<'a> Now<'a> {
@@ -292,11 +305,11 @@ impl<'a> Now<'a> {
         let (row, there) = self.ours(group)?;
         let is_in: HashSet<&ScimId> = there.members.iter().collect();
         let mut has_moved = Vec::new();
-        let mut decided = Vec::new();
+        let mut by_later = Vec::new();
         let mut remove = Vec::new();
         for member in &done.add {
             match self.still_in(member, &is_in) {
-                Some(_) if self.is_decided(done, member) => decided.push(member.name.clone()),
+                Some(_) if self.has_moved(member, group) => by_later.push(member.name.clone()),
                 Some(member) => remove.push(member),
                 None => has_moved.push(member.name.clone()),
             }
@@ -305,14 +318,14 @@ impl<'a> Now<'a> {
         for member in &done.remove {
             match self.still_in(member, &is_in) {
                 Some(_) => has_moved.push(member.name.clone()),
-                None if self.is_decided(done, member) => decided.push(member.name.clone()),
+                None if self.has_moved(member, group) => by_later.push(member.name.clone()),
                 None => back.push(member),
             }
         }
-        tell_decided(&decided, told);
         if !has_moved.is_empty() {
             told.push(GroupNotUndone::MovedOn(listed(&has_moved)));
         }
+        tell_later(&by_later, told);
         let add = self.with_account(back.into_iter(), told);
         if add.is_empty() && remove.is_empty() && done.kind != GroupChange::Adopt {
             return Err(GroupNotUndone::Nothing);
@@ -329,7 +342,8 @@ impl<'a> Now<'a> {
         group: &ScimId,
     ) -> Result<GroupOperation, GroupNotUndone> {
         let (row, there) = self.ours(group)?;
-        let put_in = done.add.iter().filter(|one| !self.is_decided(done, one));
+        let put_in = done.add.iter();
+        let put_in = put_in.filter(|member| !self.has_moved(member, group));
         let put_in: HashSet<&ScimId> = put_in.filter_map(|one| one.scim_id.as_ref()).collect();
         let others = there.members.iter().filter(|user| !put_in.contains(user));
         let others: Vec<String> = others.map(|user| self.present(user).name).collect();
@@ -358,32 +372,29 @@ impl<'a> Now<'a> {
         if self.has_name(&old.name) {
             return Err(GroupNotUndone::NameTaken(old.name.clone()));
         }
-        let (stay_in, joined): (Vec<&GroupMember>, Vec<&GroupMember>) = done
+        let is_in: HashSet<&ScimId> = there.members.iter().collect();
+        let (by_later, joined): (Vec<&GroupMember>, Vec<&GroupMember>) = done
             .joining()
-            .partition(|member| self.is_decided(done, member));
+            .filter(|member| self.still_in(member, &is_in).is_some())
+            .partition(|member| self.has_moved(member, group));
         let joined: HashSet<&ScimId> = joined
             .into_iter()
             .filter_map(|member| member.scim_id.as_ref())
             .collect();
         let (remove, stay): (Vec<&ScimId>, Vec<&ScimId>) =
             there.members.iter().partition(|user| joined.contains(user));
-        let is_in: HashSet<&ScimId> = there.members.iter().collect();
-        let came_along: HashSet<&ScimId> = users(&done.add).collect();
+        let came_along: HashSet<&ScimId> = GroupMember::users(&done.add).collect();
         let stayed = before
             .members
             .iter()
             .filter(|user| !came_along.contains(user));
-        let (stay_out, left): (Vec<GroupMember>, Vec<GroupMember>) = self
+        let (gone_by_later, left): (Vec<GroupMember>, Vec<GroupMember>) = self
             .former_members(stayed, done)
             .filter(|member| self.still_in(member, &is_in).is_none())
-            .partition(|member| self.is_decided(done, member));
-        let stay_in = stay_in.into_iter();
-        let stay_in = stay_in.filter(|member| self.still_in(member, &is_in).is_some());
-        let decided: Vec<String> = stay_in
-            .chain(&stay_out)
-            .map(|one| one.name.clone())
-            .collect();
-        tell_decided(&decided, told);
+            .partition(|member| self.has_moved(member, group));
+        let by_later = by_later.into_iter().chain(&gone_by_later);
+        let by_later: Vec<String> = by_later.map(|member| member.name.clone()).collect();
+        tell_later(&by_later, told);
         let mut add: Vec<GroupMember> = stay.into_iter().map(|user| self.present(user)).collect();
         add.extend(self.with_account(left.iter(), told));
         fits(add.len())?;
@@ -436,26 +447,31 @@ impl<'a> Now<'a> {
         })
     }
 
-    /// Whether a later run has put the member in, or taken the member out.
-    fn is_decided(&self, done: &GroupOperation, member: &GroupMember) -> bool {
-        self.decided.contains(&(&done.key, member.id()))
+    fn has_name(&self, name: &str) -> bool {
+        self.names.contains(&fold(name))
     }
 
-    fn has_name(&self, name: &str) -> bool {
-        let mut existing = self.known.existing.iter();
-        existing.any(|group| fold(&group.name) == fold(name))
+    /// The SCIM users that the member was, and is now.
+    fn users_of<'m>(&self, member: &'m GroupMember) -> impl Iterator<Item = &'m ScimId>
+    where
+        'a: 'm,
+    {
+        let key = member.key.as_ref();
+        let person = key.and_then(|key| self.known.people.get(key));
+        let user = member.scim_id.iter();
+        user.chain(person.map(|person| &person.scim_id))
     }
 
     /// The member as the group has it now, if it still has it.
     fn still_in(&self, member: &GroupMember, is_in: &HashSet<&ScimId>) -> Option<GroupMember> {
-        let person = member
-            .key
-            .as_ref()
-            .and_then(|key| self.known.people.get(key));
-        let user = member.scim_id.as_ref();
-        let users = user.into_iter().chain(person.map(|person| &person.scim_id));
-        let user = users.into_iter().find(|user| is_in.contains(user))?;
+        let user = self.users_of(member).find(|user| is_in.contains(user))?;
         Some(self.present(user))
+    }
+
+    /// Whether a later run has put the member in, or taken it out.
+    fn has_moved(&self, member: &GroupMember, group: &ScimId) -> bool {
+        let moved = self.moved.get(group);
+        moved.is_some_and(|moved| self.users_of(member).any(|user| moved.contains(user)))
     }
 
     /// A SCIM user as a member.
@@ -568,14 +584,10 @@ fn former(row: &ManagedGroup, there: &ExistingGroup) -> FormerGroup {
     }
 }
 
-fn tell_decided(members: &[String], told: &mut Vec<GroupNotUndone>) {
-    if !members.is_empty() {
-        told.push(GroupNotUndone::Later(listed(members)));
+fn tell_later(names: &[String], told: &mut Vec<GroupNotUndone>) {
+    if !names.is_empty() {
+        told.push(GroupNotUndone::ByLater(listed(names)));
     }
-}
-
-fn users(members: &[GroupMember]) -> impl Iterator<Item = &ScimId> {
-    members.iter().filter_map(|member| member.scim_id.as_ref())
 }
 
 fn fits(members: usize) -> Result<(), GroupNotUndone> {

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::draft::{Draft, Settled};
 use super::{GroupNotice, GroupNoticed, GroupPlan, PlannedGroup};
-use crate::model::{
-    ExternalId, GroupChange, GroupEffect, GroupMember, GroupOperation, RunId, ScimId,
-};
+use crate::model::{ExternalId, GroupChange, GroupEffect, GroupMember, GroupOperation, RunId};
 
 /// An effect of a group operation that a revert has undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,46 +128,68 @@ impl Draft<'_> {
                 effects.map(|effect| (&operation.key, effect))
             })
             .collect();
-        let is_over = |one: &&UndoneGroup| {
-            if planned.contains(&(&one.key, one.effect.clone())) || left.contains(&one.key) {
-                return false;
+        let rows = self.known.managed.iter().map(|row| &row.key);
+        let unmapped = self.view.unmapped.iter();
+        let unmapped = unmapped.filter_map(|(key, _)| key.as_ref());
+        let known: HashSet<&ExternalId> = rows.chain(unmapped).collect();
+        let mut members: HashMap<&ExternalId, Membership<'_>> = HashMap::new();
+        let mut over = Vec::new();
+        for UndoneGroup {
+            id, key, effect, ..
+        } in undone
+        {
+            if planned.contains(&(key, effect.clone())) || left.contains(key) {
+                continue;
             }
-            match settled.get(&one.key) {
-                Some(group) => self.is_over(&one.effect, group),
-                None => self.is_gone(&one.key),
+            let is_over = match settled.get(key) {
+                Some(group) => {
+                    let members = members.entry(key);
+                    let members = members.or_insert_with(|| self.membership(group));
+                    is_over(effect, group, members)
+                }
+                // No group of the directory and none of ours has this key.
+                None => {
+                    self.view.is_whole() && !self.view.seen.contains(key) && !known.contains(key)
+                }
+            };
+            if is_over {
+                over.push(*id);
             }
-        };
-        undone.iter().filter(is_over).map(|one| one.id).collect()
+        }
+        over
     }
 
-    /// Whether a group that is wanted, and for which this is not planned, is to be without it.
-    fn is_over(&self, effect: &GroupEffect, group: &Settled<'_, '_>) -> bool {
-        let Settled { wanted, row, there } = group;
-        let members = wanted.members();
-        let is_named = |who: &str| members.contains_key(&ExternalId::new(who));
-        let is_in = |who: &str| {
-            let users: &[ScimId] = there.map_or(&[], |there| &there.members);
-            users.iter().any(|user| {
-                let key = self.accounts.by_scim_id.get(user);
-                user.as_str() == who || key.is_some_and(|key| key.as_str() == who)
-            })
-        };
-        match effect {
-            GroupEffect::Made => there.is_some(),
-            GroupEffect::Adopted => row.is_some(),
-            GroupEffect::Renamed(_) | GroupEffect::Deleted => true,
-            GroupEffect::Joins(who) if is_named(who) => is_in(who),
-            GroupEffect::Joins(_) => wanted.unclear().next().is_none(),
-            GroupEffect::Leaves(who) => is_named(who) || (there.is_some() && !is_in(who)),
+    fn membership<'g>(&'g self, group: &Settled<'_, 'g>) -> Membership<'g> {
+        let users = group.there.into_iter().flat_map(|there| &there.members);
+        let is_in = users.flat_map(|user| {
+            let key = self.accounts.by_scim_id.get(user);
+            let key = key.map(|key| key.as_str());
+            [Some(user.as_str()), key].into_iter().flatten()
+        });
+        Membership {
+            named: group.wanted.members().into_keys().collect(),
+            is_in: is_in.collect(),
         }
     }
+}
 
-    /// Whether no group of the directory and none of ours has this key.
-    fn is_gone(&self, key: &ExternalId) -> bool {
-        let is_unmapped = |(other, _): &(Option<ExternalId>, _)| other.as_ref() == Some(key);
-        self.view.is_whole()
-            && !self.view.seen.contains(key)
-            && !self.view.unmapped.iter().any(is_unmapped)
-            && self.known.managed.iter().all(|row| row.key != *key)
+/// Who is to be in a group, and who is, by [`GroupMember::id`].
+struct Membership<'a> {
+    named: HashSet<&'a ExternalId>,
+    is_in: HashSet<&'a str>,
+}
+
+/// Whether a group that is wanted, and for which this is not planned, is to be without it.
+fn is_over(effect: &GroupEffect, group: &Settled<'_, '_>, members: &Membership<'_>) -> bool {
+    let Settled { wanted, row, there } = group;
+    let is_named = |who: &str| members.named.contains(&ExternalId::new(who));
+    let is_in = |who: &str| members.is_in.contains(who);
+    match effect {
+        GroupEffect::Made => there.is_some(),
+        GroupEffect::Adopted => row.is_some(),
+        GroupEffect::Renamed(_) | GroupEffect::Deleted => true,
+        GroupEffect::Joins(who) if is_named(who) => is_in(who),
+        GroupEffect::Joins(_) => wanted.unclear().next().is_none(),
+        GroupEffect::Leaves(who) => is_named(who) || (there.is_some() && !is_in(who)),
     }
 }

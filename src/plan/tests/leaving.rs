@@ -208,7 +208,8 @@ fn who_is_seen_again_begins_anew_even_if_nothing_is_done_for_the_person() {
         });
     };
     let unmapped = |world: &mut World| world.unmapped.push(unmapped("a", true));
-    let cases: [(&str, &dyn Fn(&mut World)); 3] = [
+    type Change<'a> = &'a dyn Fn(&mut World);
+    let cases: [(&str, Change<'_>); 3] = [
         ("held", &held),
         ("refused", &refused),
         ("unmapped", &unmapped),

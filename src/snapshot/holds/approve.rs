@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{HeldOperation, OpenHold};
 use crate::model::Timestamp;
+use crate::plan::next_run;
 use crate::snapshot::error::Context;
 use crate::snapshot::{Journal, SnapshotError};
 
@@ -48,7 +49,7 @@ pub enum ApproveError {
     },
     /// Its time is over.
     #[error(
-        "the hold `{name}` (number {number}) expired at {}: the next sync opens it anew if it still holds something, to be looked at anew", .at.format("%Y-%m-%d %H:%M:%S UTC")
+        "the hold `{name}` (number {number}) expired at {}: the next {} opens it anew if it still holds something, to be looked at anew", .at.format("%Y-%m-%d %H:%M:%S UTC"), next_run(.name)
     )]
     Expired {
         /// The name.

@@ -27,8 +27,9 @@ const LIVE_APPROVALS: &str = "SELECT approved.approval_id, holds.name, approved.
     WHERE approvals.expires_at > ?
     AND (approved.result IS NULL OR (approved.result = 'let_through' AND NOT EXISTS
         (SELECT 1 FROM operations WHERE operations.run_id = approved.run_id
-            AND operations.external_id = approved.external_id
-            AND operations.kind = approved.kind AND operations.sent_at IS NOT NULL)))
+            AND operations.external_id = approved.external_id AND operations.kind = approved.kind
+            AND coalesce(operations.digest, approved.digest) = approved.digest
+            AND operations.sent_at IS NOT NULL)))
     ORDER BY approved.approval_id";
 
 /// An open hold, as the last real run has left it.

@@ -24,8 +24,8 @@ impl Journal {
         let path = self.path.clone();
         let mut live = self.approvals(now).await?;
         live.retain(|approval| plan.has_say_over(&approval.hold));
-        let is_partial = !plan.suspensions.is_empty();
-        let entries = entries(plan, live.is_empty() && !is_partial);
+        let doubt = Doubt::of(plan);
+        let entries = entries(plan, live.is_empty() && !doubt.groups);
         let mut by_hold: Vec<Vec<&Entry>> = vec![Vec::new(); plan.holds.len()];
         for entry in &entries {
             for hold in entry.holds {
@@ -33,10 +33,12 @@ impl Journal {
             }
         }
         let mut transaction = self.begin().await?;
-        use_approvals(&mut transaction, run, &entries, &live, is_partial)
+        use_approvals(&mut transaction, run, &entries, &live, doubt)
             .await
             .at(&path)?;
-        close_holds(&mut transaction, plan, now).await.at(&path)?;
+        close_holds(&mut transaction, plan, doubt, now)
+            .await
+            .at(&path)?;
         let free = entries.iter().filter(|entry| !entry.is_held);
         let free: HashSet<[u8; 16]> = free.map(|entry| entry.digest.0).collect();
         let_go(&mut transaction, &free).await.at(&path)?;
@@ -44,7 +46,7 @@ impl Journal {
             let number = open_hold(&mut transaction, run, hold, expiry, now)
                 .await
                 .at(&path)?;
-            hold_operations(&mut transaction, number, &held, is_partial)
+            hold_operations(&mut transaction, number, &held, doubt)
                 .await
                 .at(&path)?;
         }
@@ -74,10 +76,42 @@ impl Journal {
             plan.has_say_over(&approval.hold) && free.contains(&approval.digest.0)
         });
         let mut transaction = self.begin().await?;
-        use_approvals(&mut transaction, run, &entries, &live, true)
+        use_approvals(&mut transaction, run, &entries, &live, Doubt::ALL)
             .await
             .at(&path)?;
         transaction.commit().await.at(&path)
+    }
+}
+
+/// What a plan is no word on where it does not plan it, as not all was believed that was read: it
+/// may be planned again.
+#[derive(Clone, Copy)]
+struct Doubt {
+    accounts: bool,
+    /// Whoever is not seen as a person is not seen as a member either.
+    groups: bool,
+}
+
+impl Doubt {
+    const ALL: Self = Doubt {
+        accounts: true,
+        groups: true,
+    };
+
+    fn of(plan: &Plan) -> Self {
+        let accounts = plan.is_partial || !plan.suspensions.is_empty();
+        let mut groups = plan.groups.iter();
+        Doubt {
+            accounts,
+            groups: accounts || groups.any(|groups| !groups.suspensions.is_empty()),
+        }
+    }
+
+    fn is_about(self, kind: &str) -> bool {
+        match kind.starts_with("group_") {
+            true => self.groups,
+            false => self.accounts,
+        }
     }
 }
 
@@ -130,7 +164,7 @@ async fn use_approvals(
     run: RunId,
     entries: &[Entry<'_>],
     live: &[Approval],
-    is_partial: bool,
+    doubt: Doubt,
 ) -> Result<(), sqlx::Error> {
     if live.is_empty() {
         return Ok(());
@@ -140,30 +174,33 @@ async fn use_approvals(
         .map(|entry| (entry.digest.0, entry.is_held))
         .collect();
     for approval in live {
-        let result = match planned.get(&approval.digest.0) {
+        let is_void = match planned.get(&approval.digest.0) {
             Some(true) => continue,
-            Some(false) => "let_through",
-            // A pull that is not believed is no word on it.
-            None if is_partial => continue,
-            None => "void",
+            Some(false) => false,
+            None => true,
         };
         sqlx::query(
-            "UPDATE approved_operations SET run_id = ?, result = ? WHERE approval_id = ? AND digest = ?",
+            "UPDATE approved_operations SET run_id = ?, result = ? WHERE approval_id = ? AND digest = ?
+             AND NOT iif(kind GLOB 'group_*', ?, ?)",
         )
         .bind(run.0)
-        .bind(result)
+        .bind(if is_void { "void" } else { "let_through" })
         .bind(approval.id)
         .bind(approval.digest.0.as_slice())
+        .bind(is_void && doubt.groups)
+        .bind(is_void && doubt.accounts)
         .execute(&mut **transaction)
         .await?;
     }
     Ok(())
 }
 
-/// Closes the holds that have expired, and those that hold nothing any more.
+/// Closes, of the holds that plans like this one open, those that have expired and those that hold
+/// nothing any more. What they held is forgotten unless it is planned still, or may be again.
 async fn close_holds(
     transaction: &mut Transaction<'_, Sqlite>,
     plan: &Plan,
+    doubt: Doubt,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query("SELECT id, name, expires_at FROM holds WHERE closed_at IS NULL")
@@ -171,30 +208,43 @@ async fn close_holds(
         .await?;
     for row in rows {
         let (number, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
-        let is_expired = row.try_get::<i64, _>(2)? <= now.timestamp_millis();
-        let holds_still = plan.holds.iter().any(|hold| hold.name == name);
-        let has_say = plan.has_say_over(&name);
-        // What it held may be planned again once a pull is believed.
-        let is_in_doubt = !holds_still && has_say && !plan.suspensions.is_empty();
-        let closed_by = match is_expired {
-            _ if is_in_doubt => continue,
-            true => "expired",
-            false if holds_still || !has_say => continue,
-            false => "empty",
-        };
-        sqlx::query("UPDATE holds SET closed_at = ?, closed_by = ? WHERE id = ?")
-            .bind(now.timestamp_millis())
-            .bind(closed_by)
-            .bind(number)
-            .execute(&mut **transaction)
-            .await?;
-        if !holds_still {
-            sqlx::query("DELETE FROM held_operations WHERE hold_id = ?")
-                .bind(number)
-                .execute(&mut **transaction)
-                .await?;
+        if !plan.has_say_over(&name) {
+            continue;
         }
+        let is_expired = row.try_get::<i64, _>(2)? <= now.timestamp_millis();
+        if plan.holds.iter().any(|hold| hold.name == name) {
+            if is_expired {
+                close_hold(transaction, number, "expired", now).await?;
+            }
+            continue;
+        }
+        hold_operations(transaction, number, &[], doubt).await?;
+        let is_in_doubt: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM held_operations WHERE hold_id = ?)")
+                .bind(number)
+                .fetch_one(&mut **transaction)
+                .await?;
+        if is_in_doubt {
+            continue;
+        }
+        let closed_by = if is_expired { "expired" } else { "empty" };
+        close_hold(transaction, number, closed_by, now).await?;
     }
+    Ok(())
+}
+
+async fn close_hold(
+    transaction: &mut Transaction<'_, Sqlite>,
+    number: i64,
+    closed_by: &str,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE holds SET closed_at = ?, closed_by = ? WHERE id = ?")
+        .bind(now.timestamp_millis())
+        .bind(closed_by)
+        .bind(number)
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }
 
@@ -294,17 +344,17 @@ async fn hold_operations(
     transaction: &mut Transaction<'_, Sqlite>,
     hold: i64,
     held: &[&Entry<'_>],
-    is_partial: bool,
+    doubt: Doubt,
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT digest FROM held_operations WHERE hold_id = ?")
+    let rows: Vec<(Vec<u8>, String)> =
+        sqlx::query_as("SELECT digest, kind FROM held_operations WHERE hold_id = ?")
             .bind(hold)
             .fetch_all(&mut **transaction)
             .await?;
-    let mut gone: HashSet<Vec<u8>> = rows.into_iter().collect();
+    let mut gone: HashMap<Vec<u8>, String> = rows.into_iter().collect();
     for entry in held {
         let digest = entry.digest.0;
-        if gone.remove(digest.as_slice()) {
+        if gone.remove(digest.as_slice()).is_some() {
             continue;
         }
         sqlx::query(
@@ -318,10 +368,8 @@ async fn hold_operations(
         .execute(&mut **transaction)
         .await?;
     }
-    if is_partial {
-        return Ok(());
-    }
-    for digest in gone {
+    gone.retain(|_, kind| !doubt.is_about(kind));
+    for digest in gone.into_keys() {
         sqlx::query("DELETE FROM held_operations WHERE hold_id = ? AND digest = ?")
             .bind(hold)
             .bind(digest)
