@@ -568,10 +568,9 @@ fn who_was_put_in_again_by_a_later_run_stays_in() {
     let later = company.sync(0);
     company.change("dev", &[0, 1, 2, 3, 5]);
     company.sync(0);
-    company
-        .revert(&run, &[])
-        .expect_code(3)
-        .expect_words(&["a later run has put in or taken out, so they stay as they are: "]);
+    company.revert(&run, &[]).expect_code(3).expect_words(&[
+        "they stay as they are, as a later run has put them in or taken them out: ",
+    ]);
     assert_eq!(company.members("dev"), [0, 1, 2, 3]);
     company.revert(&later, &[]).expect_code(0);
     assert_eq!(company.members("dev"), [0, 1, 2, 3]);

@@ -459,6 +459,11 @@ fn the_time_is_that_of_what_is_slowest() {
     let by = |rate: &Rate, requests| rate.estimate(requests).unwrap().by;
     assert_eq!(answered.estimate(16).unwrap().time, seconds(2));
     assert_eq!(Rate::default().estimate(16), None);
+    let unlimited = Rate {
+        per_second: Some(0),
+        ..Rate::default()
+    };
+    assert_eq!(unlimited.estimate(16), None);
     let all = Rate {
         window,
         ..Rate {

@@ -1387,3 +1387,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn unseen_are_the_absent_the_unmapped_and_those_whose_key_is_repeated() {
+    use super::super::fixture::{account, unmapped};
+    let changed = |title: &str| {
+        let mut person = person("r");
+        person.profile.set(Attribute::Title, title);
+        person
+    };
+    let people = vec![person("z"), changed("Boss"), changed("Chief")];
+    let accounts = ["a", "r", "u", "z"].map(account).into();
+    let mut world = World::new(people, accounts);
+    world.unmapped = vec![unmapped("u", true), unmapped("v", false)];
+    let unseen = super::super::groups::unseen(&world.desired());
+    assert_eq!(unseen, ["a", "r", "u"].map(key).into());
+}

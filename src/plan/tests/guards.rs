@@ -902,3 +902,16 @@ fn what_was_left_out_of_an_approval_stays_held() {
         ["deactivate a", "!deactivate b", "!deactivate c"]
     );
 }
+
+#[test]
+fn what_nobody_can_decide_cannot_be_approved() {
+    let why = || "why".to_owned();
+    for (cause, can_be) in [
+        (HoldCause::Protected, true),
+        (HoldCause::Reverted { by: Vec::new() }, true),
+        (HoldCause::Clock { why: why() }, false),
+        (HoldCause::Saved { why: why() }, false),
+    ] {
+        assert_eq!(cause.can_be_approved(), can_be, "{cause:?}");
+    }
+}
