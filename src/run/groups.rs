@@ -138,12 +138,7 @@ pub(super) async fn plan_revert(
             made.chain(target).chain(&one.begun)
         })
         .collect();
-    let there: Vec<Option<ExistingGroup>> = stream::iter(groups)
-        .map(|group| reader.group(group))
-        .buffer_unordered(AT_A_TIME)
-        .try_collect()
-        .await?;
-    let mut existing: Vec<ExistingGroup> = there.into_iter().flatten().collect();
+    let mut existing = groups_by_id(reader, groups).await?;
     let coming_back = open().filter(|one| {
         let deleted = one.progress.iter().filter_map(|it| it.deleted.as_ref());
         deleted.count() > 0
@@ -151,16 +146,10 @@ pub(super) async fn plan_revert(
     let names: BTreeSet<&str> = coming_back
         .map(|one| one.operation.present_name())
         .collect();
-    let named: Vec<Vec<ExistingGroup>> = stream::iter(names)
-        .map(|name| reader.groups_by_name(name))
-        .buffer_unordered(AT_A_TIME)
-        .try_collect()
-        .await?;
-    for group in named.into_iter().flatten() {
-        if existing.iter().all(|other| other.scim_id != group.scim_id) {
-            existing.push(group);
-        }
-    }
+    let there = existing.iter().map(|group| group.scim_id.clone());
+    let mut there: HashSet<ScimId> = there.collect();
+    let named = groups_by_name(reader, names).await?;
+    existing.extend(named.filter(|group| there.insert(group.scim_id.clone())));
     let members = || {
         let done = open().flat_map(|one| &one.progress);
         let planned = open().flat_map(|one| &one.operation.remove);
@@ -332,19 +321,36 @@ async fn existing_groups(
         });
         return Ok(all);
     }
-    let kept: Vec<Option<ExistingGroup>> = stream::iter(managed)
-        .map(|group| reader.group(&group.scim_id))
+    let mut existing = groups_by_id(reader, ours.iter().copied()).await?;
+    let found = groups_by_name(reader, new).await?;
+    existing.extend(found.filter(|group| !ours.contains(&group.scim_id)));
+    Ok(existing)
+}
+
+/// Those of the groups that the organization has.
+async fn groups_by_id(
+    reader: &Reader,
+    ids: impl IntoIterator<Item = &ScimId>,
+) -> Result<Vec<ExistingGroup>, ApiError> {
+    let found: Vec<Option<ExistingGroup>> = stream::iter(ids)
+        .map(|id| reader.group(id))
         .buffer_unordered(AT_A_TIME)
         .try_collect()
         .await?;
-    let found: Vec<Vec<ExistingGroup>> = stream::iter(new)
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The groups of the organization that have one of these names.
+async fn groups_by_name(
+    reader: &Reader,
+    names: impl IntoIterator<Item = &str>,
+) -> Result<impl Iterator<Item = ExistingGroup>, ApiError> {
+    let found: Vec<Vec<ExistingGroup>> = stream::iter(names)
         .map(|name| reader.groups_by_name(name))
         .buffer_unordered(AT_A_TIME)
         .try_collect()
         .await?;
-    let found = found.into_iter().flatten();
-    let found = found.filter(|group| !ours.contains(&group.scim_id));
-    Ok(kept.into_iter().flatten().chain(found).collect())
+    Ok(found.into_iter().flatten())
 }
 
 /// The accounts of all members: with these keys, or of these SCIM users.
