@@ -147,6 +147,8 @@ fn spelled(text: &str, spelling: Spelling) -> String {
     if text.is_ascii() {
         return text.to_owned();
     }
+    // Separators of lines and paragraphs would be spelled as line breaks, which no value may hold.
+    let text = text.replace(['\u{2028}', '\u{2029}'], " ");
     // A letter and its mark may be two characters.
     let letters: Vec<char> = text.nfc().collect();
     let mut spelled = String::with_capacity(text.len());

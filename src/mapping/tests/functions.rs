@@ -38,6 +38,7 @@ fn each_function_gives_what_its_name_says() {
         ("ascii()", "Дмитрий", "Dmitrii"),
         ("ascii()", "plain", "plain"),
         ("ascii()", "x\u{e000}y", "xy"),
+        ("ascii()", "x\u{2028}y\u{2029}z", "x y z"),
         ("ascii(\"de\")", "Jörg Müller-Übel", "Joerg Mueller-Uebel"),
         ("ascii(\"de\")", "MÜLLER", "MUELLER"),
         ("ascii(\"de\")", "GRÜ", "GRUE"),
