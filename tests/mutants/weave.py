@@ -142,6 +142,11 @@ class Weaver:
         by_genre = collections.defaultdict(list)
         for _, mutant in self.wrapped.get(node.id, []):
             by_genre[mutant["genre"]].append(mutant)
+        # What is inserted where a switched place begins stands before the switch.
+        inserted = "".join(self.inserted.pop(node.start_byte, [])) if by_genre else ""
+        return inserted.encode() + self.switched(node, by_genre)
+
+    def switched(self, node, by_genre):
         if by_genre["BinaryOperator"]:
             text = self.operator(node, by_genre["BinaryOperator"])
         elif by_genre["UnaryOperator"]:
