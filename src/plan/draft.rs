@@ -164,7 +164,6 @@ impl<'a> Draft<'a> {
                     self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
                 }
                 self.operations.push(Operation {
-                    active: (false, false),
                     cancel_delete: true,
                     absence: account.absence.filter(|_| stays_off).map(back),
                     ..operation(person, account, Kind::Restore, Reason::Returned)
@@ -250,7 +249,6 @@ impl<'a> Draft<'a> {
         }
         self.operations.push(Operation {
             after,
-            active: (true, true),
             changes,
             ..operation(person, account, Kind::Update, Reason::Changed)
         });

@@ -319,6 +319,11 @@ fn names_and_addresses_follow_only_if_the_policy_lets_them() {
     assert!(why.contains("userName") && why.contains("email"), "{why}");
     let (names, _) = changed(Keep, Keep);
     assert_eq!(names, "title");
+    // A login that is none is a name.
+    let mut world = World::new(vec![renamed.clone()], vec![account("a")]);
+    world.accounts[0].profile.set(Attribute::UserName, "alice");
+    world.policy.on_rename = Keep;
+    assert!(why_skipped(&world.planned(), "a").contains("userName, displayName"));
 }
 
 #[test]
@@ -404,6 +409,34 @@ fn who_comes_back_without_a_login_first_is_barred_all_the_same() {
     let plan = world.planned();
     assert_eq!(brief(&plan), Vec::<String>::new());
     assert!(why_skipped(&plan, "a").contains("on_return"));
+}
+
+#[test]
+fn where_the_entry_stands_is_noted_also_while_the_login_stays_off() {
+    for back in [person("a"), disabled("a")] {
+        let left = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+        let left = ManagedAccount {
+            source: SourceName::new("former name"),
+            ..left
+        };
+        let moved = DesiredAccount {
+            dn: "uid=a,ou=elsewhere,dc=example,dc=org".into(),
+            ..back
+        };
+        let mut world = World::new(vec![moved.clone()], vec![left.clone()]);
+        world.policy.on_return = Return::Keep;
+        let absence = left.absence.map(|absence| Absence {
+            pulls: 0,
+            ..absence
+        });
+        let expected = ManagedAccount {
+            source: moved.source,
+            dn: moved.dn,
+            absence,
+            ..left
+        };
+        assert_eq!(world.planned().notes, [expected]);
+    }
 }
 
 #[test]

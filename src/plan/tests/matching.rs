@@ -7,7 +7,10 @@ use super::super::fixture::*;
 use super::super::*;
 use super::{DEACTIVATED, refusal};
 use crate::config::{Adopt, Departure, Guard, Return};
-use crate::model::{Attribute, Cause, DesiredAccount, Kind, Lifecycle, Reason, Whereabouts};
+use crate::model::{
+    Absence, Attribute, Cause, Change, Complete, DesiredAccount, ExistingAccount, Kind, Lifecycle,
+    PullEnd, Reason, Whereabouts,
+};
 
 fn with_number(person: DesiredAccount, number: &str) -> DesiredAccount {
     with(person, Attribute::EmployeeNumber, number)
@@ -87,6 +90,47 @@ fn an_account_with_another_provisioner_s_key_can_be_refused() {
         why.contains("00u1abcd") && why.contains("adopt = \"unowned\""),
         "{why}"
     );
+    // The person's own key, in whatever case, is nobody else's; and an empty one is none.
+    for own in [None, Some(""), Some("KEY-a")] {
+        world.existing = vec![existing("a", own)];
+        assert_eq!(brief(&world.planned()), ["adopt a", "create b"], "{own:?}");
+    }
+}
+
+#[test]
+fn an_adoption_shows_the_key_only_where_it_writes_one() {
+    for (key, shows) in [(Some("key-a"), false), (Some("other"), true), (None, true)] {
+        let mut world = World::new(vec![person("a")], vec![]);
+        world.existing = vec![existing("a", key)];
+        let plan = world.planned();
+        let mut changes = plan.operations[0].operation.changes.iter();
+        let is_shown = changes.any(|change| change.attribute == Change::EXTERNAL_ID);
+        assert_eq!(is_shown, shows, "{key:?}");
+    }
+}
+
+#[test]
+fn an_adopted_account_can_log_in_as_the_directory_and_the_policy_say() {
+    use Departure::{Deactivate, Keep};
+    let table = [
+        (person("a"), false, Deactivate, true),
+        (person("a"), false, Keep, true),
+        (disabled("a"), true, Deactivate, false),
+        (disabled("a"), true, Keep, true),
+        (disabled("a"), false, Keep, false),
+    ];
+    for (person, was_active, on_disabled, expected) in table {
+        let name = format!("{} {was_active} {on_disabled:?}", person.active);
+        let mut world = World::new(vec![person], vec![]);
+        world.policy.on_disabled = on_disabled;
+        world.existing = vec![ExistingAccount {
+            active: was_active,
+            ..existing("a", None)
+        }];
+        let plan = world.planned();
+        let active = plan.operations[0].operation.active;
+        assert_eq!(active, (was_active, expected), "{name}");
+    }
 }
 
 #[test]
@@ -134,8 +178,26 @@ fn a_rehire_gets_the_account_back_in_whatever_state_it_is() {
         let kind = if cancels { "restore" } else { "update" };
         assert_eq!(brief(&plan), [format!("{kind} new")]);
         assert_eq!(plan.operations[0].operation.cancel_delete, cancels);
-        assert_eq!(plan.operations[0].operation.active, (false, false));
+        let operation = &plan.operations[0].operation;
+        assert_eq!(operation.active, (false, false));
+        // A later absence is counted from its own beginning.
+        assert_eq!(operation.absence.map(|absence| absence.pulls), Some(0));
+        if !cancels {
+            // It is off since it was turned off.
+            world.apply(&plan);
+            let account = world.accounts.iter().find(|one| one.key == key("new"));
+            assert_eq!(account.unwrap().lifecycle, DEACTIVATED);
+        }
     }
+}
+
+#[test]
+fn a_rehire_whose_login_was_never_turned_off_keeps_it() {
+    let mut world = made_anew(numbered("7"), with_number(person("new"), "7"));
+    world.policy.on_return = Return::Keep;
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["update new"]);
+    assert_eq!(plan.operations[0].operation.active, (true, true));
 }
 
 #[test]
@@ -208,7 +270,7 @@ fn by_the_address_alone_a_rehire_is_known_for_a_while_only() {
     let within = TimeDelta::days(10);
     let world = |gone: TimeDelta| {
         let mut old = in_state("a", DEACTIVATED, Some("2026-01-01T00:00:00Z"));
-        old.absence = old.absence.map(|absence| crate::model::Absence {
+        old.absence = old.absence.map(|absence| Absence {
             since: now() - gone,
             ..absence
         });
@@ -231,7 +293,7 @@ fn after_the_cool_off_an_address_is_another_s() {
             since: now() - without_login,
         };
         let mut old = in_state("a", lifecycle, Some("2026-01-01T00:00:00Z"));
-        old.absence = old.absence.map(|absence| crate::model::Absence {
+        old.absence = old.absence.map(|absence| Absence {
             since: now() - gone,
             ..absence
         });
@@ -247,6 +309,16 @@ fn after_the_cool_off_an_address_is_another_s() {
         assert_eq!(brief(&plan), Vec::<String>::new());
         assert!(refusal(&plan, "new").contains("from 2026-06-15"));
     }
+    // While the clock cannot be trusted, or the account is about to go, it is not freed.
+    let mut late = world(cool_off, cool_off);
+    late.api_time = Some(late.now + TimeDelta::hours(1));
+    assert_eq!(brief(&late.planned()), Vec::<String>::new());
+    assert!(refusal(&late.planned(), "new").contains("the next runs see to it"));
+    let mut going = world(cool_off, cool_off);
+    going.policy.delete_after = Some(cool_off);
+    let plan = going.planned();
+    assert_eq!(brief(&plan), ["delete a"]);
+    assert!(refusal(&plan, "new").contains("the next runs see to it"));
     let mut world = world(cool_off, cool_off);
     let plan = world.planned();
     assert_eq!(brief(&plan), ["update a", "create new"]);
@@ -257,6 +329,42 @@ fn after_the_cool_off_an_address_is_another_s() {
     assert!(
         address.starts_with("a+dirsyncd-") && address.ends_with("@example.org"),
         "{address}"
+    );
+    let changed = parked.changes.iter().map(|change| &change.attribute[..]);
+    assert_eq!(changed.collect::<Vec<_>>(), ["userName", "email"]);
+    // Whoever has left still has.
+    assert_eq!(parked.absence, world.accounts[0].absence);
+    world.apply(&plan);
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+}
+
+#[test]
+fn an_address_is_freed_once_and_each_by_itself() {
+    let gone = |name| in_state(name, DEACTIVATED, Some("2026-01-01T00:00:00Z"));
+    let mut one = gone("a");
+    one.profile.set(Attribute::UserName, "login@example.org");
+    let people = vec![
+        with(
+            with_number(person("e"), "8"),
+            Attribute::Email,
+            "a@example.org",
+        ),
+        with(
+            with_number(person("u"), "9"),
+            Attribute::UserName,
+            "login@example.org",
+        ),
+        with_number(with_mail(person("x"), "b@example.org"), "10"),
+    ];
+    let mut world = World::new(people, vec![one, gone("b")]);
+    for account in &mut world.accounts {
+        account.profile.set(Attribute::EmployeeNumber, "7");
+    }
+    world.policy.recycle_after = Some(TimeDelta::days(3));
+    let plan = world.planned();
+    assert_eq!(
+        brief(&plan),
+        ["update a", "update b", "create e", "create u", "create x"]
     );
     world.apply(&plan);
     assert_eq!(brief(&world.planned()), Vec::<String>::new());
@@ -336,6 +444,38 @@ fn a_number_that_others_have_as_well_identifies_nobody() {
     world.accounts.push(other);
     world.people.push(with_number(person("b"), "EXT"));
     assert_eq!(brief(&world.planned()), ["deactivate a", "create new"]);
+}
+
+#[test]
+fn nobody_is_rehired_into_the_account_of_who_was_back_before_a_followed_pull() {
+    // Seen again in an earlier run, and in this one nothing of that person has changed.
+    let mut old = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+    old.absence = old.absence.map(|absence| Absence {
+        pulls: 0,
+        ..absence
+    });
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let new = with_number(person("new"), "7");
+    let world = World::new(vec![new.clone()], vec![old.clone()]);
+    let mut index = Index::new(vec![source()], [source()].into());
+    index.insert_account(&old);
+    let mut comparison = Comparison::with(index);
+    comparison.observe(Ok(new));
+    let end = PullEnd {
+        entries: 2,
+        changed: Some(1),
+        clean: Ok(()),
+    };
+    let desired = comparison.finish([(source(), Complete::attest(end))].into());
+    let known = world.known(&desired);
+    let plan = plan(
+        &desired,
+        &known,
+        &world.policies(),
+        &world.guards,
+        world.now,
+    );
+    assert_eq!(brief(&plan.unwrap()), ["create new"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod local;
 mod matching;
 mod outlook;
 mod properties;
+mod questions;
 mod resume;
 mod resume_groups;
 mod revert;
