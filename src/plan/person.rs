@@ -57,11 +57,5 @@ pub fn one_person(plan: &mut Plan, person: &ExternalId, held: &HeldForAll, appro
     let of_person = |key: &Option<ExternalId>| key.as_ref() == Some(person);
     plan.refusals.retain(|refusal| of_person(&refusal.key));
     plan.skipped.retain(|skipped| of_person(&skipped.key));
-    let goes: BTreeSet<&ExternalId> = plan
-        .operations
-        .iter()
-        .map(|planned| &planned.operation.key)
-        .collect();
-    plan.notes
-        .retain(|note| note.key == *person && !goes.contains(person));
+    plan.notes.retain(|note| note.key == *person);
 }

@@ -17,6 +17,7 @@ mod lifecycle;
 mod local;
 mod matching;
 mod outlook;
+mod person;
 mod properties;
 mod questions;
 mod resume;

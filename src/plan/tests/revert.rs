@@ -8,7 +8,7 @@ use super::properties::odd_world;
 use super::*;
 use crate::config::{Guard, Limit};
 use crate::model::{
-    Effect, ExistingAccount, ManagedAccount, OperationId, RunId, ScimId, SourceName,
+    Effect, ExistingAccount, ManagedAccount, OperationId, RunId, ScimId, SourceName, Whereabouts,
 };
 use crate::plan::{End, NotUndone, Past, Undone, own_approvals, own_left_out, revert};
 
@@ -219,6 +219,72 @@ fn each_kind_has_its_inverse() {
 }
 
 #[test]
+fn an_account_that_was_found_as_it_should_be_is_only_let_go() {
+    let mut world = World::new(vec![person("a")], vec![]);
+    world.existing = vec![existing("a", Some("key-a"))];
+    let plan = world.planned();
+    assert_eq!(told(only(&plan)), "adopt a");
+    let done = past(&plan);
+    world.apply(&plan);
+    assert_eq!(told(only(&reverting(&world, done))), "update a let go");
+}
+
+#[test]
+fn what_changed_nothing_has_nothing_to_be_undone() {
+    let titled = with(person("a"), Attribute::Title, "One");
+    let mut world = World::new(vec![titled], vec![account("a")]);
+    let plan = world.planned();
+    let mut done = past(&plan);
+    world.apply(&plan);
+    done[0].operation.before = done[0].operation.after.clone();
+    done[0].operation.changes.clear();
+    let plan = reverting(&world, done);
+    assert_eq!(brief(&plan), [""; 0]);
+    assert_eq!(
+        why(&plan),
+        ["not undone (update): it changed nothing that can be put back"]
+    );
+}
+
+#[test]
+fn an_absence_stays_unless_it_is_what_was_undone() {
+    // Since the update the person has been missing.
+    let titled = with(person("a"), Attribute::Title, "One");
+    let mut world = World::new(vec![titled], vec![account("a")]);
+    let plan = world.planned();
+    let done = past(&plan);
+    world.apply(&plan);
+    let missing = in_state("a", Lifecycle::Active, Some("2026-06-14T00:00:00Z")).absence;
+    world.accounts[0].absence = missing;
+    assert_eq!(only(&reverting(&world, done)).absence, missing);
+    // Whoever had been deleted and joined again is no leaver once that is undone.
+    let deleted = Lifecycle::Deleted {
+        since: at("2026-02-01T00:00:00Z"),
+    };
+    let tombstone = in_state("a", deleted, Some("2026-01-01T00:00:00Z"));
+    let mut world = World::new(vec![person("a")], vec![tombstone]);
+    let plan = world.planned();
+    let done = past(&plan);
+    assert_eq!(brief(&plan), ["create a"]);
+    world.apply(&plan);
+    let plan = reverting(&world, done);
+    assert_eq!(brief(&plan), ["deactivate a"]);
+    assert_eq!(only(&plan).absence, None);
+}
+
+#[test]
+fn the_name_of_a_hold_tells_what_opens_and_closes_it() {
+    for (hold, what) in [
+        ("deactivate", "sync"),
+        ("revert-12.deactivate", "`dirsyncd revert 12`"),
+        ("revert-x.deactivate", "sync"),
+        ("revert-12", "sync"),
+    ] {
+        assert_eq!(next_run(hold), what, "{hold}");
+    }
+}
+
+#[test]
 fn a_cancelled_deletion_that_left_the_login_off_is_not_requested_again() {
     let long_ago = Some("2026-01-10T00:00:00Z");
     let account = in_state("a", pending("2026-06-10T00:00:00Z"), long_ago);
@@ -271,7 +337,7 @@ fn whatever_has_moved_on_is_named() {
         (world, done)
     };
     type Move = fn(&mut World, &mut Vec<Past>);
-    let moves: [(&str, Move); 5] = [
+    let moves: [(&str, Move); 6] = [
         (
             "the snapshot's title: One → Two; the organization's title: One → Two",
             |world, _| {
@@ -294,6 +360,10 @@ fn whatever_has_moved_on_is_named() {
         (
             "the snapshot's lifecycle: active → being deleted; the organization's active: true → false",
             |world, _| world.accounts[0].lifecycle = pending("2026-06-10T00:00:00Z"),
+        ),
+        (
+            "the snapshot's lifecycle: active → being deleted; the organization's active: true → false",
+            |world, _| world.accounts[0].lifecycle = pending("2026-01-10T00:00:00Z"),
         ),
     ];
     for (words, change) in moves {
@@ -513,9 +583,11 @@ fn what_is_reverted_is_forgotten_when_it_is_known_to_be_unwished() {
     // Who is not known says nothing.
     let mut cut_off = world(vec![z.clone()]);
     cut_off.clean = Err("cut off".to_owned());
-    let mut odd = world(vec![z]);
+    let mut odd = world(vec![z.clone()]);
     odd.unmapped = vec![unmapped("a", true)];
-    for world in [cut_off, odd] {
+    let mut there = world(vec![z]);
+    there.whereabouts.insert(key("a"), Whereabouts::InScope);
+    for world in [cut_off, odd, there] {
         assert_eq!(world.planned().unwished, [0_i64; 0]);
     }
 }
