@@ -177,7 +177,10 @@ class Weaver:
             return marked(mutants, text % (left, number, other, right, operator, right))
         # A comparison takes its operands by reference anyway.
         borrow = b"&" if operator.decode() in COMPARISONS else b""
-        switched = b"".join(b"if crate::on(%d) { l_ %s r_ } else " % other for other in others)
+        switched = b"".join(
+            b"if crate::on(%d) { %s } else " % (mutant["number"], marked([mutant], b"l_ %s r_" % other))
+            for mutant, (_, other) in zip(mutants, others)
+        )
         text = b"({ let l_ = %s(%s); let r_ = %s(%s); %s{ l_ %s r_ } })"
         return marked(mutants, text % (borrow, left, borrow, right, switched, operator))
 
@@ -252,7 +255,8 @@ def to_blame(message, woven):
             node = PARSER.parse(text).root_node.descendant_for_byte_range(start, end)
             arms = parent_of(node, "match_expression").child_by_field_name("body").children
             patterns = [arm.child_by_field_name("pattern").text for arm in arms if arm.type == "match_arm"]
-            return {int(number) for text in patterns for number in re.findall(rb"!crate::on\((\d+)\)", text)}
+            # Of the arms that had no condition before.
+            return {int(number) for text in patterns for number in re.findall(rb" if !crate::on\((\d+)\)/", text)}
         line_start = text.rfind(b"\n", 0, start) + 1
         line = text[line_start : text.find(b"\n", start)]
         for found in re.finditer(rb"if crate::on\((\d+)\) \{ return .*?; \}", line):
