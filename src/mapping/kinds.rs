@@ -189,8 +189,8 @@ impl Checker<'_> {
             }
             _ => {}
         }
-        // In `math.abs(…)` the target is a part of the name; a name that is not known may be one.
-        let is_name = matches!(target, Some(target) if matches!(target.expr, Expr::Ident(_)))
+        // In `math.abs(…)` the target is a part of the name: it stands for no value.
+        let is_name = matches!(target.map(|target| &target.expr), Some(Expr::Ident(name)) if !self.scope.contains(name))
             && known.first().is_some_and(Option::is_none);
         if is_name {
             known.remove(0);

@@ -223,6 +223,11 @@ fn a_rule_is_a_name_a_list_a_constant_or_an_expression() {
             r#"{ expr = '{"who": attr("givenName")}.who' }"#,
             Some("Zoë"),
         ),
+        // A name that is given hides another.
+        (
+            r#"{ expr = '["A"].map(now, now.lower()).first()' }"#,
+            Some("a"),
+        ),
         ("false", None),
     ] {
         assert_eq!(zoe(rule).as_deref(), value, "{rule}");
