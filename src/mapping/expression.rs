@@ -115,7 +115,10 @@ impl Expression {
         let program = env.compile(text).map_err(|errors| {
             let first = errors.errors.first();
             Fault {
-                at: first.map(|error| byte_at(text, error.pos)),
+                at: first.map(|error| {
+                    let at = byte_at(text, error.pos);
+                    at..at
+                }),
                 error: RuleError::Syntax(
                     first.map_or_else(|| errors.to_string(), |error| syntax(&error.msg)),
                 ),
@@ -364,19 +367,19 @@ impl Binder {
         };
         let Some(target) = &mut call.target else {
             if is_written && calls_nothing(call.func_name.clone(), None, &self.context) {
-                return Err(no_function(&call.func_name, false).into());
+                return Err(no_function(&call.func_name).into());
             }
             return Ok(literal_arguments(call)?);
         };
         // `math.greatest(…)` is the function of that name, not one on `math`.
-        if let Some(of) = qualified(&target.expr)
+        if let Expr::Ident(of) = &target.expr
             && !calls_nothing(format!("{of}.{}", call.func_name), None, &self.context)
         {
             return Ok(());
         }
         let nothing = Expr::Literal(LiteralValue::Null);
         if is_written && calls_nothing(call.func_name.clone(), Some(nothing), &self.context) {
-            return Err(no_function(&call.func_name, true).into());
+            return Err(no_function(&call.func_name).into());
         }
         literal_arguments(call)?;
         if let Some(target) = &mut call.target {
@@ -437,8 +440,8 @@ impl Binder {
 }
 
 /// That there is no function of this name, with what may have been meant.
-fn no_function(name: &str, is_member: bool) -> RuleError {
-    let hint = if !is_member && text::MEMBERS.contains(&name) {
+fn no_function(name: &str) -> RuleError {
+    let hint = if text::MEMBERS.contains(&name) {
         format!("; it is written after the text that it is for: attr(\"cn\").{name}(…)")
     } else {
         let near = nearest(name, &text::MEMBERS);
@@ -470,7 +473,6 @@ fn literal_arguments(call: &mut CallExpr) -> Result<(), Misfit> {
     match (call.func_name.as_str(), literal) {
         ("ascii", Some(language)) if text::spelling(language).is_some() => Ok(()),
         ("ascii", _) => refuse(not_literal(text::SPELLINGS, "attr(\"cn\").ascii(\"de\")")),
-        ("matches", None) => Ok(()),
         (name, None) if text::PATTERNS.contains(&name) => refuse(not_literal(
             "its pattern in quotes",
             "attr(\"cn\").regexExtract(\"[0-9]+\")",
@@ -489,7 +491,7 @@ fn literal_arguments(call: &mut CallExpr) -> Result<(), Misfit> {
 }
 
 /// The byte of a line and a column, which both begin with 1.
-fn byte_at(text: &str, (line, column): (isize, isize)) -> Range<usize> {
+fn byte_at(text: &str, (line, column): (isize, isize)) -> usize {
     let line = usize::try_from(line - 1).unwrap_or_default();
     let column = usize::try_from(column - 1).unwrap_or_default();
     let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
@@ -498,7 +500,7 @@ fn byte_at(text: &str, (line, column): (isize, isize)) -> Range<usize> {
         .char_indices()
         .nth(column)
         .map_or(rest.len(), |(at, _)| at);
-    before + within..before + within
+    before + within
 }
 
 /// The bytes of a node: of a call the parser knows the parenthesis, before which its name stands.
@@ -509,9 +511,7 @@ fn place_of(text: &str, (first, last): (u32, u32)) -> Range<usize> {
     };
     if text.get(start..).is_some_and(|rest| rest.starts_with('(')) {
         let name = before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        if name.len() < start {
-            return name.len()..before.len();
-        }
+        return name.len()..before.len();
     }
     start = start.min(text.len());
     start..end.clamp(start, text.len())
@@ -523,19 +523,6 @@ fn syntax(message: &str) -> String {
     what.replace("mismatched input '<EOF>'", "the expression ends too early")
         .trim_start_matches("Syntax error: ")
         .to_owned()
-}
-
-/// The name that `a` or `a.b.c` spells.
-fn qualified(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Ident(name) => Some(name.clone()),
-        Expr::Select(select) if !select.test => Some(format!(
-            "{}.{}",
-            qualified(&select.operand.expr)?,
-            select.field
-        )),
-        _ => None,
-    }
 }
 
 /// Whether a node that needs no entry names something that is not there. Whether it makes sense

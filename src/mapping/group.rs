@@ -259,6 +259,13 @@ mod tests {
     }
 
     #[test]
+    fn a_member_is_known_by_the_key_of_the_source() {
+        let person = |key| mapping("").person(&entry(&[], key));
+        assert_eq!(person(Some("Z-1")), Some(ExternalId::new("z-1")));
+        assert_eq!(person(None), None);
+    }
+
+    #[test]
     fn what_makes_no_name_is_told_with_the_key() {
         let too_long = "ä".repeat(256);
         for (keys, names, why) in [

@@ -189,8 +189,9 @@ impl Checker<'_> {
             }
             _ => {}
         }
-        // In `math.greatest(…)` the target is a part of the name.
-        let is_name = matches!(target.map(|target| &target.expr), Some(Expr::Ident(name)) if !self.is_variable(name));
+        // In `math.abs(…)` the target is a part of the name: it stands for no value.
+        let is_name = matches!(target.map(|target| &target.expr), Some(Expr::Ident(name)) if !self.scope.contains(name))
+            && known.first().is_some_and(Option::is_none);
         if is_name {
             known.remove(0);
         }
@@ -198,11 +199,6 @@ impl Checker<'_> {
             Some(known) => self.try_out(id, call, is_name, &known),
             None => Ok(None),
         }
-    }
-
-    fn is_variable(&self, name: &str) -> bool {
-        let in_scope = || self.scope.iter().any(|known| known == name);
-        name == NOW || in_scope() || self.variables.iter().any(|(known, _)| *known == name)
     }
 
     /// Calls a function with values of these kinds.

@@ -173,13 +173,14 @@ impl Rule {
         truth_of(&text).ok_or_else(|| Problem::Expression {
             target: self.target.to_string(),
             why: match &self.table {
-                Some(_) if text.is_empty() => {
-                    format!(
-                        "there is no value (from {}); give a `default`",
-                        self.origin(entry, now)
-                    )
+                // All that a table and a default can give is true or false.
+                Some(_) => format!(
+                    "there is no value (from {}); give a `default`",
+                    self.origin(entry, now)
+                ),
+                None => {
+                    format!("{text:?} is neither TRUE nor FALSE; map `active` by an expression")
                 }
-                _ => format!("{text:?} is neither TRUE nor FALSE; map `active` by an expression"),
             },
         })
     }
@@ -245,11 +246,12 @@ impl Rule {
             }
         };
         match (&self.table, self.found(entry, now)) {
-            (Some(_), Ok(found)) if !found.trim().is_empty() => {
-                format!(
-                    "{from}, whose value {:?} the table does not have",
-                    found.trim()
-                )
+            (Some(table), Ok(found)) if !found.trim().is_empty() => {
+                let does = match table.contains_key(&lookup_key(&found)) {
+                    true => "leaves blank",
+                    false => "does not have",
+                };
+                format!("{from}, whose value {:?} the table {does}", found.trim())
             }
             _ => from,
         }
@@ -294,13 +296,10 @@ pub(super) fn acceptable(target: Attribute, value: &str) -> Result<(), Problem> 
             why,
         })
     };
-    // Nearly every value is told to be right by its bytes, of which it has no fewer than
-    // characters.
-    if value.len() > target.max_chars() && value.chars().count() > target.max_chars() {
+    let (length, longest) = (value.chars().count(), target.max_chars());
+    if length > longest {
         return refuse(format!(
-            "has {} characters, and the API takes {} at most",
-            value.chars().count(),
-            target.max_chars()
+            "has {length} characters, and the API takes {longest} at most"
         ));
     }
     // In UTF-8, U+0080 to U+009F begin with C2.

@@ -74,7 +74,8 @@ fn each_function_gives_what_its_name_says() {
         ("hash(8)", "", "af1349b9"),
         ("hash(8)", "4711", "4d206f91"),
         ("hash(0)", "4711", ""),
-        // CEL's own, which are promised as well.
+        // CEL's own, which are promised as well. Nothing but a pattern is read as one.
+        ("replace(\"(\", \"[\")", "a(b", "a[b"),
         ("lowerAscii()", "AÜ", "aÜ"),
         ("replace(\"a\", \"b\")", "aa", "bb"),
         ("trim()", " a ", "a"),
@@ -132,6 +133,9 @@ fn each_function_gives_what_its_name_says() {
             "true",
         ),
         ("attr(\"l\").capitalize()", ""),
+        ("math.abs(3 - attr(\"cn\").size())", "7"),
+        ("string(type(attr(\"cn\")) == string)", "true"),
+        ("string(type(now) == google.protobuf.Timestamp)", "true"),
         (
             "(attr(\"givenName\") + \".\" + attr(\"sn\")).ascii(\"de\").lower()",
             "zoe.mueller",

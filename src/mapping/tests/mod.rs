@@ -27,13 +27,17 @@ fn moment(text: &str) -> Timestamp {
 
 /// The mapping of a source with these lines in its table and in `[source.mapping]`.
 fn mapping(source: &str, rules: &str) -> Mapping {
+    let config = config(source, rules);
+    Mapping::compile(&config.sources[0], &config.organization.provisioning)
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn config(source: &str, rules: &str) -> Config {
     let text = format!(
         "[organization]\nid = \"o\"\ndirectory = \"d\"\nscim_key = {{ env = \"K\" }}\n\
          [[source]]\nkind = \"ldif\"\nfile = \"f\"\nbase = \"dc=example\"\n{source}\n[source.mapping]\n{rules}\n"
     );
-    let config = Config::parse(Path::new("config.toml"), &text).unwrap_or_else(|e| panic!("{e}"));
-    Mapping::compile(&config.sources[0], &config.organization.provisioning)
-        .unwrap_or_else(|e| panic!("{e}"))
+    Config::parse(Path::new("config.toml"), &text).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Why no account can be made.
@@ -215,6 +219,15 @@ fn a_rule_is_a_name_a_list_a_constant_or_an_expression() {
         (r#"{ expr = 'string(size(attrs("nothing")))' }"#, Some("0")),
         (r#"{ expr = 'size(attrs("mail"))' }"#, Some("1")),
         (r#"{ expr = 'attr("nothing")' }"#, None),
+        (
+            r#"{ expr = '{"who": attr("givenName")}.who' }"#,
+            Some("Zoë"),
+        ),
+        // A name that is given hides another.
+        (
+            r#"{ expr = '["A"].map(now, now.lower()).first()' }"#,
+            Some("a"),
+        ),
         ("false", None),
     ] {
         assert_eq!(zoe(rule).as_deref(), value, "{rule}");
@@ -244,6 +257,83 @@ fn an_expression_tells_which_attributes_it_reads() {
             "mailAlternateAddress"
         ]
     );
+}
+
+#[test]
+fn people_are_looked_for_by_what_identifies_them() {
+    let rules = "userName = \"uid\"\nactive = \"enabled\"\n\
+        employeeNumber = { expr = 'attr(\"o\") + attr(\"employeeNumber\")' }";
+    let names = mapping("preset = \"openldap\"", rules).names_of_identifiers();
+    assert_eq!(names, ["employeeNumber", "mail", "o", "uid"]);
+}
+
+#[test]
+fn a_key_is_one_text_of_255_bytes_at_most() {
+    let (longest, too_long) = ("k".repeat(255), "ä".repeat(128));
+    for (values, wanted) in [
+        (&[" K "][..], Ok("k")),
+        (&[&longest], Ok(longest.as_str())),
+        (&[&too_long], Err("it is longer than 255 bytes")),
+        (&["a\u{7}b"], Err("holds control characters")),
+        (&[" "], Err("it is empty")),
+        (&["a", "b"], Err("it has 2 values, and a key has one")),
+        (&[], Err("the entry has no `entryUUID`")),
+    ] {
+        let mut entry = entry(&ZOE[1..]);
+        for value in values {
+            entry.push("entryUUID", value.as_bytes().to_vec());
+        }
+        let mapping = mapping("preset = \"openldap\"", "");
+        let key = mapping.key(&entry);
+        match (mapping.map(&entry, now()).map_err(problem), wanted) {
+            (Ok(account), Ok(wanted)) => {
+                assert_eq!(account.key.as_str(), wanted);
+                assert_eq!(key, Some(account.key));
+            }
+            (Err(problem), Err(words)) => {
+                assert!(problem.to_string().contains(words), "{problem}");
+                assert_eq!(key, None);
+            }
+            (mapped, _) => panic!("{values:?}: {mapped:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_the_api_takes_is_sent_and_nothing_else() {
+    let (hundred, more) = ("ä".repeat(100), "ä".repeat(101));
+    for (name, value, wanted) in [
+        ("cn", hundred.as_str(), true),
+        ("cn", &more, false),
+        ("title", "§ 5\u{a0}BGB", true),
+        ("title", "a\u{85}b", false),
+        ("title", "a\u{7f}b", false),
+        ("mail", "zoe.m+x@mail.example.org", true),
+        ("mail", "zoe", false),
+        ("mail", "@example.org", false),
+        ("mail", "zoe@localhost", false),
+        ("mail", "zoe@example..org", false),
+        ("mail", "zoe@.org", false),
+        ("mail", "zoe@example.org.", false),
+        ("mail", "zoe m@example.org", false),
+        ("mail", "zoe@mail@example.org", false),
+    ] {
+        let mut all = ZOE.to_vec();
+        all.retain(|(other, _)| *other != name);
+        all.push((name, value));
+        match mapping("preset = \"openldap\"", "").map(&entry(&all), now()) {
+            Ok(account) => {
+                let mut values = account.profile.iter();
+                assert!(values.any(|(_, one)| one == value), "{value:?}");
+                assert!(wanted, "{value:?} is sent");
+            }
+            Err(why) => {
+                let problem = problem(why);
+                assert!(matches!(problem, Problem::Unacceptable { .. }), "{problem}");
+                assert!(!wanted, "{problem}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -547,6 +637,23 @@ fn the_id_that_a_server_gives_is_the_key_that_is_read() {
 }
 
 #[test]
+fn a_key_is_searched_for_by_the_octets_that_the_directory_has() {
+    let guid_text = "8f2a1c3e-0201-4403-8000-000000000001";
+    for (attribute, key, octets) in [
+        ("objectGUID", guid_text, &GUID[..]),
+        ("mS-DS-ConsistencyGuid", guid_text, &GUID),
+        ("entryUUID", guid_text, guid_text.as_bytes()),
+        ("objectSid", SID_TEXT, SID_TEXT.as_bytes()),
+        ("uid", "zoe", b"zoe"),
+        // Somebody asks for what can be nobody's.
+        ("objectGUID", "zoe", b"zoe"),
+    ] {
+        let found = octets_of_key(attribute, &ExternalId::new(key));
+        assert_eq!(found, octets, "{attribute}");
+    }
+}
+
+#[test]
 fn values_are_joined_in_an_order_of_their_own() {
     let ou = |values: &[&'static str], rule: &str| {
         let more: Vec<_> = values.iter().map(|ou| ("ou", ou.as_bytes())).collect();
@@ -673,6 +780,7 @@ fn what_a_server_computes_and_what_time_changes_cannot_be_tracked() {
             "active = { expr = 'has_bit(attr(\"msDS-User-Account-Control-Computed\"), 16)' }",
             "`msDS-User-Account-Control-Computed`",
         ),
+        ("title = \"msDS-cloudExtensionAttribute1\"", ""),
         ("title = \"c-o;lang-de\"", "`c-o;lang-de`"),
         (
             "active = { expr = 'file_time(attr(\"accountExpires\")) > now' }",
@@ -749,6 +857,13 @@ fn accounts_expire_by_either_kind_of_time() {
             "-1",
             Err("\"-1\" is no Windows file time"),
         ),
+        // A whole second before there were any.
+        (
+            expires,
+            "accountExpires",
+            "-10000000",
+            Err("\"-10000000\" is no Windows file time"),
+        ),
         (expires, "x", "", Err("there is no value")),
         (until, "until", "20261124120000Z", Ok(false)),
         (until, "until", "20261124120000.001Z", Ok(true)),
@@ -821,6 +936,8 @@ fn generalized_times_are_read_in_all_their_forms() {
         ("2026112510.25Z", Some("2026-11-25T10:15:00Z")),
         ("2026112510+0130", Some("2026-11-25T08:30:00Z")),
         ("20261125231500-02", Some("2026-11-26T01:15:00Z")),
+        ("20261125101500+0159", Some("2026-11-25T08:16:00Z")),
+        ("20261125101500+0160", None),
         ("20161231235960Z", Some("2017-01-01T00:00:00Z")),
         ("000001010000Z", Some("0000-01-01T00:00:00Z")),
         ("20240229000000Z", Some("2024-02-29T00:00:00Z")),

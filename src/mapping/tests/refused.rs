@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{NotMapped, ZOE, entry, mapping, now, refused};
+use super::{NotMapped, ZOE, entry, mapping, now, problem, refused};
 
 /// All messages one after the other.
 fn messages(rules: &[&str]) -> String {
@@ -31,6 +31,8 @@ fn a_wrong_expression_is_refused_at_its_column() {
         r#"active = { expr = 'matches(attr("a"), "x)")' }"#,
         r#"title = { expr = 'attr("a").regexExtract(attr("b"))' }"#,
         r#"title = { expr = 'attr("a").ascii("klingon")' }"#,
+        r#"title = { expr = 'attr("a").attr("b")' }"#,
+        r#"title = { expr = 'lowr(attr("a"))' }"#,
     ]));
 }
 
@@ -49,7 +51,34 @@ fn an_expression_of_the_wrong_kind_is_refused_where_that_can_be_known() {
         r#"active = { expr = 'attr("a") > now' }"#,
         r#"title = { expr = 'attrs("a").map(v, v.lower())' }"#,
         r#"active = { expr = '!attr("a")' }"#,
+        r#"title = { expr = '!(attr("a") == "b")' }"#,
+        r#"title = { expr = 'attr("a").size() > 3' }"#,
+        r#"title = { expr = 'attr("a").split("@")[0] + 1' }"#,
+        r#"title = { expr = 'math.abs(attr("a"))' }"#,
+        r#"title = { expr = 'now.lower()' }"#,
+        r#"title = { expr = '{"a": "b"}' }"#,
+        r#"title = { expr = 'now - ldap_time(attr("a"))' }"#,
+        r#"title = { expr = 'b"a"' }"#,
+        r#"active = { expr = 'null' }"#,
+        // Though of a part nothing is known.
+        r#"title = { expr = '[attr("a")][0] == "x" || attr("b") == "y"' }"#,
+        r#"active = { expr = '[attr("a")][0] == "x" ? "yes" : "no"' }"#,
     ]));
+}
+
+#[test]
+fn what_is_of_the_right_kind_for_some_is_judged_entry_by_entry() {
+    let rule = r#"active = { expr = 'attr("l") == "" ? "unknown" : attr("l") == "here"' }"#;
+    let mapping = mapping("preset = \"openldap\"", rule);
+    let mut all = ZOE.to_vec();
+    let why = mapping.map(&entry(&all), now()).unwrap_err();
+    let why = problem(why).to_string();
+    assert!(
+        why.contains("it gives a string, not true or false"),
+        "{why}"
+    );
+    all.push(("l", "here"));
+    assert!(mapping.map(&entry(&all), now()).unwrap().active);
 }
 
 #[test]
@@ -60,6 +89,7 @@ fn a_place_is_found_however_the_expression_is_written() {
         r#"title = { expr = "attr(\"a\") + x" }"#,
         "title = { expr = '''\nattr(\"a\")\n  + x''' }",
         "title = { expr = '''attr(\"a\") +\n  x''' }",
+        "title = { expr = '''attr(\"a\") +\n  + x''' }",
     ]));
 }
 

@@ -90,15 +90,17 @@ fn a_table_gives_its_value_and_none_for_what_it_does_not_have() {
 
 #[test]
 fn active_may_come_from_a_table() {
-    let rule =
-        r#"active = { attribute = "state", table = { A = true, L = "no" }, default = false }"#;
-    let active = |state: &str| {
-        let mut all = ZOE.to_vec();
-        all.push(("state", state));
-        let mapping = mapping("preset = \"openldap\"", rule);
-        mapping.map(&entry(&all), now()).unwrap().active
-    };
-    assert_eq!(["a", "l", "x", ""].map(active), [true, false, false, false]);
+    for from in [r#"attribute = "state""#, r#"expr = 'attr("state")'"#] {
+        let rule =
+            format!("active = {{ {from}, table = {{ A = true, L = \"no\" }}, default = false }}");
+        let mapping = mapping("preset = \"openldap\"", &rule);
+        let active = |state: &str| {
+            let mut all = ZOE.to_vec();
+            all.push(("state", state));
+            mapping.map(&entry(&all), now()).unwrap().active
+        };
+        assert_eq!(["a", "l", "x", ""].map(active), [true, false, false, false]);
+    }
     // Without a default, what the table does not have is no answer.
     let rule = r#"active = { attribute = "state", table = { A = true } }"#;
     let mapping = mapping("preset = \"openldap\"", rule);
@@ -113,7 +115,22 @@ fn active_may_come_from_a_table() {
 
 #[test]
 fn who_lacks_what_is_required_is_refused() {
+    // Long expressions are told by their beginning.
+    let of_length = |length: usize| {
+        let text = r#"attr("l").replace("", "")"#;
+        text.replacen(
+            "\"\"",
+            &format!("\"{}\"", "x".repeat(length - text.len())),
+            1,
+        )
+    };
+    let (whole, long) = (of_length(80), of_length(81));
+    let [of_whole, of_long] =
+        [&whole, &long].map(|text| format!("{{ expr = '{text}', required = true }}"));
+    let [told_whole, told_long] = [format!("`{whole}`"), format!("`{}…`", &long[..80])];
     for (rule, attributes, from) in [
+        (of_whole.as_str(), vec![], told_whole.as_str()),
+        (&of_long, vec![], &told_long),
         (r#"{ attribute = "l", required = true }"#, vec![], "`l`"),
         (
             r#"{ attribute = ["l", "st"], required = true }"#,
@@ -130,6 +147,16 @@ fn who_lacks_what_is_required_is_refused() {
             vec![("l", "c")],
             "`l`, whose value \"c\" the table does not have",
         ),
+        (
+            r#"{ attribute = "l", table = { A = "b" }, required = true }"#,
+            vec![],
+            "`l`",
+        ),
+        (
+            r#"{ attribute = "l", table = { A = "b", External = "" }, required = true }"#,
+            vec![("l", "external")],
+            "`l`, whose value \"external\" the table leaves blank",
+        ),
     ] {
         let refused = title(rule, &attributes).unwrap_err();
         let wanted = format!("no value for `title` (from {from}): give the person one");
@@ -143,6 +170,22 @@ fn who_lacks_what_is_required_is_refused() {
     ] {
         assert_eq!(title(rule, &[("l", "x")]), Ok(Some("x".to_owned())));
     }
+}
+
+#[test]
+fn a_table_may_leave_somebody_without_an_address() {
+    let rule = r#"email = { attribute = "l", table = { MUC = "muc@example.org", External = "" } }"#;
+    let email = |l: &str| {
+        let mut all = ZOE.to_vec();
+        all.push(("l", l));
+        let mapping = mapping("preset = \"openldap\"", rule);
+        mapping.map(&entry(&all), now()).map_err(problem)
+    };
+    let account = email("muc").unwrap();
+    let told = account.profile.get(Attribute::Email);
+    assert_eq!(told, Some("muc@example.org"));
+    let problem = email("external").unwrap_err();
+    assert!(matches!(problem, Problem::Missing { .. }), "{problem}");
 }
 
 #[test]

@@ -101,6 +101,21 @@ fn who_is_excluded_needs_no_key() {
 }
 
 #[test]
+fn exclusions_can_be_asked_alone() {
+    let lines = "preset = \"openldap\"\ninclude = 'attr(\"title\") != \"\"'\n\
+        exclude = 'int(attr(\"employeeNumber\")) > 5'";
+    let exclusions = Exclusions::compile(&config(lines, "").sources[0].search).unwrap();
+    let read: Vec<&str> = exclusions.attributes().collect();
+    assert_eq!(read, ["title", "employeeNumber"]);
+    for (number, wanted) in [("6", true), ("5", false), ("none", false)] {
+        let mut all = ZOE.to_vec();
+        all.push(("employeeNumber", number));
+        let excludes = exclusions.excludes(&entry(&all), now());
+        assert_eq!(excludes, wanted, "{number}");
+    }
+}
+
+#[test]
 fn what_the_expressions_read_is_asked_for() {
     let source = "preset = \"openldap\"\n\
         include = 'attr(\"employeeType\") != \"\"'\nexclude = 'attrs(\"Groups\").exists(g, g == \"x\")'";
