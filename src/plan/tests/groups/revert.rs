@@ -854,6 +854,12 @@ fn of_changes_only_the_members_who_were_put_back_are_held() {
     let parts = ["update dev +c", "update dev +b", "update dev -a"];
     assert_eq!(brief(&plan), parts);
     assert_eq!(again(&world, &plan), [vec![], vec![REVERT], vec![REVERT]]);
+    // Who cannot join as yet is wanted all the same.
+    world.unseen.insert(key("b"));
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["update dev +c -a"]);
+    assert_eq!(plan.unwished, [0; 0]);
+    world.unseen.clear();
     // Who is wanted out of it, or in it, by now is no matter of the revert any more.
     world.read[0].found[0].members.remove(&key("b"));
     let plan = reverted(&world);
