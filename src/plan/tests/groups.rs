@@ -11,9 +11,10 @@ use proptest::sample::Index;
 use crate::config::{GroupAdoption, GroupDeparture, GroupRule, Search};
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
-    AccountId, Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter, GroupChange,
-    GroupEffect, GroupMember, GroupOperation, GroupOrigin, GroupReason, Kind, Lifecycle,
-    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, MemberKey, RunId, ScimId, Scope, Target,
+    Absence, AccountId, Attribute, DesiredGroup, Dn, ExistingGroup, ExternalId, Filter,
+    GroupChange, GroupEffect, GroupMember, GroupOperation, GroupOrigin, GroupReason, Kind,
+    Lifecycle, MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, MemberKey, RunId, ScimId, Scope,
+    Target,
 };
 use crate::plan::fixture::{World, key, person, source, with};
 use crate::plan::groups::*;
@@ -256,6 +257,13 @@ pub(super) fn account(name: &str) -> Person {
     }
 }
 
+/// Its account is on the way out: it is there still, and nobody new to a group.
+pub(super) fn about_to_be_deleted(world: &mut Groups, who: &str) {
+    let since = chrono::DateTime::UNIX_EPOCH;
+    let person = world.known.people.get_mut(&key(who)).unwrap();
+    person.lifecycle = Lifecycle::DeletePending { since };
+}
+
 /// The operations as `kind name +joining -leaving`.
 pub(super) fn brief(plan: &GroupPlan) -> Vec<String> {
     let operations = plan.operations.iter().map(|planned| &planned.operation);
@@ -295,7 +303,9 @@ fn a_group_of_the_directory_becomes_one_of_the_organization() {
     world.find("dev", "developers", &["a", "b", "stranger"]);
     let plan = world.plan();
     assert_eq!(brief(&plan), ["create developers +a +b"]);
-    assert_eq!(plan.operations[0].operation.key, key("dev"));
+    let operation = &plan.operations[0].operation;
+    assert_eq!(operation.key, key("dev"));
+    assert_eq!(operation.reason.to_string(), "new in the directory");
     assert_eq!(
         notices(&plan),
         [format!("developers WithoutAccount([{:?}])", dn("stranger"))]
@@ -479,6 +489,45 @@ fn a_member_joins_as_soon_as_there_is_an_account() {
 }
 
 #[test]
+fn whose_account_is_deleted_in_this_run_does_not_join() {
+    let changed = with(person("a"), Attribute::Title, "Director");
+    let known = crate::plan::fixture::account("a");
+    let mut planned = World::new(vec![changed], vec![known]).planned().operations;
+    planned[0].operation.kind = Kind::Delete;
+    for (holds, expected) in [(vec![], &[""; 0][..]), (vec![0], &["update dev +a"])] {
+        let mut world = Groups::new();
+        world.find("dev", "dev", &["a", "b"]);
+        world.keeps("dev", &["dev"], &["b"]);
+        planned[0].holds = holds;
+        world.planned.clone_from(&planned);
+        let plan = world.plan();
+        assert_eq!(brief(&plan), expected);
+        assert_eq!(notices(&plan), [""; 0]);
+    }
+}
+
+#[test]
+fn who_is_back_with_the_login_kept_off_is_here_like_everybody_else() {
+    let absent = |pulls| Absence {
+        since: chrono::DateTime::UNIX_EPOCH,
+        cause: None,
+        pulls,
+    };
+    for (absence, has_departed) in [
+        (None, false),
+        (Some(absent(0)), false),
+        (Some(absent(1)), true),
+        (Some(absent(2)), true),
+    ] {
+        let account = ManagedAccount {
+            absence,
+            ..crate::plan::fixture::account("a")
+        };
+        assert_eq!(Person::from(&account).has_departed, has_departed);
+    }
+}
+
+#[test]
 fn an_account_that_is_taken_over_in_this_run_is_no_stranger() {
     let mut accounts = World::new(vec![person("a")], Vec::new());
     accounts.existing = vec![crate::plan::fixture::existing("a", None)];
@@ -550,6 +599,7 @@ fn a_renamed_group_is_made_anew_with_all_who_stay() {
     world.find("dev", "engineers", &["a", "c"]);
     world.keeps("developers", &["dev"], &["a", "b", "d", "!guest"]);
     world.unseen.insert(key("d"));
+    about_to_be_deleted(&mut world, "d");
     let plan = world.plan();
     assert_eq!(
         brief(&plan),
@@ -592,11 +642,13 @@ fn a_group_goes_into_another_with_all_whom_the_directory_does_not_show() {
     for is_exact in [false, true] {
         let mut world = Groups::new();
         world.rules[0].exact = is_exact;
-        world.find("dev", "engineers", &["a"]);
+        // Also whom it names and does not show.
+        world.find("dev", "engineers", &["a", "c"]);
         world.keeps("developers", &["dev"], &["a", "b", "c", "d", "!guest"]);
         world.keeps("engineers", &["dev"], &["a"]);
         world.unseen.insert(key("c"));
         world.known.people.get_mut(&key("d")).unwrap().has_departed = true;
+        about_to_be_deleted(&mut world, "d");
         let plan = world.plan();
         let guest = if is_exact {
             ""
@@ -617,6 +669,28 @@ fn a_group_goes_into_another_with_all_whom_the_directory_does_not_show() {
         assert_eq!(plan.operations[0].operation.removals(), (lost, 5));
         world.apply(&plan);
         assert_eq!(brief(&world.plan()), [""; 0]);
+    }
+}
+
+#[test]
+fn whom_a_group_that_goes_brings_along_joins_with_the_others() {
+    for (there, expected) in [
+        (&["a"][..], "update engineers +b +c"),
+        (&["a", "b"], "update engineers +c"),
+    ] {
+        let mut world = Groups::new();
+        world.find("alpha", "alpha", &["a"]);
+        world.find("dev", "engineers", &["a", "b"]);
+        world.find("ops", "ops", &["a"]);
+        world.keeps("developers", &["dev"], &["a", "b", "c"]);
+        world.keeps("engineers", &["dev"], there);
+        world.unseen.insert(key("c"));
+        let plan = world.plan();
+        assert_eq!(
+            brief(&plan),
+            ["create alpha +a", expected, "create ops +a"],
+            "{there:?}"
+        );
     }
 }
 
@@ -671,6 +745,15 @@ fn what_is_held_is_not_approved_and_the_rest_is() {
         assert_eq!(whole.held(), usize::from(held.is_some()));
         assert!(whole.has_pending());
     }
+    for planned in &mut plan.operations {
+        planned.holds = vec![0];
+    }
+    let whole = Plan {
+        groups: Some(plan),
+        ..Plan::default()
+    };
+    assert_eq!(whole.held(), 3);
+    assert!(!whole.has_pending());
 }
 
 #[test]
@@ -723,6 +806,24 @@ fn several_groups_may_lead_to_one() {
     // Unless it is not known whether it has.
     world.read[1].clean = Err("cut off".to_owned());
     assert_eq!(brief(&world.plan()), ["create other"]);
+    // Or it is refused, as two of them have its key.
+    world.read[1].clean = Ok(());
+    world.find_by(1, "two", "one", &["d"]);
+    world.find_by(1, "two", "other", &["d"]).origin.dn = "cn=copy,ou=groups".to_owned();
+    assert_eq!(brief(&world.plan()), ["create other"]);
+}
+
+#[test]
+fn a_key_is_that_of_one_group_only() {
+    let mut world = Groups::new();
+    world.find("one", "all", &["a"]);
+    world.find("two", "all", &["b"]);
+    world.find("three", "some", &["c"]);
+    world.keeps("some", &["one"], &["a"]);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["create all +a +b", "update some +c -a"]);
+    let keys = plan.operations.iter().map(|one| &one.operation.key);
+    assert_eq!(keys.collect::<Vec<_>>(), [&key("two"), &key("three")]);
 }
 
 #[test]
@@ -780,16 +881,23 @@ fn groups_with_one_key_are_refused_alone_and_keep_what_they_have() {
     assert_eq!(brief(&plan), ["create ops +c"]);
     let refused: Vec<&str> = plan.refusals.iter().map(|one| one.dn.as_str()).collect();
     assert_eq!(refused, ["cn=copy,ou=groups", "cn=dev,ou=groups"]);
+    // Each names the other one.
+    for (refusal, other) in plan.refusals.iter().zip(["cn=dev", "cn=copy"]) {
+        let other = format!("the same key key-dev: {other},ou=groups;");
+        assert!(refusal.why.contains(&other), "{}", refusal.why);
+    }
     assert!(plan.needs_attention());
 }
 
 #[test]
 fn an_entry_that_is_refused_is_not_gone() {
-    for (key_is_known, dn_is_same, expected) in [
-        (true, false, &[""; 0][..]),
-        (false, true, &[]),
+    for (id, dn) in [
+        (Some("dev"), "cn=other"),
+        (None, "CN=dev, ou=groups"),
+        // Made anew in the same place.
+        (Some("anew"), "CN=dev, ou=groups"),
         // It may be any.
-        (false, false, &[]),
+        (None, "cn=other"),
     ] {
         let mut world = Groups::new();
         world.rules[0].on_leave = GroupDeparture::Delete;
@@ -797,17 +905,12 @@ fn an_entry_that_is_refused_is_not_gone() {
         world.keeps("ops", &["ops"], &["c"]);
         world.keeps("dev", &["dev"], &["a"]);
         world.read[0].unmapped.push(UnmappedGroup {
-            dn: if dn_is_same {
-                "CN=dev, ou=groups"
-            } else {
-                "cn=other"
-            }
-            .to_owned(),
-            key: key_is_known.then(|| key("dev")),
+            dn: dn.to_owned(),
+            key: id.map(key),
             why: GroupFault::NoName("cn".to_owned()),
         });
         let plan = world.plan();
-        assert_eq!(brief(&plan), expected);
+        assert_eq!(brief(&plan), [""; 0], "{id:?} {dn}");
         assert_eq!(plan.refusals.len(), 1);
     }
 }
@@ -933,6 +1036,13 @@ fn what_was_not_read_to_the_end_takes_nothing_away() {
 }
 
 #[test]
+fn a_rule_that_has_never_found_a_group_is_no_fault() {
+    let plan = Groups::new().plan();
+    assert_eq!(plan.suspensions, []);
+    assert!(!plan.needs_attention());
+}
+
+#[test]
 fn a_group_that_shows_no_member_any_more_is_taken_for_a_fault() {
     for (here, dangling, expected, suspensions) in [
         (&["a", "b"][..], false, &[""; 0][..], 1),
@@ -1012,10 +1122,13 @@ fn a_group_that_the_organization_has_is_taken_over_as_configured() {
         world.apply(&plan);
         assert_eq!(brief(&world.plan()), [""; 0]);
     }
-    // By its key also under another name; not when two have it.
+    // By its key also under another name, unless nothing is taken over; not when two have it.
     let mut world = Groups::new();
     world.find("dev", "dev", &["a"]);
     world.exists("former", Some("dev"), &["a"]);
+    world.rules[0].adopt = Never;
+    assert_eq!(brief(&world.plan()), ["create dev +a"]);
+    world.rules[0].adopt = ByKey;
     assert_eq!(brief(&world.plan()), ["rename dev +a"]);
     world.exists("copy", Some("dev"), &["a"]);
     let plan = world.plan();
@@ -1181,12 +1294,10 @@ fn a_group_that_somebody_deleted_is_made_anew() {
 fn a_group_has_as_many_members_as_the_organization_takes_and_not_one_more() {
     for (count, is_refused) in [(MEMBERS_A_GROUP, false), (MEMBERS_A_GROUP + 1, true)] {
         let mut world = Groups::new();
-        let names: Vec<String> = (0..count).map(|n| format!("p{n}")).collect();
+        // With one who is nobody's account.
+        let names = crowd(&mut world, count - 1);
         let members: Vec<&str> = names.iter().map(String::as_str).collect();
-        world.known.people = names
-            .iter()
-            .map(|name| (key(name), account(name)))
-            .collect();
+        world.keeps("big", &["big"], &[members[0], members[1], "!guest"]);
         world.find("big", "big", &members);
         world.find("small", "small", &members[..1]);
         let plan = world.plan();
@@ -1200,6 +1311,36 @@ fn a_group_has_as_many_members_as_the_organization_takes_and_not_one_more() {
             );
         }
     }
+}
+
+#[test]
+fn whom_a_group_that_goes_brings_along_has_to_find_room() {
+    for (brought, is_refused) in [(&["a"][..], false), (&["a", "b"], true)] {
+        let mut world = Groups::new();
+        let names = crowd(&mut world, MEMBERS_A_GROUP - 1);
+        let members: Vec<&str> = names.iter().map(String::as_str).collect();
+        world.unseen = HashSet::from([key("a"), key("b")]);
+        world.find("dev", "engineers", &members);
+        world.keeps("engineers", &["dev"], &members);
+        world.keeps("developers", &["dev"], brought);
+        let plan = world.plan();
+        let refused: Vec<&str> = plan.refusals.iter().map(|one| one.why.as_str()).collect();
+        if is_refused {
+            assert_eq!(brief(&plan), [""; 0]);
+            assert!(refused[0].contains("`engineers` would have 20001 members"));
+        } else {
+            assert_eq!(brief(&plan), ["update engineers +a"]);
+            assert_eq!(refused, [""; 0]);
+        }
+    }
+}
+
+/// So many people with accounts.
+fn crowd(world: &mut Groups, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|n| format!("p{n}")).collect();
+    let people = names.iter().map(|name| (key(name), account(name)));
+    world.known.people.extend(people);
+    names
 }
 
 /// A group of the directory: name, members, whether it has a doubt.

@@ -9,10 +9,10 @@ use proptest::sample::Index;
 use super::groups::{Groups, account as person_of, brief, departures, generated, user};
 use crate::config::GroupDeparture;
 use crate::model::{
-    ExistingGroup, GroupChange, GroupMember, Lifecycle, ManagedGroup, RunId, ScimId,
+    ExistingGroup, GroupChange, GroupMember, Kind, Lifecycle, ManagedGroup, RunId, ScimId,
 };
 use crate::plan::Plan;
-use crate::plan::fixture::{World, account, key, person};
+use crate::plan::fixture::{World, account, in_state, key, person};
 use crate::plan::groups::{ExpectedGroup, GroupPlan, GroupRow, KnownGroups, resume};
 
 /// The rows of the plan as it is saved.
@@ -363,6 +363,33 @@ fn whose_account_is_not_made_by_the_same_plan_does_not_join() {
             ["not done (group_update) for new: the account is not made, taken over or put back"]
         );
     }
+}
+
+#[test]
+fn whose_account_is_not_put_back_by_the_same_plan_does_not_join() {
+    let mut world = Groups::new();
+    let off = Lifecycle::Deactivated {
+        since: chrono::DateTime::UNIX_EPOCH,
+    };
+    let left = in_state("c", off, Some("2026-01-10T00:00:00Z"));
+    world.planned = World::new(vec![person("c")], vec![left])
+        .planned()
+        .operations;
+    assert_eq!(world.planned[0].operation.kind, Kind::Restore);
+    world.known.people.get_mut(&key("c")).unwrap().lifecycle = off;
+    world.find("dev", "dev", &["a", "c"]);
+    world.keeps("dev", &["dev"], &["a"]);
+    let rows = rows(&world);
+    let (plan, told) = again(&world, rows.clone());
+    assert_eq!(brief(groups(&plan)), ["update dev +c"]);
+    assert_eq!(told, [""; 0]);
+    world.planned.clear();
+    let (plan, told) = again(&world, rows);
+    assert_eq!(brief(groups(&plan)), [""; 0]);
+    assert_eq!(
+        told,
+        ["not done (group_update) for c: the account is not made, taken over or put back"]
+    );
 }
 
 #[test]

@@ -651,6 +651,147 @@ fn a_group_that_was_not_ours_before_its_renaming_is_let_go() {
 }
 
 #[test]
+fn a_name_that_comes_back_has_the_key_and_the_entries_that_it_had() {
+    let mut world = Groups::new();
+    world.keeps("dev", &["one", "two"], &["a"]);
+    let before = world.known.managed[0].clone();
+    // One of two entries is gone, and the other one has another name.
+    world.find("two", "engineers", &["a"]);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["rename engineers +a"]);
+    world.apply(&plan);
+    assert_eq!(world.known.managed[0].key, key("two"));
+    let (back, _) = revert(RUN, &past(&plan), &world.known, &[]);
+    assert_eq!(brief(&back), ["rename dev +a"]);
+    world.apply(&back);
+    let [row] = &world.known.managed[..] else {
+        panic!("{:?}", world.known.managed)
+    };
+    assert_eq!((&row.key, &row.origins), (&before.key, &before.origins));
+}
+
+#[test]
+fn whose_account_is_about_to_be_deleted_is_taken_along_and_out() {
+    for (kind, who, expected) in [
+        (
+            GroupChange::Rename,
+            "b",
+            "rename dev +SCIM user scim-!guest +a +b -c",
+        ),
+        (GroupChange::Update, "c", "update dev +a -c"),
+    ] {
+        let (mut world, past) = synced(kind);
+        about_to_be_deleted(&mut world, who);
+        let (plan, told) = revert(RUN, &past, &world.known, &[]);
+        assert_eq!(
+            (brief(&plan), why(&told)),
+            (vec![expected.to_owned()], vec![])
+        );
+        world.apply(&plan);
+        assert_eq!(world.members("dev").contains(&who.to_owned()), who == "b");
+    }
+}
+
+#[test]
+fn what_comes_back_comes_before_anything_goes() {
+    let mut world = Groups::new();
+    world.rules[0].on_leave = GroupDeparture::Delete;
+    world.find("dev", "dev", &["a"]);
+    world.keeps("old", &["old"], &["a"]);
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["create dev +a", "delete old"]);
+    world.apply(&plan);
+    let (undoes, told) = reverting(&world, &past(&plan));
+    assert_eq!(undoes, ["create old +a", "delete dev"]);
+    assert_eq!(told, [""; 0]);
+}
+
+#[test]
+fn nobody_is_put_back_into_a_group_that_would_have_too_many_members() {
+    let full = MEMBERS_A_GROUP;
+    // How many are in the group now, and whether who came is still among them.
+    for (kind, members, came_is_in, undoes, told) in [
+        (GroupChange::Update, full, true, "update dev +a -c", ""),
+        (GroupChange::Update, full - 1, false, "update dev +a", ""),
+        (GroupChange::Update, full, false, "", "20001 members"),
+        (
+            GroupChange::Delete,
+            full - 2,
+            true,
+            "update dev +SCIM user scim-!guest +b",
+            "",
+        ),
+        (GroupChange::Delete, full - 1, true, "", "20001 members"),
+    ] {
+        let (mut world, mut past) = synced(kind);
+        if kind == GroupChange::Delete {
+            // A revert that broke off.
+            world.keeps("dev", &["dev"], &["a"]);
+            past[0].begun = Some(ScimId::new("group-dev"));
+        }
+        if !came_is_in {
+            leave(&mut world, "dev", "c");
+        }
+        change_members(&mut world, "dev", |there| {
+            let others = there.len()..members;
+            there.extend(others.map(|n| user(&format!("!{n}"))));
+        });
+        let (plan, why) = reverting(&world, &past);
+        assert_eq!(plan.join(""), undoes, "{members} {came_is_in}");
+        let why = why.join("|");
+        assert!(why.contains(told), "{why}");
+        assert_eq!(why.contains("has at most"), !told.is_empty(), "{why}");
+    }
+}
+
+#[test]
+fn of_many_the_first_ten_are_named() {
+    for (count, end) in [(10, "scim-!9"), (11, "scim-!9 and 1 more")] {
+        let (mut world, past) = synced(GroupChange::Create);
+        for n in 0..count {
+            join(&mut world, "dev", &format!("!{n}"));
+        }
+        let (_, why) = reverting(&world, &past);
+        assert!(why[0].ends_with(end), "{why:?}");
+    }
+}
+
+#[test]
+fn who_undoes_a_run_looks_only_at_what_is_not_as_it_was_left() {
+    let (_, past) = synced(GroupChange::Update);
+    let name = || "a".to_owned();
+    let looks = |why| {
+        let plan = Plan {
+            skipped: vec![not_undone(&past[0].operation, why)],
+            ..Plan::default()
+        };
+        plan.needs_attention()
+    };
+    for why in [
+        GroupNotUndone::Already { by: REVERT },
+        GroupNotUndone::Failed(name()),
+        GroupNotUndone::Unsent,
+        GroupNotUndone::Nothing,
+        GroupNotUndone::MovedOn(name()),
+        GroupNotUndone::NotNamed,
+    ] {
+        assert!(!looks(why.clone()), "{why}");
+    }
+    for why in [
+        GroupNotUndone::Unrecorded,
+        GroupNotUndone::Gone(user("dev")),
+        GroupNotUndone::NotOurs,
+        GroupNotUndone::OthersAreIn(name()),
+        GroupNotUndone::NameTaken(name()),
+        GroupNotUndone::TooLarge(MEMBERS_A_GROUP + 1),
+        GroupNotUndone::WithoutAccount(name()),
+        GroupNotUndone::ByLater(name()),
+    ] {
+        assert!(looks(why.clone()), "{why}");
+    }
+}
+
+#[test]
 fn whose_account_comes_back_by_the_same_revert_is_put_in_again_after_it() {
     let (mut world, past) = synced(GroupChange::Update);
     let since = chrono::DateTime::UNIX_EPOCH;
@@ -713,6 +854,12 @@ fn of_changes_only_the_members_who_were_put_back_are_held() {
     let parts = ["update dev +c", "update dev +b", "update dev -a"];
     assert_eq!(brief(&plan), parts);
     assert_eq!(again(&world, &plan), [vec![], vec![REVERT], vec![REVERT]]);
+    // Who cannot join as yet is wanted all the same.
+    world.unseen.insert(key("b"));
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["update dev +c -a"]);
+    assert_eq!(plan.unwished, [0; 0]);
+    world.unseen.clear();
     // Who is wanted out of it, or in it, by now is no matter of the revert any more.
     world.read[0].found[0].members.remove(&key("b"));
     let plan = reverted(&world);
@@ -727,6 +874,11 @@ fn of_changes_only_the_members_who_were_put_back_are_held() {
     let dangling = MemberKey::dn("uid=x,dc=example");
     world.read[0].found[0].dangling.insert(dangling);
     assert_eq!(world.plan().unwished, [0; 0]);
+    // As does who is not seen: nobody says that they are to leave, or to stay.
+    world.unseen.insert(key("a"));
+    let plan = world.plan();
+    assert_eq!(brief(&plan), ["update dev +c"]);
+    assert_eq!(plan.unwished, [0; 0]);
 }
 
 #[test]
@@ -852,13 +1004,14 @@ fn who_joins_a_group_whose_renaming_was_reverted_joins_the_old_one() {
     let undone = UndoneGroups::of(&world.known.undone);
     let approved = Parts::of(world.plan().operations, &undone, |_| true);
     assert_eq!(approved.operations().count(), 1);
-    // Nor where the group is not ours, as before the run.
-    world.known.managed.clear();
-    assert_eq!(brief(&reverted(&world)), [rename]);
     // Nobody goes anywhere because a renaming waits for something else.
     world.known.undone.clear();
     let waiting = held(&world, world.plan(), |_, _| vec![0]);
-    assert_eq!(waiting.operations.len(), 1);
+    assert_eq!(brief(&waiting), [rename]);
+    // Nor where the group is not ours, as before the run.
+    world.known.undone = put_back(&[renamed()]);
+    world.known.managed.clear();
+    assert_eq!(brief(&reverted(&world)), [rename]);
 }
 
 #[test]
