@@ -305,7 +305,7 @@ def outcome(program, woven, number, selection):
     process = subprocess.Popen(
         command, cwd=woven, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    timer = threading.Timer(240, process.kill)
+    timer = threading.Timer(60, process.kill)
     timer.start()
     try:
         for line in process.stdout:
