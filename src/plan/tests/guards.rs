@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::properties::odd_world;
 use super::*;
 use crate::config::{Freeze, Limit, NamePattern, Per, Policy, Window};
-use crate::model::{Absence, AccountId, Cause, DesiredAccount, ScimId};
+use crate::model::{Absence, AccountId, Cause, DesiredAccount, ManagedGroup, ScimId};
 
 fn share(percent: f64) -> Limit {
     Limit {
@@ -661,6 +661,23 @@ fn what_waits_for_an_approved_operation_goes_with_it() {
 }
 
 #[test]
+fn clocks_may_be_ten_minutes_apart() {
+    let (tolerated, second) = (TimeDelta::minutes(10), TimeDelta::seconds(1));
+    let mut world = world_of(Guard::Deactivate, 1);
+    for (apart, is_held) in [(tolerated, 0), (tolerated + second, 1)] {
+        // The last run began later than now.
+        world.last_run = Some(now() + apart);
+        assert_eq!(held(&world), (1, is_held), "{apart}");
+        world.last_run = None;
+        for theirs in [now() + apart, now() - apart] {
+            world.api_time = Some(theirs);
+            assert_eq!(held(&world), (1, is_held), "{apart}");
+        }
+        world.api_time = None;
+    }
+}
+
+#[test]
 fn departures_that_the_clock_holds_cannot_be_approved() {
     let mut world = world_of(Guard::Deactivate, 1);
     world.api_time = Some(at("2026-06-14T12:00:00Z"));
@@ -914,4 +931,27 @@ fn what_nobody_can_decide_cannot_be_approved() {
     ] {
         assert_eq!(cause.can_be_approved(), can_be, "{cause:?}");
     }
+}
+
+#[test]
+fn what_is_noted_of_groups_is_let_through_as_it_is() {
+    let noted = ManagedGroup {
+        scim_id: ScimId::new("staff"),
+        key: key("staff"),
+        name: "Staff".to_owned(),
+        origins: BTreeSet::new(),
+        members: BTreeSet::new(),
+        nested: BTreeSet::new(),
+    };
+    let gone = ScimId::new("of-old");
+    let plan = Plan {
+        groups: Some(GroupPlan {
+            notes: vec![noted.clone()],
+            forgotten: vec![gone.clone()],
+            ..GroupPlan::default()
+        }),
+        ..Plan::default()
+    };
+    let approved = plan.approve();
+    assert_eq!(approved.group_notes(), (&[noted][..], &[gone][..]));
 }

@@ -2,10 +2,10 @@
 
 use chrono::TimeDelta;
 
-use super::super::{Outlook, Seen, outlook};
+use super::super::{Outlook, Seen, differing, outlook};
 use crate::config::{Confirmation, Departure, Policies, Policy, Return};
-use crate::model::{Absence, Cause, Lifecycle, ManagedAccount, Timestamp};
-use crate::plan::fixture::{account, at, now, source};
+use crate::model::{Absence, Attribute, Cause, Change, Lifecycle, ManagedAccount, Timestamp};
+use crate::plan::fixture::{account, at, now, person, source, with};
 
 fn missing(since: Timestamp, pulls: u32) -> Option<Absence> {
     Some(Absence {
@@ -45,6 +45,8 @@ fn an_absence_is_confirmed_in_time_and_by_pulls() {
         (3, before, Some((end, 0)), false),
         (3, end, None, true),
         (2, end, Some((end, 1)), false),
+        // That one is over, as the person was back since; the next one is not noted yet.
+        (0, now(), None, false),
     ] {
         let account = ManagedAccount {
             absence: missing(since, pulls),
@@ -206,4 +208,19 @@ fn the_keys_that_decide_are_told_with_the_table_that_they_stand_in() {
     ] {
         assert_eq!(rules(account, seen, source), expected, "{seen:?} {source}");
     }
+}
+
+#[test]
+fn what_differs_is_told_of_what_the_organization_knows() {
+    let wanted = with(person("a"), Attribute::Title, "Head");
+    let local = Attribute::ALL.into_iter().find(|one| one.is_local());
+    let wanted = with(wanted, local.unwrap(), "here only");
+    assert_eq!(
+        differing(&account("a").profile, &wanted.profile),
+        [Change {
+            attribute: "title".to_owned(),
+            old: None,
+            new: Some("Head".to_owned()),
+        }]
+    );
 }
