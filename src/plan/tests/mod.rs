@@ -22,6 +22,8 @@ mod properties;
 mod resume;
 mod resume_groups;
 mod revert;
+mod told;
+mod undo;
 mod verdicts;
 
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {
