@@ -227,6 +227,9 @@ fn in_circle(operations: &[Operation], circle: &[usize]) -> BTreeMap<ExternalId,
     circle.iter().map(refused).collect()
 }
 
+/// Whose account holds an address, if it is managed, and its name for people.
+type Holder<'a> = (Option<&'a ExternalId>, String);
+
 /// The operations whose new address another account keeps.
 fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, RefusalReason> {
     let planned: HashMap<&ExternalId, &Operation> = operations
@@ -237,8 +240,7 @@ fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, Refusa
             keys.into_iter().flatten().map(move |key| (key, operation))
         })
         .collect();
-    let mut holders: HashMap<(Attribute, String), Vec<(Option<&ExternalId>, String)>> =
-        HashMap::new();
+    let mut holders: HashMap<(Attribute, String), Vec<Holder>> = HashMap::new();
     let mut hold = |profile, key, label: String| {
         for (attribute, value) in addresses(profile) {
             let same = holders.entry((attribute, fold(value))).or_default();
