@@ -732,12 +732,15 @@ impl Round<'_> {
                 .cloned()
                 .collect();
             self.snapshot.index_of(&keys, &mut index).await?;
-            others = self.snapshot.account_count().await? - index.len() as u64;
+            others = self.snapshot.account_count().await? - index.count();
         }
         for account in self.settled {
             index.insert_account(account);
         }
-        tracing::debug!(accounts = index.len(), "the snapshot's digests are loaded");
+        tracing::debug!(
+            accounts = index.count(),
+            "the snapshot's digests are loaded"
+        );
         let mut comparison = Comparison::with(index);
         let mut pulls = Pulls::new();
         let mut ends = Vec::new();

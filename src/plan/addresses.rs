@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::draft::differences;
 use super::{Desired, Known, Refusal, RefusalReason};
 use crate::model::{
-    Attribute, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason, fold,
+    Attribute, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason, ScimId, fold,
 };
 
 pub(super) fn unique_attributes() -> impl Iterator<Item = Attribute> {
@@ -176,7 +176,6 @@ fn make_way(operations: &mut Vec<Operation>, circle: &[usize]) -> bool {
         changes: differences(&operation.before, &between),
         after: between.clone(),
         active: (operation.active.0, operation.active.0),
-        cancel_delete: false,
         ..operation.clone()
     };
     operation.changes.retain(|change| {
@@ -192,43 +191,31 @@ fn make_way(operations: &mut Vec<Operation>, circle: &[usize]) -> bool {
 }
 
 /// Takes out who makes way for nobody any more, as the others were refused, and whose address
-/// nobody takes any more.
+/// nobody takes any more. Who makes way for others takes an address of theirs, and so is refused
+/// with them: what comes after such a way has not to be changed.
 pub(super) fn undo_lonely_ways(operations: &mut Vec<Operation>) {
     while let Some(at) = operations.iter().position(|operation| {
         matches!(operation.reason, Reason::MakesWay | Reason::Recycled) && {
-            let frees = |other: &Operation| {
-                unique_attributes().any(|attribute| {
-                    other.changes(attribute)
-                        && operation.changes(attribute)
-                        && other.after.get(attribute).map(fold)
-                            == operation.before.get(attribute).map(fold)
-                })
+            let serves = |other: &Operation| {
+                let takes =
+                    |(attribute, value)| other.after.get(attribute).map(fold) == Some(fold(value));
+                other.key != operation.key && addresses(&operation.before).any(takes)
             };
-            !operations.iter().any(frees)
+            !operations.iter().any(serves)
         }
     }) {
-        let way = operations.remove(at);
-        for operation in operations.iter_mut().filter(|other| other.key == way.key) {
-            operation.before = way.before.clone();
-            let mut changes = differences(&operation.before, &operation.after);
-            changes.extend(
-                std::mem::take(&mut operation.changes)
-                    .into_iter()
-                    .filter(|change| change.attribute.parse::<Attribute>().is_err()),
-            );
-            operation.changes = changes;
-        }
+        operations.remove(at);
     }
 }
 
-/// Why those in a circle, and those who wait for them, cannot get their address.
+/// Why those in a circle cannot get their address.
 fn in_circle(operations: &[Operation], circle: &[usize]) -> BTreeMap<ExternalId, RefusalReason> {
     let refused = |at: &usize| {
         let operation = &operations[*at];
         let others: Vec<&str> = circle
             .iter()
             .map(|other| &operations[*other])
-            .filter(|other| operation.waits_for.contains(&other.key) && other.key != operation.key)
+            .filter(|other| operation.waits_for.contains(&other.key))
             .map(|other| other.dn.as_str())
             .collect();
         let others = others.join("; ");
@@ -240,6 +227,9 @@ fn in_circle(operations: &[Operation], circle: &[usize]) -> BTreeMap<ExternalId,
     circle.iter().map(refused).collect()
 }
 
+/// Whose account holds an address, if it is managed, and its name for people.
+type Holder<'a> = (Option<&'a ExternalId>, String);
+
 /// The operations whose new address another account keeps.
 fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, RefusalReason> {
     let planned: HashMap<&ExternalId, &Operation> = operations
@@ -250,7 +240,13 @@ fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, Refusa
             keys.into_iter().flatten().map(move |key| (key, operation))
         })
         .collect();
-    let mut holders: HashMap<(Attribute, String), Vec<(&ExternalId, String)>> = HashMap::new();
+    let mut holders: HashMap<(Attribute, String), Vec<Holder>> = HashMap::new();
+    let mut hold = |profile, key, label: String| {
+        for (attribute, value) in addresses(profile) {
+            let same = holders.entry((attribute, fold(value))).or_default();
+            same.push((key, label.clone()));
+        }
+    };
     let mut accounts: Vec<&ManagedAccount> = known
         .accounts
         .values()
@@ -261,20 +257,25 @@ fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, Refusa
         let profile = planned
             .get(&account.key)
             .map_or(&account.profile, |op| &op.after);
-        for attribute in unique_attributes() {
-            if let Some(value) = profile.get(attribute) {
-                let label = format!(
-                    "{} ({}, {})",
-                    account.profile.label(),
-                    account.dn,
-                    describe(account)
-                );
-                holders
-                    .entry((attribute, fold(value)))
-                    .or_default()
-                    .push((&account.key, label));
-            }
-        }
+        let label = format!(
+            "{} ({}, {})",
+            account.profile.label(),
+            account.dn,
+            describe(account)
+        );
+        hold(profile, Some(&account.key), label);
+    }
+    // An account that is adopted has the address that it gets, or keeps.
+    let adopted: HashMap<&ScimId, &Operation> = operations
+        .iter()
+        .filter(|operation| operation.kind == Kind::Adopt)
+        .filter_map(|operation| Some((&operation.target.as_ref()?.scim_id, operation)))
+        .collect();
+    for account in &known.existing {
+        let adopter = adopted.get(&account.scim_id);
+        let profile = adopter.map_or(&account.profile, |op| &op.after);
+        let label = format!("{}, SCIM id {}", account.profile.label(), account.scim_id);
+        hold(profile, adopter.map(|op| &op.key), label);
     }
     let mut refused = BTreeMap::new();
     for operation in operations {
@@ -283,9 +284,9 @@ fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, Refusa
                 continue;
             };
             let others = holders.get(&(attribute, fold(value)));
-            let other = others.into_iter().flatten().find(|(key, _)| {
-                **key != operation.key && operation.formerly.as_ref() != Some(*key)
-            });
+            let is_other = |key: &ExternalId| *key != operation.key && key != operation.row();
+            let mut others = others.into_iter().flatten();
+            let other = others.find(|(key, _)| key.is_none_or(is_other));
             if let Some((_, holder)) = other {
                 refused.insert(
                     operation.key.clone(),

@@ -115,13 +115,8 @@ impl Index {
     }
 
     /// How many accounts it has.
-    pub fn len(&self) -> usize {
-        self.people.len()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.people.is_empty()
+    pub fn count(&self) -> u64 {
+        self.people.len() as u64
     }
 
     fn rank(&self, source: &SourceName) -> Option<Rank> {
@@ -395,8 +390,9 @@ impl Comparison {
         for (key, indexed) in std::mem::take(&mut self.index.people) {
             match indexed.seen {
                 Seen::Same(_) | Seen::Presumed(_) => unchanged += 1,
-                Seen::Not if indexed.known.is_some() => absent.push(ExternalId::from(key)),
-                Seen::Not | Seen::Unknown(_) | Seen::Different(_) => {}
+                // Newcomers are there because they were seen.
+                Seen::Not => absent.push(ExternalId::from(key)),
+                Seen::Unknown(_) | Seen::Different(_) => {}
             }
         }
         absent.sort();

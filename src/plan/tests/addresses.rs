@@ -1,9 +1,16 @@
 //! People who exchange their addresses.
 
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
 use super::super::fixture::*;
-use super::DEACTIVATED;
-use crate::config::{Guard, Limit};
-use crate::model::{Attribute, Reason};
+use super::super::{Plan, RefusalReason};
+use super::properties::odd_world;
+use super::{DEACTIVATED, pending};
+use crate::config::{Adopt, Guard, Limit};
+use crate::model::{Attribute, DesiredAccount, Lifecycle, ManagedAccount, Profile, Reason, ScimId};
 
 /// Each person has the address of the next one.
 fn round(names: &[&str]) -> World {
@@ -17,6 +24,73 @@ fn round(names: &[&str]) -> World {
     )
 }
 
+/// Who makes way, by name.
+fn ways(plan: &Plan) -> Vec<&str> {
+    let operations = plan.operations.iter().map(|planned| &planned.operation);
+    operations
+        .filter(|operation| operation.reason == Reason::MakesWay)
+        .map(|operation| operation.key.as_str().trim_start_matches("key-"))
+        .collect()
+}
+
+/// Who is refused an address, and why: others claim it, an account keeps it, or it goes round in a
+/// circle.
+fn refused(plan: &Plan) -> Vec<(&str, &str)> {
+    let refusals = plan.refusals.iter().map(|refusal| {
+        let key = refusal.key.as_ref().map_or("", |key| key.as_str());
+        let why = match refusal.why {
+            RefusalReason::Contested { .. } => "contested",
+            RefusalReason::AddressTaken { .. } => "taken",
+            RefusalReason::AddressCycle { .. } => "circle",
+            _ => "",
+        };
+        (key.trim_start_matches("key-"), why)
+    });
+    refusals.collect()
+}
+
+fn numbered_account(name: &str, number: &str) -> ManagedAccount {
+    let mut account = account(name);
+    account.profile.set(Attribute::EmployeeNumber, number);
+    account
+}
+
+fn with_number(person: DesiredAccount, number: &str) -> DesiredAccount {
+    with(person, Attribute::EmployeeNumber, number)
+}
+
+#[test]
+fn an_address_that_several_claim_stays_with_whose_it_is() {
+    let deleted = Lifecycle::Deleted {
+        since: at("2026-05-01T00:00:00Z"),
+    };
+    let heir = with_mail(person("heir"), "A@example.org");
+    let head = with(person("a"), Attribute::Title, "Head");
+    for (people, owner, does, refusals) in [
+        (vec![person("a")], account("a"), vec![], vec!["heir"]),
+        (vec![head], account("a"), vec!["update a"], vec!["heir"]),
+        // Both are newcomers: the address is nobody's.
+        (
+            vec![person("a")],
+            in_state("a", deleted, None),
+            vec![],
+            vec!["a", "heir"],
+        ),
+        (
+            vec![],
+            in_state("a", deleted, Some("2026-03-01T00:00:00Z")),
+            vec!["create heir"],
+            vec![],
+        ),
+    ] {
+        let people = people.into_iter().chain([heir.clone()]).collect();
+        let plan = World::new(people, vec![owner]).planned();
+        assert_eq!(brief(&plan), does);
+        let refusals: Vec<_> = refusals.iter().map(|name| (*name, "contested")).collect();
+        assert_eq!(refused(&plan), refusals, "{does:?}");
+    }
+}
+
 #[test]
 fn a_circle_of_any_length_is_opened_by_one_temporary_address() {
     let names = ["a", "b", "c", "d", "e"];
@@ -24,11 +98,7 @@ fn a_circle_of_any_length_is_opened_by_one_temporary_address() {
         let mut world = round(&names[..length]);
         let plan = world.planned();
         assert_eq!(plan.refusals, []);
-        let ways = plan
-            .operations
-            .iter()
-            .filter(|planned| planned.operation.reason == Reason::MakesWay);
-        assert_eq!(ways.count(), 1);
+        assert_eq!(ways(&plan), ["a"]);
         assert_eq!(plan.operations.len(), length + 1);
         let first = &plan.operations[0].operation;
         assert_eq!(first.reason, Reason::MakesWay);
@@ -36,6 +106,16 @@ fn a_circle_of_any_length_is_opened_by_one_temporary_address() {
         assert!(
             between.starts_with("a+dirsyncd-") && between.ends_with("@example.org"),
             "{between}"
+        );
+        // Only this is told of the first step.
+        let told: Vec<_> = first
+            .changes
+            .iter()
+            .map(|change| (change.attribute.as_str(), change.new.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [("userName", Some(between)), ("email", Some(between))]
         );
         let last = &plan.operations[length].operation;
         assert_eq!(last.key, first.key);
@@ -58,13 +138,7 @@ fn two_circles_are_opened_each_by_itself_and_a_chain_needs_no_temporary_address(
     world.people.push(with_mail(person("g"), "f@example.org"));
     world.accounts.push(account("g"));
     let plan = world.planned();
-    let ways: Vec<&str> = plan
-        .operations
-        .iter()
-        .filter(|planned| planned.operation.reason == Reason::MakesWay)
-        .map(|planned| planned.operation.key.as_str())
-        .collect();
-    assert_eq!(ways, ["key-a", "key-c"]);
+    assert_eq!(ways(&plan), ["a", "c"]);
     world.apply(&plan);
     assert_eq!(brief(&world.planned()), Vec::<String>::new());
 }
@@ -82,6 +156,147 @@ fn whoever_waits_for_a_circle_follows_it() {
     assert_eq!(plan.refusals, []);
     world.apply(&plan);
     assert_eq!(brief(&world.planned()), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_outside_a_circle_makes_way() {
+    let mut world = round(&["b", "c"]);
+    // b gives up the user name as well, and a takes it.
+    for (person, user_name) in world.people.iter_mut().zip(["free", "c"]) {
+        let user_name = format!("{user_name}@example.org");
+        person.profile.set(Attribute::UserName, user_name);
+    }
+    let waiting = with(person("a"), Attribute::UserName, "b@example.org");
+    world.people.push(waiting);
+    world.accounts.push(account("a"));
+    let plan = world.planned();
+    assert_eq!(refused(&plan), []);
+    assert_eq!(ways(&plan), ["b"]);
+    world.apply(&plan);
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+}
+
+#[test]
+fn only_whose_account_merely_changes_makes_way() {
+    let takes_b = with_mail(person("a"), "b@example.org");
+    let swap = |a: DesiredAccount, others: Vec<ManagedAccount>, freed: &str| {
+        let b = with_mail(person("b"), &format!("{freed}@example.org"));
+        World::new(
+            vec![a, b],
+            others.into_iter().chain([account("b")]).collect(),
+        )
+    };
+    // Whose account is adopted, is that of an entry made anew, or was to be deleted.
+    let mut adopting = swap(takes_b.clone(), vec![], "x");
+    adopting.existing = vec![existing("x", Some("key-a"))];
+    let rehired = with_number(takes_b.clone(), "7");
+    let rehiring = swap(rehired, vec![numbered_account("old", "7")], "old");
+    let pending = pending("2026-06-10T00:00:00Z");
+    let left = in_state("a", pending, Some("2026-06-01T00:00:00Z"));
+    let cancelling = swap(takes_b, vec![left], "a");
+    for (mut world, kind) in [
+        (adopting, "adopt"),
+        (rehiring, "update"),
+        (cancelling, "restore"),
+    ] {
+        let plan = world.planned();
+        assert_eq!(
+            brief(&plan),
+            ["update b", &format!("{kind} a"), "update b"],
+            "{:?}",
+            plan.refusals
+        );
+        assert_eq!(ways(&plan), ["b"], "{kind}");
+        world.apply(&plan);
+        assert_eq!(brief(&world.planned()), Vec::<String>::new(), "{kind}");
+    }
+}
+
+#[test]
+fn a_circle_in_which_nobody_can_make_way_is_refused_and_each_is_told_for_whom_to_wait() {
+    // The entries of all of them were made anew.
+    let names = ["a", "b", "c"];
+    let people = names.iter().enumerate().map(|(at, name)| {
+        let next = names[(at + 1) % names.len()];
+        let person = with_mail(person(name), &format!("old-{next}@example.org"));
+        with_number(person, name)
+    });
+    let accounts = names.map(|name| numbered_account(&format!("old-{name}"), name));
+    let plan = World::new(people.collect(), accounts.into()).planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    for (refusal, next) in plan.refusals.iter().zip(["b", "c", "a"]) {
+        let others = person(next).dn;
+        assert_eq!(refusal.why, RefusalReason::AddressCycle { others });
+    }
+    assert_eq!(plan.refusals.len(), 3);
+}
+
+#[test]
+fn a_temporary_address_that_somebody_has_is_freed_first() {
+    let plan = round(&["a", "b"]).planned();
+    let between = plan.operations[0].operation.after.get(Attribute::Email);
+    let between = between.unwrap();
+    let mut world = World::new(
+        vec![
+            with_mail(person("a"), between),
+            with_mail(person("b"), "a@example.org"),
+        ],
+        vec![account("a"), account("b")],
+    );
+    for attribute in [Attribute::UserName, Attribute::Email] {
+        world.accounts[1].profile.set(attribute, between);
+    }
+    let plan = world.planned();
+    assert_eq!(refused(&plan), []);
+    assert_eq!(ways(&plan), ["b", "a"]);
+    world.apply(&plan);
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_s_address_is_recycled_for_who_gets_no_account() {
+    let old = ManagedAccount {
+        profile: numbered_account("a", "7").profile,
+        ..in_state("a", DEACTIVATED, Some("2026-01-01T00:00:00Z"))
+    };
+    let heir = with_number(with_mail(person("heir"), "a@example.org"), "8");
+    let head = with(person("z"), Attribute::Title, "Head");
+    let mut world = World::new(vec![heir, head], vec![old, account("z")]);
+    world.policy.recycle_after = Some(TimeDelta::days(3));
+    assert_eq!(
+        brief(&world.planned()),
+        ["update a", "create heir", "update z"]
+    );
+    world.answers.max_users = Some(0);
+    world.answers.users = Some(0);
+    assert_eq!(brief(&world.planned()), ["update z"]);
+}
+
+#[test]
+fn an_address_that_an_account_of_the_organization_keeps_is_not_free() {
+    let takes_x = with_mail(person("b"), "x@example.org");
+    let world = |a: DesiredAccount| {
+        let mut world = World::new(vec![a, takes_x.clone()], vec![account("b")]);
+        world.existing = vec![existing("x", Some("key-a"))];
+        world
+    };
+    // Whose account it is, gets another address.
+    let mut moves_on = world(person("a"));
+    let plan = moves_on.planned();
+    assert_eq!(brief(&plan), ["adopt a", "update b"]);
+    moves_on.apply(&plan);
+    assert_eq!(brief(&moves_on.planned()), Vec::<String>::new());
+    // Or keeps it, as whoever is disabled gets no other one.
+    let plan = world(disabled("a")).planned();
+    assert_eq!(brief(&plan), ["adopt a"]);
+    assert_eq!(refused(&plan), [("b", "taken")]);
+    // Or nobody may have the account.
+    let mut kept = world(person("a"));
+    kept.policy.adopt = Adopt::Off;
+    let plan = kept.planned();
+    assert_eq!(brief(&plan), Vec::<String>::new());
+    assert_eq!(refused(&plan), [("a", ""), ("b", "taken")]);
+    assert!(plan.refusals[1].why.to_string().contains("SCIM id scim-x"));
 }
 
 #[test]
@@ -162,4 +377,29 @@ fn whoever_makes_way_is_one_change_of_an_address_not_two() {
     assert_eq!(world.planned().held(), 0);
     world.limit(Guard::ChangeEmail, at_most(1));
     assert_eq!(world.planned().held(), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn every_operation_begins_with_the_values_that_the_account_has_then(
+        mut world in odd_world(),
+        names in prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "d", "e", "f"]), 8),
+    ) {
+        for (person, name) in world.people.iter_mut().zip(names) {
+            person.profile.set(Attribute::UserName, format!("{name}@x.org"));
+        }
+        let accounts = world.accounts.iter();
+        let mut now: HashMap<ScimId, Profile> = accounts
+            .map(|account| (account.scim_id.clone(), account.profile.clone()))
+            .collect();
+        for planned in &world.planned().operations {
+            let operation = &planned.operation;
+            if let Some(target) = &operation.target {
+                let before = now.insert(target.scim_id.clone(), operation.after.clone());
+                prop_assert_eq!(before.as_ref(), Some(&operation.before), "{}", operation.dn);
+            }
+        }
+    }
 }

@@ -18,12 +18,14 @@ fn who_is_in_scope_by_one_configuration_alone_enters_or_leaves() {
         ("b", "staff"),
         ("c", "guests"),
         ("d", "guests"),
+        ("g", "guests"),
     ]);
     let after = scope(&[
         ("b", "staff"),
         ("d", "staff"),
         ("f", "staff"),
         ("e", "guests"),
+        ("g", "guests"),
     ]);
     let edit = Edit::between(&before, &after);
     let brief = |people: &[Person]| -> Vec<String> {
@@ -48,6 +50,6 @@ fn who_is_in_scope_by_one_configuration_alone_enters_or_leaves() {
             "staff key-a uid=a,dc=example,dc=org rescoped",
         ]
     );
-    assert_eq!(edit.staying, 2);
+    assert_eq!(edit.staying, 3);
     assert_eq!(edit.incomplete, [""; 0]);
 }

@@ -186,6 +186,23 @@ fn creations_beyond_the_directory_s_room_are_refused() {
 }
 
 #[test]
+fn a_plan_is_made_again_for_any_answer_that_is_about_it() {
+    let full = Answers {
+        users: Some(10),
+        max_users: Some(10),
+        ..Answers::default()
+    };
+    for (answers, changes) in [
+        (Answers::default(), false),
+        (denying("a", Right::Delete), true),
+        (holding("a@example.org", stranger()), true),
+        (full, true),
+    ] {
+        assert_eq!(answers.change_a_plan_of(1), changes, "{answers:?}");
+    }
+}
+
+#[test]
 fn what_is_asked_is_what_the_operations_need() {
     let mut world = deleting();
     world.people.push(person("new"));
@@ -476,6 +493,27 @@ fn the_time_is_that_of_what_is_slowest() {
     assert_eq!(by(&all, 11), Pace::Limited(100, seconds(60)));
     let slow = Rate { at_once: 1, ..all };
     assert_eq!(by(&slow, 30), Pace::Answers(seconds(1)));
+}
+
+#[test]
+fn what_takes_the_time_is_told_in_words() {
+    for (pace, words) in [
+        (Pace::Configured(5), "`requests_per_second = 5`"),
+        (
+            Pace::Limited(100, Duration::from_millis(59_999)),
+            "the API's limit of 100 requests in 59s",
+        ),
+        (
+            Pace::Limited(7, Duration::ZERO),
+            "the API's limit of 7 requests in 1s",
+        ),
+        (
+            Pace::Answers(Duration::from_micros(12_345)),
+            "the API's answers, each after 12 ms",
+        ),
+    ] {
+        assert_eq!(pace.to_string(), words);
+    }
 }
 
 #[test]

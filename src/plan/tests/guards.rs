@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::properties::odd_world;
 use super::*;
 use crate::config::{Freeze, Limit, NamePattern, Per, Policy, Window};
-use crate::model::{Absence, AccountId, Cause, DesiredAccount, ScimId};
+use crate::model::{Absence, AccountId, Cause, DesiredAccount, ManagedGroup, RunId, ScimId};
 
 fn share(percent: f64) -> Limit {
     Limit {
@@ -513,6 +513,9 @@ fn whose_account_is_not_known_may_be_the_last_administrator() {
         brief(&world.planned()),
         ["!deactivate p00", "deactivate p01"]
     );
+    // Where the members are told by another id, that one says who it is.
+    world.groups.groups = vec![group("admins", &["p09"])];
+    assert_eq!(world.planned().held(), 0);
 }
 
 #[test]
@@ -661,6 +664,23 @@ fn what_waits_for_an_approved_operation_goes_with_it() {
 }
 
 #[test]
+fn clocks_may_be_ten_minutes_apart() {
+    let (tolerated, second) = (TimeDelta::minutes(10), TimeDelta::seconds(1));
+    let mut world = world_of(Guard::Deactivate, 1);
+    for (apart, is_held) in [(tolerated, 0), (tolerated + second, 1)] {
+        // The last run began later than now.
+        world.last_run = Some(now() + apart);
+        assert_eq!(held(&world), (1, is_held), "{apart}");
+        world.last_run = None;
+        for theirs in [now() + apart, now() - apart] {
+            world.api_time = Some(theirs);
+            assert_eq!(held(&world), (1, is_held), "{apart}");
+        }
+        world.api_time = None;
+    }
+}
+
+#[test]
 fn departures_that_the_clock_holds_cannot_be_approved() {
     let mut world = world_of(Guard::Deactivate, 1);
     world.api_time = Some(at("2026-06-14T12:00:00Z"));
@@ -737,6 +757,99 @@ fn removed_members_are_counted_in_all_groups_and_in_each() {
             })
             .collect();
         assert_eq!(held(&limit, &changes, &approvals), []);
+    }
+}
+
+/// A change to a group that takes members out, and does again what these runs have put back.
+fn taking_out(removed: u64, reverted_by: &[RunId]) -> GroupChange<'static> {
+    GroupChange {
+        name: "staff",
+        members: 8,
+        removed,
+        loses_administrators: false,
+        reverted_by: reverted_by.to_vec(),
+        digest: crate::model::Digest::of_text("a change"),
+        left_out: None,
+    }
+}
+
+#[test]
+fn removed_members_are_told_as_a_share_of_the_members() {
+    let mut guards = no_guards();
+    let per = Per::Group;
+    let limit = Limit { per, ..at_most(1) };
+    guards.limits.insert(Guard::RemoveMembers, vec![limit]);
+    let mut plan = Plan::default();
+    plan.hold_groups(&[taking_out(2, &[])], 40, &guards, &[], now());
+    let message = plan.holds[0].to_string();
+    let words =
+        "2 removals of members among 8 members of group `staff` (25.0 %) are more than the 1";
+    assert!(message.starts_with(words), "{message}");
+}
+
+#[test]
+fn who_has_put_back_what_is_done_again_is_told_once_for_accounts_and_groups() {
+    let held = |of_accounts: &[i64], of_groups: &[i64]| {
+        let runs = |runs: &[i64]| runs.iter().copied().map(RunId).collect::<Vec<_>>();
+        let by = runs(of_accounts);
+        let mut plan = Plan {
+            holds: vec![Hold {
+                name: "reverted".to_owned(),
+                cause: HoldCause::Reverted { by },
+                planned: 1,
+                opened: None,
+            }],
+            ..Plan::default()
+        };
+        let changes = [taking_out(0, &runs(of_groups))];
+        plan.hold_groups(&changes, 8, &no_guards(), &[], now());
+        assert_eq!((plan.holds.len(), plan.holds[0].planned), (1, 2));
+        plan.holds[0].to_string()
+    };
+    assert!(held(&[7], &[7]).starts_with("reverted by run 7, and"));
+    assert!(held(&[7, 9], &[8, 7]).starts_with("reverted by runs 7, 8, 9, and"));
+}
+
+#[test]
+fn an_account_that_is_adopted_counts_among_those_that_a_share_is_taken_of() {
+    for (was_active, is_held) in [(true, 0), (false, 1)] {
+        // The adoption takes a login away, and so does an absence.
+        let people = vec![disabled("a"), person("z")];
+        let mut world = World::new(people, ["y", "z"].map(account).into());
+        world.existing = vec![crate::model::ExistingAccount {
+            active: was_active,
+            ..existing("a", None)
+        }];
+        let percent = if was_active { 67.0 } else { 49.0 };
+        world.limit(Guard::Deactivate, share(percent));
+        assert_eq!(held(&world), (2, is_held), "{was_active}");
+    }
+}
+
+#[test]
+fn what_became_of_an_operation_changes_what_shares_are_taken_of() {
+    let world = World::new(vec![person("a")], ["a", "b"].map(account).into());
+    let mut known = world.known(&world.desired());
+    let figures = |known: &Known| {
+        let of_source = known.population.by_source[&source()];
+        assert_eq!(
+            (of_source.active, of_source.all),
+            (known.population.active, known.population.all)
+        );
+        (of_source.active, of_source.all)
+    };
+    assert_eq!(figures(&known), (2, 2));
+    for (became, expected) in [
+        (in_state("b", DEACTIVATED, None), (1, 2)),
+        (
+            in_state("b", Lifecycle::Deleted { since: now() }, None),
+            (1, 1),
+        ),
+        (account("b"), (2, 2)),
+        (account("new"), (3, 3)),
+    ] {
+        known.settle(became);
+        assert_eq!(figures(&known), expected);
     }
 }
 
@@ -914,4 +1027,27 @@ fn what_nobody_can_decide_cannot_be_approved() {
     ] {
         assert_eq!(cause.can_be_approved(), can_be, "{cause:?}");
     }
+}
+
+#[test]
+fn what_is_noted_of_groups_is_let_through_as_it_is() {
+    let noted = ManagedGroup {
+        scim_id: ScimId::new("staff"),
+        key: key("staff"),
+        name: "Staff".to_owned(),
+        origins: BTreeSet::new(),
+        members: BTreeSet::new(),
+        nested: BTreeSet::new(),
+    };
+    let gone = ScimId::new("of-old");
+    let plan = Plan {
+        groups: Some(GroupPlan {
+            notes: vec![noted.clone()],
+            forgotten: vec![gone.clone()],
+            ..GroupPlan::default()
+        }),
+        ..Plan::default()
+    };
+    let approved = plan.approve();
+    assert_eq!(approved.group_notes(), (&[noted][..], &[gone][..]));
 }

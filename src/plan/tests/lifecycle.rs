@@ -1,6 +1,9 @@
 //! The state machine: every state × every event.
 
+use super::super::fixture::*;
 use super::super::lifecycle::{Event, State, Step, next};
+use super::DEACTIVATED;
+use crate::config::Return;
 
 fn state_name(state: State) -> &'static str {
     match state {
@@ -92,5 +95,19 @@ fn only_who_is_out_of_scope_by_confirmation_is_deleted() {
                 assert!(matches!(state, State::Due | State::DoubtfulDue));
             }
         }
+    }
+}
+
+#[test]
+fn only_who_was_away_is_kept_from_logging_in_by_on_return() {
+    for (left, expected) in [
+        // Was disabled, and is not any more.
+        (None, &["restore a"][..]),
+        (Some("2026-06-10T00:00:00Z"), &[]),
+    ] {
+        let account = in_state("a", DEACTIVATED, left);
+        let mut world = World::new(vec![person("a")], vec![account]);
+        world.policy.on_return = Return::Keep;
+        assert_eq!(brief(&world.planned()), expected, "{left:?}");
     }
 }

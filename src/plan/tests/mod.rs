@@ -8,6 +8,7 @@ use crate::model::{Attribute, Change, Lifecycle, Reason};
 use chrono::TimeDelta;
 
 mod addresses;
+mod compare;
 mod edit;
 mod forecast;
 mod groups;
@@ -23,6 +24,8 @@ mod questions;
 mod resume;
 mod resume_groups;
 mod revert;
+mod told;
+mod undo;
 mod verdicts;
 
 const DEACTIVATED: Lifecycle = Lifecycle::Deactivated {

@@ -2,10 +2,10 @@
 
 use chrono::TimeDelta;
 
-use super::super::{Outlook, Seen, outlook};
-use crate::config::{Confirmation, Departure, Policies, Policy, Return};
-use crate::model::{Absence, Cause, Lifecycle, ManagedAccount, Timestamp};
-use crate::plan::fixture::{account, at, now, source};
+use super::super::{Outlook, Seen, differing, outlook};
+use crate::config::{self, Confirmation, Departure, Policies, Policy, Return};
+use crate::model::{Absence, Attribute, Cause, Change, Lifecycle, ManagedAccount, Timestamp};
+use crate::plan::fixture::{account, at, now, person, source, with};
 
 fn missing(since: Timestamp, pulls: u32) -> Option<Absence> {
     Some(Absence {
@@ -45,6 +45,8 @@ fn an_absence_is_confirmed_in_time_and_by_pulls() {
         (3, before, Some((end, 0)), false),
         (3, end, None, true),
         (2, end, Some((end, 1)), false),
+        // That one is over, as the person was back since; the next one is not noted yet.
+        (0, now(), None, false),
     ] {
         let account = ManagedAccount {
             absence: missing(since, pulls),
@@ -94,6 +96,43 @@ fn a_deletion_is_foreseen_to_the_millisecond_and_only_where_the_policy_deletes()
 }
 
 #[test]
+fn a_deletion_that_was_never_answered_is_requested_again_only_while_it_is_due() {
+    let policies = |days| Policies {
+        default: Policy {
+            delete_after: Some(TimeDelta::days(days)),
+            ..Policy::default()
+        },
+        ..Policies::default()
+    };
+    let since = now() - TimeDelta::days(30);
+    let account = ManagedAccount {
+        lifecycle: Lifecycle::Deactivated { since },
+        absence: missing(since, 1),
+        ..account("zoe")
+    };
+    for (days, is_doubtful, follows) in [
+        (30, true, Some("the deletion is requested again")),
+        (31, true, None),
+        (
+            30,
+            false,
+            Some("the deletion is requested by the next sync"),
+        ),
+    ] {
+        let account = Some(&account);
+        let outlook = outlook(
+            account,
+            GONE,
+            &source(),
+            &policies(days),
+            now(),
+            is_doubtful,
+        );
+        assert_eq!(outlook.now, follows, "{days} {is_doubtful}");
+    }
+}
+
+#[test]
 fn the_end_of_the_grace_is_foreseen() {
     let since = at("2026-06-10T00:00:00Z");
     let account = ManagedAccount {
@@ -127,9 +166,11 @@ fn the_keys_that_decide_are_told_with_the_table_that_they_stand_in() {
     let general = Policy {
         delete_after: Some(TimeDelta::hours(36)),
         on_return: Return::Keep,
+        on_rename: config::Change::Keep,
         ..Policy::default()
     };
     let mut own = general.clone();
+    own.on_email_change = config::Change::Keep;
     own.on_leave.set(Cause::Deleted, Departure::Keep);
     own.on_disabled = Departure::Keep;
     let policies = Policies {
@@ -201,9 +242,39 @@ fn the_keys_that_decide_are_told_with_the_table_that_they_stand_in() {
                 "match = [\"email\", \"userName\"] (default)",
             ],
         ),
-        (Some(&there), HERE, here.as_str(), &[]),
+        (
+            Some(&there),
+            HERE,
+            here.as_str(),
+            &[
+                "on_rename = \"keep\" (policy)",
+                "on_email_change = \"keep\" (source.policy)",
+            ],
+        ),
+        // What follows the directory needs no word.
+        (
+            Some(&there),
+            HERE,
+            "of-old",
+            &["on_rename = \"keep\" (policy)"],
+        ),
         (Some(&there), Seen::Unknown, here.as_str(), &[]),
     ] {
         assert_eq!(rules(account, seen, source), expected, "{seen:?} {source}");
     }
+}
+
+#[test]
+fn what_differs_is_told_of_what_the_organization_knows() {
+    let wanted = with(person("a"), Attribute::Title, "Head");
+    let local = Attribute::ALL.into_iter().find(|one| one.is_local());
+    let wanted = with(wanted, local.unwrap(), "here only");
+    assert_eq!(
+        differing(&account("a").profile, &wanted.profile),
+        [Change {
+            attribute: "title".to_owned(),
+            old: None,
+            new: Some("Head".to_owned()),
+        }]
+    );
 }

@@ -1,8 +1,10 @@
 //! What is kept of a plan of those for whom it does nothing.
 
-use super::super::{Verdict, VerdictKind};
+use super::super::{Verdict, VerdictKind, plan};
 use crate::config::Guard;
-use crate::model::{DesiredAccount, ExternalId, ManagedAccount, Whereabouts};
+use crate::model::{
+    Complete, DesiredAccount, ExternalId, ManagedAccount, PullEnd, SourceName, Whereabouts,
+};
 use crate::plan::fixture::{
     World, account, at_most, disabled, key, person, source, unmapped, with_mail,
 };
@@ -97,6 +99,57 @@ fn who_is_not_seen_in_an_incomplete_pull_is_suspended_if_there_is_a_login_to_los
     // By proof it is a departure, of which the operation tells.
     world.whereabouts.clear();
     assert_eq!(verdicts(&world), []);
+}
+
+#[test]
+fn a_missing_person_is_told_the_doubt_about_the_own_source_if_there_is_one() {
+    let sources = ["directory", "guests", "of-old"];
+    let accounts = sources.map(|name| ManagedAccount {
+        source: SourceName::new(name),
+        ..account(name)
+    });
+    let mut world = World::new(vec![person("here")], accounts.into());
+    world.sources = vec!["guests", "of-old"];
+    let mut desired = world.desired();
+    for (source, why) in [("directory", "cut off"), ("guests", "too slow")] {
+        let end = PullEnd {
+            entries: 5,
+            changed: None,
+            clean: Err(why.to_owned()),
+        };
+        let pull = Complete::attest(end);
+        desired.pulls.insert(SourceName::new(source), pull);
+    }
+    let known = world.known(&desired);
+    let (policies, guards) = (world.policies(), &world.guards);
+    let plan = plan(&desired, &known, &policies, guards, world.now).unwrap();
+    let verdicts = plan.verdicts(&desired, &known.accounts);
+    for (name, doubted, why) in [
+        ("directory", "directory", "cut off"),
+        ("guests", "guests", "too slow"),
+        // That one was read: whoever is missing may be in what was not.
+        ("of-old", "directory", "cut off"),
+    ] {
+        let mut verdicts = verdicts.iter();
+        let verdict = verdicts.find(|one| one.key == Some(key(name))).unwrap();
+        assert_eq!(verdict.kind, VerdictKind::Suspended);
+        let words = format!("source `{doubted}`: ");
+        assert!(
+            verdict.sentence.contains(&words) && verdict.sentence.contains(why),
+            "{verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn every_kind_is_known_by_its_name() {
+    let names = ["refused", "skipped", "suspended", "waiting"];
+    for (kind, name) in VerdictKind::ALL.into_iter().zip(names) {
+        assert_eq!(kind.name(), name);
+        assert_eq!(format!("{kind:>10}"), format!("{name:>10}"));
+        assert_eq!(VerdictKind::parse(name), Some(kind));
+    }
+    assert_eq!(VerdictKind::parse("another"), None);
 }
 
 #[test]
