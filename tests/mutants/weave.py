@@ -256,7 +256,7 @@ def to_blame(message, woven):
             arms = parent_of(node, "match_expression").child_by_field_name("body").children
             patterns = [arm.child_by_field_name("pattern").text for arm in arms if arm.type == "match_arm"]
             # Of the arms that had no condition before.
-            return {int(number) for text in patterns for number in re.findall(rb" if !crate::on\((\d+)\)/", text)}
+            return {int(number) for text in patterns for number in re.findall(rb" if !crate::on\((\d+)\)", text)}
         line_start = text.rfind(b"\n", 0, start) + 1
         line = text[line_start : text.find(b"\n", start)]
         for found in re.finditer(rb"if crate::on\((\d+)\) \{ return .*?; \}", line):
