@@ -170,6 +170,8 @@ fn an_absence_is_confirmed_by_time() {
     world.policy.deactivate_after.time = after;
     let plan = world.planned();
     assert_eq!(brief(&plan), Vec::<String>::new());
+    let told = why_skipped(&plan, "a");
+    assert!(told.contains("2026-06-15 18:00"), "{told}");
     world.apply(&plan);
     let first = world.now;
     world.now = first + after - TimeDelta::seconds(1);
@@ -290,6 +292,21 @@ fn a_deletion_is_cancelled_on_return_also_where_the_login_stays_off() {
 }
 
 #[test]
+fn an_account_is_gone_for_good_when_its_grace_is_over() {
+    let since = at("2026-06-01T12:00:00Z");
+    let being_deleted = Lifecycle::DeletePending { since };
+    let left = in_state("a", being_deleted, Some("2026-03-01T00:00:00Z"));
+    let mut world = World::new(vec![person("z")], vec![left, account("z")]);
+    let gone = Lifecycle::Deleted {
+        since: at("2026-06-15T12:00:00Z"),
+    };
+    assert_eq!(world.planned().notes[0].lifecycle, gone);
+    world.now = now() - TimeDelta::seconds(1);
+    let notes = world.planned().notes;
+    assert!(notes.iter().all(|note| note.lifecycle == being_deleted));
+}
+
+#[test]
 fn names_and_addresses_follow_only_if_the_policy_lets_them() {
     let renamed = with_mail(
         with(person("a"), Attribute::DisplayName, "New Name"),
@@ -319,7 +336,17 @@ fn names_and_addresses_follow_only_if_the_policy_lets_them() {
     assert!(why.contains("userName") && why.contains("email"), "{why}");
     let (names, _) = changed(Keep, Keep);
     assert_eq!(names, "title");
-    // A login that is none is a name.
+    // Whoever had no such name does not get one either.
+    let mut world = World::new(
+        vec![with(renamed.clone(), Attribute::MiddleName, "M.")],
+        vec![account("a")],
+    );
+    world.policy.on_rename = Keep;
+    let plan = world.planned();
+    let after = &plan.operations[0].operation.after;
+    assert_eq!(after.get(Attribute::MiddleName), None);
+    assert_eq!(after.get(Attribute::Title), Some("Head"));
+    // A login that is no address is a name.
     let mut world = World::new(vec![renamed.clone()], vec![account("a")]);
     world.accounts[0].profile.set(Attribute::UserName, "alice");
     world.policy.on_rename = Keep;
