@@ -8,6 +8,7 @@ use crate::model::{Attribute, Change, Lifecycle, Reason};
 use chrono::TimeDelta;
 
 mod addresses;
+mod drift;
 mod edit;
 mod forecast;
 mod groups;
