@@ -14,8 +14,8 @@ use crate::run::{Task, reconcile};
 
 /// What is gone with a lost database.
 const LOST: &str = "\
-Not to be had again: since when people are away, holds, approvals, what was reverted and the journal\n\
-of former runs, as far as the database did not have them.\n";
+Not to be had again, as far as the database did not have it: since when people are away, holds, what\n\
+was reverted, the journal of former runs. No approval from before counts any more.\n";
 
 #[derive(Args)]
 pub(super) struct Arguments {

@@ -21,6 +21,8 @@ pub const NO_ENTRY: &str = "(no entry is known)";
 /// What reading the organization back has shown.
 #[derive(Clone, Debug, Default)]
 pub struct Reconciliation {
+    /// Whether the snapshot is made again.
+    pub is_rebuilt: bool,
     /// How many accounts were compared: all of the snapshot's but those that it knows as deleted.
     pub accounts: u64,
     /// Those that are not as the snapshot knows them.

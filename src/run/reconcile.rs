@@ -219,6 +219,7 @@ async fn look(
     };
     let mut found = Reconciliation {
         accounts: compared.count,
+        is_rebuilt: task.rebuild,
         ..Reconciliation::default()
     };
     if task.rebuild {
@@ -371,6 +372,7 @@ async fn rebuild_accounts(
     control: &Control<'_>,
     now: Timestamp,
 ) -> Result<(), RunError> {
+    let source = claims_from(setup, task)?;
     // Also those that have got another key since the backup was made.
     let is_rekeyed = |drift: &&Drift| drift.kinds.contains_key(&DriftKind::Rekeyed);
     let rekeyed = compared.drifts.iter().filter(is_rekeyed);
@@ -422,7 +424,6 @@ async fn rebuild_accounts(
     let is_gone = |drift: &&Drift| drift.found.is_none();
     let gone = compared.drifts.iter().filter(is_gone);
     let gone: HashSet<ExternalId> = gone.map(|drift| drift.row.key.clone()).collect();
-    let source = claims_from(setup, task)?;
     for key in &task.claims {
         if !carried.contains(key) || !known.insert(key.clone()) {
             return Err(ReconcileError::NotClaimable(key.clone()).into());

@@ -34,18 +34,29 @@ impl Snapshot {
 }
 
 impl Journal {
-    /// Takes over what reading the organization back has shown, and keeps how the rows were. The next
+    /// Takes over what reading the organization back has shown, and keeps how the rows were; where
+    /// they are made again, no approval counts any more. The next
     /// run reads the sources in full: accounts differ from what the directory last said.
     pub async fn record_reconciled(
         &mut self,
         run: RunId,
         found: &Reconciliation,
     ) -> Result<(), SnapshotError> {
-        if !found.changes_rows() {
+        if !found.changes_rows() && !found.is_rebuilt {
             return Ok(());
         }
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
+        if found.is_rebuilt {
+            // Of those that a backup has it is not known which were used up since.
+            sqlx::query(
+                "UPDATE approved_operations SET run_id = ?, result = 'void' WHERE result IS NULL",
+            )
+            .bind(run.0)
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
+        }
         for decided in &found.drifts {
             let Some(after) = &decided.after else {
                 continue;

@@ -389,7 +389,8 @@ fn a_lost_database_is_made_again_without_a_write() {
         "Nobody's of ours (2)",
         "The next sync: Nothing to do: ",
         "Reconciled: 0 of 0 accounts changed in the organization, 11 taken in anew, 2 nobody's.",
-        "Not to be had again: since when people are away, holds, approvals",
+        "since when people are away, holds, what\nwas reverted",
+        "No approval from before counts any more.",
     ]);
 
     assert_eq!(timeless(&world), rows);
@@ -518,26 +519,6 @@ fn a_backup_from_before_some_runs_catches_up_without_a_write() {
 }
 
 #[test]
-fn an_account_that_was_made_again_since_the_backup_takes_the_place_of_the_old_one() {
-    let people = Person::several(6);
-    let world = World::synced(&people);
-    let backup = Backup::of(&world.dirsyncd);
-    let old = world.account(&people[0]);
-    world.organization.delete_by_hand(&old);
-    world.reconcile(&["--correct"], 0);
-    world
-        .dirsyncd
-        .sync(0)
-        .expect_words(&["1 to create", "Done: 1 applied."]);
-    backup.restore();
-    let mark = world.organization.mark();
-    world
-        .reconcile(&["--rebuild"], 0)
-        .expect_words(&["The next sync: Nothing to do: "]);
-    expect_in_step(&world, mark);
-}
-
-#[test]
 fn the_admin_way_reads_each_account_by_its_id() {
     let people = Person::several(6);
     let mut world = World::of(&people);
@@ -585,11 +566,33 @@ fn the_daemon_reconciles_on_a_schedule_of_its_own() {
     eventually("the correction", SOON, || {
         let title = world.account(&people[0]).title;
         let log = daemon.stderr();
-        (title.as_deref() == Some("Engineer") && log.contains("changed in the organization"))
-            .then_some(())
+        (title.as_deref() == Some("Engineer") && log.contains("taken_over=true")).then_some(())
     });
     daemon.signal("TERM");
     daemon.wait().expect_code(0);
     let triggers = world.texts("SELECT DISTINCT trigger FROM runs ORDER BY trigger");
     assert_eq!(triggers, ["reconcile", "schedule", "sync"]);
+}
+
+#[test]
+fn an_approval_in_a_restored_backup_is_good_for_nothing_any_more() {
+    let people = Person::several(12);
+    let mut world = World::of(&people);
+    world.dirsyncd.rest = "[guards]\ndeactivate = { at_most = 0 }\n".to_owned();
+    world.dirsyncd.sync(0);
+    world.slapd.delete(&people[0].dn());
+    world.dirsyncd.sync(3);
+    let approve = ["approve", "deactivate", "--reason", "it was right"];
+    world.dirsyncd.run(&approve).expect_code(0);
+    let backup = Backup::of(&world.dirsyncd);
+    world.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
+    // Somebody has turned it on again since, and that is not what was approved.
+    let account = world.account(&people[0]);
+    world
+        .organization
+        .patch_by_hand(&account, "active", &json!(true));
+    backup.restore();
+    world.reconcile(&["--rebuild"], 0);
+    world.dirsyncd.sync(3).expect_words(&["held: deactivate"]);
+    assert!(world.account(&people[0]).active);
 }
