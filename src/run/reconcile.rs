@@ -163,7 +163,7 @@ async fn carry_out(
         found = look(setup, task, journal, &reader, control, now) => found?,
         () = control.stop.wait() => return Err(RunError::Stopped),
     };
-    journal.record_reconciled(run, &found).await?;
+    journal.record_reconciled(run, &found, now).await?;
     let is_news = found.changes_rows()
         || !found.drifts.is_empty()
         || !found.unmanaged.is_empty()

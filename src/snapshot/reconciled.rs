@@ -6,7 +6,7 @@ use sqlx::{Sqlite, Transaction};
 use super::error::Context;
 use super::journal::{forget, store};
 use super::{Journal, Snapshot, SnapshotError, groups, rows};
-use crate::model::{ExternalId, ManagedAccount, RunId};
+use crate::model::{ExternalId, ManagedAccount, RunId, Timestamp};
 use crate::plan::Reconciliation;
 
 /// Rows a page.
@@ -41,21 +41,26 @@ impl Journal {
         &mut self,
         run: RunId,
         found: &Reconciliation,
+        now: Timestamp,
     ) -> Result<(), SnapshotError> {
         if !found.changes_rows() && !found.is_rebuilt {
             return Ok(());
         }
+        let approvals = match found.is_rebuilt {
+            // Of those that a backup has it is not known which were used up since.
+            true => self.approvals(now).await?,
+            false => Vec::new(),
+        };
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
-        if found.is_rebuilt {
-            // Of those that a backup has it is not known which were used up since.
-            sqlx::query(
-                "UPDATE approved_operations SET run_id = ?, result = 'void' WHERE result IS NULL",
-            )
-            .bind(run.0)
-            .execute(&mut *transaction)
-            .await
-            .at(&path)?;
+        for approval in &approvals {
+            sqlx::query("UPDATE approved_operations SET run_id = ?, result = 'void' WHERE approval_id = ? AND digest = ?")
+                .bind(run.0)
+                .bind(approval.id)
+                .bind(approval.digest.0.as_slice())
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
         }
         for decided in &found.drifts {
             let Some(after) = &decided.after else {

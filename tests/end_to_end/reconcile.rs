@@ -537,7 +537,7 @@ fn the_admin_way_reads_each_account_by_its_id() {
         .manage_by_hand("POST", id, "lifecycle/disable", &reason);
 
     world.reconcile(&["--correct"], 0).expect_words(&[
-        "title  Engineer → Queen",
+        "title   Engineer → Queen",
         "taken over: changed, deactivated",
         "Reconciled: 1 of 6 accounts changed",
     ]);
