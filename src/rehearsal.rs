@@ -74,7 +74,7 @@ pub async fn rehearse(
     control: &Control<'_>,
 ) -> Result<Rehearsal, RehearsalError> {
     tokio::select! {
-        rehearsal = play(setup, orders, control) => rehearsal,
+        rehearsal = Box::pin(play(setup, orders, control)) => rehearsal,
         () = control.stop.wait() => Err(RehearsalError::Stopped),
     }
 }

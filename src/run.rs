@@ -6,6 +6,7 @@
 mod accounts;
 mod ask;
 mod groups;
+mod reconcile;
 mod revert;
 mod saved;
 mod saved_groups;
@@ -33,6 +34,7 @@ use crate::pull::{Depth, PullError, Sourced, locate, pull, pull_person, selectio
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
+pub use reconcile::{ReconcileError, Task, reconcile};
 pub use revert::{RevertError, Wish, dry_revert, revert};
 pub use saved::{save, sync_saved};
 
@@ -77,6 +79,9 @@ pub enum RunError {
     /// What is to be reverted is not there.
     #[error(transparent)]
     Revert(#[from] RevertError),
+    /// The organization cannot be reconciled with the snapshot.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
     /// A saved plan is another organization's.
     #[error(
         "the saved plan is for the organization {theirs:?}, and the configuration is for {ours:?}: carry it out with the configuration that it was made with"

@@ -10,6 +10,7 @@ mod holds;
 mod map;
 mod plan;
 mod progress;
+mod reconcile;
 mod rehearse;
 mod revert;
 mod run;
@@ -25,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
 use crate::pull::{Depth, PullError};
-use crate::run::{Orders, RunError, Setup};
+use crate::run::{Orders, ReconcileError, RunError, Setup};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -65,6 +66,9 @@ enum Verb {
     /// Undo what a run did, as far as it is still so and can be undone
     #[command(after_help = EXIT_CODES)]
     Revert(revert::Arguments),
+    /// Read the organization back, and tell or take over what was changed there by hand
+    #[command(after_help = EXIT_CODES)]
+    Reconcile(reconcile::Arguments),
     /// Check configuration, directory, API keys and database, and tell about each
     #[command(after_help = EXIT_CODES)]
     Check(check::Arguments),
@@ -162,6 +166,11 @@ impl From<RunError> for Failure {
         let exit = match error {
             RunError::Refused(_) => Exit::Refused,
             RunError::Stopped => Exit::Done,
+            RunError::Reconcile(ReconcileError::Missing { .. }) => Exit::Refused,
+            RunError::Reconcile(ReconcileError::Incomplete(_) | ReconcileError::Folder(_)) => {
+                Exit::Failed
+            }
+            RunError::Reconcile(_) => Exit::Usage,
             RunError::ForeignPlan { .. } | RunError::Revert(_) => Exit::Usage,
             RunError::Pull(PullError::Nobody(_) | PullError::Several { .. }) => Exit::Usage,
             RunError::Pull(_)
@@ -205,6 +214,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Holds(arguments) => Box::pin(holds::run(arguments)).await,
         Verb::Approve(arguments) => Box::pin(approve::run(arguments)).await,
         Verb::Revert(arguments) => Box::pin(revert::run(arguments)).await,
+        Verb::Reconcile(arguments) => Box::pin(reconcile::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
         Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
         Verb::Explain(arguments) => Box::pin(explain::run(arguments)).await,

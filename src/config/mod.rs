@@ -9,6 +9,7 @@ mod freeze;
 mod group;
 mod guards;
 mod policy;
+mod reconcile;
 mod rule;
 mod schedule;
 mod secret;
@@ -24,6 +25,7 @@ pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
 };
+pub use reconcile::{DriftKind, NotCorrectable, Reconcile};
 pub use rule::{
     AttributeRule, Making, MappingTarget, Origin, PlacedExpression, PlacedRule, Rule,
     is_attribute_name, is_language_tag, lookup_key,
@@ -55,6 +57,8 @@ pub struct Config {
     pub guards: Guards,
     /// When the daemon runs.
     pub schedule: Option<Schedule>,
+    /// What is done about accounts that somebody has changed in the organization.
+    pub reconcile: Reconcile,
     /// What is logged, and how.
     pub log: Log,
     text: Arc<str>,

@@ -44,6 +44,9 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert_eq!(config.policy, Policy::default());
     assert!(!config.deletes());
     assert!(config.schedule.is_none());
+    assert!(config.reconcile.schedule.is_none());
+    assert!(config.reconcile.correct.is_empty());
+    assert_eq!(config.reconcile.limit.allowed(1000), Some(100));
     let source = &config.sources[0];
     assert_eq!(source.name.as_str(), "directory");
     assert_eq!(source.key, "entryUUID");
@@ -127,7 +130,10 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "days",
         "hours",
         "what",
+        "correct",
+        "limit",
         "sync",
+        "reconcile",
         "time_zone",
         "level",
         "format",
@@ -307,6 +313,26 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
             add("[schedule]\nsync = \"0 * * * *\"\ntime_zone = \"Europe/Berlni\"\n"),
             "15:13",
             "did you mean `Europe/Berlin`?",
+        ),
+        (
+            add("[schedule]\nsync = \"0 * * * *\"\nreconcile = \"daily\"\n"),
+            "15:13",
+            "`daily` is no cron expression",
+        ),
+        (
+            add("[reconcile]\ncorrect = [\"changed\", \"rekeyed\"]\n"),
+            "14:23",
+            "`rekeyed` is nothing that can be corrected: write changed,",
+        ),
+        (
+            add("[reconcile]\nlimit = { percent = 5, per = \"source\" }\n"),
+            "14:9",
+            "counts all accounts together",
+        ),
+        (
+            add("[reconcile]\nlimit = { always = 5 }\n"),
+            "14:9",
+            "`always` alone sets no limit",
         ),
         (
             add("[log]\nlevel = \"loud=very\"\n"),
@@ -856,4 +882,18 @@ fn guards_that_make_no_sense_are_refused_where_they_stand() {
         assert!(error.contains(words), "`{words}` is not in: {error}");
         assert!(error.starts_with("/etc/dirsyncd/config.toml:"), "{error}");
     }
+}
+
+#[test]
+fn reconciling_has_a_schedule_of_its_own_in_the_same_zone() {
+    let text = format!(
+        "{MINIMAL}\n[schedule]\nsync = \"0 * * * *\"\nreconcile = \"30 3 * * *\"\ntime_zone = \"Europe/Berlin\"\n\
+         [reconcile]\ncorrect = [\"deleted\", \"changed\"]\nlimit = {{ at_most = 3 }}\n"
+    );
+    let reconcile = parse(&text).unwrap().reconcile;
+    let schedule = reconcile.schedule.unwrap();
+    assert_eq!(schedule.to_string(), "30 3 * * * (Europe/Berlin)");
+    let kinds = [DriftKind::Changed, DriftKind::Deleted];
+    assert_eq!(reconcile.correct, kinds.into());
+    assert_eq!(reconcile.limit.allowed(1000), Some(3));
 }

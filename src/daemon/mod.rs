@@ -1,4 +1,4 @@
-//! The daemon: syncs on a cron schedule until it is asked to stop.
+//! The daemon: syncs, and reconciles, each on a cron schedule, until it is asked to stop.
 //!
 //! Floor 8. There is one loop, so no two runs are ever under way at once; that another process
 //! is not at work either, the journal's lock sees to.
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::apply::{Control, EndedBy, Shutdown, Unwatched};
 use crate::config::Schedule;
-use crate::model::Timestamp;
-use crate::plan::{Notice, Noticed, SkipReason};
-use crate::report::summary_line;
-use crate::run::{Finished, Orders, RunError, Setup, sync};
+use crate::model::{RunId, Timestamp};
+use crate::plan::{Decided, Excess, Notice, Noticed, Reconciliation, SkipReason};
+use crate::report::{reconciled_line, summary_line};
+use crate::run::{Finished, Orders, RunError, Setup, Task, reconcile, sync};
 use crate::snapshot::{Journal, Lock, SnapshotError};
 
 /// How often the wall clock is looked at while waiting, so that a suspended machine or a
@@ -24,19 +24,26 @@ pub async fn run(setup: &Setup, schedule: &Schedule, stop: Shutdown) -> Result<(
     // A database that cannot be used is told at the start, not in the middle of the night.
     Journal::open(&setup.config.database).await?.close().await?;
     notify(&[sd_notify::NotifyState::Ready]);
-    while let Some(due) = schedule.next_after(chrono::Utc::now()) {
-        tracing::info!(%due, %schedule, "waiting for the next run");
-        if wait(schedule, due, &stop).await == Wake::Stop {
-            break;
-        }
+    let mut timers = vec![Timer::new(Job::Sync, schedule)];
+    let reconciles = setup.config.reconcile.schedule.iter();
+    timers.extend(reconciles.map(|schedule| Timer::new(Job::Reconcile, schedule)));
+    while let Some(job) = wait(&mut timers, &stop).await {
         let control = Control {
             watch: &Unwatched,
             stop: stop.clone(),
             now: &chrono::Utc::now,
         };
-        log(sync(setup, Orders::ROUTINE, "schedule", &control).await);
+        match job {
+            Job::Sync => log(sync(setup, Orders::ROUTINE, "schedule", &control).await),
+            Job::Reconcile => {
+                log_reconciled(reconcile(setup, &Task::default(), &control).await);
+            }
+        }
         if stop.requested() {
             break;
+        }
+        for timer in timers.iter_mut().filter(|timer| timer.job == job) {
+            timer.due = timer.schedule.next_after(chrono::Utc::now());
         }
     }
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -44,30 +51,88 @@ pub async fn run(setup: &Setup, schedule: &Schedule, stop: Shutdown) -> Result<(
     Ok(())
 }
 
-#[derive(PartialEq)]
-enum Wake {
-    Due,
-    Stop,
+/// What the daemon does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    Sync,
+    Reconcile,
 }
 
-/// Waits for the wall clock to reach `due`. When it is set back, the schedule is asked anew.
-async fn wait(schedule: &Schedule, mut due: Timestamp, stop: &Shutdown) -> Wake {
+/// When a job is to be done next. One that has become due while another was at work is done after it.
+struct Timer<'a> {
+    job: Job,
+    schedule: &'a Schedule,
+    /// `None` when the schedule never comes again.
+    due: Option<Timestamp>,
+}
+
+impl<'a> Timer<'a> {
+    fn new(job: Job, schedule: &'a Schedule) -> Self {
+        Timer {
+            job,
+            schedule,
+            due: schedule.next_after(chrono::Utc::now()),
+        }
+    }
+}
+
+/// Waits for the wall clock to reach the first of the timers; `None` when there is nothing to wait
+/// for any more. When the clock is set back, the schedules are asked anew.
+async fn wait(timers: &mut [Timer<'_>], stop: &Shutdown) -> Option<Job> {
     let mut last = chrono::Utc::now();
+    let mut told = None;
     loop {
         let now = chrono::Utc::now();
-        if now >= due {
-            return Wake::Due;
-        }
         if now < last {
-            due = schedule.next_after(now).unwrap_or(due);
+            for timer in timers.iter_mut() {
+                timer.due = timer.schedule.next_after(now).or(timer.due);
+            }
         }
         last = now;
+        let dues = timers.iter().filter_map(|timer| Some((timer.due?, timer)));
+        let (due, timer) = dues.min_by_key(|(due, _)| *due)?;
+        if now >= due {
+            return Some(timer.job);
+        }
+        if told.replace(due) != Some(due) {
+            let (job, schedule) = (timer.job, timer.schedule);
+            tracing::info!(%due, %schedule, ?job, "waiting for the next run");
+        }
         let rest = (due - now).to_std().unwrap_or_default();
         tokio::select! {
             () = tokio::time::sleep(rest.min(LOOK)) => {}
-            () = stop.wait() => return Wake::Stop,
+            () = stop.wait() => return None,
         }
     }
+}
+
+/// Logs what was changed in the organization by hand.
+fn log_reconciled(result: Result<(Option<RunId>, Reconciliation), RunError>) {
+    let (run, found) = match result {
+        Ok((run, found)) => (run.map(|run| run.0), found),
+        Err(RunError::Stopped) => return tracing::info!("the reconciliation was stopped"),
+        Err(error) => return tracing::error!("the reconciliation failed: {error}"),
+    };
+    for Decided { drift, after, .. } in &found.drifts {
+        let kinds: Vec<&str> = drift.kinds.keys().map(|kind| kind.name()).collect();
+        let (kinds, dn) = (kinds.join(", "), &drift.row.dn);
+        let taken_over = after.is_some();
+        tracing::warn!(run, dn, kinds, taken_over, "changed in the organization");
+    }
+    for Excess {
+        kind,
+        count,
+        of,
+        allowed,
+    } in &found.excess
+    {
+        tracing::error!(run, %kind, count, of, allowed, "too much to be taken over");
+    }
+    for drift in &found.group_drifts {
+        let group = &drift.row.name;
+        tracing::warn!(run, group, "changed in the organization");
+    }
+    tracing::info!(run, "{}", reconciled_line(&found));
 }
 
 fn log(result: Result<Finished, RunError>) {

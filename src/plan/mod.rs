@@ -7,6 +7,7 @@
 //! - `compare` takes the mapped entries as they stream by and keeps only those that differ;
 //! - `draft` goes through the people, and then the absences;
 //! - `lifecycle` is the state machine: what an account's state and a person's presence lead to;
+//! - `drift` finds what was changed in the organization by hand, and makes lost rows again;
 //! - `edit` compares the scopes of two configurations;
 //! - `newcomer` creates, or adopts what the organization has already;
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
@@ -23,6 +24,7 @@ mod addresses;
 mod calls;
 mod compare;
 mod draft;
+mod drift;
 mod edit;
 mod forecast;
 pub mod groups;
@@ -49,6 +51,10 @@ use crate::model::{
 pub use crate::config::Guard;
 pub use calls::{Api, Call, Calls, Endpoint, Estimate, Pace, Rate, Window};
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
+pub use drift::{
+    Claimant, Decided, Drift, Excess, GroupDrift, NO_ENTRY, Rebuilt, Reconciliation, Unmanaged,
+    decide, rebuild,
+};
 pub use edit::{Edit, InScope, Person};
 pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, questions};
 pub use groups::GroupPlan;

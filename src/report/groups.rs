@@ -156,15 +156,19 @@ fn names<'p>(whole: &'p Plan, holds: &[usize]) -> Vec<&'p str> {
     named.map(|hold| hold.name.as_str()).collect()
 }
 
-/// The figures, for the line at the end.
-pub(super) fn summary_line(plan: &GroupPlan) -> String {
-    let verb = |kind| match kind {
+/// What is done to a group, in a word.
+pub(super) fn verb(kind: GroupChange) -> &'static str {
+    match kind {
         GroupChange::Create => "create",
         GroupChange::Adopt => "adopt",
         GroupChange::Rename => "rename",
         GroupChange::Update => "change",
         GroupChange::Delete => "delete",
-    };
+    }
+}
+
+/// The figures, for the line at the end.
+pub(super) fn summary_line(plan: &GroupPlan) -> String {
     let counts = GroupChange::ALL.map(|kind| (plan.count(kind) as u64, verb(kind)));
     let mut parts: Vec<String> = counts
         .into_iter()

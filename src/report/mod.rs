@@ -8,6 +8,7 @@ mod explain;
 mod groups;
 mod holds;
 mod json;
+mod reconcile;
 mod saved;
 mod text;
 mod trace;
@@ -15,6 +16,7 @@ mod trace;
 pub use explain::{candidates, explanation, explanation_json};
 pub use holds::{approved, holds, holds_json};
 pub use json::{json, outcome, summary};
+pub use reconcile::{reconciled, reconciled_json, reconciled_line, reconciled_summary};
 pub use saved::{
     Circumstances, Digested, Expects, SCHEMA, SavedGroup, SavedGroupNote, SavedGroups, SavedNote,
     SavedOperation, SavedPlan, SavedPlanError,

@@ -38,15 +38,7 @@ pub(super) async fn plan_groups(
     if rules.is_empty() {
         return Ok(None);
     }
-    let mut read = Vec::new();
-    for (rule, mapping) in setup.groups() {
-        let mut sources = setup.config.sources.iter();
-        let Some(source) = sources.find(|source| source.name == rule.source) else {
-            continue;
-        };
-        let found = roster(source, rule, &|entry| mapping.person(entry)).await;
-        read.push(mapped(rule, mapping, found));
-    }
+    let read = read_rules(setup).await;
     let mut managed = snapshot.groups().await?;
     for settlement in settlements {
         settlement.settle(&mut managed);
@@ -62,6 +54,20 @@ pub(super) async fn plan_groups(
         accepts_scope_change,
     );
     Ok(Some((plan, known)))
+}
+
+/// What each rule finds in the directory, in their order.
+pub(super) async fn read_rules(setup: &Setup) -> Vec<RuleRead> {
+    let mut read = Vec::new();
+    for (rule, mapping) in setup.groups() {
+        let mut sources = setup.config.sources.iter();
+        let Some(source) = sources.find(|source| source.name == rule.source) else {
+            continue;
+        };
+        let found = roster(source, rule, &|entry| mapping.person(entry)).await;
+        read.push(mapped(rule, mapping, found));
+    }
+    read
 }
 
 /// Groups and people that something is about.

@@ -55,7 +55,7 @@ pub enum SnapshotError {
     },
     /// Damaged, or no SQLite database at all.
     #[error(
-        "the database {} is damaged or no SQLite database ({message}): restore a backup, or move it away and let adoption find the accounts again", path.display()
+        "the database {} is damaged or no SQLite database ({message}): restore a backup or move it away, and run `dirsyncd reconcile --rebuild`", path.display()
     )]
     Corrupt {
         /// The file.

@@ -182,19 +182,27 @@ impl Journal {
             forget(&mut transaction, id).await.at(&path)?;
         }
         for group in groups {
-            // With its members, which are then as noted.
-            forget(&mut transaction, &group.scim_id).await.at(&path)?;
-            store(&mut transaction, group).await.at(&path)?;
-            let nested: Vec<String> = group.nested.iter().map(|key| key.digits()).collect();
-            sqlx::query("UPDATE groups SET nested = ? WHERE scim_id = ?")
-                .bind(nested.join(" "))
-                .bind(group.scim_id.as_str())
-                .execute(&mut *transaction)
-                .await
-                .at(&path)?;
+            note(&mut transaction, group).await.at(&path)?;
         }
         transaction.commit().await.at(&path)
     }
+}
+
+/// Makes the row of a group be this.
+pub(super) async fn note(
+    transaction: &mut Transaction<'_, Sqlite>,
+    group: &ManagedGroup,
+) -> Result<(), sqlx::Error> {
+    // With its members, which are then as noted.
+    forget(transaction, &group.scim_id).await?;
+    store(transaction, group).await?;
+    let nested: Vec<String> = group.nested.iter().map(|key| key.digits()).collect();
+    sqlx::query("UPDATE groups SET nested = ? WHERE scim_id = ?")
+        .bind(nested.join(" "))
+        .bind(group.scim_id.as_str())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 async fn advance(

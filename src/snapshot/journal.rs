@@ -458,7 +458,7 @@ async fn drop_tombstone(
 }
 
 /// Removes the row of an account that is another key's by now, and what was said of that key.
-async fn forget(
+pub(super) async fn forget(
     transaction: &mut Transaction<'_, Sqlite>,
     key: &ExternalId,
 ) -> Result<(), sqlx::Error> {
@@ -494,7 +494,7 @@ async fn entomb(
     Ok(())
 }
 
-async fn store(
+pub(super) async fn store(
     transaction: &mut Transaction<'_, Sqlite>,
     account: &ManagedAccount,
 ) -> Result<(), sqlx::Error> {

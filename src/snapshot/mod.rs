@@ -10,6 +10,7 @@ mod holds;
 mod journal;
 mod lock;
 mod population;
+mod reconciled;
 mod revert;
 mod rows;
 mod saved;

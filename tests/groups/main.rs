@@ -13,6 +13,7 @@ mod flattening;
 mod following;
 mod life;
 mod organization;
+mod reconcile;
 mod resolving;
 mod revert;
 mod tree;

@@ -23,19 +23,19 @@ fn entry(name: &str, key: &str, members: &[String]) -> String {
     entry + "\n"
 }
 
-fn uuid(name: &str) -> String {
+pub(crate) fn uuid(name: &str) -> String {
     uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
 }
 
 /// A world whose directory is a file.
-struct Files {
-    organization: Organization,
-    dirsyncd: Dirsyncd,
-    people: Vec<Person>,
+pub(crate) struct Files {
+    pub(crate) organization: Organization,
+    pub(crate) dirsyncd: Dirsyncd,
+    pub(crate) people: Vec<Person>,
 }
 
 impl Files {
-    fn of(people: Vec<Person>) -> Self {
+    pub(crate) fn of(people: Vec<Person>) -> Self {
         let organization = Organization::start();
         let mut dirsyncd = Dirsyncd::from_ldif(&organization, &people::directory(&people));
         dirsyncd.rest = rule("");
@@ -47,7 +47,7 @@ impl Files {
     }
 
     /// The directory has these groups, as (name, key, numbers of the members), from now on.
-    fn groups(&self, groups: &[(&str, &str, &[usize])]) {
+    pub(crate) fn groups(&self, groups: &[(&str, &str, &[usize])]) {
         let groups: Vec<String> = groups
             .iter()
             .map(|(name, key, members)| entry(name, key, &self.dns(members)))
@@ -66,7 +66,7 @@ impl Files {
 
     /// Who is in a group of the organization, by the number of the person; others as they are.
     #[track_caller]
-    fn members(&self, name: &str) -> Vec<usize> {
+    pub(crate) fn members(&self, name: &str) -> Vec<usize> {
         let accounts = self.organization.accounts();
         let number = |id: &String| {
             let account = accounts.iter().find(|one| one.scim_id == *id).unwrap();
@@ -79,7 +79,7 @@ impl Files {
         members
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let groups = self.organization.groups().into_iter();
         groups.map(|group| group.name).collect()
     }

@@ -376,6 +376,12 @@ impl Organization {
         self.scim("DELETE", &format!("Groups/{}", group.scim_id), None);
     }
 
+    /// Changes an account by user management, as an administrator would.
+    pub fn manage_by_hand(&self, method: &str, account_id: &str, what: &str, body: &Value) {
+        let path = format!("/users/{account_id}/manage/{what}");
+        self.ok(method, &path, Some(&self.admin_key), Some(body));
+    }
+
     /// Makes a managed account that is not in the provisioning directory; returns its id.
     pub fn seed(&self, mail: &str, name: &str) -> String {
         let seeds = json!([{"email": mail, "name": name}]);

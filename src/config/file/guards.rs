@@ -90,7 +90,12 @@ impl Reader<'_> {
         Ok(guards)
     }
 
-    fn limit(&self, guard: Guard, span: Range<usize>, file: LimitFile) -> Checked<Limit> {
+    pub(super) fn limit(
+        &self,
+        guard: Guard,
+        span: Range<usize>,
+        file: LimitFile,
+    ) -> Checked<Limit> {
         let LimitFile {
             always,
             percent,

@@ -67,6 +67,7 @@ impl Reader<'_> {
             group,
             policy,
             guards,
+            reconcile,
             schedule,
             log,
         } = file;
@@ -109,9 +110,13 @@ impl Reader<'_> {
             }
             groups.push(self.group(spanned, &sources, &presets)?);
         }
-        let schedule = schedule
-            .map(|schedule| self.schedule(schedule))
-            .transpose()?;
+        let (schedule, reconciles) = match schedule {
+            None => (None, None),
+            Some(schedule) => {
+                let (sync, reconcile) = self.schedule(schedule)?;
+                (Some(sync), reconcile)
+            }
+        };
         let zone = schedule.as_ref().map_or(Tz::UTC, Schedule::zone);
         Ok(Config {
             path: self.path.to_owned(),
@@ -123,6 +128,7 @@ impl Reader<'_> {
             policy,
             guards: self.guards(guards, zone)?,
             schedule,
+            reconcile: self.reconcile(reconcile, reconciles)?,
             log: self.log(log)?,
             text: self.text.into(),
         })

@@ -1,14 +1,17 @@
-//! How the tables about a run are checked: `[policy]`, `[schedule]` and `[log]`.
+//! How the tables about a run are checked: `[policy]`, `[reconcile]`, `[schedule]` and `[log]`.
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use toml::Spanned;
 
 use super::written::{
-    AdoptFile, ConfirmationFile, DeleteAfterFile, LogFile, OneOrMany, PolicyFile, ScheduleFile,
+    AdoptFile, ConfirmationFile, DeleteAfterFile, LogFile, OneOrMany, PolicyFile, ReconcileFile,
+    ScheduleFile,
 };
 use super::{Checked, Reader, nearest, unknown};
-use crate::config::{Adopt, Confirmation, Log, LogFormat, OnLeave, Policy, Schedule};
+use crate::config::{
+    Adopt, Confirmation, Guard, Log, LogFormat, OnLeave, Per, Policy, Reconcile, Schedule,
+};
 use crate::model::{Attribute, Cause};
 
 impl Reader<'_> {
@@ -132,12 +135,42 @@ impl Reader<'_> {
         rules.get_ref().iter().map(rule).collect()
     }
 
-    pub(super) fn schedule(&self, file: ScheduleFile) -> Checked<Schedule> {
+    /// When to sync, and when to reconcile.
+    pub(super) fn schedule(&self, file: ScheduleFile) -> Checked<(Schedule, Option<Schedule>)> {
         let zone = match &file.time_zone {
             None => Tz::UTC,
             Some(zone) => self.time_zone(zone)?,
         };
-        self.check(file.sync.span(), Schedule::parse(file.sync.get_ref(), zone))
+        let parse =
+            |cron: &Spanned<String>| self.check(cron.span(), Schedule::parse(cron.get_ref(), zone));
+        Ok((
+            parse(&file.sync)?,
+            file.reconcile.as_ref().map(parse).transpose()?,
+        ))
+    }
+
+    pub(super) fn reconcile(
+        &self,
+        file: ReconcileFile,
+        schedule: Option<Schedule>,
+    ) -> Checked<Reconcile> {
+        let correct = file.correct.iter();
+        let correct = correct.map(|kind| self.check(kind.span(), kind.get_ref().parse()));
+        let limit = match file.limit {
+            None => Reconcile::default().limit,
+            Some(limit) if limit.get_ref().per != Per::Whole => {
+                return self.refuse(
+                    limit.span(),
+                    "`limit` of [reconcile] counts all accounts together: leave `per` out",
+                );
+            }
+            Some(limit) => self.limit(Guard::Update, limit.span(), limit.into_inner())?,
+        };
+        Ok(Reconcile {
+            schedule,
+            correct: correct.collect::<Checked<_>>()?,
+            limit,
+        })
     }
 
     pub(super) fn time_zone(&self, zone: &Spanned<String>) -> Checked<Tz> {

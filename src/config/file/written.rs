@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) policy: PolicyFile,
     #[serde(default)]
     pub(super) guards: GuardsFile,
+    #[serde(default)]
+    pub(super) reconcile: ReconcileFile,
     pub(super) schedule: Option<ScheduleFile>,
     #[serde(default)]
     pub(super) log: LogFile,
@@ -355,10 +357,19 @@ pub(super) struct FreezeFile {
     pub(super) what: Option<Spanned<BTreeSet<Guard>>>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReconcileFile {
+    #[serde(default)]
+    pub(super) correct: Vec<Spanned<String>>,
+    pub(super) limit: Option<Spanned<LimitFile>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScheduleFile {
     pub(super) sync: Spanned<String>,
+    pub(super) reconcile: Option<Spanned<String>>,
     pub(super) time_zone: Option<Spanned<String>>,
 }
 

@@ -10,6 +10,7 @@
 mod draft;
 mod members;
 mod parts;
+mod rebuild;
 mod resume;
 mod revert;
 mod reverted;
@@ -29,6 +30,7 @@ use crate::model::{
 };
 
 pub use parts::Parts;
+pub use rebuild::rebuild;
 pub use resume::{ExpectedGroup, GroupRow, KeptGroup, ShownGroup, resume};
 pub use revert::{GroupNotUndone, LaterGroup, PastGroup, not_undone, revert};
 pub use reverted::{UndoneGroup, UndoneGroups};

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 
 mod addresses;
 mod compare;
+mod drift;
 mod edit;
 mod forecast;
 mod groups;

@@ -117,6 +117,7 @@ fn what_a_run_for_all_holds_goes_only_by_an_approval_of_exactly_that() {
         if does.is_empty() {
             assert_eq!(told.len(), 1, "{case}");
             assert_eq!(told[0].key, Some(key("a")), "{case}");
+            assert_eq!(told[0].dn, person("a").dn, "{case}");
             assert!(told[0].why.to_string().contains("hold `email`"), "{case}");
         } else {
             assert_eq!(told.len(), 0, "{case}");

@@ -1,0 +1,415 @@
+//! What reading the organization back has shown, for people and for programs.
+
+use serde_json::{Value, json};
+
+use super::text::{Detail, group, line, number};
+use super::{groups, summary, summary_line};
+use crate::config::DriftKind;
+use crate::model::{Attribute, ExternalId, ManagedAccount, Profile, RunId};
+use crate::plan::{Decided, Excess, GroupDrift, Plan, Reconciliation, Unmanaged};
+
+/// All of it, as text.
+pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
+    let mut out = String::new();
+    let drifts = &found.drifts;
+    group(
+        &mut out,
+        "Changed in the organization",
+        drifts.len(),
+        detail,
+        |out, at| {
+            drift(out, found, &drifts[at]);
+        },
+    );
+    let excess = &found.excess;
+    group(
+        &mut out,
+        "Too much to be taken over",
+        excess.len(),
+        Detail::default(),
+        |out, at| {
+            let Excess {
+                kind,
+                count,
+                of,
+                allowed,
+            } = &excess[at];
+            line(
+                out,
+                &format!(
+                    "  ! {kind}: {} of {} accounts, and `limit` in [reconcile] allows {}: if somebody really did that, raise the limit",
+                    number(*count),
+                    number(*of),
+                    number(*allowed)
+                ),
+            );
+        },
+    );
+    let rebuilt = &found.rebuilt;
+    group(
+        &mut out,
+        "Taken in anew",
+        rebuilt.len(),
+        detail,
+        |out, at| {
+            let row = &rebuilt[at].row;
+            let login = if row.lifecycle.is_active() {
+                "on"
+            } else {
+                "off"
+            };
+            line(out, &format!("  = {}, login {login}", named(&row.profile)));
+            line(out, &format!("      {}", row.dn));
+        },
+    );
+    let unmanaged = &found.unmanaged;
+    group(
+        &mut out,
+        "Nobody's of ours",
+        unmanaged.len(),
+        detail,
+        |out, at| {
+            let Unmanaged { account, .. } = &unmanaged[at];
+            line(
+                out,
+                &format!(
+                    "  . {}, SCIM id {}, externalId {}",
+                    named(&account.profile),
+                    account.scim_id,
+                    account
+                        .external_id
+                        .as_ref()
+                        .map_or("none", ExternalId::as_str)
+                ),
+            );
+            line(
+                out,
+                &format!("      {}", of_unmanaged(found, &unmanaged[at])),
+            );
+        },
+    );
+    let drifts = &found.group_drifts;
+    let title = "Groups changed in the organization; a sync sets them right";
+    group(&mut out, title, drifts.len(), detail, |out, at| {
+        let drift = &drifts[at];
+        line(out, &format!("  ~ {}: {}", drift.row.name, of_group(drift)));
+        let next = next_of_group(found, drift);
+        line(out, &format!("      next sync: {next}"));
+    });
+    let rebuilt = &found.rebuilt_groups;
+    group(
+        &mut out,
+        "Groups taken in anew",
+        rebuilt.len(),
+        detail,
+        |out, at| {
+            line(out, &format!("  = {}", rebuilt[at].name));
+        },
+    );
+    let others = &found.unmanaged_groups;
+    group(
+        &mut out,
+        "Groups that are none of ours",
+        others.len(),
+        detail,
+        |out, at| {
+            line(out, &format!("  . {}", others[at].name));
+        },
+    );
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    match &found.next {
+        None => {}
+        Some(Ok(plan)) => line(&mut out, &format!("The next sync: {}", summary_line(plan))),
+        Some(Err(why)) => line(
+            &mut out,
+            &format!("What the next sync does cannot be told: {why}"),
+        ),
+    }
+    line(&mut out, &reconciled_line(found));
+    out
+}
+
+/// The figures in one line.
+pub fn reconciled_line(found: &Reconciliation) -> String {
+    let count = |count: usize| number(count as u64);
+    let mut parts = vec![format!(
+        "{} of {} accounts changed in the organization",
+        count(found.drifts.len()),
+        number(found.accounts)
+    )];
+    for (number, words) in [
+        (found.taken(), "taken over"),
+        (found.left(), "only told"),
+        (found.rebuilt.len(), "taken in anew"),
+        (found.unmanaged.len(), "nobody's"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{} {words}", count(number)));
+        }
+    }
+    let groups = match found.groups + found.rebuilt_groups.len() as u64 {
+        0 => String::new(),
+        _ => format!(
+            "; groups: {} of {} changed, {} taken in anew",
+            count(found.group_drifts.len()),
+            number(found.groups),
+            count(found.rebuilt_groups.len())
+        ),
+    };
+    format!("Reconciled: {}{groups}.", parts.join(", "))
+}
+
+fn named(profile: &Profile) -> String {
+    let email = profile.get(Attribute::Email).unwrap_or("no e-mail");
+    format!("{} <{email}>", profile.label())
+}
+
+fn drift(out: &mut String, found: &Reconciliation, decided: &Decided) {
+    let Decided { drift, after, left } = decided;
+    let row = &drift.row;
+    let sign = match drift.kinds.keys().next() {
+        Some(DriftKind::Deactivated) => '-',
+        Some(DriftKind::Activated) => '^',
+        Some(DriftKind::Deleted) => 'x',
+        Some(DriftKind::Rekeyed) => '!',
+        Some(DriftKind::Changed) | None => '~',
+    };
+    line(out, &format!("  {sign} {}", named(&row.profile)));
+    line(out, &format!("      {}", row.dn));
+    if drift.found.is_none() {
+        line(out, "      the organization does not have it any more");
+    }
+    let changes = || drift.kinds.values().flatten();
+    let width = changes().map(|change| change.attribute.len()).max();
+    let width = width.unwrap_or_default();
+    for change in changes() {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+        let (old, new) = (value(&change.old), value(&change.new));
+        line(
+            out,
+            &format!("      {:width$}  {old} → {new}", change.attribute),
+        );
+    }
+    let names = |kinds: Vec<&DriftKind>| {
+        let names: Vec<&str> = kinds.into_iter().map(|kind| kind.name()).collect();
+        names.join(", ")
+    };
+    if after.is_some() {
+        let taken = drift.kinds.keys().filter(|kind| !left.contains(kind));
+        line(
+            out,
+            &format!("      taken over: {}", names(taken.collect())),
+        );
+    }
+    if !left.is_empty() {
+        let left = names(left.iter().collect());
+        line(out, &format!("      only told: {left}"));
+    }
+    if let Some(next) = next_of(found, row) {
+        line(out, &format!("      next sync: {next}"));
+    }
+}
+
+/// What the next sync does for somebody.
+fn next_of(found: &Reconciliation, row: &ManagedAccount) -> Option<String> {
+    let plan = found.next.as_ref()?.as_ref().ok()?;
+    let mut planned = plan.operations.iter();
+    let own = planned.find(|one| one.operation.key == row.key || *one.operation.row() == row.key);
+    Some(match own {
+        Some(planned) => {
+            let held = held(plan, &planned.holds, planned.is_held());
+            format!(
+                "{}, {}{held}",
+                planned.operation.kind, planned.operation.reason
+            )
+        }
+        None => why_not(plan, &row.key).unwrap_or_else(|| "nothing to do".to_owned()),
+    })
+}
+
+/// Why nothing is done for this person, if that is told.
+fn why_not(plan: &Plan, key: &ExternalId) -> Option<String> {
+    let mut refusals = plan.refusals.iter();
+    let refused = refusals.find(|one| one.key.as_ref() == Some(key));
+    let mut skipped = plan.skipped.iter();
+    let skipped = skipped.find(|one| one.key.as_ref() == Some(key));
+    match (refused, skipped) {
+        (Some(refused), _) => Some(format!("refused: {}", refused.why)),
+        (None, Some(skipped)) => Some(format!("skipped: {}", skipped.why)),
+        (None, None) => None,
+    }
+}
+
+fn held(plan: &Plan, holds: &[usize], is_held: bool) -> String {
+    let names: Vec<&str> = holds
+        .iter()
+        .map(|at| plan.holds[*at].name.as_str())
+        .collect();
+    match (names.is_empty(), is_held) {
+        (false, _) => format!(" [held: {}]", names.join(", ")),
+        (true, true) => " [held]".to_owned(),
+        (true, false) => String::new(),
+    }
+}
+
+/// What becomes of an account that is nobody's.
+fn of_unmanaged(found: &Reconciliation, Unmanaged { account, twin }: &Unmanaged) -> String {
+    if let Some(twin) = twin {
+        return format!(
+            "left alone: its key is that of {}, who has the account {}",
+            twin.dn, twin.scim_id
+        );
+    }
+    let alone = || "left alone".to_owned();
+    let Some(Ok(plan)) = &found.next else {
+        return alone();
+    };
+    let mut planned = plan.operations.iter();
+    let own = planned.find(|one| {
+        let target = one.operation.target.as_ref();
+        target.is_some_and(|target| target.scim_id == account.scim_id)
+    });
+    if let Some(planned) = own {
+        let operation = &planned.operation;
+        let held = held(plan, &planned.holds, planned.is_held());
+        return format!(
+            "next sync: {} for {}, {}{held}",
+            operation.kind, operation.dn, operation.reason
+        );
+    }
+    match &account.external_id {
+        None => alone(),
+        Some(key) => why_not(plan, key)
+            .unwrap_or_else(|| "left alone: nobody in the directory has its key".to_owned()),
+    }
+}
+
+fn of_group(drift: &GroupDrift) -> String {
+    let Some(name) = &drift.name else {
+        return "the organization does not have it any more".to_owned();
+    };
+    let mut parts = Vec::new();
+    if *name != drift.row.name {
+        parts.push(format!("its name is `{name}`"));
+    }
+    for (words, people) in [("joined", &drift.joined), ("left", &drift.left)] {
+        if !people.is_empty() {
+            parts.push(format!("{words}: {}", people.join(", ")));
+        }
+    }
+    parts.join("; ")
+}
+
+fn next_of_group(found: &Reconciliation, drift: &GroupDrift) -> String {
+    let Some(Ok(plan)) = &found.next else {
+        return "reads it anew".to_owned();
+    };
+    let planned = plan.groups.iter().flat_map(|groups| &groups.operations);
+    let own = planned.filter(|one| one.operation.key == drift.row.key);
+    let told: Vec<String> = own
+        .map(|one| {
+            let held = held(plan, &one.holds, false);
+            let verb = groups::verb(one.operation.kind);
+            format!("{verb}, {}{held}", one.operation.reason)
+        })
+        .collect();
+    match told.as_slice() {
+        [] => "nothing to do".to_owned(),
+        told => told.join("; "),
+    }
+}
+
+/// All of it, as JSON. `version` changes when a field changes its meaning or goes.
+pub fn reconciled_json(run: Option<RunId>, found: &Reconciliation) -> Value {
+    let drift = |decided: &Decided| {
+        let Decided { drift, after, left } = decided;
+        let taken: Vec<&DriftKind> = match after {
+            None => Vec::new(),
+            Some(_) => drift
+                .kinds
+                .keys()
+                .filter(|kind| !left.contains(kind))
+                .collect(),
+        };
+        json!({
+            "key": drift.row.key,
+            "source": drift.row.source,
+            "dn": drift.row.dn,
+            "account": drift.row.profile.label(),
+            "scim_id": drift.row.scim_id,
+            "kinds": drift.kinds.keys().collect::<Vec<_>>(),
+            "changes": drift.kinds.values().flatten().collect::<Vec<_>>(),
+            "taken_over": taken,
+            "only_told": left,
+            "next": next_of(found, &drift.row),
+        })
+    };
+    let unmanaged = |one: &Unmanaged| {
+        json!({
+            "scim_id": one.account.scim_id,
+            "account_id": one.account.account_id,
+            "external_id": one.account.external_id,
+            "account": one.account.profile.label(),
+            "email": one.account.profile.get(Attribute::Email),
+            "active": one.account.active,
+            "message": of_unmanaged(found, one),
+        })
+    };
+    let groups = json!({
+        "drifts": found.group_drifts.iter().map(|drift| json!({
+            "key": drift.row.key,
+            "scim_id": drift.row.scim_id,
+            "group": drift.row.name,
+            "name": drift.name,
+            "joined": drift.joined,
+            "left": drift.left,
+            "next": next_of_group(found, drift),
+        })).collect::<Vec<_>>(),
+        "rebuilt": found.rebuilt_groups,
+        "unmanaged": found.unmanaged_groups.iter().map(|group| json!({
+            "scim_id": group.scim_id,
+            "external_id": group.external_id,
+            "name": group.name,
+        })).collect::<Vec<_>>(),
+    });
+    json!({
+        "version": 1,
+        "run": run,
+        "drifts": found.drifts.iter().map(drift).collect::<Vec<_>>(),
+        "excess": found.excess.iter().map(|excess| json!({
+            "kind": excess.kind,
+            "count": excess.count,
+            "accounts": excess.of,
+            "allowed": excess.allowed,
+        })).collect::<Vec<_>>(),
+        "rebuilt": found.rebuilt.iter().map(|rebuilt| &rebuilt.row).collect::<Vec<_>>(),
+        "unmanaged": found.unmanaged.iter().map(unmanaged).collect::<Vec<_>>(),
+        "groups": groups,
+        "next": match &found.next {
+            None => Value::Null,
+            Some(Ok(plan)) => summary(plan, None),
+            Some(Err(why)) => json!({ "error": why }),
+        },
+        "summary": reconciled_summary(found),
+    })
+}
+
+/// The figures: the same in the journal and in the report.
+pub fn reconciled_summary(found: &Reconciliation) -> Value {
+    json!({
+        "accounts": found.accounts,
+        "changed": found.drifts.len(),
+        "taken_over": found.taken(),
+        "only_told": found.left(),
+        "rebuilt": found.rebuilt.len(),
+        "unmanaged": found.unmanaged.len(),
+        "groups": {
+            "compared": found.groups,
+            "changed": found.group_drifts.len(),
+            "rebuilt": found.rebuilt_groups.len(),
+            "unmanaged": found.unmanaged_groups.len(),
+        },
+    })
+}
