@@ -198,6 +198,7 @@ fn a_rehire_whose_login_was_never_turned_off_keeps_it() {
     let plan = world.planned();
     assert_eq!(brief(&plan), ["update new"]);
     assert_eq!(plan.operations[0].operation.active, (true, true));
+    assert_eq!(plan.skipped, []);
 }
 
 #[test]
