@@ -97,12 +97,6 @@ impl Told {
         };
         seen.expect_as(reference, story);
     }
-
-    /// The same organization, whatever the database has seen of how it came to it.
-    #[track_caller]
-    pub(crate) fn expect_organization_as(&self, reference: &Told, story: &str) {
-        assert_eq!(self.organization, reference.organization, "{story}");
-    }
 }
 
 const DONE: &str = "SELECT json_array(external_id, kind, count(*)) FROM operations \

@@ -47,9 +47,7 @@ fn a_second_writer_is_told_who_the_first_is_and_takes_over_at_once_when_that_is_
     assert_eq!(first.wait(Duration::from_secs(5)).0.code, None);
     scene.wait_for_requests();
     assert!(lock_file(&scene).exists());
-    let (output, _) = scene.run(Trap::NONE);
-    output.expect_code(0);
-    scene.expect_as_uninterrupted("the first writer was killed");
+    scene.expect_end_by_sync("the first writer was killed");
 }
 
 #[test]
@@ -63,10 +61,7 @@ fn a_lock_file_that_names_a_living_process_locks_nothing() {
     );
     std::fs::write(lock_file(&scene), text).unwrap();
 
-    let (output, _) = scene.run(Trap::NONE);
-
-    output.expect_code(0);
-    scene.expect_as_uninterrupted("a lock file that was left behind");
+    scene.expect_end_by_sync("a lock file that was left behind");
 }
 
 #[test]
@@ -85,7 +80,5 @@ fn a_writer_whose_lock_file_is_removed_sends_nothing_more() {
         .expect_code(1)
         .expect_words(&[&path, "was removed or replaced", "the run broke off"]);
     scene.wait_for_requests();
-    let (output, _) = scene.run(Trap::NONE);
-    output.expect_code(0);
-    scene.expect_as_uninterrupted("the lock file was removed");
+    scene.expect_end_by_sync("the lock file was removed");
 }
