@@ -73,6 +73,24 @@ pub enum SnapshotError {
         /// What the system or SQLite said.
         message: String,
     },
+    /// Another program has it locked.
+    #[error(
+        "the database {} is locked by another program ({message}): close what has it open, such as an SQLite shell or a backup, and run again", path.display()
+    )]
+    Busy {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        message: String,
+    },
+    /// One of its files is no longer the one that was opened.
+    #[error(
+        "the file {} was removed or replaced while dirsyncd was using it: leave the files of the database alone during a run; put them back, or run again with what is there now", path.display()
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk is full.
     #[error("the disk with the database {} is full ({message}): make room and run again", path.display())]
     Full {
@@ -123,6 +141,15 @@ impl SnapshotError {
         }
     }
 
+    /// Sorts an error of the system with one of the database's files.
+    pub(super) fn io(path: &Path, error: &std::io::Error) -> Self {
+        let (path, message) = (path.to_owned(), error.to_string());
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => SnapshotError::Full { path, message },
+            _ => SnapshotError::ReadOnly { path, message },
+        }
+    }
+
     /// Sorts an error by SQLite's primary result code (sqlite.org, "Result and Error Codes").
     pub(super) fn sql(path: &Path, error: &sqlx::Error) -> Self {
         let path = path.to_owned();
@@ -133,9 +160,13 @@ impl SnapshotError {
         let code = error
             .as_database_error()
             .and_then(|error| error.code())
-            .and_then(|code| code.parse::<u32>().ok())
-            .map(|code| code & 0xff);
-        match code {
+            .and_then(|code| code.parse::<u32>().ok());
+        // SQLITE_IOERR_SHMSIZE: the file of the shared memory cannot grow.
+        if code == Some(4874) {
+            return SnapshotError::Full { path, message };
+        }
+        match code.map(|code| code & 0xff) {
+            Some(5 | 6) => SnapshotError::Busy { path, message },
             Some(8 | 14) => SnapshotError::ReadOnly { path, message },
             Some(11 | 26) => SnapshotError::Corrupt { path, message },
             Some(13) => SnapshotError::Full { path, message },

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection, Sqlite, Transaction};
 
 use super::error::Context;
-use super::lock::Lock;
+use super::lock::{Lock, Standing};
 use super::revert::record_undone;
 use super::verdicts::{record_ends, record_verdicts};
 use super::{Snapshot, SnapshotError, rows};
@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The database, for writing.
 pub struct Journal {
     snapshot: Snapshot,
+    files: [Standing; 2],
     _lock: Lock,
 }
 
@@ -108,6 +109,7 @@ impl Journal {
         let lock = Lock::writer(path)?;
         Ok(Journal {
             snapshot: Snapshot::open_for_writing(path).await?,
+            files: Standing::files(path)?,
             _lock: lock,
         })
     }
@@ -231,6 +233,7 @@ impl Journal {
         error: Option<&str>,
         summary: &serde_json::Value,
     ) -> Result<(), SnapshotError> {
+        self.check_files()?;
         sqlx::query(
             "UPDATE runs SET finished_at = ?, outcome = ?, error = ?, summary = ? WHERE id = ?",
         )
@@ -418,8 +421,14 @@ impl Journal {
         transaction.commit().await.at(&path)
     }
 
+    /// The files must be the ones that were opened.
+    fn check_files(&self) -> Result<(), SnapshotError> {
+        self.files.iter().try_for_each(Standing::check)
+    }
+
     /// A transaction that holds the write lock from its start.
     pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, SnapshotError> {
+        self.check_files()?;
         let Snapshot { connection, path } = &mut self.snapshot;
         connection.begin_with("BEGIN IMMEDIATE").await.at(path)
     }

@@ -1,11 +1,11 @@
 //! One writer: an advisory lock on a file beside the database.
 //!
 //! The system drops the lock when its process ends, however it ends, so that a lock after a
-//! kill is never stale.
+//! kill is never stale. What stands in the file is for people to read and decides nothing.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::SnapshotError;
@@ -43,9 +43,9 @@ impl Lock {
         held: fn(PathBuf, String) -> SnapshotError,
     ) -> Result<Self, SnapshotError> {
         let path = beside(database, ending);
-        let failed = |error: std::io::Error| SnapshotError::ReadOnly {
-            path: database.to_owned(),
-            message: format!("{}: {error}", path.display()),
+        let failed = |error: std::io::Error| {
+            let words = format!("{}: {error}", path.display());
+            SnapshotError::io(database, &std::io::Error::new(error.kind(), words))
         };
         let mut file = OpenOptions::new()
             .read(true)
@@ -77,6 +77,42 @@ impl Lock {
             .and_then(|_| file.write_all(holder.as_bytes()))
             .map_err(failed)?;
         Ok(Lock { _file: file })
+    }
+}
+
+/// Which file stands at a path. A database that was removed or replaced would take what is written
+/// to nowhere, and a new lock file would let another writer in; the system tells of neither.
+pub(super) struct Standing {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Standing {
+    /// The database and the lock file of its writer.
+    pub(super) fn files(database: &Path) -> Result<[Self; 2], SnapshotError> {
+        let standing = |path: PathBuf| match std::fs::metadata(&path) {
+            Ok(file) => Ok(Standing {
+                path,
+                identity: (file.dev(), file.ino()),
+            }),
+            Err(_) => Err(SnapshotError::Moved { path }),
+        };
+        Ok([
+            standing(database.to_owned())?,
+            standing(beside(database, ".lock"))?,
+        ])
+    }
+
+    /// It must be the same one still.
+    pub(super) fn check(&self) -> Result<(), SnapshotError> {
+        let is_same = std::fs::metadata(&self.path)
+            .is_ok_and(|file| (file.dev(), file.ino()) == self.identity);
+        match is_same {
+            true => Ok(()),
+            false => Err(SnapshotError::Moved {
+                path: self.path.clone(),
+            }),
+        }
     }
 }
 

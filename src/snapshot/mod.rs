@@ -128,10 +128,7 @@ impl Snapshot {
     }
 
     async fn open_for_writing(path: &Path) -> Result<Self, SnapshotError> {
-        make_private(path).map_err(|error| SnapshotError::ReadOnly {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })?;
+        make_private(path).map_err(|error| SnapshotError::io(path, &error))?;
         // Before the journal mode is set, which writes: a database of something else stays as
         // it is.
         let mut seen = Self::look_into(path).await?;

@@ -229,10 +229,23 @@ impl Slapd {
         self.client("ldapadd", &["-e", "!relax"], Some(&person.entry()));
     }
 
+    /// Adds all of these.
+    pub fn add_all(&self, people: &[Person]) {
+        let entries: String = people.iter().map(Person::entry).collect();
+        self.client("ldapadd", &["-e", "!relax"], Some(&entries));
+    }
+
     /// Adds a person's entry elsewhere than where people of the department are.
     pub fn add_at(&self, person: &Person, dn: &str) {
         let entry = person.entry().replace(&person.dn(), dn);
         self.client("ldapadd", &["-e", "!relax"], Some(&entry));
+    }
+
+    /// Takes all of these away.
+    pub fn delete_all(&self, people: &[Person]) {
+        let names: Vec<String> = people.iter().map(Person::dn).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.client("ldapdelete", &names, None);
     }
 
     /// Takes an entry away.

@@ -19,7 +19,7 @@ pub struct Organization {
     child: Child,
     /// Kept open, so that the simulator can go on writing.
     _stdout: BufReader<ChildStdout>,
-    _state: TempDir,
+    state: TempDir,
     /// The `[organization]` table that it prints.
     pub block: String,
     pub url: String,
@@ -86,13 +86,26 @@ pub struct Mark(u64);
 impl Organization {
     /// Starts an empty organization with the verified domain example.org.
     pub fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap())
+    }
+
+    /// Starts another one that is as this one was in its folder when it ended.
+    pub fn start_copy_of(state: &Path) -> Self {
+        let copy = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(state).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        Self::start_in(copy)
+    }
+
+    fn start_in(state: TempDir) -> Self {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             rustls::crypto::ring::default_provider()
                 .install_default()
                 .unwrap();
         });
-        let state = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_dirsyncd"))
             .args([
                 "simulate",
@@ -135,13 +148,23 @@ impl Organization {
             directory: table["directory"].as_str().unwrap().to_owned(),
             url: url.unwrap(),
             block,
-            _state: state,
+            state,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap(),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
         }
+    }
+
+    /// The folder with all that it keeps.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.url.rsplit(':').next().unwrap().parse().unwrap()
     }
 
     /// Ends the API at once, as a crash of it would.
@@ -197,24 +220,30 @@ impl Organization {
 
     /// A managed account by its address, as user management shows it.
     pub fn managed(&self, mail: &str) -> Option<Value> {
+        let accounts = self.managed_accounts();
+        accounts
+            .into_iter()
+            .find(|account| account["email"] == mail)
+    }
+
+    /// All managed accounts, as user management shows them.
+    pub fn managed_accounts(&self) -> Vec<Value> {
         let table: toml::Table = self.block.parse().unwrap();
         let id = table["organization"]["id"].as_str().unwrap().to_owned();
         let mut path = format!("/admin/v1/orgs/{id}/users");
+        let mut accounts = Vec::new();
         loop {
             let page = self.ok("GET", &path, Some(&self.admin_key), None);
-            let found = page["data"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|account| account["email"] == mail);
-            if let Some(account) = found {
+            for account in page["data"].as_array().into_iter().flatten() {
                 let id = account["account_id"].as_str().unwrap();
                 let path = format!("/users/{id}/manage/profile");
                 let profile = self.ok("GET", &path, Some(&self.admin_key), None);
-                return Some(profile["account"].clone());
+                accounts.push(profile["account"].clone());
             }
-            let next = page["links"]["next"].as_str()?;
-            path = next.trim_start_matches(&self.url).to_owned();
+            match page["links"]["next"].as_str() {
+                Some(next) => path = next.trim_start_matches(&self.url).to_owned(),
+                None => return accounts,
+            }
         }
     }
 

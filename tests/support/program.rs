@@ -256,6 +256,13 @@ impl Running {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Whether it has been stopped (SIGSTOP) and not continued yet.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        let (_, state) = stat.rsplit_once(')').unwrap();
+        state.trim_start().starts_with('T')
+    }
+
     /// Sends it a signal, by its name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")

@@ -274,28 +274,25 @@ fn second(moment: Timestamp) -> impl fmt::Display {
     moment.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
-/// Why the clock cannot be trusted, if so.
+/// Why the clock cannot be trusted, if so. The API's clock decides where it is told: a last run
+/// that is still to come was then made by a wrong one, and must not hold anything until it comes.
 pub(super) fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
     let tolerance = clock_tolerance();
-    if let Some(last) = known.last_run
-        && now + tolerance < last
-    {
-        return Some(format!(
-            "the last run began at {}, and now it is {}, so the clock went back",
-            second(last),
-            second(now)
-        ));
+    if let Some(theirs) = known.api_time {
+        return ((now - theirs).abs() > tolerance).then(|| {
+            format!(
+                "this machine says that it is {}, and the API says {}",
+                second(now),
+                second(theirs)
+            )
+        });
     }
-    if let Some(theirs) = known.api_time
-        && (now - theirs).abs() > tolerance
-    {
-        return Some(format!(
-            "this machine says that it is {}, and the API says {}",
-            second(now),
-            second(theirs)
-        ));
-    }
-    None
+    let last = known.last_run.filter(|last| now + tolerance < *last)?;
+    Some(format!(
+        "the last run began at {}, and now it is {}, so the clock went back",
+        second(last),
+        second(now)
+    ))
 }
 
 /// An operation that the guards have let through. Only [`Plan::approve`] makes one, and the
