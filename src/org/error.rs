@@ -116,6 +116,11 @@ impl ApiError {
         }
     }
 
+    /// Whether the API has refused it for what it does to this person or group, and would again.
+    pub fn is_refusal(&self) -> bool {
+        self.remedy() == Remedy::FixPerson
+    }
+
     /// Whether the account that was to be changed is no longer in the provisioning directory.
     pub fn is_gone(&self) -> bool {
         matches!(self.cause, Cause::Gone(_))

@@ -13,7 +13,7 @@ mod text;
 mod trace;
 
 pub use explain::{candidates, explanation, explanation_json};
-pub use holds::{approved, holds, holds_json};
+pub use holds::{approved, holds, holds_json, retried};
 pub use json::{json, outcome, summary};
 pub use saved::{
     Circumstances, Digested, Expects, SCHEMA, SavedGroup, SavedGroupNote, SavedGroups, SavedNote,

@@ -21,6 +21,7 @@ mod leaving;
 mod life;
 mod mapping;
 mod one_person;
+mod refusals;
 mod rehearsal;
 mod revert;
 mod saved_groups;

@@ -67,6 +67,7 @@ impl Reader<'_> {
             group,
             policy,
             guards,
+            apply,
             schedule,
             log,
         } = file;
@@ -122,6 +123,7 @@ impl Reader<'_> {
             groups,
             policy,
             guards: self.guards(guards, zone)?,
+            apply: self.apply(apply)?,
             schedule,
             log: self.log(log)?,
             text: self.text.into(),

@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) policy: PolicyFile,
     #[serde(default)]
     pub(super) guards: GuardsFile,
+    #[serde(default)]
+    pub(super) apply: ApplyFile,
     pub(super) schedule: Option<ScheduleFile>,
     #[serde(default)]
     pub(super) log: LogFile,
@@ -360,6 +362,14 @@ pub(super) struct FreezeFile {
 pub(super) struct ScheduleFile {
     pub(super) sync: Spanned<String>,
     pub(super) time_zone: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApplyFile {
+    pub(super) quarantine_after: Option<Spanned<u32>>,
+    pub(super) max_calls: Option<Spanned<u64>>,
+    pub(super) deadline: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 
 mod addresses;
 mod edit;
+mod failures;
 mod forecast;
 mod groups;
 mod guards;
@@ -16,6 +17,7 @@ mod leaving;
 mod lifecycle;
 mod local;
 mod matching;
+mod order;
 mod outlook;
 mod properties;
 mod resume;
