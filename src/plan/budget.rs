@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{Calls, GroupPlan, Plan, Way};
-use crate::model::{ExternalId, Reason};
+use crate::model::{ExternalId, Operation, Reason};
 
 /// What of a plan is left for the next run, as it does not fit `max_calls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,30 +132,33 @@ impl Plan {
         first.chain(free(true)).collect()
     }
 
-    /// Nobody makes way where whom that is for is left, or who makes way cannot go on. Whether
-    /// something changed.
+    /// Leaves who makes way for nothing, as the change after it is left, and who waits for somebody
+    /// who is left. Whether that is one more.
     fn keep_circles_together(&mut self) -> bool {
         let left = &self.carried_over.accounts;
-        let is_left = |at: &usize| left.contains(at);
         let operations = || {
             let planned = self.operations.iter().enumerate();
             let free = planned.filter(|(_, one)| !one.is_held());
             free.map(|(at, one)| (at, &one.operation))
         };
-        let makes_way = |reason: &Reason| *reason == Reason::MakesWay;
-        let ends: HashSet<&ExternalId> = operations()
-            .filter(|(at, operation)| is_left(at) && !makes_way(&operation.reason))
+        let of_left = |is_way: bool| -> HashSet<&ExternalId> {
+            let left = operations().filter(|(at, _)| left.contains(at));
+            left.filter(|(_, operation)| makes_way(operation) == is_way)
+                .map(|(_, operation)| &operation.key)
+                .collect()
+        };
+        let (ways, ends) = (of_left(true), of_left(false));
+        let begun: HashSet<&ExternalId> = operations()
+            .filter(|(at, operation)| makes_way(operation) && !left.contains(at))
             .map(|(_, operation)| &operation.key)
             .collect();
-        let ways: HashSet<&ExternalId> = operations()
-            .filter(|(at, operation)| is_left(at) && makes_way(&operation.reason))
-            .map(|(_, operation)| &operation.key)
-            .collect();
+        // Who makes way has freed the address with that.
+        let is_left =
+            |key: &ExternalId| ways.contains(key) || (ends.contains(key) && !begun.contains(key));
         let more: Vec<usize> = operations()
             .filter(|(at, operation)| {
-                let begins = makes_way(&operation.reason) && ends.contains(&operation.key);
-                let waits = operation.waits_for.iter().any(|key| ways.contains(key));
-                !is_left(at) && (begins || waits)
+                let in_vain = makes_way(operation) && ends.contains(&operation.key);
+                !left.contains(at) && (in_vain || operation.waits_for.iter().any(is_left))
             })
             .map(|(at, _)| at)
             .collect();
@@ -163,4 +166,8 @@ impl Plan {
         self.carried_over.accounts.extend(more);
         has_changed
     }
+}
+
+fn makes_way(operation: &Operation) -> bool {
+    operation.reason == Reason::MakesWay
 }

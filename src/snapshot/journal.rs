@@ -406,15 +406,14 @@ impl Journal {
             .await
     }
 
-    /// Gives up operations that were not sent and that runs leave for the next one as a rule: what is
-    /// in the journal as left already is not there once more for each run.
+    /// Gives up operations that were not sent and that run after run may leave for the next one: of
+    /// the same only the last stays in the journal.
     pub async fn carry_over(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
         self.give_up(
             ids,
-            "DELETE FROM operations WHERE id = ? AND state = 'intended' AND EXISTS
-                (SELECT 1 FROM operations AS earlier WHERE earlier.external_id = operations.external_id
-                    AND earlier.digest = operations.digest AND earlier.state = 'left'
-                    AND earlier.sent_at IS NULL AND earlier.id < operations.id)",
+            "DELETE FROM operations WHERE state = 'left' AND sent_at IS NULL AND id < ?1
+                AND external_id = (SELECT external_id FROM operations WHERE id = ?1)
+                AND digest = (SELECT digest FROM operations WHERE id = ?1)",
         )
         .await?;
         self.leave(ids).await
