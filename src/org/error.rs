@@ -36,6 +36,8 @@ pub enum Cause {
     NotFound(String),
     /// 404 for an account, and reading does not find it either.
     Gone(String),
+    /// 404 for an account that reading finds: a gateway may have lost its way once.
+    Astray(String),
     /// 409.
     Conflict(String),
     /// 429, and waiting did not help.
@@ -88,7 +90,7 @@ impl ApiError {
                 status: 400 | 403 | 422,
                 ..
             } => Remedy::FixPerson,
-            Cause::Gone(_) => Remedy::Retry,
+            Cause::Gone(_) | Cause::Astray(_) => Remedy::Retry,
             Cause::Unauthorized { .. }
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
@@ -108,6 +110,7 @@ impl ApiError {
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
             | Cause::Gone(_)
+            | Cause::Astray(_)
             | Cause::Conflict(_)
             | Cause::Server { .. }
             | Cause::Refused { .. }
@@ -135,6 +138,7 @@ impl ApiError {
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
             | Cause::Gone(_)
+            | Cause::Astray(_)
             | Cause::Conflict(_)
             | Cause::Throttled
             | Cause::Refused { .. }
@@ -186,6 +190,10 @@ impl fmt::Display for ApiError {
                     write!(f, "; correct the person's entry, or the account")?;
                 }
             }
+            Cause::Astray(message) => write!(
+                f,
+                "{request} was answered with 404, though the account is there: {message}"
+            )?,
             Cause::Declined(why) => write!(f, "{why}")?,
             Cause::Unintelligible(why) => {
                 write!(

@@ -197,10 +197,8 @@ impl Writer {
             return Ok(error);
         };
         if self.reader.by_scim_id(&target.scim_id).await?.is_some() {
-            return Ok(refused(format!(
-                "{} was answered with 404, though the account is there",
-                error.request
-            )));
+            let cause = Cause::Astray(message.clone());
+            return Ok(ApiError { cause, ..error });
         }
         let cause = Cause::Gone(message.clone());
         Ok(ApiError { cause, ..error })

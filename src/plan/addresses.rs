@@ -318,6 +318,8 @@ fn urgency(operation: &Operation) -> u32 {
     match operation.kind {
         _ if operation.turns_login_off() => 0,
         Kind::Deactivate => 0,
+        // It can be cancelled for a time only.
+        _ if operation.cancel_delete => 1,
         Kind::Update if !operation.is_cosmetic() => 1,
         Kind::Restore | Kind::Adopt => 2,
         Kind::Create => 3,

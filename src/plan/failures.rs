@@ -55,7 +55,7 @@ pub struct Failing {
     /// Before this it is not tried again; `None` in quarantine, where it is not until somebody says
     /// so.
     pub until: Option<Timestamp>,
-    /// Whether it was refused so often that all but a deactivation would be in quarantine.
+    /// Whether it was refused so often that what can wait would be in quarantine.
     pub is_overdue: bool,
 }
 
@@ -99,10 +99,16 @@ fn minute(moment: Timestamp) -> impl fmt::Display {
     moment.format("%Y-%m-%d %H:%M UTC")
 }
 
-/// How long it is waited after so many refusals in a row: twice as long each time. Whoever is to
-/// lose the login is never waited for long.
-fn pause(count: u32, turns_login_off: bool) -> TimeDelta {
-    let (first, longest) = match turns_login_off {
+/// Whether an operation is never given up: a login that is to be turned off is a matter of security,
+/// and a deletion can be cancelled for a time only.
+fn is_never_given_up(operation: &Operation) -> bool {
+    operation.turns_login_off() || operation.cancel_delete
+}
+
+/// How long it is waited after so many refusals in a row: twice as long each time, and never long
+/// for what is never given up.
+fn pause(count: u32, is_never_given_up: bool) -> TimeDelta {
+    let (first, longest) = match is_never_given_up {
         true => (TimeDelta::minutes(1), TimeDelta::minutes(10)),
         false => (TimeDelta::minutes(10), TimeDelta::days(1)),
     };
@@ -114,10 +120,10 @@ impl Failures {
     /// What keeps a person's operation from being tried now, if anything does.
     pub fn of(&self, operation: &Operation, now: Timestamp) -> Option<Failing> {
         let failed = self.people.get(&operation.key)?;
-        let turns_off = operation.turns_login_off();
+        let is_kept_up = is_never_given_up(operation);
         let kind = operation.kind.name();
         (failed.digest == operation.digest())
-            .then(|| self.standing(&operation.key, failed, kind, turns_off, now))?
+            .then(|| self.standing(&operation.key, failed, kind, is_kept_up, now))?
     }
 
     fn standing(
@@ -125,7 +131,7 @@ impl Failures {
         key: &ExternalId,
         failed: &Failed,
         kind: &'static str,
-        turns_login_off: bool,
+        is_never_given_up: bool,
         now: Timestamp,
     ) -> Option<Failing> {
         let Failed {
@@ -136,9 +142,8 @@ impl Failures {
             last,
         } = failed;
         let is_overdue = *count >= self.quarantine_after;
-        // A login that is to be turned off is a matter of security: that is never given up.
-        let is_quarantined = is_overdue && !turns_login_off;
-        let until = *last + pause(*count, turns_login_off);
+        let is_quarantined = is_overdue && !is_never_given_up;
+        let until = *last + pause(*count, is_never_given_up);
         // While the clock is behind the last try, no time can be waited for.
         let waits = *last <= now && now < until;
         (is_quarantined || waits).then(|| Failing {

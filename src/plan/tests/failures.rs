@@ -9,7 +9,7 @@ use super::super::fixture::*;
 use super::super::*;
 use super::groups::Groups;
 use super::properties::odd_world;
-use super::refusal;
+use super::{pending, refusal};
 use crate::model::{Attribute, Digest, ExternalId, Reason};
 
 /// What is planned for these people was refused so often, the last time so long ago.
@@ -152,6 +152,11 @@ fn a_deactivation_is_never_given_up_and_told_loudly_in_time() {
         assert_eq!(brief(&world.planned()), ["deactivate a"]);
         world.now = now();
     }
+    // A deletion can be cancelled for a time only.
+    let mut back = World::new(vec![person("a")], vec![account("a")]);
+    back.accounts[0] = in_state("a", pending("2026-06-10T00:00:00Z"), None);
+    refused(&mut back, &["a"], 99, TimeDelta::minutes(10));
+    assert_eq!(brief(&back.planned()), ["restore a"]);
     // To delete for good is no such matter.
     let long_ago = "2026-01-01T00:00:00Z";
     let off = crate::model::Lifecycle::Deactivated {
