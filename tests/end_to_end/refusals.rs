@@ -322,7 +322,11 @@ fn a_run_whose_deadline_is_over_leaves_the_rest() {
     let organization = Organization::start();
     let people = Person::several(20);
     let mut dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&people));
+    dirsyncd.organization += "requests_per_second = 1000\n";
     dirsyncd.rest = "[apply]\ndeadline = \"1ms\"\n".to_owned();
+    dirsyncd.run(&["plan"]).expect_words(&[
+        "That takes longer than the `deadline` of 1ms in [apply]: the last of it will be left for the next run.",
+    ]);
     // Something is done in any case, although the pull alone takes longer.
     for left in [12, 4] {
         dirsyncd.sync(4).expect_words(&[&format!(
