@@ -88,6 +88,7 @@ pub fn retried(all: &[Retried]) -> String {
         operation,
         count,
         error,
+        ..
     } in all
     {
         held(&mut out, operation);

@@ -27,7 +27,12 @@ pub struct Retried {
     pub count: u32,
     /// The last error.
     pub error: String,
+    /// The last one that failed, in the journal.
+    last: OperationId,
 }
+
+/// The key of a person or a group, and whether it is a group's.
+type Whose = (String, bool);
 
 /// That somebody has let something go again that had failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -215,19 +220,19 @@ impl Journal {
             .fetch_all(&mut self.connection)
             .await
             .at(&path)?;
-        let mut all: HashMap<(String, bool), (OperationId, Retried)> = HashMap::new();
+        let mut all: HashMap<Whose, Retried> = HashMap::new();
         for row in &rows {
             let (whose, one) = retried(row).map_err(|why| self.row_error(row, &why))?;
             all.insert(whose, one);
         }
-        let chosen: BTreeSet<(String, bool)> = match who {
+        let chosen: BTreeSet<Whose> = match who {
             None => all.keys().cloned().collect(),
             Some(who) => BTreeSet::from([the_one(&all, who)?]),
         };
         let mut transaction = self.begin().await?;
         let mut let_go = Vec::with_capacity(chosen.len());
         for whose in chosen {
-            let Some((operation, one)) = all.remove(&whose) else {
+            let Some(one) = all.remove(&whose) else {
                 continue;
             };
             let (key, is_group) = whose;
@@ -237,7 +242,7 @@ impl Journal {
             )
             .bind(&key)
             .bind(is_group)
-            .bind(operation.0)
+            .bind(one.last.0)
             .bind(one.count)
             .bind(&one.error)
             .bind(&asked.reason)
@@ -268,21 +273,14 @@ impl Journal {
 }
 
 /// Whose failure is meant.
-fn the_one(
-    all: &HashMap<(String, bool), (OperationId, Retried)>,
-    who: &str,
-) -> Result<(String, bool), RetryError> {
-    let meant = all
-        .iter()
-        .filter(|(_, (_, one))| one.operation.is_meant(who));
-    let mut meant: Vec<&(String, bool)> = meant.map(|(whose, _)| whose).collect();
+fn the_one(all: &HashMap<Whose, Retried>, who: &str) -> Result<Whose, RetryError> {
+    let meant = all.iter().filter(|(_, one)| one.operation.is_meant(who));
+    let mut meant: Vec<&Whose> = meant.map(|(whose, _)| whose).collect();
     meant.sort();
     match meant.as_slice() {
         [one] => Ok((*one).clone()),
         [] => {
-            let names = all
-                .values()
-                .map(|(_, one)| one.operation.detail.account.clone());
+            let names = all.values().map(|one| one.operation.detail.account.clone());
             let mut failing: Vec<String> = names.collect();
             failing.sort();
             let who = who.to_owned();
@@ -370,7 +368,7 @@ fn failed(row: &SqliteRow) -> Result<(ExternalId, bool, Failed), String> {
     Ok((ExternalId::new(key), is_group, failed))
 }
 
-fn retried(row: &SqliteRow) -> Result<((String, bool), (OperationId, Retried)), String> {
+fn retried(row: &SqliteRow) -> Result<(Whose, Retried), String> {
     let in_words = |error: sqlx::Error| error.to_string();
     let (key, is_group, failed) = failed(row)?;
     let detail = match is_group {
@@ -383,7 +381,7 @@ fn retried(row: &SqliteRow) -> Result<((String, bool), (OperationId, Retried)), 
         operation: HeldOperation::of(key.clone(), kind, detail, failed.digest),
         count: failed.count,
         error: failed.error,
+        last: OperationId(row.try_get(9).map_err(in_words)?),
     };
-    let operation = OperationId(row.try_get(9).map_err(in_words)?);
-    Ok(((key, is_group), (operation, one)))
+    Ok(((key, is_group), one))
 }
