@@ -11,8 +11,12 @@ use crate::model::{
     Attribute, Cause, Change, DesiredAccount, Dn, ExternalId, Kind, Lifecycle, ManagedAccount,
     Profile, Reason, RunId, SourceName, Timestamp,
 };
-use crate::plan::{Outlook, Said, Seen, VerdictKind, approve_command, differing, outlook};
-use crate::snapshot::{Dossier, GivenApproval, Journalled, LastPull, OpenHold, RecordedRun};
+use crate::plan::{
+    Failing, Failures, Outlook, Said, Seen, VerdictKind, approve_command, differing, outlook,
+};
+use crate::snapshot::{
+    Dossier, GivenApproval, GivenRetry, Journalled, LastPull, OpenHold, RecordedRun,
+};
 
 /// What is known of one person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,6 +47,10 @@ pub struct Explanation {
     pub holds: Vec<Held>,
     /// What somebody has let through, the newest first.
     pub approvals: Vec<GivenApproval>,
+    /// What was refused and is not tried now.
+    pub failing: Option<Failing>,
+    /// Who has let what was refused go again, the newest first.
+    pub retries: Vec<GivenRetry>,
     /// The last run that has read the sources.
     pub reading: Option<RecordedRun>,
     /// The last run, if it was another one.
@@ -194,6 +202,8 @@ pub fn explain(config: &Config, dossier: &Dossier, limit: usize, now: Timestamp)
         outlook: prospects(config, dossier, source.as_ref(), seen, now),
         holds: dossier.holds.iter().map(|hold| held(hold, now)).collect(),
         approvals: dossier.approvals.clone(),
+        failing: failing(config, dossier, now),
+        retries: dossier.retries.clone(),
         verdicts: verdicts(dossier),
         reading: dossier.reading.clone(),
         later_run: dossier
@@ -601,6 +611,17 @@ fn verdicts(dossier: &Dossier) -> Vec<String> {
         all.push(nothing.to_owned());
     }
     all
+}
+
+/// What was refused and is not tried now.
+fn failing(config: &Config, dossier: &Dossier, now: Timestamp) -> Option<Failing> {
+    let (failed, operation) = dossier.failed.as_ref()?;
+    let failures = Failures {
+        people: [(operation.key.clone(), failed.clone())].into(),
+        quarantine_after: config.apply.quarantine_after,
+        ..Failures::default()
+    };
+    failures.of(operation, now)
 }
 
 fn day(at: Timestamp) -> String {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::apply::{self, Applied, Control, GroupSettlement, Settled, Settlement};
+use crate::apply::{self, Applied, Budget, Control, GroupSettlement, Settled, Settlement};
 use crate::config::{Config, GroupRule, Source, SourceScope};
 use crate::directory::Selection;
 use crate::mapping::{GroupMapping, Mapping, MappingError};
@@ -27,8 +27,8 @@ use crate::model::{
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::groups::KnownGroups;
 use crate::plan::{
-    Answers, Calls, Desired, GuardedGroups, Known, Opened, Plan, Stop, Suspension, newcomers,
-    one_person, plan, questions, sought,
+    Answers, Desired, GuardedGroups, Known, Opened, Plan, Stop, Suspension, end_absences,
+    newcomers, one_person, plan, questions, sought,
 };
 use crate::pull::{Depth, PullError, Sourced, locate, pull, pull_person, selections};
 use crate::report::summary;
@@ -253,6 +253,7 @@ async fn look(
         ..
     } = made;
     foresee_calls(&mut plan, &reader);
+    plan.forecast.deadline = setup.config.apply.deadline;
     Ok(Looked {
         plan,
         rows,
@@ -265,8 +266,7 @@ async fn look(
 
 /// Tells which requests carrying the plan out would make, and how long they take at least.
 fn foresee_calls(plan: &mut Plan, reader: &Reader) {
-    let free = plan.operations.iter().filter(|planned| !planned.is_held());
-    let calls = Calls::of(free.map(|planned| &planned.operation), reader.way());
+    let calls = plan.calls(reader.way());
     let (scim, admin) = reader.rates();
     plan.forecast.estimate = calls.estimate(&scim, &admin);
     plan.forecast.calls = Some(calls);
@@ -281,9 +281,21 @@ pub async fn sync(
 ) -> Result<Finished, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut journal = Journal::open_within(&setup.config.database, PATIENCE).await?;
-    let run = journal.begin_run(trigger, (control.now)()).await?;
-    let result = carry_out(setup, orders, run, &mut journal, reader, control).await;
+    let (run, budget) = start(setup, trigger, &mut journal, control).await?;
+    let result = carry_out(setup, orders, (run, budget), &mut journal, reader, control).await;
     finish(journal, run, result, control).await
+}
+
+/// Records that a run begins, and tells how much it may do.
+async fn start(
+    setup: &Setup,
+    trigger: &str,
+    journal: &mut Journal,
+    control: &Control<'_>,
+) -> Result<(RunId, Budget), RunError> {
+    let now = (control.now)();
+    let run = journal.begin_run(trigger, now).await?;
+    Ok((run, Budget::of(&setup.config.apply, now)))
 }
 
 /// Records how a run ended.
@@ -318,7 +330,7 @@ async fn finish(
 async fn carry_out(
     setup: &Setup,
     orders: Orders<'_>,
-    run: RunId,
+    (run, budget): (RunId, Budget),
     journal: &mut Journal,
     reader: Reader,
     control: &Control<'_>,
@@ -348,8 +360,9 @@ async fn carry_out(
             .await?
     };
     number_holds(&mut plan, &opened);
+    journal.record_pending(run, &plan, (control.now)()).await?;
     let approved = plan.approve();
-    let applied = apply::apply(&approved, run, reader, journal, control)
+    let applied = apply::apply(&approved, run, reader, budget, journal, control)
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))
@@ -504,6 +517,10 @@ async fn make_plan(
         answers: Answers::default(),
         undone: snapshot.undone().await?,
         undone_groups: snapshot.undone_groups().await?,
+        failures: snapshot
+            .failures(setup.config.apply.quarantine_after)
+            .await?,
+        pending: snapshot.pending_deactivations().await?,
     };
     if known.population.all > 0 {
         let guards = &setup.config.guards;
@@ -588,6 +605,11 @@ async fn make_plan(
         known.guarded_groups = reader.guarded_groups(guards).await?;
     }
     groups::hold(&mut plan, guards, &known, now);
+    if let Some(groups) = &mut plan.groups {
+        groups.set_aside(&known.failures, now);
+    }
+    plan.fit(setup.config.apply.max_calls, reader.way());
+    end_absences(&mut plan, &desired, &known);
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
     let recorded = Pulled {
         pulls: desired.pulls.clone(),

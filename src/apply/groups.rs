@@ -1,18 +1,18 @@
 //! Groups: carries out what is planned for them after the accounts, and finds out what became of
 //! what an earlier run left unanswered.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::future::join_all;
 
-use super::{Applied, BREAKER, Control, EndedBy, IN_FLIGHT};
+use super::{Applied, BREAKER, EndedBy, IN_FLIGHT, Sending};
 use crate::model::{
     ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason, ManagedGroup,
     OperationId, ScimId, Timestamp, fold,
 };
-use crate::org::{ApiError, Reader, Writer};
+use crate::org::{ApiError, Reader};
 use crate::plan::ApprovedGroup;
-use crate::snapshot::{GroupEnd, Journal, SnapshotError, UnansweredGroup};
+use crate::snapshot::{Failure, GroupEnd, Journal, SnapshotError, UnansweredGroup};
 
 /// What became of the group operations of a plan.
 #[derive(Clone, Debug, Default)]
@@ -23,28 +23,34 @@ pub struct GroupsApplied {
     pub failed: Vec<(GroupOperation, String)>,
     /// Operations that were not sent.
     pub left: usize,
+    /// The same by their kinds.
+    pub left_of: BTreeMap<GroupChange, usize>,
+}
+
+impl GroupsApplied {
+    pub(super) fn leave(&mut self, operation: &GroupOperation) {
+        self.left += 1;
+        *self.left_of.entry(operation.kind).or_default() += 1;
+    }
 }
 
 /// Carries out the group operations, which the journal has under these numbers.
 pub(super) async fn apply(
     operations: &[ApprovedGroup],
     ids: &[OperationId],
-    writer: &Writer,
+    sending: &Sending<'_>,
     journal: &mut Journal,
-    control: &Control<'_>,
     applied: &mut Applied,
 ) -> Result<(), SnapshotError> {
     // By their folded names.
     let mut unsuccessful: HashSet<String> = HashSet::new();
     let mut at = 0;
     while at < operations.len() {
-        if applied.ended_by.is_none() && control.stop.requested() {
-            applied.ended_by = Some(EndedBy::Stop);
-        }
-        if applied.ended_by.is_some() {
-            applied.groups.left += operations.len() - at;
-            journal.leave(&ids[at..]).await?;
-            return Ok(());
+        if !sending.goes_on(applied) {
+            for operation in &operations[at..] {
+                applied.groups.leave(operation);
+            }
+            return journal.carry_over(&ids[at..]).await;
         }
         let end = batch_end(operations, at);
         let (waiting, batch): (Vec<_>, Vec<_>) = ids[at..end]
@@ -56,12 +62,12 @@ pub(super) async fn apply(
                 _ => false,
             });
         at = end;
-        for (id, _) in waiting {
+        for (id, operation) in waiting {
             journal.leave(&[id]).await?;
-            applied.groups.left += 1;
+            applied.groups.leave(operation);
         }
         let failed_before = applied.groups.failed.len();
-        send_batch(&batch, writer, journal, control, applied).await?;
+        send_batch(&batch, sending, journal, applied).await?;
         let failed = applied.groups.failed[failed_before..].iter();
         unsuccessful.extend(failed.map(|(operation, _)| fold(&operation.name)));
     }
@@ -81,11 +87,14 @@ fn batch_end(operations: &[ApprovedGroup], at: usize) -> usize {
 
 async fn send_batch(
     batch: &[(OperationId, &ApprovedGroup)],
-    writer: &Writer,
+    sending: &Sending<'_>,
     journal: &mut Journal,
-    control: &Control<'_>,
     applied: &mut Applied,
 ) -> Result<(), SnapshotError> {
+    let Sending {
+        writer, control, ..
+    } = sending;
+    applied.has_sent |= !batch.is_empty();
     let accounts = made_accounts(batch, journal).await?;
     let ids: Vec<OperationId> = batch.iter().map(|(id, _)| *id).collect();
     journal.mark_sent(&ids, (control.now)()).await?;
@@ -106,14 +115,21 @@ async fn send_batch(
             Err(error) if error.concerns_everybody() => {
                 let why = EndedBy::Error(error.to_string());
                 applied.ended_by.get_or_insert(why);
-                applied.groups.left += 1;
+                applied.groups.leave(operation);
                 let (end, now) = (GroupEnd::Left, (control.now)());
                 journal
                     .answer_group(*id, operation, &progress, &end, now)
                     .await?;
                 continue;
             }
-            Err(error) => (GroupEnd::Failed(error.to_string()), Some(error.to_string())),
+            Err(error) => {
+                let failure = Failure {
+                    error: error.to_string(),
+                    is_refusal: error.is_refusal(),
+                    is_gone: false,
+                };
+                (GroupEnd::Failed(failure), Some(error.to_string()))
+            }
         };
         journal
             .answer_group(*id, operation, &progress, &end, (control.now)())

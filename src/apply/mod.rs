@@ -4,19 +4,23 @@
 //! Operations go out wave by wave, some at a time. Each is recorded as sent before it goes out,
 //! and its answer in the transaction that changes the account's row; so whatever ends the
 //! process, the journal tells what may have happened, and [`settle`] finds out by reading. Groups
-//! come after the accounts, so that new members have theirs.
+//! come after the accounts, so that new members have theirs, and before what is cosmetic. What the
+//! budget of a run does not reach is left for the next one.
 
 mod groups;
 mod settle;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use crate::config;
 use crate::model::{ExternalId, Kind, Operation, OperationId, RunId, Timestamp};
 use crate::org::{Reader, Writer};
-use crate::plan::{Approved, ApprovedPlan};
+use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
 use crate::snapshot::{Answered, Failure, Journal, SnapshotError};
 
 pub use groups::{GroupSettlement, GroupsApplied, settle_groups};
@@ -39,17 +43,57 @@ pub struct Applied {
     pub done: usize,
     /// Operations that failed, each with the reason.
     pub failed: Vec<(Operation, String)>,
-    /// Operations that were not sent: the run was stopped, or everything would have failed.
+    /// Operations that were not sent: the run was stopped, its budget was used up, everything would
+    /// have failed, or what they wait for did.
     pub left: usize,
+    /// The same by their kinds.
+    pub left_of: BTreeMap<Kind, usize>,
     /// What ended the run early.
     pub ended_by: Option<EndedBy>,
     /// The same of groups.
     pub groups: GroupsApplied,
+    /// Whose login is to be turned off and is still on, of this run and of those before.
+    pub pending: Option<Pending>,
     /// Failures in a row that look like the API's own.
     pub(crate) in_a_row: usize,
+    /// Whether something has been sent.
+    pub(crate) has_sent: bool,
+    /// Whether the plan itself leaves something for the next run.
+    pub(crate) is_carried_over: bool,
+}
+
+/// The logins that are to be turned off and are still on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// How many.
+    pub count: usize,
+    /// Whose waits longest, by the DN.
+    pub dn: String,
+    /// When the first run began that planned that one.
+    pub since: Timestamp,
+    /// How long ago that was when this run ended.
+    pub age: TimeDelta,
+}
+
+impl Pending {
+    fn of(pending: &BTreeMap<ExternalId, PendingDeactivation>, now: Timestamp) -> Option<Self> {
+        let moments = pending.values().filter_map(|one| Some((one.since?, one)));
+        let (since, oldest) = moments.min_by_key(|(since, one)| (*since, one.dn.clone()))?;
+        Some(Pending {
+            count: pending.len(),
+            dn: oldest.dn.clone(),
+            since,
+            age: (now - since).max(TimeDelta::zero()),
+        })
+    }
 }
 
 impl Applied {
+    fn leave(&mut self, operation: &Operation) {
+        self.left += 1;
+        *self.left_of.entry(operation.kind).or_default() += 1;
+    }
+
     /// Whether all was sent and nothing failed.
     pub fn is_clean(&self) -> bool {
         self.failed.is_empty()
@@ -64,8 +108,36 @@ impl Applied {
 pub enum EndedBy {
     /// It was asked to stop.
     Stop,
+    /// It has made as many requests as it may: `max_calls`.
+    MaxCalls(u64),
+    /// It has gone on for as long as it may: `deadline`.
+    Deadline(TimeDelta),
     /// An error that every further operation would meet as well.
     Error(String),
+}
+
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EndedBy::Stop => f.write_str("the run was asked to stop"),
+            EndedBy::MaxCalls(most) => {
+                write!(f, "`max_calls = {most}` in [apply] lets no more go")
+            }
+            EndedBy::Deadline(deadline) => {
+                let deadline = deadline.to_std().unwrap_or_default();
+                let deadline = humantime::format_duration(deadline);
+                write!(f, "the `deadline` of {deadline} in [apply] was over")
+            }
+            EndedBy::Error(error) => f.write_str(error),
+        }
+    }
+}
+
+impl EndedBy {
+    /// Whether somebody is to know of it who did not ask for it.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self, EndedBy::Stop)
+    }
 }
 
 /// Watches a run from outside.
@@ -131,11 +203,69 @@ impl Shutdown {
     }
 }
 
+/// How much one run may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budget {
+    /// The most requests. What does not fit by what was foreseen the plan leaves out already; this ends
+    /// a run in which many had to be repeated.
+    pub max_calls: Option<u64>,
+    /// The moment after which nothing more is sent, and how long after the run's beginning that is.
+    pub deadline: Option<(Timestamp, TimeDelta)>,
+}
+
+impl Budget {
+    /// The budget of a run that has begun at this moment.
+    pub fn of(config: &config::Apply, began: Timestamp) -> Self {
+        let end = |deadline| began.checked_add_signed(deadline);
+        Budget {
+            max_calls: config.max_calls,
+            deadline: config
+                .deadline
+                .and_then(|deadline| Some((end(deadline)?, deadline))),
+        }
+    }
+}
+
+/// A run that sends.
+struct Sending<'a> {
+    writer: Writer,
+    budget: Budget,
+    /// How many requests had gone out before.
+    requests_before: u64,
+    doubtful: HashSet<ExternalId>,
+    control: &'a Control<'a>,
+}
+
+impl Sending<'_> {
+    /// Whether to go on. A run sends something at least: else one whose pull takes longer than the
+    /// deadline never would.
+    fn goes_on(&self, applied: &mut Applied) -> bool {
+        if applied.ended_by.is_none() && self.control.stop.requested() {
+            applied.ended_by = Some(EndedBy::Stop);
+        }
+        if applied.ended_by.is_none() && applied.has_sent {
+            applied.ended_by = self.over();
+        }
+        applied.ended_by.is_none()
+    }
+
+    fn over(&self) -> Option<EndedBy> {
+        let used = self.writer.requests().saturating_sub(self.requests_before);
+        let max_calls = self.budget.max_calls.filter(|most| used > *most);
+        let deadline = self.budget.deadline;
+        let deadline = deadline.filter(|(end, _)| (self.control.now)() >= *end);
+        max_calls
+            .map(EndedBy::MaxCalls)
+            .or(deadline.map(|(_, deadline)| EndedBy::Deadline(deadline)))
+    }
+}
+
 /// Carries the plan out.
 pub async fn apply(
     plan: &ApprovedPlan,
     run: RunId,
     reader: Reader,
+    budget: Budget,
     journal: &mut Journal,
     control: &Control<'_>,
 ) -> Result<Applied, SnapshotError> {
@@ -157,22 +287,76 @@ pub async fn apply(
             (control.now)(),
         )
         .await?;
-    let doubtful = journal.doubtful_deletions().await?;
+    let mut applied = Applied::default();
+    carry_over(plan, run, journal, control, &mut applied).await?;
     control
         .watch
         .sending(operations.len() + plan.groups().len());
-    let writer = Writer::for_plan(reader, plan);
-    let mut applied = Applied::default();
+    let sending = Sending {
+        requests_before: reader.requests(),
+        writer: Writer::for_plan(reader, plan),
+        budget,
+        doubtful: journal.doubtful_deletions().await?,
+        control,
+    };
     let mut unsuccessful: HashSet<ExternalId> = HashSet::new();
+    // Who is in which group matters more than the rest of the accounts' values.
+    let rest = operations.partition_point(|operation| !operation.is_cosmetic());
+    let (first, rest) = operations.split_at(rest);
+    let (first_ids, rest_ids) = ids.split_at(first.len());
+    let accounts = (&mut unsuccessful, &mut applied);
+    send(first, first_ids, &sending, journal, accounts).await?;
+    groups::apply(plan.groups(), &group_ids, &sending, journal, &mut applied).await?;
+    let accounts = (&mut unsuccessful, &mut applied);
+    send(rest, rest_ids, &sending, journal, accounts).await?;
+    if applied.ended_by.is_none() && applied.is_carried_over {
+        applied.ended_by = budget.max_calls.map(EndedBy::MaxCalls);
+    }
+    applied.pending = Pending::of(&journal.pending_deactivations().await?, (control.now)());
+    Ok(applied)
+}
+
+/// Journals as left what the plan leaves for the next run.
+async fn carry_over(
+    plan: &ApprovedPlan,
+    run: RunId,
+    journal: &mut Journal,
+    control: &Control<'_>,
+    applied: &mut Applied,
+) -> Result<(), SnapshotError> {
+    let (accounts, groups) = plan.carried_over();
+    if accounts.is_empty() && groups.is_empty() {
+        return Ok(());
+    }
+    let now = (control.now)();
+    let mut ids = journal.intend(run, accounts.iter(), now).await?;
+    ids.extend(journal.intend_groups(run, groups.iter(), now).await?);
+    journal.carry_over(&ids).await?;
+    for operation in accounts {
+        applied.leave(operation);
+    }
+    for operation in groups {
+        applied.groups.leave(operation);
+    }
+    applied.is_carried_over = true;
+    Ok(())
+}
+
+/// Sends these operations, which the journal has under these numbers.
+async fn send(
+    operations: &[Approved],
+    ids: &[OperationId],
+    sending: &Sending<'_>,
+    journal: &mut Journal,
+    (unsuccessful, applied): (&mut HashSet<ExternalId>, &mut Applied),
+) -> Result<(), SnapshotError> {
     let mut at = 0;
     while at < operations.len() {
-        if applied.ended_by.is_none() && control.stop.requested() {
-            applied.ended_by = Some(EndedBy::Stop);
-        }
-        if applied.ended_by.is_some() {
-            applied.left += operations.len() - at;
-            journal.leave(&ids[at..]).await?;
-            break;
+        if !sending.goes_on(applied) {
+            for operation in &operations[at..] {
+                applied.leave(operation);
+            }
+            return journal.carry_over(&ids[at..]).await;
         }
         let end = batch_end(operations, at);
         let batch: Vec<(OperationId, &Approved)> = ids[at..end]
@@ -191,26 +375,17 @@ pub async fn apply(
         for (id, operation) in waiting {
             journal.leave(&[id]).await?;
             unsuccessful.insert(operation.key.clone());
-            applied.left += 1;
+            applied.leave(operation);
         }
         let failed_before = applied.failed.len();
-        send_batch(&batch, &writer, &doubtful, journal, control, &mut applied).await?;
+        send_batch(&batch, sending, journal, applied).await?;
         unsuccessful.extend(
             applied.failed[failed_before..]
                 .iter()
                 .map(|(operation, _)| operation.key.clone()),
         );
     }
-    groups::apply(
-        plan.groups(),
-        &group_ids,
-        &writer,
-        journal,
-        control,
-        &mut applied,
-    )
-    .await?;
-    Ok(applied)
+    Ok(())
 }
 
 /// The end of the batch that begins here: it stays within a wave.
@@ -225,12 +400,17 @@ fn batch_end(operations: &[Approved], at: usize) -> usize {
 
 async fn send_batch(
     batch: &[(OperationId, &Approved)],
-    writer: &Writer,
-    doubtful: &HashSet<ExternalId>,
+    sending: &Sending<'_>,
     journal: &mut Journal,
-    control: &Control<'_>,
     applied: &mut Applied,
 ) -> Result<(), SnapshotError> {
+    let Sending {
+        writer,
+        doubtful,
+        control,
+        ..
+    } = sending;
+    applied.has_sent |= !batch.is_empty();
     let ids: Vec<OperationId> = batch.iter().map(|(id, _)| *id).collect();
     journal.mark_sent(&ids, (control.now)()).await?;
     let answers = join_all(
@@ -257,11 +437,12 @@ async fn send_batch(
                 applied
                     .ended_by
                     .get_or_insert_with(|| EndedBy::Error(error.to_string()));
-                applied.left += 1;
+                applied.leave(operation);
                 continue;
             }
             Err(error) => Err(Failure {
                 is_gone: error.is_gone(),
+                is_refusal: error.is_refusal(),
                 error: error.to_string(),
             }),
         };

@@ -1,17 +1,11 @@
 //! `dirsyncd approve`: lets what a hold holds through, once.
 
-use std::time::Duration;
-
 use clap::Args;
-use nix::unistd::{Uid, User};
 
-use super::{ConfigArgument, Exit, Failure, load, print, start_log};
+use super::{ConfigArgument, Exit, Failure, PATIENCE, asked, load, print, start_log};
 use crate::config::LogFormat;
 use crate::report;
-use crate::snapshot::{ApproveError, Asked, Journal};
-
-/// How long a sync that is under way is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::snapshot::{ApproveError, Journal};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -66,21 +60,4 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     closed.map_err(Failure::failed)?;
     print(&report::approved(&approved));
     Ok(Exit::Done)
-}
-
-/// Who runs this process.
-fn asked(reason: String) -> Result<Asked, Failure> {
-    let uid = Uid::current();
-    let user = User::from_uid(uid).map_err(|error| {
-        Failure::failed(format!(
-            "the name of the user {uid} cannot be read: {error}"
-        ))
-    })?;
-    Ok(Asked {
-        // A container may know its users by number only.
-        by: user.map_or_else(|| format!("uid {uid}"), |user| user.name),
-        uid: uid.as_raw(),
-        sudo_user: std::env::var("SUDO_USER").ok(),
-        reason,
-    })
 }

@@ -12,6 +12,7 @@ mod plan;
 mod progress;
 mod reconcile;
 mod rehearse;
+mod retry;
 mod revert;
 mod run;
 mod simulate;
@@ -20,13 +21,19 @@ mod sync;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use nix::unistd::{Uid, User};
 
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
 use crate::pull::{Depth, PullError};
 use crate::run::{Orders, ReconcileError, RunError, Setup};
+use crate::snapshot::Asked;
+
+/// How long a sync that is under way is waited for by whoever writes a word into the database.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -34,8 +41,8 @@ Exit codes:
       operation in flight
    1  failed; nothing was changed unless the message says so
    2  wrong usage or configuration
-   3  something was refused or is held by a guard; what is safe was done
-   4  some operations failed; the next run tries them again
+   3  something was refused or is held by a guard, or is in quarantine; what is safe was done
+   4  some operations failed, or the budget of the run was used up; later runs go on from there
   10  changes are pending (only `plan --detailed-exitcode`)";
 
 /// Keeps the managed accounts of an Atlassian Cloud organization in step with an LDAP directory.
@@ -63,6 +70,9 @@ enum Verb {
     /// Let what a hold holds through: once, in the next sync
     #[command(after_help = EXIT_CODES)]
     Approve(approve::Arguments),
+    /// Let go again what the organization has refused: at once, in the next sync
+    #[command(after_help = EXIT_CODES)]
+    Retry(retry::Arguments),
     /// Undo what a run did, as far as it is still so and can be undone
     #[command(after_help = EXIT_CODES)]
     Revert(revert::Arguments),
@@ -213,6 +223,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Run(arguments) => Box::pin(run::run(arguments)).await,
         Verb::Holds(arguments) => Box::pin(holds::run(arguments)).await,
         Verb::Approve(arguments) => Box::pin(approve::run(arguments)).await,
+        Verb::Retry(arguments) => Box::pin(retry::run(arguments)).await,
         Verb::Revert(arguments) => Box::pin(revert::run(arguments)).await,
         Verb::Reconcile(arguments) => Box::pin(reconcile::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
@@ -222,6 +233,23 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,
     }
+}
+
+/// Who runs this process.
+fn asked(reason: String) -> Result<Asked, Failure> {
+    let uid = Uid::current();
+    let user = User::from_uid(uid).map_err(|error| {
+        Failure::failed(format!(
+            "the name of the user {uid} cannot be read: {error}"
+        ))
+    })?;
+    Ok(Asked {
+        // A container may know its users by number only.
+        by: user.map_or_else(|| format!("uid {uid}"), |user| user.name),
+        uid: uid.as_raw(),
+        sudo_user: std::env::var("SUDO_USER").ok(),
+        reason,
+    })
 }
 
 /// Reads the configuration and compiles its mappings.

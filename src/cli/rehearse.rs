@@ -19,7 +19,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         stop,
         now: &chrono::Utc::now,
     };
-    let rehearsal = rehearse(&setup, arguments.orders.orders(), &control).await;
+    let rehearsal = Box::pin(rehearse(&setup, arguments.orders.orders(), &control)).await;
     progress.finish();
     let rehearsal = rehearsal.map_err(|error| match error {
         RehearsalError::Run(error) => Failure::from(error),

@@ -99,7 +99,7 @@ pub(super) fn outcome(finished: &Finished, arguments: &RunArguments) -> String {
 }
 
 pub(super) fn exit(Finished { plan, applied, .. }: &Finished) -> Exit {
-    let broke_off = matches!(applied.ended_by, Some(EndedBy::Error(_)));
+    let broke_off = applied.ended_by.as_ref().is_some_and(EndedBy::is_failure);
     let has_failed = !applied.failed.is_empty() || !applied.groups.failed.is_empty();
     if has_failed || broke_off {
         Exit::SomeFailed

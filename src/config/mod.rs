@@ -3,6 +3,7 @@
 //! Floor 1. Every error names file, line and column, what was wrong and what to do. Relative
 //! paths are relative to the folder of the configuration file.
 
+mod apply;
 mod error;
 mod file;
 mod freeze;
@@ -18,6 +19,7 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use apply::Apply;
 pub use error::{ConfigError, nearest};
 pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
@@ -55,6 +57,8 @@ pub struct Config {
     pub policy: Policy,
     /// How much a run may change without being asked.
     pub guards: Guards,
+    /// How a run carries its plan out.
+    pub apply: Apply,
     /// When the daemon runs.
     pub schedule: Option<Schedule>,
     /// What is done about accounts that somebody has changed in the organization.

@@ -162,7 +162,9 @@ fn log(result: Result<Finished, RunError>) {
             }
             for skipped in &plan.skipped {
                 // The others are skipped for good, and the summary counts them.
-                if matches!(skipped.why, SkipReason::UnverifiedDomain { .. }) {
+                if matches!(skipped.why, SkipReason::UnverifiedDomain { .. })
+                    || skipped.why.is_stale()
+                {
                     tracing::warn!(%run, dn = skipped.dn, "skipped: {}", skipped.why);
                 }
             }
@@ -177,8 +179,21 @@ fn log(result: Result<Finished, RunError>) {
                     suspension.why
                 );
             }
-            if let Some(EndedBy::Error(error)) = &applied.ended_by {
-                tracing::error!(%run, "the run ended early: {error}");
+            match &applied.ended_by {
+                None | Some(EndedBy::Stop) => {}
+                Some(EndedBy::Error(error)) => {
+                    tracing::error!(%run, "the run ended early: {error}");
+                }
+                Some(budget) => tracing::warn!(%run, "left for the next run: {budget}"),
+            }
+            if let Some(pending) = &applied.pending {
+                tracing::warn!(
+                    %run,
+                    count = pending.count,
+                    since = %pending.since,
+                    dn = pending.dn,
+                    "deactivations are not done"
+                );
             }
             tracing::info!(
                 %run,

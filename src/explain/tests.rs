@@ -75,6 +75,8 @@ fn nobody(name: &str) -> Dossier {
         operations: Vec::new(),
         holds: Vec::new(),
         approvals: Vec::new(),
+        failed: None,
+        retries: Vec::new(),
         pulls: BTreeMap::from([(source(), pull)]),
         reading: Some(run(7, "2026-06-15T11:45:00Z", "incomplete")),
         last_run: Some(run(7, "2026-06-15T11:45:00Z", "incomplete")),

@@ -239,14 +239,29 @@ pub struct Operation {
     /// theirs have succeeded.
     pub waits_for: Vec<ExternalId>,
     /// Operations of a lower wave are finished before this one is sent: it takes an address
-    /// that one of them frees, or its kind comes later.
+    /// that one of them frees, or what it does is less urgent.
     pub wave: u32,
 }
 
 impl Operation {
     /// Whether it takes an account away from its person.
     pub fn is_departure(&self) -> bool {
-        self.kind == Kind::Delete || self.active == (true, false)
+        self.kind == Kind::Delete || self.turns_login_off()
+    }
+
+    /// Whether it turns the login off.
+    pub fn turns_login_off(&self) -> bool {
+        self.active == (true, false)
+    }
+
+    /// Whether it changes neither a login nor what an account is found or addressed by.
+    pub fn is_cosmetic(&self) -> bool {
+        let mut unique = Attribute::ALL.into_iter().filter(|one| one.is_unique());
+        self.kind == Kind::Update
+            && self.active.0 == self.active.1
+            && self.formerly.is_none()
+            && !self.takes_over()
+            && !unique.any(|attribute| self.changes(attribute))
     }
 
     /// The digest of what it does to whom: an approval is good for exactly this.

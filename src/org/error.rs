@@ -36,6 +36,8 @@ pub enum Cause {
     NotFound(String),
     /// 404 for an account, and reading does not find it either.
     Gone(String),
+    /// 404 for an account that reading finds: a gateway may have lost its way once.
+    Astray(String),
     /// 409.
     Conflict(String),
     /// 429, and waiting did not help.
@@ -88,7 +90,7 @@ impl ApiError {
                 status: 400 | 403 | 422,
                 ..
             } => Remedy::FixPerson,
-            Cause::Gone(_) => Remedy::Retry,
+            Cause::Gone(_) | Cause::Astray(_) => Remedy::Retry,
             Cause::Unauthorized { .. }
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
@@ -108,12 +110,18 @@ impl ApiError {
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
             | Cause::Gone(_)
+            | Cause::Astray(_)
             | Cause::Conflict(_)
             | Cause::Server { .. }
             | Cause::Refused { .. }
             | Cause::Declined(_)
             | Cause::Unintelligible(_) => false,
         }
+    }
+
+    /// Whether the API has refused it for what it does to this person or group, and would again.
+    pub fn is_refusal(&self) -> bool {
+        self.remedy() == Remedy::FixPerson
     }
 
     /// Whether the account that was to be changed is no longer in the provisioning directory.
@@ -130,6 +138,7 @@ impl ApiError {
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
             | Cause::Gone(_)
+            | Cause::Astray(_)
             | Cause::Conflict(_)
             | Cause::Throttled
             | Cause::Refused { .. }
@@ -181,6 +190,10 @@ impl fmt::Display for ApiError {
                     write!(f, "; correct the person's entry, or the account")?;
                 }
             }
+            Cause::Astray(message) => write!(
+                f,
+                "{request} was answered with 404, though the account is there: {message}"
+            )?,
             Cause::Declined(why) => write!(f, "{why}")?,
             Cause::Unintelligible(why) => {
                 write!(

@@ -35,6 +35,14 @@ impl Reader {
         (rate(self.scim()), rate(self.admin()))
     }
 
+    /// How many requests have gone out, the repeated ones too.
+    pub fn requests(&self) -> u64 {
+        let sent = |http: Result<&super::http::Http, ApiError>| {
+            http.map(super::http::Http::sent).unwrap_or_default()
+        };
+        sent(self.scim()) + sent(self.admin())
+    }
+
     /// Which of these rights the organization denies for an account, each with its reason
     /// (contract section 4, `GET /users/{id}/manage`). For an account that is not there nothing
     /// is denied.

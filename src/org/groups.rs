@@ -4,13 +4,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::http::backoff;
-use super::write::{CREATE_ATTEMPTS, MEMBERS_A_PATCH, PATIENCE, refused};
+use super::write::{CREATE_ATTEMPTS, PATIENCE, refused};
 use super::{ApiError, Cause, Reader, Writer};
 use crate::model::{
     ExistingGroup, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress,
     GroupTarget, ScimId,
 };
-use crate::plan::ApprovedGroup;
+use crate::plan::{ApprovedGroup, MEMBERS_A_PATCH};
 
 /// Which way members go.
 #[derive(Clone, Copy)]

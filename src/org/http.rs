@@ -1,5 +1,6 @@
 //! Requests with a bearer key: time-outs, bounded answers, retries of what is safe to repeat.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct Http {
     key: RwLock<SecretString>,
     secret: SecretRef,
     pace: Pace,
+    /// How many requests have gone out.
+    sent: AtomicU64,
 }
 
 /// An answer with a 2xx status.
@@ -72,12 +75,18 @@ impl Http {
             key: RwLock::new(key),
             secret: secret.clone(),
             pace: Pace::new(config.requests_per_second),
+            sent: AtomicU64::new(0),
         })
     }
 
     /// What is known of how fast the API takes requests.
     pub(super) fn rate(&self) -> crate::plan::Rate {
         self.pace.rate()
+    }
+
+    /// How many requests have gone out, the repeated ones too.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Sends a request until it is answered, or until repeating it is not safe or no use.
@@ -166,6 +175,7 @@ impl Http {
             request_id: None,
             wait: Some(wait),
         })?;
+        self.sent.fetch_add(1, Ordering::Relaxed);
         let began = tokio::time::Instant::now();
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {

@@ -8,7 +8,7 @@ use super::http::{Reply, backoff};
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
 use crate::model::{AccountId, Answer, ExistingGroup, ExternalId, Kind, Operation, ScimId, Target};
-use crate::plan::{Approved, ApprovedPlan};
+use crate::plan::{Approved, ApprovedPlan, MEMBERS_A_PATCH};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
 pub(super) const CREATE_ATTEMPTS: u32 = 3;
@@ -23,10 +23,6 @@ pub(super) const PATIENCE: [Duration; 5] = [
     Duration::from_secs(4),
 ];
 
-/// How many members one PATCH names. The contract has no figure; a well-known peer of the
-/// target takes 100.
-pub(super) const MEMBERS_A_PATCH: usize = 100;
-
 /// The writing client. It is made for an approved plan, and sends only approved operations.
 pub struct Writer {
     pub(super) reader: Reader,
@@ -36,6 +32,11 @@ impl Writer {
     /// The writer for a plan that the guards have approved.
     pub fn for_plan(reader: Reader, _approved: &ApprovedPlan) -> Self {
         Writer { reader }
+    }
+
+    /// How many requests have gone out, also those of the reading client before.
+    pub fn requests(&self) -> u64 {
+        self.reader.requests()
     }
 
     /// Sends one operation. `sent_before` tells that the same deletion was sent by an earlier
@@ -196,10 +197,8 @@ impl Writer {
             return Ok(error);
         };
         if self.reader.by_scim_id(&target.scim_id).await?.is_some() {
-            return Ok(refused(format!(
-                "{} was answered with 404, though the account is there",
-                error.request
-            )));
+            let cause = Cause::Astray(message.clone());
+            return Ok(ApiError { cause, ..error });
         }
         let cause = Cause::Gone(message.clone());
         Ok(ApiError { cause, ..error })

@@ -312,20 +312,27 @@ fn describe(account: &ManagedAccount) -> &'static str {
     }
 }
 
-/// The wave of a kind when nothing else has to come first: access is taken away first, then
-/// identities change, then people come, then the cosmetic rest.
-fn base_wave(operation: &Operation) -> u32 {
+/// How urgent an operation is when nothing waits for it, the most urgent first: access is taken
+/// away, then identities and logins change, then people come, then what is left over goes for
+/// good, then the rest. Groups go out before the rest (`apply/`).
+fn urgency(operation: &Operation) -> u32 {
     match operation.kind {
-        Kind::Deactivate | Kind::Delete => 0,
-        Kind::Update if unique_attributes().any(|attribute| operation.changes(attribute)) => 1,
+        _ if operation.turns_login_off() => 0,
+        Kind::Deactivate => 0,
+        // It can be cancelled for a time only.
+        _ if operation.cancel_delete => 1,
+        Kind::Update if !operation.is_cosmetic() => 1,
         Kind::Restore | Kind::Adopt => 2,
         Kind::Create => 3,
-        Kind::Update => 4,
+        Kind::Delete => 4,
+        Kind::Update => 5,
     }
 }
 
-/// Gives each operation a wave after those that free its address. Those that go round in
-/// circles are returned, with those that wait for them.
+/// Gives each operation a wave after those that free its address, and which is as early as what it
+/// does is urgent: whoever frees an address for a more urgent one is as urgent, so that nothing waits
+/// for what it does not need and is less urgent. One circle of those that go round in circles is
+/// returned.
 fn assign_waves(operations: &mut [Operation]) -> Vec<usize> {
     let mut frees: HashMap<(Attribute, String), usize> = HashMap::new();
     let mut ways: HashMap<&ExternalId, usize> = HashMap::new();
@@ -369,21 +376,39 @@ fn assign_waves(operations: &mut [Operation]) -> Vec<usize> {
             followers[*freer].push(at);
         }
     }
-    let mut earliest = vec![0; operations.len()];
-    let mut waves: Vec<Option<u32>> = vec![None; operations.len()];
-    let mut ready: Vec<usize> = (0..operations.len())
+    let mut order: Vec<usize> = (0..operations.len())
         .filter(|at| missing[*at] == 0)
         .collect();
-    while let Some(at) = ready.pop() {
-        let wave = base_wave(&operations[at]).max(earliest[at]);
-        waves[at] = Some(wave);
+    let mut next = 0;
+    while let Some(at) = order.get(next).copied() {
+        next += 1;
         for follower in &followers[at] {
-            earliest[*follower] = earliest[*follower].max(wave + 1);
             missing[*follower] -= 1;
             if missing[*follower] == 0 {
-                ready.push(*follower);
+                order.push(*follower);
             }
         }
+    }
+    let mut urgencies: Vec<u32> = operations.iter().map(urgency).collect();
+    for at in order.iter().rev() {
+        let most = followers[*at].iter().map(|follower| urgencies[*follower]);
+        urgencies[*at] = most.fold(urgencies[*at], u32::min);
+    }
+    let mut steps: Vec<u32> = vec![0; operations.len()];
+    for at in &order {
+        let same = waits_for[*at]
+            .iter()
+            .filter(|freer| urgencies[**freer] == urgencies[*at]);
+        steps[*at] = same.map(|freer| steps[*freer] + 1).max().unwrap_or(0);
+    }
+    let places: BTreeSet<(u32, u32)> = order
+        .iter()
+        .map(|at| (urgencies[*at], steps[*at]))
+        .collect();
+    let mut waves: Vec<Option<u32>> = vec![None; operations.len()];
+    let ranks: BTreeMap<(u32, u32), u32> = places.into_iter().zip(0..).collect();
+    for at in order {
+        waves[at] = ranks.get(&(urgencies[at], steps[at])).copied();
     }
     let open: Vec<usize> = (0..operations.len())
         .filter(|at| waves[*at].is_none())

@@ -484,6 +484,13 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Those whom the pulls have shown, as far as they differ from the snapshot.
+pub(super) fn present(desired: &Desired) -> HashSet<&ExternalId> {
+    let unmapped = desired.unmapped.iter().filter_map(|one| one.key.as_ref());
+    let mapped = desired.claimants().map(|person| &person.key);
+    mapped.chain(unmapped).collect()
+}
+
 /// Why no absence is believed at all, if so.
 fn disbelief(desired: &Desired, absent: &[&ManagedAccount]) -> Vec<Suspension> {
     let suspension = |source: &SourceName, why| Suspension {
@@ -518,8 +525,9 @@ fn disbelief(desired: &Desired, absent: &[&ManagedAccount]) -> Vec<Suspension> {
 }
 
 /// Notes that people are seen again for whom nothing else is done: a later absence is counted from
-/// its own beginning.
-pub(super) fn end_absences(plan: &mut Plan, present: &HashSet<&ExternalId>, known: &Known) {
+/// its own beginning. To be asked again where what is done has become less.
+pub fn end_absences(plan: &mut Plan, desired: &Desired, known: &Known) {
+    let present = present(desired);
     let seen = present.iter().filter_map(|key| known.accounts.get(key));
     let mut seen: Vec<&ManagedAccount> = seen
         .filter(|account| account.absence.is_some_and(|absence| absence.pulls > 0))

@@ -180,6 +180,8 @@ pub(crate) struct World {
     pub(crate) sources: Vec<&'static str>,
     pub(crate) answers: super::Answers,
     pub(crate) undone: Vec<Undone>,
+    pub(crate) failures: super::Failures,
+    pub(crate) pending: BTreeMap<ExternalId, super::PendingDeactivation>,
 }
 
 impl World {
@@ -207,6 +209,11 @@ impl World {
             sources: Vec::new(),
             answers: super::Answers::default(),
             undone: Vec::new(),
+            failures: super::Failures {
+                quarantine_after: 3,
+                ..super::Failures::default()
+            },
+            pending: BTreeMap::new(),
         }
     }
 
@@ -295,6 +302,8 @@ impl World {
             answers: self.answers.clone(),
             undone: self.undone.clone(),
             undone_groups: Vec::new(),
+            failures: self.failures.clone(),
+            pending: self.pending.clone(),
         }
     }
 

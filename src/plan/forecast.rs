@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
+use chrono::TimeDelta;
+
 use super::calls::{Calls, Estimate};
 use super::{Known, Plan, Refusal, RefusalReason};
 use crate::model::{AccountId, Attribute, ExternalId, Kind, Operation, fold};
@@ -356,6 +358,8 @@ pub struct Forecast {
     pub calls: Option<Calls>,
     /// How long they take; `None` as long as nothing is known of the API's pace.
     pub estimate: Option<Estimate>,
+    /// How long a run may go on, as far as a dry run is to tell.
+    pub deadline: Option<TimeDelta>,
 }
 
 impl Forecast {
@@ -388,6 +392,7 @@ impl Forecast {
             unseen_addresses: *unseen_addresses,
             calls: None,
             estimate: None,
+            deadline: None,
         }
     }
 }

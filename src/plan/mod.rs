@@ -13,7 +13,10 @@
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
 //! - `groups` plans the groups and their members, once the accounts are planned;
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
-//! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs;
+//! - `failures` puts off what the organization has refused before, `pending` knows whose login waits to
+//!   be turned off;
+//! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs, and
+//!   `budget` leaves what costs too much for the next run;
 //! - `resume` makes a plan again from the rows of a saved one;
 //! - `revert` makes a plan of what a run did, `undo` tells beforehand how far that will go, and
 //!   `reverted` keeps a sync from doing it again;
@@ -21,17 +24,20 @@
 //! - `outlook` tells where an account stands and what becomes of it, for people to read.
 
 mod addresses;
+mod budget;
 mod calls;
 mod compare;
 mod draft;
 mod drift;
 mod edit;
+mod failures;
 mod forecast;
 pub mod groups;
 mod guard;
 mod lifecycle;
 mod newcomer;
 mod outlook;
+mod pending;
 mod person;
 mod resume;
 mod revert;
@@ -49,13 +55,16 @@ use crate::model::{
 };
 
 pub use crate::config::Guard;
-pub use calls::{Api, Call, Calls, Endpoint, Estimate, Pace, Rate, Window};
+pub use budget::CarriedOver;
+pub use calls::{Api, Call, Calls, Endpoint, Estimate, MEMBERS_A_PATCH, Pace, Rate, Window};
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
 pub use drift::{
     Claimant, Decided, Drift, Excess, GroupDrift, NO_ENTRY, Rebuilt, Reconciliation, Unmanaged,
     decide, rebuild,
 };
+pub use draft::end_absences;
 pub use edit::{Edit, InScope, Person};
+pub use failures::{Failed, Failing, Failures};
 pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, questions};
 pub use groups::GroupPlan;
 pub use guard::{
@@ -64,6 +73,7 @@ pub use guard::{
     ou_of,
 };
 pub use outlook::{Due, Outlook, Rule, Seen, differing, outlook};
+pub use pending::PendingDeactivation;
 pub use person::{HeldForAll, one_person};
 pub use resume::{Expected, Row, in_the_way, moved, resume};
 pub use revert::{
@@ -115,6 +125,10 @@ pub struct Known {
     pub undone: Vec<Undone>,
     /// The same of groups.
     pub undone_groups: Vec<groups::UndoneGroup>,
+    /// What the organization has refused.
+    pub failures: Failures,
+    /// Whose login was to be turned off by earlier runs, and is not.
+    pub pending: BTreeMap<ExternalId, PendingDeactivation>,
 }
 
 impl Known {
@@ -157,6 +171,14 @@ pub struct Plan {
     pub is_partial: bool,
     /// Of [`Known::undone`], by number, what the directory does not want any more.
     pub unwished: Vec<i64>,
+    /// Of [`Known::failures`], whose operation the directory does not want any more.
+    pub over_failures: Vec<ExternalId>,
+    /// Whose login is to be turned off, also where nothing is done about it now.
+    pub pending: Vec<PendingDeactivation>,
+    /// Of [`Known::pending`], who is not to lose the login any more.
+    pub over_pending: Vec<ExternalId>,
+    /// What is left for the next run, as it does not fit the budget.
+    pub carried_over: CarriedOver,
     /// What becomes of the groups; `None` where the configuration has no rule for any.
     pub groups: Option<GroupPlan>,
 }
@@ -354,11 +376,7 @@ pub fn plan(
             .chain(desired.repeated.iter().map(|(person, _)| &person.key))
             .collect(),
         absent: desired.absent.iter().collect(),
-        present: desired
-            .claimants()
-            .map(|person| &person.key)
-            .chain(desired.unmapped.iter().filter_map(|one| one.key.as_ref()))
-            .collect(),
+        present: draft::present(desired),
         candidates: newcomer::Candidates::new(&known.existing, policies),
         holders: newcomer::Holders::new(known),
         newcomers: Vec::new(),
@@ -397,17 +415,18 @@ pub fn plan(
     let Draft {
         mut operations,
         mut plan,
-        present,
         ..
     } = draft;
     plan.unwished = reverted::unwished(desired, &operations, &plan, known);
     plan.skipped
         .extend(reverted::leave_out(&mut operations, known));
     let nothing = BTreeMap::new();
-    let mut plan = conclude(plan, operations, known, |operations| {
+    let mut plan = conclude(plan, operations, known, now, |operations| {
         guard::guard(operations, known, guards, now, clock_fault, nothing)
     });
-    draft::end_absences(&mut plan, &present, known);
+    plan.over_failures = failures::over(&plan, desired, known);
+    plan.over_pending = pending::take_over(&mut plan, desired, known);
+    end_absences(&mut plan, desired, known);
     Ok(plan)
 }
 
@@ -417,14 +436,28 @@ fn conclude(
     mut plan: Plan,
     mut operations: Vec<Operation>,
     known: &Known,
+    now: Timestamp,
     guard: impl FnOnce(Vec<Operation>) -> (Vec<Planned>, Vec<Hold>),
 ) -> Plan {
+    plan.pending = pending::deactivations(&operations, known);
     plan.refusals
         .extend(newcomer::refuse_shared_accounts(&mut operations));
     plan.refusals
         .extend(forecast::refuse_forbidden(&mut operations, known));
     plan.refusals
         .extend(addresses::settle(&mut operations, known));
+    loop {
+        let refused = failures::refuse_quarantined(&mut operations, known, now);
+        if refused.is_empty() {
+            break;
+        }
+        plan.refusals.extend(refused);
+        // What they do not free nobody takes.
+        plan.refusals
+            .extend(addresses::settle(&mut operations, known));
+    }
+    plan.skipped
+        .extend(failures::put_off(&mut operations, known, now));
     plan.refusals
         .extend(forecast::refuse_overfull(&mut operations, &known.answers));
     addresses::undo_lonely_ways(&mut operations);

@@ -57,5 +57,8 @@ pub fn one_person(plan: &mut Plan, person: &ExternalId, held: &HeldForAll, appro
     let of_person = |key: &Option<ExternalId>| key.as_ref() == Some(person);
     plan.refusals.retain(|refusal| of_person(&refusal.key));
     plan.skipped.retain(|skipped| of_person(&skipped.key));
+    plan.over_failures.retain(|key| key == person);
+    plan.over_pending.retain(|key| key == person);
+    plan.pending.retain(|pending| pending.key == *person);
     plan.notes.retain(|note| note.key == *person);
 }

@@ -83,7 +83,7 @@ pub fn resume(
     }
     let clock_fault = guard::clock_fault(known, now);
     let operations = rows.into_iter().map(|row| row.operation).collect();
-    conclude(plan, operations, known, |operations| {
+    conclude(plan, operations, known, now, |operations| {
         guard::guard(operations, known, guards, now, clock_fault, held)
     })
 }

@@ -159,7 +159,7 @@ pub fn revert<'a>(
     }
     let clock_fault = guard::clock_fault(known, now);
     let nothing = BTreeMap::new();
-    let mut plan = conclude(plan, operations, known, |operations| {
+    let mut plan = conclude(plan, operations, known, now, |operations| {
         guard::guard(operations, known, guards, now, clock_fault, nothing)
     });
     for hold in &mut plan.holds {

@@ -1,8 +1,8 @@
 //! What a plan tells beside its operations: who is refused, skipped, not believed to be gone, and
 //! why. Every reason is a sentence with the way out.
 
-use super::NotUndone;
 use super::groups::GroupNotUndone;
+use super::{Failing, NotUndone};
 use crate::mapping::Problem;
 use crate::model::{
     Cause, ExternalId, GroupChange, Incomplete, Kind, RunId, SourceName, Timestamp,
@@ -171,6 +171,9 @@ pub enum RefusalReason {
         /// How many it takes.
         max: u64,
     },
+    /// It was refused too often.
+    #[error("{0}")]
+    Quarantined(Failing),
     /// The row of a saved plan is not as it was written.
     #[error(
         "the row of the saved plan was changed after it was written ({0}): rows may be taken out of a saved plan, not changed; make a new plan"
@@ -276,6 +279,19 @@ pub enum SkipReason {
         /// Whose operation, or its key where the saved plan does not have it.
         freer: String,
     },
+    /// It was refused before, and is tried again later.
+    #[error("{0}")]
+    Failing(Failing),
+    /// It takes an address that an operation is to free which is tried again later.
+    #[error(
+        "the {kind} waits for an address that {freer} is to free, whose change was refused and is tried again later"
+    )]
+    Behind {
+        /// What is to be done.
+        kind: Kind,
+        /// Whose operation.
+        freer: String,
+    },
     /// A group is not as the saved plan expects it any more.
     #[error("not done ({}): no longer as the saved plan expects it: {what}", kind.name())]
     GroupMoved {
@@ -322,7 +338,7 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// Whether a saved plan or a revert was not carried out here as it was asked for, or
-    /// something waits for somebody to decide.
+    /// something waits for somebody to decide, or a login that is to be turned off stays on and on.
     pub fn is_stale(&self) -> bool {
         match self {
             SkipReason::Moved { .. }
@@ -330,6 +346,7 @@ impl SkipReason {
             | SkipReason::MemberMoved { .. }
             | SkipReason::Waiting { .. }
             | SkipReason::PutBack { .. } => true,
+            SkipReason::Failing(failing) => failing.is_overdue,
             SkipReason::NotUndone { why, .. } => why.needs_attention(),
             SkipReason::GroupNotUndone { why, .. } => why.needs_attention(),
             _ => false,

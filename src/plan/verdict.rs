@@ -36,7 +36,7 @@ pub enum VerdictKind {
     Skipped,
     /// Not seen, and not believed to be gone.
     Suspended,
-    /// An operation is not held itself, but waits for one that is.
+    /// An operation is not held itself, but waits for one that is, or for the next run.
     Waiting,
 }
 
@@ -98,6 +98,14 @@ impl Plan {
         for skipped in &self.skipped {
             let (key, why) = (skipped.key.as_ref(), skipped.why.to_string());
             verdicts.push(verdict(key, &skipped.dn, VerdictKind::Skipped, why));
+        }
+        for at in &self.carried_over.accounts {
+            if let Some(Planned { operation, .. }) = self.operations.get(*at) {
+                let kind = operation.kind;
+                let why = format!("the {kind} is left for the next run (`max_calls` in [apply])");
+                let key = Some(&operation.key);
+                verdicts.push(verdict(key, &operation.dn, VerdictKind::Waiting, why));
+            }
         }
         for planned in &self.operations {
             let Planned {

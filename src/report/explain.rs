@@ -7,7 +7,7 @@ use super::text::line;
 use crate::explain::{Account, Explanation, Held, Origin, Scope, Step, Values};
 use crate::model::{Change, Timestamp};
 use crate::plan::{Due, Outlook};
-use crate::snapshot::{Candidate, GivenApproval, LastPull, RecordedRun};
+use crate::snapshot::{Candidate, GivenApproval, GivenRetry, LastPull, RecordedRun};
 
 /// Where what stands beside a heading begins.
 const INDENT: usize = 12;
@@ -35,6 +35,8 @@ pub fn explanation(explanation: &Explanation, width: usize) -> String {
         outlook,
         holds,
         approvals,
+        failing,
+        retries,
         reading,
         later_run,
         verdicts,
@@ -63,6 +65,14 @@ pub fn explanation(explanation: &Explanation, width: usize) -> String {
     }
     for approval in approvals {
         out.row("approved", &approved(approval));
+    }
+    // The last run may have told the same.
+    let told = failing.as_ref().map(|failing| failing.to_string());
+    if let Some(told) = told.filter(|told| !verdicts.iter().any(|one| one.ends_with(told))) {
+        out.row("refused", &told);
+    }
+    for retry in retries {
+        out.row("retried", &retried(retry));
     }
     match reading {
         None => out.row("last run", "none has read the sources yet"),
@@ -388,6 +398,25 @@ fn approved(approval: &GivenApproval) -> String {
     };
     let at = minute(*at);
     format!("{kind} of `{hold}` by {by} at {at} ({reason}): {result}")
+}
+
+fn retried(retry: &GivenRetry) -> String {
+    let GivenRetry {
+        kind,
+        count,
+        by,
+        reason,
+        at,
+    } = retry;
+    let reason = reason
+        .as_ref()
+        .map_or(String::new(), |reason| format!(" ({reason})"));
+    let times = match count {
+        1 => "1 refusal".to_owned(),
+        count => format!("{count} refusals"),
+    };
+    let at = minute(*at);
+    format!("{kind} let go again by {by} at {at}{reason}, after {times}")
 }
 
 fn run(run: &RecordedRun) -> String {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::json::undo as undo_json;
-use super::text::{Detail, group, line, number, undo};
+use super::text::{Detail, group, left, line, number, undo};
 use crate::apply::GroupsApplied;
 use crate::model::{GroupChange, GroupMember, GroupOperation};
 use crate::plan::groups::{GroupNoticed, GroupPlan, PlannedGroup};
@@ -14,13 +14,16 @@ use crate::plan::{Plan, Undo};
 /// The sections of a plan about groups.
 pub(super) fn text(out: &mut String, whole: &Plan, plan: &GroupPlan, detail: Detail) {
     for kind in GroupChange::ALL {
-        let planned: Vec<&PlannedGroup> = plan
+        let planned: Vec<(usize, &PlannedGroup)> = plan
             .operations
             .iter()
-            .filter(|planned| planned.operation.kind == kind)
+            .enumerate()
+            .filter(|(_, planned)| planned.operation.kind == kind)
             .collect();
-        group(out, heading(kind), planned.len(), detail, |out, at| {
-            operation(out, whole, planned[at], detail);
+        group(out, heading(kind), planned.len(), detail, |out, nth| {
+            let (at, planned) = planned[nth];
+            let is_left = whole.carried_over.groups.contains(&at);
+            operation(out, whole, planned, is_left, detail);
         });
     }
     let suspensions = &plan.suspensions;
@@ -60,7 +63,13 @@ fn heading(kind: GroupChange) -> &'static str {
     }
 }
 
-fn operation(out: &mut String, whole: &Plan, planned: &PlannedGroup, detail: Detail) {
+fn operation(
+    out: &mut String,
+    whole: &Plan,
+    planned: &PlannedGroup,
+    is_left: bool,
+    detail: Detail,
+) {
     let PlannedGroup { operation, holds } = planned;
     let sign = match operation.kind {
         GroupChange::Create => '+',
@@ -72,8 +81,12 @@ fn operation(out: &mut String, whole: &Plan, planned: &PlannedGroup, detail: Det
         [] => String::new(),
         holds => format!(" [held: {}]", names(whole, holds).join(", ")),
     };
+    let left = left(is_left);
     let undo = undo(&Undo::of_group(operation));
-    line(out, &format!("  {sign} {}{held}{undo}", operation.name));
+    line(
+        out,
+        &format!("  {sign} {}{held}{left}{undo}", operation.name),
+    );
     for origin in &operation.origins {
         line(out, &format!("      {}", origin.dn));
     }
@@ -136,6 +149,7 @@ fn noticed(what: &GroupNoticed, detail: Detail) -> String {
             format!("has {count} whose account is not kept here, left alone")
         }
         GroupNoticed::Kept(why) => format!("kept: {why}"),
+        GroupNoticed::PutOff(why) => why.clone(),
         GroupNoticed::PutBack(names) => format!(
             "put back by `dirsyncd revert`, and held by `reverted` once the rest is done: {}",
             listed(names)
@@ -203,7 +217,9 @@ pub(super) fn failures(out: &mut String, applied: &GroupsApplied, detail: Detail
 /// What a plan has about groups.
 pub(super) fn json(whole: &Plan, plan: &GroupPlan) -> Value {
     json!({
-        "operations": plan.operations.iter().map(|planned| one(whole, planned)).collect::<Vec<_>>(),
+        "operations": plan.operations.iter().enumerate().map(|(at, planned)| {
+            one(whole, planned, whole.carried_over.groups.contains(&at))
+        }).collect::<Vec<_>>(),
         "refused": plan.refusals.iter().map(|refusal| json!({
             "dn": refusal.dn,
             "reason": refusal.why,
@@ -222,6 +238,7 @@ pub(super) fn json(whole: &Plan, plan: &GroupPlan) -> Value {
                 GroupNoticed::Foreign(count) => ("foreign", Some(*count), None),
                 GroupNoticed::Kept(_) => ("kept", None, None),
                 GroupNoticed::PutBack(names) => ("put_back", Some(names.len() as u64), None),
+                GroupNoticed::PutOff(_) => ("put_off", None, None),
             };
             json!({
                 "group": notice.group,
@@ -234,7 +251,7 @@ pub(super) fn json(whole: &Plan, plan: &GroupPlan) -> Value {
     })
 }
 
-fn one(whole: &Plan, PlannedGroup { operation, holds }: &PlannedGroup) -> Value {
+fn one(whole: &Plan, PlannedGroup { operation, holds }: &PlannedGroup, is_left: bool) -> Value {
     let GroupOperation {
         kind,
         reason,
@@ -268,6 +285,7 @@ fn one(whole: &Plan, PlannedGroup { operation, holds }: &PlannedGroup) -> Value 
         // The first of them.
         "hold": holds.first(),
         "holds": names(whole, holds),
+        "carried_over": is_left,
         "undo": undo_json(&Undo::of_group(operation)),
     })
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::text::{line, number};
 use crate::model::Timestamp;
 use crate::plan::next_run;
-use crate::snapshot::{HeldOperation, OpenHold};
+use crate::snapshot::{HeldOperation, OpenHold, Retried};
 
 /// The open holds with all that they hold, for people.
 pub fn holds(holds: &[OpenHold], now: Timestamp) -> String {
@@ -65,6 +65,38 @@ pub fn approved(hold: &OpenHold) -> String {
     );
     for operation in operations {
         held(&mut out, operation);
+    }
+    out
+}
+
+/// What was let go again, for people.
+pub fn retried(all: &[Retried]) -> String {
+    let mut out = String::new();
+    let count = match all.len() {
+        0 => {
+            line(&mut out, "Nothing waits for another try.");
+            return out;
+        }
+        1 => "1 operation".to_owned(),
+        count => format!("{} operations", number(count as u64)),
+    };
+    line(
+        &mut out,
+        &format!("Let go again, by the next sync that plans the same: {count}."),
+    );
+    for Retried {
+        operation,
+        count,
+        error,
+        ..
+    } in all
+    {
+        held(&mut out, operation);
+        let times = match count {
+            1 => "once".to_owned(),
+            count => format!("{count} times in a row"),
+        };
+        line(&mut out, &format!("      refused {times}, last: {error}"));
     }
     out
 }

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use super::{SavedPlan, groups};
 use crate::apply::{Applied, EndedBy};
 use crate::model::{Attribute, Kind, RunId};
-use crate::plan::{Forecast, Foreseen, Hold, HoldCause, Plan, Planned, Undo};
+use crate::plan::{
+    Failing, Forecast, Foreseen, Hold, HoldCause, Plan, Planned, RefusalReason, SkipReason, Undo,
+};
 
 /// The plan as JSON. Two plans from the same inputs give the same text, but for the time that its
 /// requests are going to take.
@@ -16,18 +18,29 @@ pub fn json(plan: &Plan) -> Value {
         "pulls": plan.pulls.iter().map(|(source, figures)| {
             json!({ "source": source, "entries": figures.entries, "changed": figures.changed })
         }).collect::<Vec<_>>(),
-        "operations": plan.operations.iter().map(|planned| operation(plan, planned)).collect::<Vec<_>>(),
+        "operations": plan.operations.iter().enumerate().map(|(at, planned)| {
+            let is_left = plan.carried_over.accounts.contains(&at);
+            operation(plan, planned, is_left)
+        }).collect::<Vec<_>>(),
         "holds": plan.holds.iter().map(hold).collect::<Vec<_>>(),
         "refused": plan.refusals.iter().map(|refusal| json!({
             "key": refusal.key,
             "source": refusal.source,
             "dn": refusal.dn,
             "reason": refusal.why.to_string(),
+            "failing": match &refusal.why {
+                RefusalReason::Quarantined(failing) => self::failing(failing),
+                _ => Value::Null,
+            },
         })).collect::<Vec<_>>(),
         "skipped": plan.skipped.iter().map(|skipped| json!({
             "key": skipped.key,
             "dn": skipped.dn,
             "reason": skipped.why.to_string(),
+            "failing": match &skipped.why {
+                SkipReason::Failing(failing) => self::failing(failing),
+                _ => Value::Null,
+            },
         })).collect::<Vec<_>>(),
         "suspended": plan.suspensions.iter().map(|suspension| json!({
             "source": suspension.source,
@@ -78,6 +91,7 @@ fn forecast(plan: &Plan) -> Value {
         unseen_addresses,
         calls,
         estimate,
+        deadline,
     } = &plan.forecast;
     json!({
         "foreseen": foreseen.iter().map(|(key, foreseen)| json!({
@@ -99,6 +113,8 @@ fn forecast(plan: &Plan) -> Value {
             "seconds": estimate.time.as_secs(),
             "paced_by": estimate.by.to_string(),
         })),
+        "max_calls": plan.carried_over.max_calls,
+        "deadline_seconds": deadline.map(|deadline| deadline.num_seconds()),
     })
 }
 
@@ -133,7 +149,30 @@ fn hold(hold: &Hold) -> Value {
     })
 }
 
-fn operation(plan: &Plan, planned: &Planned) -> Value {
+/// What was refused before, and when it is tried again.
+fn failing(failing: &Failing) -> Value {
+    let Failing {
+        key: _,
+        kind,
+        count,
+        error,
+        first,
+        last,
+        until,
+        is_overdue: _,
+    } = failing;
+    json!({
+        "kind": kind,
+        "count": count,
+        "error": error,
+        "first": first,
+        "last": last,
+        // None in quarantine.
+        "next_try": until,
+    })
+}
+
+fn operation(plan: &Plan, planned: &Planned, is_left: bool) -> Value {
     let Planned {
         operation,
         holds,
@@ -161,6 +200,7 @@ fn operation(plan: &Plan, planned: &Planned) -> Value {
         "holds": names(holds),
         "held_with": names(waits),
         "approved": planned.is_approved(),
+        "carried_over": is_left,
         "undo": self::undo(undo),
     })
 }
@@ -170,6 +210,31 @@ pub(super) fn undo(undo: &Undo) -> Value {
         "how": undo.name(),
         "until": undo.until(),
         "message": undo.to_string(),
+    })
+}
+
+fn skipped(plan: &Plan, is_meant: impl Fn(&SkipReason) -> bool) -> usize {
+    let skipped = plan.skipped.iter();
+    skipped.filter(|skipped| is_meant(&skipped.why)).count()
+}
+
+/// The logins that are to be turned off and are still on: when the run ended, or by the earlier runs.
+fn pending(plan: &Plan, applied: Option<&Applied>) -> Value {
+    let Some(applied) = applied else {
+        let oldest = plan.oldest_pending();
+        return json!({
+            "count": oldest.map_or(0, |(count, _)| count),
+            "oldest_since": oldest.and_then(|(_, oldest)| oldest.since),
+            "oldest_dn": oldest.map(|(_, oldest)| &oldest.dn),
+            "oldest_age_seconds": null,
+        });
+    };
+    let pending = applied.pending.as_ref();
+    json!({
+        "count": pending.map_or(0, |pending| pending.count),
+        "oldest_since": pending.map(|pending| pending.since),
+        "oldest_dn": pending.map(|pending| &pending.dn),
+        "oldest_age_seconds": pending.map(|pending| pending.age.num_seconds()),
     })
 }
 
@@ -185,6 +250,12 @@ pub fn summary(plan: &Plan, applied: Option<&Applied>) -> Value {
         "refused": plan.refusals.len(),
         "skipped": plan.skipped.len(),
         "unchanged": plan.unchanged,
+        "waiting": skipped(plan, |why| matches!(why, SkipReason::Failing(_) | SkipReason::Behind { .. })),
+        "quarantined": plan.refusals.iter().filter(|refusal| {
+            matches!(refusal.why, RefusalReason::Quarantined(_))
+        }).count(),
+        "carried_over": plan.carried_over.len(),
+        "pending_deactivations": pending(plan, applied),
         "suspended": plan.suspensions.iter().map(|suspension| suspension.absent).max().unwrap_or_default(),
     });
     if let Some(plan) = &plan.groups {
@@ -195,10 +266,13 @@ pub fn summary(plan: &Plan, applied: Option<&Applied>) -> Value {
             "done": applied.done,
             "failed": applied.failed.len(),
             "left": applied.left,
+            "left_of": applied.left_of.iter().map(|(kind, count)| {
+                (kind.name().to_owned(), json!(count))
+            }).collect::<Map<_, _>>(),
             "ended_by": match &applied.ended_by {
                 None => Value::Null,
                 Some(EndedBy::Stop) => json!("stop requested"),
-                Some(EndedBy::Error(error)) => json!(error),
+                Some(ended_by) => json!(ended_by.to_string()),
             },
         });
         if plan.groups.is_some() {

@@ -14,7 +14,7 @@ mod text;
 mod trace;
 
 pub use explain::{candidates, explanation, explanation_json};
-pub use holds::{approved, holds, holds_json};
+pub use holds::{approved, holds, holds_json, retried};
 pub use json::{json, outcome, summary};
 pub use reconcile::{reconciled, reconciled_json, reconciled_line, reconciled_summary};
 pub use saved::{

@@ -148,6 +148,7 @@ fn what_became_of_a_plan_is_told_with_each_failure() {
         done: 1234,
         failed: vec![(operation, "POST /Users was refused with 409: taken".into())],
         left: 2,
+        left_of: [(crate::model::Kind::Update, 2)].into(),
         ended_by: Some(EndedBy::Stop),
         ..Applied::default()
     };
@@ -271,6 +272,7 @@ fn json_has_groups_where_there_is_a_rule_for_them() {
             done: 3,
             failed: Vec::new(),
             left: 2,
+            ..GroupsApplied::default()
         },
         ..Applied::default()
     };
@@ -292,6 +294,7 @@ fn what_became_of_groups_is_told_with_each_failure() {
             done: 3,
             failed: vec![(operation, "POST /Groups was refused with 403".into())],
             left: 1,
+            left_of: [(GroupChange::Delete, 1)].into(),
         },
         ..Applied::default()
     };
@@ -302,7 +305,7 @@ fn what_became_of_groups_is_told_with_each_failure() {
       ! new (cn=new,ou=groups,dc=example,dc=org)
           POST /Groups was refused with 403
 
-    Done: 7 applied, 1 failed, 1 left for the next run.
+    Done: 7 applied, 1 failed, 1 left for the next run (1 group_delete).
     ");
 }
 

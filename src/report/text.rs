@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::groups;
-use crate::apply::{Applied, EndedBy};
+use super::holds::minute;
+use crate::apply::{Applied, EndedBy, Pending};
 use crate::model::{Attribute, Cause, Kind, Operation, Profile, RunId};
 use crate::plan::{Edit, Endpoint, Forecast, Plan, Planned, Undo};
 
@@ -44,17 +45,25 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
         );
     }
     for kind in Kind::ALL {
-        let planned: Vec<&Planned> = plan
+        let planned: Vec<(usize, &Planned)> = plan
             .operations
             .iter()
-            .filter(|planned| planned.operation.kind == kind)
+            .enumerate()
+            .filter(|(_, planned)| planned.operation.kind == kind)
             .collect();
-        group(&mut out, heading(kind), planned.len(), detail, |out, at| {
-            operation(out, plan, planned[at]);
-            if let Some(foreseen) = plan.forecast.foreseen.get(&planned[at].operation.key) {
-                line(out, &format!("      {foreseen}"));
-            }
-        });
+        group(
+            &mut out,
+            heading(kind),
+            planned.len(),
+            detail,
+            |out, nth| {
+                let (at, planned) = planned[nth];
+                operation(out, plan, planned, plan.carried_over.accounts.contains(&at));
+                if let Some(foreseen) = plan.forecast.foreseen.get(&planned.operation.key) {
+                    line(out, &format!("      {foreseen}"));
+                }
+            },
+        );
     }
     if let Some(groups) = &plan.groups {
         groups::text(&mut out, plan, groups, detail);
@@ -118,8 +127,59 @@ pub fn text(plan: &Plan, detail: Detail) -> String {
     );
     out.push('\n');
     forecast(&mut out, &plan.forecast);
+    budget(&mut out, plan);
+    if let Some((count, oldest)) = plan.oldest_pending() {
+        let since = oldest
+            .since
+            .map_or(String::new(), |since| format!(" since {}", minute(since)));
+        line(
+            &mut out,
+            &format!(
+                "Deactivations that earlier runs have planned and that are not done: {}; the oldest{since}: {}.",
+                number(count),
+                oldest.dn
+            ),
+        );
+    }
     line(&mut out, &summary_line(plan));
     out
+}
+
+/// What does not fit the budget.
+fn budget(out: &mut String, plan: &Plan) {
+    let left = plan.carried_over_by_kind();
+    if let (Some(max_calls), false) = (plan.carried_over.max_calls, left.is_empty()) {
+        let left = left.into_iter().map(|(kind, count)| (kind, count as usize));
+        line(
+            out,
+            &format!(
+                "Left for the next run, as `max_calls = {max_calls}` in [apply] lets no more go: {}.",
+                by_kind(left)
+            ),
+        );
+    }
+    let Forecast {
+        estimate, deadline, ..
+    } = &plan.forecast;
+    let late = estimate.zip(deadline.and_then(|deadline| deadline.to_std().ok()));
+    if let Some((_, deadline)) = late.filter(|(estimate, deadline)| estimate.time > *deadline) {
+        line(
+            out,
+            &format!(
+                "That takes longer than the `deadline` of {} in [apply]: the last of it will be left for the next run.",
+                humantime::format_duration(deadline)
+            ),
+        );
+    }
+}
+
+/// How many of each kind.
+fn by_kind(counts: impl IntoIterator<Item = (&'static str, usize)>) -> String {
+    let counts = counts.into_iter();
+    let counts: Vec<String> = counts
+        .map(|(kind, count)| format!("{} {kind}", number(count as u64)))
+        .collect();
+    counts.join(", ")
 }
 
 /// What carrying the plan out takes, and what was not foreseen.
@@ -130,6 +190,7 @@ fn forecast(out: &mut String, forecast: &Forecast) {
         unseen_addresses,
         calls,
         estimate,
+        deadline: _,
     } = forecast;
     if let Some(calls) = calls.as_ref().filter(|calls| calls.total() > 0) {
         let each: Vec<String> = calls
@@ -241,14 +302,43 @@ pub fn applied(applied: &Applied, detail: Detail) -> String {
             let _ = write!(summary, ", {} {words}", number(count as u64));
         }
     }
+    let accounts = applied.left_of.iter();
+    let groups = applied.groups.left_of.iter();
+    let left = accounts
+        .map(|(kind, count)| (kind.name(), *count))
+        .chain(groups.map(|(kind, count)| (kind.name(), *count)));
+    let left = by_kind(left);
+    if !left.is_empty() {
+        let _ = write!(summary, " ({left})");
+    }
     match &applied.ended_by {
         None => summary.push('.'),
-        Some(EndedBy::Stop) => summary.push_str("; the run was asked to stop."),
         Some(EndedBy::Error(error)) => {
             let _ = write!(summary, "; the run ended early: {error}");
         }
+        Some(ended_by) => {
+            let _ = write!(summary, "; {ended_by}.");
+        }
     }
     line(&mut out, &summary);
+    if let Some(Pending {
+        count,
+        dn,
+        since,
+        age,
+    }) = &applied.pending
+    {
+        let age = Duration::from_secs(age.num_seconds().unsigned_abs());
+        line(
+            &mut out,
+            &format!(
+                "Deactivations that are not done: {}; the oldest since {} ({}): {dn}.",
+                number(*count as u64),
+                minute(*since),
+                humantime::format_duration(age)
+            ),
+        );
+    }
     out
 }
 
@@ -365,7 +455,16 @@ pub(super) fn undo(undo: &Undo) -> String {
     }
 }
 
-fn operation(out: &mut String, plan: &Plan, planned: &Planned) {
+/// What stands beside an operation that is left for the next run.
+pub(super) fn left(is_left: bool) -> &'static str {
+    if is_left {
+        " [left for the next run]"
+    } else {
+        ""
+    }
+}
+
+fn operation(out: &mut String, plan: &Plan, planned: &Planned, is_left: bool) {
     let operation = &planned.operation;
     let sign = match operation.kind {
         Kind::Create => '+',
@@ -375,7 +474,7 @@ fn operation(out: &mut String, plan: &Plan, planned: &Planned) {
         Kind::Deactivate => '-',
         Kind::Delete => 'x',
     };
-    let held = marks(plan, planned) + &undo(&planned.undo);
+    let held = marks(plan, planned) + left(is_left) + &undo(&planned.undo);
     line(
         out,
         &format!(

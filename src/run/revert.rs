@@ -1,13 +1,13 @@
 //! Undoing what a run did: an ordinary plan, made from the journal instead of the sources.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::accounts::Accounts;
 use super::{
     Finished, PATIENCE, RunError, Setup, ask, begin, finish, foresee_calls, groups, learn,
-    number_holds, verified_domains,
+    number_holds, start, verified_domains,
 };
-use crate::apply::{self, Applied, Control, GroupSettlement, Settled, Settlement};
+use crate::apply::{self, Applied, Budget, Control, GroupSettlement, Settled, Settlement};
 use crate::model::{
     Attribute, Dn, ExternalId, GroupOperation, ManagedAccount, Operation, RunId, ScimId, fold,
     folded_values,
@@ -15,8 +15,8 @@ use crate::model::{
 use crate::org::{Capabilities, Reader};
 use crate::plan::groups::{GroupNotUndone, PastGroup, not_undone};
 use crate::plan::{
-    self, Answers, End, GuardedGroups, Known, Past, Plan, Skipped, own_approvals, own_left_out,
-    questions,
+    self, Answers, End, Failures, GuardedGroups, Known, Past, Plan, Skipped, own_approvals,
+    own_left_out, questions,
 };
 use crate::snapshot::{Journal, Lock, Snapshot, SnapshotError, revert_trigger};
 
@@ -94,6 +94,7 @@ pub async fn dry_revert(
     snapshot.close().await?;
     let mut plan = result?;
     foresee_calls(&mut plan, &reader);
+    plan.forecast.deadline = setup.config.apply.deadline;
     Ok(plan)
 }
 
@@ -124,10 +125,9 @@ pub async fn revert(
         return Err(RevertError::Unknown(wish.run).into());
     }
     Chosen::read(wish, &mut journal).await?;
-    let run = journal
-        .begin_run(&revert_trigger(wish.run), (control.now)())
-        .await?;
-    let result = carry_out(setup, wish, run, &mut journal, reader, control).await;
+    let trigger = revert_trigger(wish.run);
+    let (run, budget) = start(setup, &trigger, &mut journal, control).await?;
+    let result = carry_out(setup, wish, (run, budget), &mut journal, reader, control).await;
     finish(journal, run, result, control).await
 }
 
@@ -148,7 +148,7 @@ async fn check(setup: &Setup, wish: &Wish, snapshot: &mut Snapshot) -> Result<()
 async fn carry_out(
     setup: &Setup,
     wish: &Wish,
-    run: RunId,
+    (run, budget): (RunId, Budget),
     journal: &mut Journal,
     reader: Reader,
     control: &Control<'_>,
@@ -167,7 +167,7 @@ async fn carry_out(
     if !approved.operations().is_empty() {
         journal.read_in_full_next().await?;
     }
-    let applied = apply::apply(&approved, run, reader, journal, control)
+    let applied = apply::apply(&approved, run, reader, budget, journal, control)
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))
@@ -224,6 +224,9 @@ async fn make_plan(
         // What was reverted may be: that is what was asked for.
         undone: Vec::new(),
         undone_groups: Vec::new(),
+        // Whoever asks for it sees to it.
+        failures: Failures::default(),
+        pending: BTreeMap::new(),
     };
     let guards = &setup.config.guards;
     snapshot
@@ -276,6 +279,7 @@ async fn make_plan(
     }
     plan.forecast.unseen_rights = known.answers.unseen_rights;
     plan.forecast.unseen_addresses = known.answers.unseen_addresses;
+    plan.fit(setup.config.apply.max_calls, reader.way());
     Ok(plan)
 }
 

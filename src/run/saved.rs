@@ -8,9 +8,9 @@ use chrono::TimeDelta;
 use super::accounts::Accounts;
 use super::{
     Config, Finished, Looked, Orders, PATIENCE, RunError, Setup, begin, finish, groups, look,
-    saved_groups,
+    saved_groups, start,
 };
-use crate::apply::{self, Applied, Control};
+use crate::apply::{self, Applied, Budget, Control};
 use crate::config::GroupRule;
 use crate::model::{
     Attribute, Digest, ExternalId, Kind, Operation, Reason, RunId, ScimId, SourceName, Timestamp,
@@ -141,15 +141,15 @@ pub async fn sync_saved(
     }
     let reader = Reader::new(&setup.config.organization)?;
     let mut journal = Journal::open_within(&setup.config.database, PATIENCE).await?;
-    let run = journal.begin_run(TRIGGER, (control.now)()).await?;
-    let result = carry_out(setup, saved, run, &mut journal, reader, control).await;
+    let (run, budget) = start(setup, TRIGGER, &mut journal, control).await?;
+    let result = carry_out(setup, saved, (run, budget), &mut journal, reader, control).await;
     finish(journal, run, result, control).await
 }
 
 async fn carry_out(
     setup: &Setup,
     saved: &SavedPlan,
-    run: RunId,
+    (run, budget): (RunId, Budget),
     journal: &mut Journal,
     reader: Reader,
     control: &Control<'_>,
@@ -175,7 +175,8 @@ async fn carry_out(
     journal
         .apply_plan(&saved.id, saved.made_at, applied, newer.is_some())
         .await?;
-    let applied = apply::apply(&plan.approve(), run, reader, journal, control)
+    journal.record_pending(run, &plan, (control.now)()).await?;
+    let applied = apply::apply(&plan.approve(), run, reader, budget, journal, control)
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))
@@ -226,6 +227,10 @@ async fn plan_again(
         left_out: HeldForAll::new(),
         undone: snapshot.undone().await?,
         undone_groups: snapshot.undone_groups().await?,
+        failures: snapshot
+            .failures(setup.config.apply.quarantine_after)
+            .await?,
+        pending: snapshot.pending_deactivations().await?,
     };
     snapshot
         .population_by_scope(&mut known.population, &setup.config.guards)
@@ -302,6 +307,12 @@ async fn plan_again(
         }
         groups::hold(&mut plan, guards, &known, now);
     }
+    if let Some(groups) = &mut plan.groups {
+        groups.set_aside(&known.failures, now);
+        // A saved plan is no word on those who are not in it.
+        groups.over_failures.clear();
+    }
+    plan.fit(setup.config.apply.max_calls, reader.way());
     Ok(plan)
 }
 

@@ -7,12 +7,13 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::error::Context;
-use super::{OpenHold, Snapshot, SnapshotError, rows};
+use super::rows::moment;
+use super::{GivenRetry, OpenHold, Snapshot, SnapshotError, rows};
 use crate::model::{
     DesiredAccount, Dn, ExternalId, ManagedAccount, Operation, OperationId, RunId, SourceName,
     Timestamp, fold,
 };
-use crate::plan::{Deviation, VerdictKind};
+use crate::plan::{Deviation, Failed, VerdictKind};
 
 /// How many people with a name like the one asked for are told.
 const NEAR: usize = 5;
@@ -62,6 +63,10 @@ pub struct Dossier {
     pub holds: Vec<OpenHold>,
     /// What somebody has let through, the newest first.
     pub approvals: Vec<GivenApproval>,
+    /// What was refused and has not succeeded since.
+    pub failed: Option<(Failed, Operation)>,
+    /// Who has let what was refused go again, the newest first.
+    pub retries: Vec<GivenRetry>,
     /// The last pulls, by their sources.
     pub pulls: BTreeMap<SourceName, LastPull>,
     /// The last run that has read the sources.
@@ -342,6 +347,10 @@ impl Snapshot {
             None => Vec::new(),
             Some(key) => self.approvals_of(key).await?,
         };
+        let (failed, retries) = match key {
+            None => (None, Vec::new()),
+            Some(key) => (self.failure_of(key).await?, self.retries_of(key).await?),
+        };
         Ok(Dossier {
             account,
             deviation,
@@ -350,6 +359,8 @@ impl Snapshot {
             operations,
             holds,
             approvals,
+            failed,
+            retries,
             pulls: self.last_pulls().await?,
             reading: match reading {
                 Some(run) => self.recorded(Some(run)).await?,
@@ -525,11 +536,6 @@ fn merged(candidates: impl IntoIterator<Item = Candidate>) -> Vec<Candidate> {
     let mut people: Vec<Candidate> = people.into_values().collect();
     people.sort();
     people
-}
-
-fn moment(row: &SqliteRow, at: usize) -> Result<Timestamp, String> {
-    let millis = row.try_get(at).map_err(|error| error.to_string())?;
-    Timestamp::from_timestamp_millis(millis).ok_or_else(|| "its time is none".to_owned())
 }
 
 fn verdict(row: &SqliteRow) -> Result<KeptVerdict, String> {

@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::Context;
-use super::journal::Journal;
+use super::failures::{count_failure, forget_failure};
+use super::journal::{Failure, Journal};
 use super::revert::record_undone_group;
 use super::{Snapshot, SnapshotError};
 use crate::model::{
@@ -28,8 +29,8 @@ pub struct UnansweredGroup {
 pub enum GroupEnd {
     /// All of it was done.
     Done,
-    /// It failed: the error in words.
-    Failed(String),
+    /// It failed.
+    Failed(Failure),
     /// It is given up, and the next run plans anew.
     Left,
     /// Whether the last request took effect is not known; the next run reads it back.
@@ -147,9 +148,21 @@ impl Journal {
             forget(&mut transaction, group).await.at(&path)?;
         }
         record_undone_group(&mut transaction, &path, id, operation, progress, is_done).await?;
+        match end {
+            GroupEnd::Done => forget_failure(&mut transaction, &operation.key, true)
+                .await
+                .at(&path)?,
+            GroupEnd::Failed(failure) if failure.is_refusal && operation.undoes.is_none() => {
+                let (whose, what) = ((&operation.key, true), operation.digest());
+                count_failure(&mut transaction, whose, id, what, &failure.error, now)
+                    .await
+                    .at(&path)?;
+            }
+            GroupEnd::Failed(_) | GroupEnd::Left | GroupEnd::Unknown => {}
+        }
         let (state, error) = match end {
             GroupEnd::Done => ("done", None),
-            GroupEnd::Failed(error) => ("failed", Some(error.as_str())),
+            GroupEnd::Failed(failure) => ("failed", Some(failure.error.as_str())),
             GroupEnd::Left => ("left", None),
             GroupEnd::Unknown => ("sent", None),
         };

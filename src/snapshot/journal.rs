@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection, Sqlite, Transaction};
 
 use super::error::Context;
+use super::failures::{count_failure, forget_failure, no_longer_pending};
 use super::lock::{Lock, Standing};
 use super::revert::record_undone;
 use super::verdicts::{record_ends, record_verdicts};
@@ -39,10 +40,12 @@ pub struct Answered {
 }
 
 /// Why an operation failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The error in words.
     pub error: String,
+    /// Whether it was refused for what it does to whom, so that it counts as one more refusal.
+    pub is_refusal: bool,
     /// Whether the account is no longer there at all, so that its row becomes a tombstone.
     pub is_gone: bool,
 }
@@ -343,18 +346,39 @@ impl Journal {
                             store(&mut transaction, &account).await.at(&path)?;
                         }
                         record_undone(&mut transaction, &path, *id, operation).await?;
+                        succeed(&mut transaction, operation).await.at(&path)?;
                         Ok(answer)
                     }
-                    Some(owner) => Err(format!(
-                        "the organization answered with the SCIM resource {}, which is already the account of {owner}",
-                        answer.scim_id
+                    Some(owner) => Err((
+                        format!(
+                            "the organization answered with the SCIM resource {}, which is already the account of {owner}",
+                            answer.scim_id
+                        ),
+                        true,
                     )),
                 },
-                Err(Failure { error, is_gone }) => {
+                Err(Failure {
+                    error,
+                    is_refusal,
+                    is_gone,
+                }) => {
                     if *is_gone {
                         entomb(&mut transaction, operation, now).await.at(&path)?;
                     }
-                    Err(error.clone())
+                    Err((error.clone(), *is_refusal))
+                }
+            };
+            let stored = match stored {
+                Ok(answer) => Ok(answer),
+                // Whoever reverts a run has asked for it and sees to it.
+                Err((error, is_refusal)) => {
+                    if is_refusal && operation.undoes.is_none() {
+                        let (whose, what) = ((&operation.key, false), operation.digest());
+                        count_failure(&mut transaction, whose, *id, what, &error, now)
+                            .await
+                            .at(&path)?;
+                    }
+                    Err(error)
                 }
             };
             let (state, answer, error) = match &stored {
@@ -383,6 +407,19 @@ impl Journal {
     pub async fn leave(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
         self.give_up(ids, "UPDATE operations SET state = 'left' WHERE id = ?")
             .await
+    }
+
+    /// Gives up operations that were not sent and that run after run may leave for the next one: of
+    /// the same only the last stays in the journal.
+    pub async fn carry_over(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
+        self.give_up(
+            ids,
+            "DELETE FROM operations WHERE state = 'left' AND sent_at IS NULL AND id < ?1
+                AND external_id = (SELECT external_id FROM operations WHERE id = ?1)
+                AND digest = (SELECT digest FROM operations WHERE id = ?1)",
+        )
+        .await?;
+        self.leave(ids).await
     }
 
     /// Gives up operations that were about to be sent and have certainly not arrived.
@@ -432,6 +469,20 @@ impl Journal {
         let Snapshot { connection, path } = &mut self.snapshot;
         connection.begin_with("BEGIN IMMEDIATE").await.at(path)
     }
+}
+
+/// Notes what a success ends: refusals before it, and the wait for a login to be turned off.
+async fn succeed(
+    transaction: &mut Transaction<'_, Sqlite>,
+    operation: &Operation,
+) -> Result<(), sqlx::Error> {
+    for key in [&operation.key, operation.row()] {
+        forget_failure(transaction, key, false).await?;
+        if operation.turns_login_off() {
+            no_longer_pending(transaction, key).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Whose account the answered SCIM resource is, if it is somebody else's.

@@ -5,6 +5,7 @@
 
 mod dossier;
 mod error;
+mod failures;
 mod groups;
 mod holds;
 mod journal;
@@ -35,6 +36,7 @@ pub use dossier::{
     Candidate, Dossier, GivenApproval, Journalled, KeptVerdict, LastPull, Meant, RecordedRun,
 };
 pub use error::SnapshotError;
+pub use failures::{GivenRetry, Retried, RetryError};
 pub use groups::{GroupEnd, UnansweredGroup};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};

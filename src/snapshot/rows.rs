@@ -95,6 +95,11 @@ pub(super) fn digest(row: &SqliteRow, at: usize) -> Result<Digest, String> {
     Ok(Digest(bytes))
 }
 
+pub(super) fn moment(row: &SqliteRow, at: usize) -> Result<Timestamp, String> {
+    let millis = row.try_get(at).map_err(|error| error.to_string())?;
+    Timestamp::from_timestamp_millis(millis).ok_or_else(|| "its time is none".to_owned())
+}
+
 /// The cursor of a row: source, cookie, fingerprint, full_at, entries.
 pub(super) fn cursor(row: &SqliteRow) -> Result<(SourceName, Cursor), String> {
     let in_words = |error: sqlx::Error| error.to_string();

@@ -658,3 +658,200 @@ async fn who_is_meant_is_found_by_every_name_that_a_person_has_and_told_if_there
         Ok(Meant::Nobody(_))
     ));
 }
+
+/// An answer to each of these operations: none for a success, else whether it is a refusal.
+async fn answered(
+    journal: &mut Journal,
+    run: RunId,
+    plan: &Plan,
+    refusal: Option<bool>,
+    at: crate::model::Timestamp,
+) {
+    let approved = plan.approve();
+    let operations = approved.operations();
+    let ids = journal
+        .intend(run, operations.iter().map(|one| &**one), at)
+        .await
+        .unwrap();
+    journal.mark_sent(&ids, at).await.unwrap();
+    let result = |operation: &Operation| match refusal {
+        None => Ok(crate::model::Answer {
+            scim_id: ScimId::new(format!("scim-{}", operation.key)),
+            account_id: None,
+            request_id: None,
+        }),
+        Some(is_refusal) => Err(Failure {
+            error: "409: taken".to_owned(),
+            is_refusal,
+            is_gone: false,
+        }),
+    };
+    let answers: Vec<(Answered, &Operation)> = ids
+        .into_iter()
+        .zip(operations)
+        .map(|(id, operation)| {
+            let operation: &Operation = operation;
+            let result = result(operation);
+            (Answered { id, result }, operation)
+        })
+        .collect();
+    journal.answer(&answers, at).await.unwrap();
+}
+
+#[tokio::test]
+async fn refusals_in_a_row_are_counted_until_a_success_or_another_wish() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let wish = World::new(vec![person("a")], vec![]).planned();
+    let minute = chrono::TimeDelta::minutes(1);
+    let of = async |journal: &mut Journal| {
+        let failures = journal.failures(5).await.unwrap();
+        assert_eq!((failures.quarantine_after, failures.groups.len()), (5, 0));
+        let failed = failures.people.get(&key("a")).cloned();
+        failed.map(|failed| (failed.count, failed.first, failed.last, failed.digest))
+    };
+    // What is no refusal of this person's counts for nothing.
+    answered(&mut journal, run, &wish, Some(false), now()).await;
+    assert_eq!(of(&mut journal).await, None);
+    let digest = wish.operations[0].operation.digest();
+    for times in 1..4 {
+        let at = now() + minute * times;
+        answered(&mut journal, run, &wish, Some(true), at).await;
+        let counted = (times.unsigned_abs(), now() + minute, at, digest);
+        assert_eq!(of(&mut journal).await, Some(counted));
+    }
+    let other = World::new(vec![with_mail(person("a"), "other@example.org")], vec![]).planned();
+    let digest = other.operations[0].operation.digest();
+    let later = now() + minute * 9;
+    answered(&mut journal, run, &other, Some(true), later).await;
+    assert_eq!(of(&mut journal).await, Some((1, later, later, digest)));
+    // The person has it in the dossier.
+    let dossier = journal.failure_of(&key("a")).await.unwrap().unwrap();
+    assert_eq!(dossier.1, other.operations[0].operation);
+    answered(&mut journal, run, &other, None, later).await;
+    assert_eq!(of(&mut journal).await, None);
+    // A revert is asked for by somebody who sees to it.
+    let mut reverting = wish.clone();
+    reverting.operations[0].operation.undoes = Some(crate::model::Undoes {
+        operations: Vec::new(),
+        lets_go: false,
+    });
+    answered(&mut journal, run, &reverting, Some(true), later).await;
+    assert_eq!(of(&mut journal).await, None);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_lets_what_go_again_is_kept_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let wish = World::new(vec![person("a"), person("b"), person("c")], vec![]).planned();
+    answered(&mut journal, run, &wish, Some(true), now()).await;
+    let asked = |reason: &str| Asked {
+        by: "zoe".into(),
+        uid: 1000,
+        sudo_user: None,
+        reason: reason.into(),
+    };
+    let unknown = journal.retry(Some("nobody"), &asked(""), now()).await;
+    let told = unknown.unwrap_err().to_string();
+    assert!(
+        told.contains("`nobody`") && told.contains("(refused: a, b, c)"),
+        "{told}"
+    );
+    assert_eq!(journal.failures(5).await.unwrap().people.len(), 3);
+
+    // By the address, as the directory wants it.
+    let because = asked("the address is free");
+    let one = journal.retry(Some("A@example.org"), &because, now()).await;
+    let one = one.unwrap();
+    assert_eq!((one.len(), one[0].count), (1, 1));
+    assert_eq!(one[0].operation.key, key("a").as_str());
+    let retries = journal.retries_of(&key("a")).await.unwrap();
+    let expected = GivenRetry {
+        kind: "create".into(),
+        count: 1,
+        by: "zoe".into(),
+        reason: Some("the address is free".into()),
+        at: now(),
+    };
+    assert_eq!(retries, [expected]);
+    let rest = journal.retry(None, &asked(""), now()).await.unwrap();
+    assert_eq!(rest.len(), 2);
+    assert_eq!(journal.retries_of(&key("b")).await.unwrap()[0].reason, None);
+    assert!(journal.failures(5).await.unwrap().people.is_empty());
+    let none = journal.retry(None, &asked(""), now()).await.unwrap();
+    assert!(none.is_empty());
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn since_when_a_login_waits_to_be_turned_off_is_kept_until_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let accounts = || vec![account("a"), account("b"), account("z")];
+    let mut world = World::new(vec![person("z")], accounts());
+    let day = chrono::TimeDelta::days(1);
+    let run = journal.begin_run("test", now()).await.unwrap();
+    journal.note(&accounts()).await.unwrap();
+    for (later, plan) in [(0, world.planned()), (1, world.planned())] {
+        let at = now() + day * later;
+        journal.record_pending(run, &plan, at).await.unwrap();
+        let pending = journal.pending_deactivations().await.unwrap();
+        let since: Vec<_> = pending.values().map(|one| one.since).collect();
+        assert_eq!(since, [Some(now()), Some(now())]);
+    }
+    world.pending = journal.pending_deactivations().await.unwrap();
+    world.people.push(person("b"));
+    let plan = world.planned();
+    journal
+        .record_pending(run, &plan, now() + day)
+        .await
+        .unwrap();
+    let pending = journal.pending_deactivations().await.unwrap();
+    assert_eq!(pending.keys().collect::<Vec<_>>(), [&key("a")]);
+    answered(&mut journal, run, &plan, None, now()).await;
+    assert!(journal.pending_deactivations().await.unwrap().is_empty());
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_left_run_by_run_is_in_the_journal_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let count = async |journal: &mut Journal| -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM operations WHERE state = 'left'")
+            .fetch_one(&mut journal.connection)
+            .await
+            .unwrap()
+    };
+    let leave = async |journal: &mut Journal, plan: &Plan| {
+        let run = journal.begin_run("test", now()).await.unwrap();
+        let approved = plan.approve();
+        let operations = approved.operations().iter().map(|one| &**one);
+        let ids = journal.intend(run, operations, now()).await.unwrap();
+        journal.carry_over(&ids).await.unwrap();
+    };
+    let wish = World::new(vec![person("a"), person("b")], vec![]).planned();
+    for _ in 0..3 {
+        leave(&mut journal, &wish).await;
+        assert_eq!(count(&mut journal).await, 2);
+    }
+    let keys = [key("a"), key("b")];
+    let attempted = journal.attempted_creations(&[&keys[0], &keys[1]]).await;
+    assert_eq!(attempted.unwrap().len(), 2);
+    let other = with_mail(person("a"), "other@example.org");
+    let other = World::new(vec![other, person("b")], vec![]).planned();
+    leave(&mut journal, &other).await;
+    assert_eq!(count(&mut journal).await, 3);
+    journal.close().await.unwrap();
+}

@@ -53,7 +53,9 @@ fn a_sync_that_is_asked_to_stop_records_what_is_under_way_and_the_next_does_the_
     sync.signal("TERM");
     let output = sync.wait_within(Duration::from_secs(10)).expect_code(0);
 
-    output.expect_words(&["Done: 16 applied, 8 left for the next run; the run was asked to stop."]);
+    output.expect_words(&[
+        "Done: 16 applied, 8 left for the next run (8 create); the run was asked to stop.",
+    ]);
     assert_eq!(world.organization.accounts().len(), 16);
     assert_eq!(database::accounts(&world.dirsyncd.database()).len(), 16);
     world.organization.heal();

@@ -22,6 +22,7 @@ mod life;
 mod mapping;
 mod one_person;
 mod reconcile;
+mod refusals;
 mod rehearsal;
 mod revert;
 mod saved_groups;

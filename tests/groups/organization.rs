@@ -579,6 +579,62 @@ fn a_group_that_fails_stops_no_other() {
 }
 
 #[test]
+fn a_group_that_is_refused_is_put_off_and_in_the_end_only_tried_when_somebody_says_so() {
+    let mut files = Files::of(Person::several(3));
+    files.groups(&[("dev", "dev", &[0]), ("ops", "ops", &[1])]);
+    files.dirsyncd.rest += "\n[apply]\nquarantine_after = 2\n";
+    files.organization.faults(&json!([{
+        "match": "^POST .*/Groups$", "times": 1000, "status": 403,
+        "body": {"key": "forbidden.by-policy", "message": "not this one"}
+    }]));
+    files.dirsyncd.sync(4).expect_words(&["Groups failed (2)"]);
+    let mark = files.organization.mark();
+    files.dirsyncd.sync(0).expect_words(&[
+        "dev: the group_create was refused once, last at ",
+        "it is tried again from ",
+    ]);
+    assert!(files.organization.writes_since(mark).is_empty());
+    let long_ago = "UPDATE failures SET last_at = last_at - 600000";
+    database::execute(&files.dirsyncd.database(), long_ago);
+    files.dirsyncd.sync(4).expect_words(&["Groups failed (2)"]);
+    files.organization.heal();
+    database::execute(&files.dirsyncd.database(), long_ago);
+    files.dirsyncd.sync(3).expect_words(&[
+        "Groups refused: correct these (2)",
+        "in quarantine: the group_create was refused 2 times in a row",
+    ]);
+    files.dirsyncd.run(&["retry", "DEV"]).expect_code(0);
+    files
+        .dirsyncd
+        .sync(3)
+        .expect_words(&["Groups refused: correct these (1)"]);
+    assert_eq!(files.names(), ["dev"]);
+    files.dirsyncd.run(&["retry", "--all"]).expect_code(0);
+    files.dirsyncd.sync(0);
+    assert_eq!(files.names(), ["dev", "ops"]);
+    files.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn groups_go_out_before_what_is_cosmetic() {
+    let mut files = Files::of(Person::several(3));
+    files.groups(&[]);
+    files.dirsyncd.sync(0);
+    files.people[0].title = "Director".to_owned();
+    files.groups(&[("dev", "dev", &[0, 1])]);
+    let rest = files.dirsyncd.rest.clone();
+    files.dirsyncd.rest += "\n[apply]\nmax_calls = 2\n";
+    // To make the group, and to let both join.
+    files
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["Done: 1 applied, 1 left for the next run (1 update)"]);
+    assert_eq!(files.members("dev"), [0, 1]);
+    files.dirsyncd.rest = rest;
+    files.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
+}
+
+#[test]
 fn an_organization_that_fails_every_group_ends_the_run() {
     let files = Files::of(Person::several(2));
     let names: Vec<String> = (0..40).map(|n| format!("g{n:02}")).collect();
@@ -783,9 +839,9 @@ fn a_sync_that_is_asked_to_stop_leaves_the_other_groups_to_the_next() {
         (files.organization.writes_since(mark).len() >= 8).then_some(())
     });
     sync.signal("TERM");
-    sync.wait()
-        .expect_code(0)
-        .expect_words(&["Done: 8 applied, 12 left for the next run; the run was asked to stop."]);
+    sync.wait().expect_code(0).expect_words(&[
+        "Done: 8 applied, 12 left for the next run (12 group_create); the run was asked to stop.",
+    ]);
     files.organization.heal();
     files.dirsyncd.sync(0).expect_words(&["Done: 12 applied."]);
     assert_eq!(files.names(), names);

@@ -1,16 +1,17 @@
-//! How the tables about a run are checked: `[policy]`, `[reconcile]`, `[schedule]` and `[log]`.
+//! How the tables about a run are checked: `[policy]`, `[apply]`, `[reconcile]`, `[schedule]` and
+//! `[log]`.
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use toml::Spanned;
 
 use super::written::{
-    AdoptFile, ConfirmationFile, DeleteAfterFile, LogFile, OneOrMany, PolicyFile, ReconcileFile,
-    ScheduleFile,
+    AdoptFile, ApplyFile, ConfirmationFile, DeleteAfterFile, LogFile, OneOrMany, PolicyFile,
+    ReconcileFile, ScheduleFile,
 };
 use super::{Checked, Reader, nearest, unknown};
 use crate::config::{
-    Adopt, Confirmation, Guard, Log, LogFormat, OnLeave, Per, Policy, Reconcile, Schedule,
+    Adopt, Apply, Confirmation, Guard, Log, LogFormat, OnLeave, Per, Policy, Reconcile, Schedule,
 };
 use crate::model::{Attribute, Cause};
 
@@ -133,6 +134,49 @@ impl Reader<'_> {
             names => names.iter().map(attribute).collect(),
         };
         rules.get_ref().iter().map(rule).collect()
+    }
+
+    pub(super) fn apply(&self, file: ApplyFile) -> Checked<Apply> {
+        let ApplyFile {
+            quarantine_after,
+            max_calls,
+            deadline,
+        } = file;
+        let default = Apply::default();
+        let quarantine_after = match quarantine_after {
+            None => default.quarantine_after,
+            Some(count) if *count.get_ref() == 0 => {
+                return self.refuse(
+                    count.span(),
+                    "`quarantine_after` is 1 or more: an operation is tried at least once",
+                );
+            }
+            Some(count) => count.into_inner(),
+        };
+        let max_calls = match max_calls {
+            Some(most) if *most.get_ref() == 0 => {
+                return self.refuse(
+                    most.span(),
+                    "`max_calls` is 1 or more; leave it out for no limit",
+                );
+            }
+            most => most.map(Spanned::into_inner),
+        };
+        let deadline = match deadline {
+            None => None,
+            Some(text) => {
+                let deadline = self.time_delta(&text)?;
+                if deadline.is_zero() {
+                    return self.refuse(text.span(), "a deadline is longer than zero");
+                }
+                Some(deadline)
+            }
+        };
+        Ok(Apply {
+            quarantine_after,
+            max_calls,
+            deadline,
+        })
     }
 
     /// When to sync, and when to reconcile.

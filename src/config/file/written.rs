@@ -28,6 +28,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) guards: GuardsFile,
     #[serde(default)]
+    pub(super) apply: ApplyFile,
+    #[serde(default)]
     pub(super) reconcile: ReconcileFile,
     pub(super) schedule: Option<ScheduleFile>,
     #[serde(default)]
@@ -371,6 +373,14 @@ pub(super) struct ScheduleFile {
     pub(super) sync: Spanned<String>,
     pub(super) reconcile: Option<Spanned<String>>,
     pub(super) time_zone: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApplyFile {
+    pub(super) quarantine_after: Option<Spanned<u32>>,
+    pub(super) max_calls: Option<Spanned<u64>>,
+    pub(super) deadline: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -103,6 +103,8 @@ pub struct GroupPlan {
     pub forgotten: Vec<ScimId>,
     /// Of [`KnownGroups::undone`], by number, what the directory does not want any more.
     pub unwished: Vec<i64>,
+    /// Of [`Failures::groups`](super::Failures::groups), those of which the same is not wanted any more.
+    pub over_failures: Vec<ExternalId>,
 }
 
 /// A group operation and what holds it back, if anything.
@@ -121,18 +123,18 @@ impl GroupPlan {
         planned.filter(|one| one.operation.kind == kind).count()
     }
 
-    /// The operations that nothing holds. The deletion of a group whose members are in another one
-    /// waits for nothing that is held there: it is planned only once the organization shows them
-    /// all in it.
-    pub fn free(&self) -> impl Iterator<Item = &GroupOperation> {
-        let planned = self.operations.iter();
-        let free = planned.filter(|planned| planned.holds.is_empty());
-        free.map(|planned| &planned.operation)
+    /// The operations that nothing holds, by their indices. The deletion of a group whose members are
+    /// in another one waits for nothing that is held there: it is planned only once the organization
+    /// shows them all in it.
+    pub(super) fn free_at(&self) -> impl Iterator<Item = usize> {
+        let planned = self.operations.iter().enumerate();
+        let free = planned.filter(|(_, planned)| planned.holds.is_empty());
+        free.map(|(at, _)| at)
     }
 
     /// Whether something is to be sent now.
     pub fn has_pending(&self) -> bool {
-        self.free().next().is_some()
+        self.free_at().next().is_some()
     }
 
     /// How many operations are held.
@@ -230,6 +232,8 @@ pub enum GroupNoticed {
     Kept(String),
     /// Members of whom a revert has put back that they join or leave.
     PutBack(Vec<String>),
+    /// What is to be done was refused before, and is tried again later.
+    PutOff(String),
 }
 
 impl From<&ManagedAccount> for Person {

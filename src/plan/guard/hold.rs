@@ -160,16 +160,18 @@ impl Hold {
 /// The command that lets what the hold of this name holds through, or of it what it holds of one
 /// person.
 pub fn approve_command(name: &str, only: Option<&str>) -> String {
-    let quoted = |text: &str| {
-        let plain = |c: char| c.is_alphanumeric() || "._-=,@".contains(c);
-        if text.chars().all(plain) {
-            text.to_owned()
-        } else {
-            format!("'{}'", text.replace('\'', r"'\''"))
-        }
-    };
     let only = only.map_or(String::new(), |key| format!(" --only {}", quoted(key)));
     format!("dirsyncd approve {}{only} --reason …", quoted(name))
+}
+
+/// A word as a shell takes it.
+pub(in crate::plan) fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-=,@".contains(c);
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 impl fmt::Display for Hold {

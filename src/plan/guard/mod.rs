@@ -19,7 +19,7 @@ use std::ops::Deref;
 use chrono::TimeDelta;
 
 use super::revert::hold_prefix;
-use super::{GroupPlan, Known, Plan, Planned, Undo, reverted};
+use super::{Known, Plan, Planned, Undo, reverted};
 use crate::config::{Guard, Guards, Per};
 use crate::model::{
     Attribute, Digest, ExternalId, GroupOperation, Kind, Lifecycle, ManagedAccount, ManagedGroup,
@@ -33,7 +33,7 @@ pub use limits::Scope;
 pub use population::{Count, Population, ou_of};
 
 pub(super) use always::hold_all;
-pub(super) use hold::hold_before;
+pub(super) use hold::{hold_before, quoted};
 use limits::Guarded;
 use population::domain_of;
 
@@ -325,6 +325,8 @@ impl Deref for ApprovedGroup {
 pub struct ApprovedPlan {
     operations: Vec<Approved>,
     groups: Vec<ApprovedGroup>,
+    carried_over: Vec<Operation>,
+    carried_over_groups: Vec<GroupOperation>,
     notes: Vec<ManagedAccount>,
     group_notes: Vec<ManagedGroup>,
     forgotten_groups: Vec<ScimId>,
@@ -336,9 +338,15 @@ impl ApprovedPlan {
         &self.operations
     }
 
-    /// The group operations in the order in which they are sent, after all others.
+    /// The group operations in the order in which they are sent: after those of accounts that are not
+    /// cosmetic.
     pub fn groups(&self) -> &[ApprovedGroup] {
         &self.groups
+    }
+
+    /// What is left for the next run, of accounts and of groups.
+    pub fn carried_over(&self) -> (&[Operation], &[GroupOperation]) {
+        (&self.carried_over, &self.carried_over_groups)
     }
 
     /// Rows of the snapshot to be brought up to date without an outside write.
@@ -355,22 +363,27 @@ impl ApprovedPlan {
 impl Plan {
     /// Lets through what no guard holds.
     pub fn approve(&self) -> ApprovedPlan {
-        let free = |planned: &&Planned| !planned.is_held();
+        let free = self.operations.iter().enumerate();
+        let free = free.filter(|(_, planned)| !planned.is_held());
+        let is_left = |at: &usize| self.carried_over.accounts.contains(at);
+        let (left, sent): (Vec<_>, Vec<_>) = free
+            .map(|(at, planned)| (at, planned.operation.clone()))
+            .partition(|(at, _)| is_left(at));
         let groups = self.groups.iter();
+        let free = groups.clone().flat_map(|plan| {
+            let free = plan.free_at();
+            free.map(|at| (at, plan.operations[at].operation.clone()))
+        });
+        let is_left = |at: &usize| self.carried_over.groups.contains(at);
+        let (left_groups, sent_groups): (Vec<_>, Vec<_>) = free.partition(|(at, _)| is_left(at));
+        let of_groups = |all: Vec<(usize, GroupOperation)>| all.into_iter().map(|(_, one)| one);
         ApprovedPlan {
-            groups: groups
-                .clone()
-                .flat_map(GroupPlan::free)
-                .map(|operation| ApprovedGroup(operation.clone()))
-                .collect(),
+            groups: of_groups(sent_groups).map(ApprovedGroup).collect(),
+            carried_over_groups: of_groups(left_groups).collect(),
             group_notes: groups.clone().flat_map(|plan| plan.notes.clone()).collect(),
             forgotten_groups: groups.flat_map(|plan| plan.forgotten.clone()).collect(),
-            operations: self
-                .operations
-                .iter()
-                .filter(free)
-                .map(|planned| Approved(planned.operation.clone()))
-                .collect(),
+            operations: sent.into_iter().map(|(_, one)| Approved(one)).collect(),
+            carried_over: left.into_iter().map(|(_, one)| one).collect(),
             notes: self.notes.clone(),
         }
     }

@@ -355,9 +355,9 @@ fn a_circle_is_held_as_a_whole() {
             [
                 "!update a",
                 "!update c",
-                "create z",
                 "!update b",
-                "!update a"
+                "!update a",
+                "create z"
             ],
             "{protected}"
         );

@@ -593,7 +593,7 @@ fn a_freeze_does_not_keep_a_deletion_from_being_cancelled() {
         zone: chrono_tz::UTC,
         what: None,
     }];
-    assert_eq!(brief(&world.planned()), ["!restore again", "restore back"]);
+    assert_eq!(brief(&world.planned()), ["restore back", "!restore again"]);
 }
 
 #[test]

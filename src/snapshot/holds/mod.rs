@@ -10,6 +10,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::error::Context;
+use super::rows::{digest, moment};
 use super::{Snapshot, SnapshotError};
 use crate::model::{
     Attribute, Change, Digest, Dn, ExternalId, GroupChange, GroupMember, GroupOperation, Operation,
@@ -97,7 +98,7 @@ pub struct Detail {
 }
 
 impl Detail {
-    fn of(operation: &Operation) -> Self {
+    pub(in crate::snapshot) fn of(operation: &Operation) -> Self {
         let mut addresses: Vec<String> = Vec::new();
         for profile in [&operation.before, &operation.after] {
             for attribute in [Attribute::Email, Attribute::UserName] {
@@ -122,7 +123,7 @@ impl Detail {
 impl Detail {
     /// Of a group: its name stands for the account's, and each who leaves is a change, and who joins
     /// one that stays.
-    fn of_group(operation: &GroupOperation) -> Self {
+    pub(in crate::snapshot) fn of_group(operation: &GroupOperation) -> Self {
         let dns: Vec<&str> = operation
             .origins
             .iter()
@@ -163,6 +164,21 @@ impl Detail {
 }
 
 impl HeldOperation {
+    pub(in crate::snapshot) fn of(
+        key: String,
+        kind: String,
+        detail: Detail,
+        digest: Digest,
+    ) -> Self {
+        HeldOperation {
+            key,
+            kind,
+            detail,
+            is_approved: false,
+            digest,
+        }
+    }
+
     /// Whose it is: the key, and whether that is a group's.
     fn whose(&self) -> (&str, bool) {
         let mut kinds = GroupChange::ALL.into_iter();
@@ -170,7 +186,7 @@ impl HeldOperation {
     }
 
     /// Whether somebody means this by a key, an address or a DN.
-    fn is_meant(&self, who: &str) -> bool {
+    pub(in crate::snapshot) fn is_meant(&self, who: &str) -> bool {
         let dn = Dn::parse(who);
         fold(&self.key) == fold(who)
             || self.detail.addresses.iter().any(|a| fold(a) == fold(who))
@@ -300,39 +316,30 @@ impl Snapshot {
         .at(&self.path)?;
         rows.iter()
             .map(|row| {
-                Ok(HeldOperation {
-                    key: row.try_get(0).at(&self.path)?,
-                    kind: row.try_get(1).at(&self.path)?,
-                    detail: json(row, 2).map_err(|why| self.row_error(row, &why))?,
-                    is_approved: false,
-                    digest: digest(row, 3).map_err(|why| self.row_error(row, &why))?,
-                })
+                Ok(HeldOperation::of(
+                    row.try_get(0).at(&self.path)?,
+                    row.try_get(1).at(&self.path)?,
+                    json(row, 2).map_err(|why| self.row_error(row, &why))?,
+                    digest(row, 3).map_err(|why| self.row_error(row, &why))?,
+                ))
             })
             .collect()
     }
 }
 
-fn digest(row: &SqliteRow, at: usize) -> Result<Digest, String> {
-    let bytes: &[u8] = row.try_get(at).map_err(|error| error.to_string())?;
-    let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| "the digest has not 16 bytes")?;
-    Ok(Digest(bytes))
-}
-
-fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, at: usize) -> Result<T, String> {
+pub(in crate::snapshot) fn json<T: serde::de::DeserializeOwned>(
+    row: &SqliteRow,
+    at: usize,
+) -> Result<T, String> {
     let text: &str = row.try_get(at).map_err(|error| error.to_string())?;
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// The record of a hold: id, opened_at and expires_at from this column on.
 fn opened(row: &SqliteRow, at: usize) -> Result<Opened, String> {
-    let number = |at: usize| row.try_get::<i64, _>(at).map_err(|error| error.to_string());
-    let moment = |at: usize| {
-        let moment = Timestamp::from_timestamp_millis(number(at)?);
-        moment.ok_or_else(|| "its time is none".to_owned())
-    };
     Ok(Opened {
-        number: number(at)?,
-        since: moment(at + 1)?,
-        until: moment(at + 2)?,
+        number: row.try_get(at).map_err(|error| error.to_string())?,
+        since: moment(row, at + 1)?,
+        until: moment(row, at + 2)?,
     })
 }

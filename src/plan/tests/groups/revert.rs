@@ -993,7 +993,10 @@ fn who_joins_a_group_whose_renaming_was_reverted_joins_the_old_one() {
     let rename = "rename engineers +a +c +d -b";
     let plan = reverted(&world);
     assert_eq!(brief(&plan), ["update dev +c +d", rename]);
-    let free: Vec<_> = plan.free().map(|one| one.kind).collect();
+    let free: Vec<_> = plan
+        .free_at()
+        .map(|at| plan.operations[at].operation.kind)
+        .collect();
     assert_eq!(free, [GroupChange::Update]);
     // Not who was taken out again by the same revert, nor once the renaming is approved.
     world.known.undone = put_back(&[renamed(), joins("c"), leaves("b")]);

@@ -1,0 +1,287 @@
+//! In which order operations are sent, and what of them fits a budget.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::super::fixture::*;
+use super::super::groups::PlannedGroup;
+use super::super::*;
+use super::properties::odd_world;
+use crate::model::{
+    Attribute, ExternalId, GroupChange, GroupMember, GroupOperation, GroupReason, Lifecycle, Reason,
+};
+
+const SCIM: Way = Way::Scim {
+    replaces_whole: false,
+};
+
+/// Something of everything: who leaves, is deleted, comes back, comes, gets another address and
+/// another title.
+fn everything() -> World {
+    let long_ago = "2026-01-01T00:00:00Z";
+    let off = Lifecycle::Deactivated {
+        since: at(long_ago),
+    };
+    let mut world = World::new(
+        vec![
+            person("new"),
+            with(person("title"), Attribute::Title, "Head"),
+            with_mail(person("mail"), "other@example.org"),
+            person("back"),
+            disabled("off"),
+            with_mail(person("taker"), "mail@example.org"),
+            person("known"),
+        ],
+        vec![
+            account("title"),
+            account("mail"),
+            in_state("back", off, None),
+            account("off"),
+            account("left"),
+            in_state("gone", off, Some(long_ago)),
+        ],
+    );
+    world.existing = vec![existing("known", Some("from-elsewhere"))];
+    world.policy.delete_after = Some(TimeDelta::days(30));
+    world
+}
+
+/// A group that is made with so many members.
+fn group(members: usize) -> PlannedGroup {
+    let member = |at| GroupMember {
+        name: format!("m{at}"),
+        key: Some(key(&format!("m{at}"))),
+        scim_id: None,
+    };
+    PlannedGroup {
+        operation: GroupOperation {
+            kind: GroupChange::Create,
+            reason: GroupReason::Appeared,
+            key: key("group"),
+            name: "group".into(),
+            origins: BTreeSet::new(),
+            target: None,
+            add: (0..members).map(member).collect(),
+            remove: Vec::new(),
+            former: None,
+            undoes: None,
+        },
+        holds: Vec::new(),
+    }
+}
+
+#[test]
+fn access_is_taken_away_first_and_what_is_cosmetic_comes_last() {
+    assert_eq!(
+        brief(&everything().planned()),
+        [
+            "deactivate left",
+            "deactivate off",
+            "update mail",
+            "restore back",
+            "adopt known",
+            "create new",
+            "create taker",
+            "delete gone",
+            "update title"
+        ]
+    );
+}
+
+#[test]
+fn whoever_frees_an_address_is_as_urgent_as_whoever_takes_it() {
+    // The returner frees an address that an active person gets.
+    let off = Lifecycle::Deactivated {
+        since: at("2026-06-01T00:00:00Z"),
+    };
+    let world = World::new(
+        vec![
+            with_mail(person("back"), "free@example.org"),
+            person("back2"),
+            with_mail(person("mail"), "back@example.org"),
+            with_mail(person("new"), "mail@example.org"),
+        ],
+        vec![
+            in_state("back", off, None),
+            in_state("back2", off, None),
+            account("mail"),
+        ],
+    );
+    assert_eq!(
+        brief(&world.planned()),
+        ["restore back", "update mail", "restore back2", "create new"]
+    );
+}
+
+#[test]
+fn a_budget_is_used_up_in_the_order_in_which_operations_are_sent() {
+    let with_group = || {
+        let mut plan = everything().planned();
+        plan.groups = Some(GroupPlan {
+            operations: vec![group(150)],
+            ..GroupPlan::default()
+        });
+        plan
+    };
+    let left = |max_calls| {
+        let mut plan = with_group();
+        plan.fit(max_calls, SCIM);
+        let kinds: Vec<String> = plan
+            .carried_over_by_kind()
+            .into_iter()
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        let approved = plan.approve();
+        let (accounts, groups) = approved.carried_over();
+        assert_eq!(accounts.len() + groups.len(), plan.carried_over.len());
+        let all = with_group().approve();
+        assert_eq!(
+            approved.operations().len() + accounts.len(),
+            all.operations().len()
+        );
+        assert_eq!(approved.groups().len() + groups.len(), 1);
+        (plan.calls(SCIM).total(), kinds.join(", "))
+    };
+    // Nine accounts, of which the deletion takes three requests, and a group that takes three.
+    let all = with_group().calls(SCIM).total();
+    assert_eq!(all, 14);
+    assert_eq!(left(None), (14, String::new()));
+    assert_eq!(left(Some(14)), (14, String::new()));
+    assert_eq!(left(Some(13)), (13, "1 update".into()));
+    // What comes after something that does not fit is left, however little it takes.
+    assert_eq!(left(Some(12)), (10, "1 group_create, 1 update".into()));
+    assert_eq!(left(Some(9)).1, "1 delete, 1 group_create, 1 update");
+    assert_eq!(left(Some(2)).0, 2);
+    assert_eq!(left(Some(1)).0, 1);
+    // Something is done in any case.
+    let mut plan = Plan {
+        groups: Some(GroupPlan {
+            operations: vec![group(1000), group(1)],
+            ..GroupPlan::default()
+        }),
+        ..Plan::default()
+    };
+    plan.fit(Some(1), SCIM);
+    assert_eq!(plan.carried_over.groups, [1].into());
+}
+
+#[test]
+fn a_circle_is_not_opened_where_the_budget_does_not_close_it() {
+    let names = ["a", "b", "c"];
+    let people = [("a", "b"), ("b", "c"), ("c", "a")];
+    let people = people.map(|(name, mail)| with_mail(person(name), &format!("{mail}@example.org")));
+    let world = World::new(people.to_vec(), names.map(account).to_vec());
+    for (max_calls, sent) in [(1, 0), (2, 0), (3, 0), (4, 4)] {
+        let mut plan = world.planned();
+        plan.fit(Some(max_calls), SCIM);
+        assert_eq!(plan.approve().operations().len(), sent, "{max_calls}");
+    }
+}
+
+#[test]
+fn requests_for_groups_are_counted_as_the_client_sends_them() {
+    let whole = Way::Scim {
+        replaces_whole: true,
+    };
+    let count = |planned: &PlannedGroup, way| {
+        let plan = Plan {
+            groups: Some(GroupPlan {
+                operations: vec![planned.clone()],
+                ..GroupPlan::default()
+            }),
+            ..Plan::default()
+        };
+        plan.calls(way).total()
+    };
+    for (kind, members, leaving, patches, replaces) in [
+        (GroupChange::Create, 0, 0, 1, 1),
+        (GroupChange::Create, 100, 0, 2, 3),
+        (GroupChange::Create, 101, 0, 3, 3),
+        (GroupChange::Rename, 201, 0, 5, 4),
+        (GroupChange::Update, 1, 1, 2, 4),
+        (GroupChange::Adopt, 0, 0, 0, 0),
+        (GroupChange::Delete, 0, 0, 1, 1),
+    ] {
+        let mut planned = group(members);
+        planned.operation.kind = kind;
+        planned.operation.remove = group(leaving).operation.add;
+        assert_eq!(count(&planned, SCIM), patches, "{kind:?} {members}");
+        assert_eq!(count(&planned, whole), replaces, "{kind:?} {members}");
+        // What is held takes none.
+        planned.holds = vec![0];
+        assert_eq!(count(&planned, SCIM), 0);
+    }
+}
+
+/// People who exchange their addresses in any way, and some who are new.
+fn rounds() -> impl Strategy<Value = World> {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    Just(names.to_vec()).prop_shuffle().prop_map(move |mails| {
+        let people = names.iter().zip(mails);
+        let people =
+            people.map(|(name, mail)| with_mail(person(name), &format!("{mail}@example.org")));
+        World::new(
+            people.collect(),
+            names[..5].iter().map(|name| account(name)).collect(),
+        )
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn nothing_is_sent_before_what_it_waits_for_nor_a_deactivation_behind_what_it_does_not(
+        world in prop_oneof![odd_world(), rounds()],
+    ) {
+        let plan = world.planned();
+        let all: Vec<&Operation> = plan.operations.iter().map(|one| &one.operation).collect();
+        prop_assert!(all.is_sorted_by_key(|one| (one.wave, one.kind)));
+        for (at, operation) in all.iter().enumerate() {
+            for freer in &operation.waits_for {
+                let is_before = all[..at].iter().any(|other| other.key == *freer && other.wave < operation.wave);
+                prop_assert!(is_before, "{} waits for {}", operation.dn, freer);
+            }
+        }
+        let mut needed: BTreeSet<&ExternalId> = BTreeSet::new();
+        let last = all.iter().rposition(|one| one.turns_login_off());
+        for operation in all.iter().rev() {
+            if operation.turns_login_off() || needed.contains(&operation.key) {
+                needed.extend(&operation.waits_for);
+            }
+        }
+        for operation in &all[..last.unwrap_or(0)] {
+            let is_right = operation.turns_login_off() || needed.contains(&operation.key);
+            prop_assert!(is_right, "{} {} is before a deactivation", operation.kind, operation.dn);
+        }
+        prop_assert!(all.is_sorted_by_key(|one| one.is_cosmetic()));
+    }
+
+    #[test]
+    fn what_fits_a_budget_needs_nothing_that_does_not(
+        world in prop_oneof![odd_world(), rounds()],
+        max_calls in 1..10_u64,
+        limit in 0..4_u64,
+    ) {
+        let mut world = world;
+        world.limit(Guard::ChangeEmail, at_most(limit));
+        let mut plan = world.planned();
+        let whole = plan.calls(SCIM).total();
+        plan.fit(Some(max_calls), SCIM);
+        let used = plan.calls(SCIM).total();
+        let approved = plan.approve();
+        let sent = approved.operations();
+        prop_assert!(used <= max_calls || sent.len() == 1, "{used} of {max_calls}");
+        prop_assert!(whole > max_calls || plan.carried_over.is_empty());
+        let keys: BTreeSet<&ExternalId> = sent.iter().map(|one| &one.key).collect();
+        for operation in sent {
+            prop_assert!(operation.waits_for.iter().all(|key| keys.contains(key)), "{:?}", operation);
+            if operation.reason == Reason::MakesWay {
+                let mut others = sent.iter();
+                prop_assert!(others.any(|one| one.key == operation.key && one.reason != Reason::MakesWay));
+            }
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! What the organization has refused, who has let what go again, and whose login waits to be turned
+//! off.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::error::Context;
+use super::holds::{Detail, json};
+use super::rows::{digest, moment};
+use super::{Asked, HeldOperation, Journal, Snapshot, SnapshotError};
+use crate::model::{Digest, ExternalId, GroupOperation, Operation, OperationId, RunId, Timestamp};
+use crate::plan::{Failed, Failures, PendingDeactivation, Plan};
+
+const SELECT_FAILURES: &str =
+    "SELECT failures.external_id, is_group, failures.digest, count, failures.error, first_at, last_at, detail, kind, operation_id
+     FROM failures JOIN operations ON operations.id = failures.operation_id";
+
+/// Something that failed, and may go again.
+#[derive(Clone, Debug)]
+pub struct Retried {
+    /// What it was.
+    pub operation: HeldOperation,
+    /// How often it was refused in a row.
+    pub count: u32,
+    /// The last error.
+    pub error: String,
+    /// The last one that failed, in the journal.
+    last: OperationId,
+}
+
+/// The key of a person or a group, and whether it is a group's.
+type Whose = (String, bool);
+
+/// That somebody has let something go again that had failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GivenRetry {
+    /// What it was, by the name of its kind.
+    pub kind: String,
+    /// How often it had been refused in a row.
+    pub count: u32,
+    /// The name of the user who asked.
+    pub by: String,
+    /// Why, if that was said.
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why nothing was let go again.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// The database.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// Nothing of that has failed.
+    #[error(
+        "nothing waits for another try that is of `{who}`: give a key, an e-mail address, a user name, the name of a group or a DN of what was refused, or --all{}", those(.failing)
+    )]
+    Unknown {
+        /// What was asked for.
+        who: String,
+        /// What has failed.
+        failing: Vec<String>,
+    },
+    /// Several may be meant.
+    #[error("`{who}` may be any of {keys}: give the key")]
+    Ambiguous {
+        /// What was asked for.
+        who: String,
+        /// The keys.
+        keys: String,
+    },
+}
+
+fn those(failing: &[String]) -> String {
+    /// So many names stand in a line.
+    const NAMED: usize = 10;
+    if failing.is_empty() {
+        return " (nothing was refused)".to_owned();
+    }
+    let more = if failing.len() > NAMED { ", …" } else { "" };
+    let named = &failing[..failing.len().min(NAMED)];
+    format!(" (refused: {}{more})", named.join(", "))
+}
+
+impl Snapshot {
+    /// All that was refused and has not succeeded since. `quarantine_after` is the configuration's.
+    pub async fn failures(&mut self, quarantine_after: u32) -> Result<Failures, SnapshotError> {
+        let rows = sqlx::query(SELECT_FAILURES)
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        let mut failures = Failures {
+            quarantine_after,
+            ..Failures::default()
+        };
+        for row in &rows {
+            let (key, is_group, failed) = failed(row).map_err(|why| self.row_error(row, &why))?;
+            let whose = match is_group {
+                true => &mut failures.groups,
+                false => &mut failures.people,
+            };
+            whose.insert(key, failed);
+        }
+        Ok(failures)
+    }
+
+    /// What of a person's was refused, if anything was.
+    pub async fn failure_of(
+        &mut self,
+        key: &ExternalId,
+    ) -> Result<Option<(Failed, Operation)>, SnapshotError> {
+        let query = format!("{SELECT_FAILURES} WHERE failures.external_id = ? AND is_group = 0");
+        let row = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
+            .bind(key.as_str())
+            .fetch_optional(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        let read = |row: &SqliteRow| Ok::<_, String>((failed(row)?.2, json(row, 7)?));
+        row.map(|row| read(&row).map_err(|why| self.row_error(&row, &why)))
+            .transpose()
+    }
+
+    /// Who has let something of a person's go again, the newest first.
+    pub async fn retries_of(&mut self, key: &ExternalId) -> Result<Vec<GivenRetry>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT retries.external_id, kind, count, asked_by, reason, asked_at
+             FROM retries JOIN operations ON operations.id = retries.operation_id
+             WHERE retries.external_id = ? AND is_group = 0 ORDER BY retries.id DESC",
+        )
+        .bind(key.as_str())
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                Ok(GivenRetry {
+                    kind: row.try_get(1).at(&self.path)?,
+                    count: row.try_get(2).at(&self.path)?,
+                    by: row.try_get(3).at(&self.path)?,
+                    reason: row.try_get(4).at(&self.path)?,
+                    at: moment(row, 5).map_err(|why| self.row_error(row, &why))?,
+                })
+            })
+            .collect()
+    }
+
+    /// Whose login was to be turned off by the runs until now, and is not.
+    pub async fn pending_deactivations(
+        &mut self,
+    ) -> Result<BTreeMap<ExternalId, PendingDeactivation>, SnapshotError> {
+        let rows = sqlx::query("SELECT external_id, dn, since FROM pending_deactivations")
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        rows.iter()
+            .map(|row| {
+                let key = ExternalId::new(row.try_get::<String, _>(0).at(&self.path)?);
+                let pending = PendingDeactivation {
+                    key: key.clone(),
+                    dn: row.try_get(1).at(&self.path)?,
+                    since: Some(moment(row, 2).map_err(|why| self.row_error(row, &why))?),
+                };
+                Ok((key, pending))
+            })
+            .collect()
+    }
+}
+
+impl Journal {
+    /// Records, before anything is sent, whose login this plan wants turned off, and forgets who is
+    /// not to lose it any more, and what was refused and is not wanted any more.
+    pub async fn record_pending(
+        &mut self,
+        run: RunId,
+        plan: &Plan,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for pending in plan.pending.iter().filter(|one| one.since.is_none()) {
+            sqlx::query("INSERT OR IGNORE INTO pending_deactivations (external_id, dn, since, first_run) VALUES (?, ?, ?, ?)")
+                .bind(pending.key.as_str())
+                .bind(&pending.dn)
+                .bind(now.timestamp_millis())
+                .bind(run.0)
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        for key in &plan.over_pending {
+            no_longer_pending(&mut transaction, key).await.at(&path)?;
+        }
+        for key in &plan.over_failures {
+            forget_failure(&mut transaction, key, false)
+                .await
+                .at(&path)?;
+        }
+        for key in plan.groups.iter().flat_map(|groups| &groups.over_failures) {
+            forget_failure(&mut transaction, key, true)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
+    /// Lets what was refused go again in the next run: that of one person or group, or all of it. It
+    /// counts as if it had never been refused.
+    pub async fn retry(
+        &mut self,
+        who: Option<&str>,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Vec<Retried>, RetryError> {
+        let path = self.path.clone();
+        let rows = sqlx::query(SELECT_FAILURES)
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&path)?;
+        let mut all: HashMap<Whose, Retried> = HashMap::new();
+        for row in &rows {
+            let (whose, one) = retried(row).map_err(|why| self.row_error(row, &why))?;
+            all.insert(whose, one);
+        }
+        let chosen: BTreeSet<Whose> = match who {
+            None => all.keys().cloned().collect(),
+            Some(who) => BTreeSet::from([the_one(&all, who)?]),
+        };
+        let mut transaction = self.begin().await?;
+        let mut let_go = Vec::with_capacity(chosen.len());
+        for whose in chosen {
+            let Some(one) = all.remove(&whose) else {
+                continue;
+            };
+            let (key, is_group) = whose;
+            sqlx::query(
+                "INSERT INTO retries (external_id, is_group, operation_id, count, error, reason, asked_by, uid, sudo_user, asked_at)
+                 VALUES (?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?)",
+            )
+            .bind(&key)
+            .bind(is_group)
+            .bind(one.last.0)
+            .bind(one.count)
+            .bind(&one.error)
+            .bind(&asked.reason)
+            .bind(&asked.by)
+            .bind(asked.uid)
+            .bind(&asked.sudo_user)
+            .bind(now.timestamp_millis())
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
+            forget_failure(&mut transaction, &ExternalId::new(key), is_group)
+                .await
+                .at(&path)?;
+            let_go.push(one);
+        }
+        transaction.commit().await.at(&path)?;
+        let_go.sort_by(|a, b| {
+            let name = |one: &Retried| {
+                (
+                    one.operation.detail.account.clone(),
+                    one.operation.key.clone(),
+                )
+            };
+            name(a).cmp(&name(b))
+        });
+        Ok(let_go)
+    }
+}
+
+/// Whose failure is meant.
+fn the_one(all: &HashMap<Whose, Retried>, who: &str) -> Result<Whose, RetryError> {
+    let meant = all.iter().filter(|(_, one)| one.operation.is_meant(who));
+    let mut meant: Vec<&Whose> = meant.map(|(whose, _)| whose).collect();
+    meant.sort();
+    match meant.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => {
+            let names = all.values().map(|one| one.operation.detail.account.clone());
+            let mut failing: Vec<String> = names.collect();
+            failing.sort();
+            let who = who.to_owned();
+            Err(RetryError::Unknown { who, failing })
+        }
+        several => {
+            let keys = several.iter().map(|(key, is_group)| {
+                let what = if *is_group { "a group" } else { "a person" };
+                format!("{key} ({what})")
+            });
+            Err(RetryError::Ambiguous {
+                who: who.to_owned(),
+                keys: keys.collect::<Vec<_>>().join(", "),
+            })
+        }
+    }
+}
+
+/// Counts one more refusal of an operation; of another one than before it is the first.
+pub(super) async fn count_failure(
+    transaction: &mut Transaction<'_, Sqlite>,
+    (key, is_group): (&ExternalId, bool),
+    operation: OperationId,
+    digest: Digest,
+    error: &str,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO failures (external_id, is_group, operation_id, digest, count, error, first_at, last_at)
+         VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?6)
+         ON CONFLICT (external_id, is_group) DO UPDATE SET
+            count = iif(digest = excluded.digest, count + 1, 1),
+            first_at = iif(digest = excluded.digest, first_at, excluded.first_at),
+            operation_id = excluded.operation_id, digest = excluded.digest,
+            error = excluded.error, last_at = excluded.last_at",
+    )
+    .bind(key.as_str())
+    .bind(is_group)
+    .bind(operation.0)
+    .bind(digest.0.as_slice())
+    .bind(error)
+    .bind(now.timestamp_millis())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what was refused of a person or group.
+pub(super) async fn forget_failure(
+    transaction: &mut Transaction<'_, Sqlite>,
+    key: &ExternalId,
+    is_group: bool,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM failures WHERE external_id = ? AND is_group = ?")
+        .bind(key.as_str())
+        .bind(is_group)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// Notes that somebody's login is off, or is to stay on.
+pub(super) async fn no_longer_pending(
+    transaction: &mut Transaction<'_, Sqlite>,
+    key: &ExternalId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM pending_deactivations WHERE external_id = ?")
+        .bind(key.as_str())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+fn failed(row: &SqliteRow) -> Result<(ExternalId, bool, Failed), String> {
+    let in_words = |error: sqlx::Error| error.to_string();
+    let key: String = row.try_get(0).map_err(in_words)?;
+    let failed = Failed {
+        digest: digest(row, 2)?,
+        count: row.try_get(3).map_err(in_words)?,
+        error: row.try_get(4).map_err(in_words)?,
+        first: moment(row, 5)?,
+        last: moment(row, 6)?,
+    };
+    let is_group = row.try_get(1).map_err(in_words)?;
+    Ok((ExternalId::new(key), is_group, failed))
+}
+
+fn retried(row: &SqliteRow) -> Result<(Whose, Retried), String> {
+    let in_words = |error: sqlx::Error| error.to_string();
+    let (key, is_group, failed) = failed(row)?;
+    let detail = match is_group {
+        true => Detail::of_group(&json::<GroupOperation>(row, 7)?),
+        false => Detail::of(&json::<Operation>(row, 7)?),
+    };
+    let key = key.to_string();
+    let kind = row.try_get(8).map_err(in_words)?;
+    let one = Retried {
+        operation: HeldOperation::of(key.clone(), kind, detail, failed.digest),
+        count: failed.count,
+        error: failed.error,
+        last: OperationId(row.try_get(9).map_err(in_words)?),
+    };
+    Ok(((key, is_group), one))
+}
