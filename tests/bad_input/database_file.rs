@@ -74,7 +74,7 @@ fn a_file_that_is_no_database_is_refused() {
         &world,
         &[
             "is damaged or no SQLite database",
-            "restore a backup, or move it away",
+            "restore a backup or move it away, and run `dirsyncd reconcile --rebuild`",
         ],
     );
 }
