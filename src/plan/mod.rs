@@ -58,11 +58,11 @@ pub use crate::config::Guard;
 pub use budget::CarriedOver;
 pub use calls::{Api, Call, Calls, Endpoint, Estimate, MEMBERS_A_PATCH, Pace, Rate, Window};
 pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
+pub use draft::end_absences;
 pub use drift::{
     Claimant, Decided, Drift, Excess, GroupDrift, NO_ENTRY, Rebuilt, Reconciliation, Unmanaged,
     decide, rebuild,
 };
-pub use draft::end_absences;
 pub use edit::{Edit, InScope, Person};
 pub use failures::{Failed, Failing, Failures};
 pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, questions};

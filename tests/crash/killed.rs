@@ -1,5 +1,7 @@
 //! Killed at every step, and again while it makes good; and asked to stop at every step.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::account::Way;
@@ -49,19 +51,31 @@ fn kill_at_every_step(stage: &Stage, wanted: usize) {
             .into_iter()
             .flat_map(move |(what, count)| spread(count).map(move |at| (what, at, round)))
     });
-    let (mut killed, mut told) = (0, 0);
-    for (what, at, round) in rounds {
-        if killed >= wanted && told >= steps {
-            break;
+    let stories = Mutex::new(rounds.zip(0..).fuse());
+    let killed = AtomicUsize::new(0);
+    let told = AtomicU64::new(0);
+    let tell_stories = || {
+        loop {
+            let Some(((what, at, round), seed)) = stories.lock().unwrap().next() else {
+                break;
+            };
+            if killed.load(Ordering::SeqCst) >= wanted && seed >= steps {
+                break;
+            }
+            let how = How::KILLS[(round + usize::try_from(at).unwrap()) % How::KILLS.len()];
+            let first = Trap { what, at, how };
+            let mut chance = fastrand::Rng::with_seed(seed);
+            let second = by_chance(&mut chance, 2 * all / 3);
+            let story = format!("{first:?}, then {second:?}");
+            killed.fetch_add(tell(stage, &story, [first, second]), Ordering::SeqCst);
+            told.fetch_add(1, Ordering::SeqCst);
         }
-        let how = How::KILLS[(round + usize::try_from(at).unwrap()) % How::KILLS.len()];
-        let first = Trap { what, at, how };
-        let mut chance = fastrand::Rng::with_seed(told);
-        let second = by_chance(&mut chance, 2 * all / 3);
-        let story = format!("{first:?}, then {second:?}");
-        killed += tell(stage, &story, [first, second]);
-        told += 1;
-    }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(tell_stories);
+        tell_stories();
+    });
+    let (killed, told) = (killed.into_inner(), told.into_inner());
     println!("{killed} kills in {told} stories, of {steps} steps and {all} events");
     assert!(killed >= wanted, "{killed} of {wanted}");
 }
