@@ -302,6 +302,11 @@ fn a_clock_that_is_a_day_wrong_takes_nobodys_account_and_does_no_harm_later() {
         for leaver in &stage.leavers {
             assert!(scene.organization.of_key(&leaver.key()).unwrap().active);
         }
+        scene
+            .dirsyncd
+            .run(&["approve", "clock", "--reason", "it is late"])
+            .expect_code(2)
+            .expect_words(&["`clock` cannot be approved", "set the clock right"]);
         // Set right, all is as if it had never been wrong.
         scene.expect_end_by_sync(&format!("{ahead} seconds ahead"));
     }

@@ -460,19 +460,6 @@ fn what_cannot_be_approved_is_told_with_the_way_out() {
         company.database("SELECT reason FROM approvals"),
         [] as [&str; 0]
     );
-    // An hour that the last run has seen is not over yet: no departure is to be approved.
-    database::execute(
-        &company.dirsyncd.database(),
-        "UPDATE runs SET started_at = started_at + 3600000",
-    );
-    company
-        .dirsyncd
-        .sync(3)
-        .expect_words(&["the clock went back"]);
-    company
-        .approve(&["clock"])
-        .expect_code(2)
-        .expect_words(&["`clock` cannot be approved", "set the clock right"]);
 }
 
 #[test]
