@@ -1,10 +1,10 @@
 //! A private slapd, and changes to it by the real LDAP clients.
 
-use std::cell::RefCell;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
@@ -29,7 +29,7 @@ pub enum Transport {
 pub struct Slapd {
     folder: TempDir,
     /// A sed script over its configuration.
-    edit: RefCell<String>,
+    edit: Mutex<String>,
     pub port: u16,
     pub tls_port: u16,
 }
@@ -49,7 +49,7 @@ impl Slapd {
         std::fs::write(&ldif, directory(people)).unwrap();
         let mut slapd = Slapd {
             folder,
-            edit: RefCell::default(),
+            edit: Mutex::default(),
             port: 0,
             tls_port: 0,
         };
@@ -72,7 +72,7 @@ impl Slapd {
             .args([self.port.to_string(), self.tls_port.to_string()])
             .arg(self.folder.path().join("people.ldif"))
             .env("PATH", path())
-            .env("SLAPD_EDIT", self.edit.borrow().as_str())
+            .env("SLAPD_EDIT", self.edit.lock().unwrap().as_str())
             .output()
             .unwrap();
         if output.status.success() {
@@ -116,7 +116,7 @@ impl Slapd {
     /// Starts it again with its configuration edited by a sed script.
     fn reconfigure(&self, edit: &str) {
         self.stop();
-        edit.clone_into(&mut self.edit.borrow_mut());
+        edit.clone_into(&mut self.edit.lock().unwrap());
         self.start_again();
     }
 
