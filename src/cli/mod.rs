@@ -176,7 +176,9 @@ impl From<RunError> for Failure {
         let exit = match error {
             RunError::Refused(_) => Exit::Refused,
             RunError::Stopped => Exit::Done,
-            RunError::Reconcile(ReconcileError::Missing { .. }) => Exit::Refused,
+            RunError::Reconcile(ReconcileError::Missing { .. } | ReconcileError::Clock(_)) => {
+                Exit::Refused
+            }
             RunError::Reconcile(ReconcileError::Incomplete(_) | ReconcileError::Folder(_)) => {
                 Exit::Failed
             }

@@ -170,6 +170,13 @@ impl Drift {
 
     /// What becomes of it when these kinds are taken over.
     fn decided(self, correct: &BTreeSet<DriftKind>, now: Timestamp) -> Decided {
+        // An account with another key may be another person's by now: the next sync would turn off or
+        // overwrite what is not ours.
+        let nothing = BTreeSet::new();
+        let correct = match self.kinds.contains_key(&DriftKind::Rekeyed) {
+            true => &nothing,
+            false => correct,
+        };
         let takes = |kind| self.kinds.contains_key(&kind) && correct.contains(&kind);
         let mut row = self.row.clone();
         if takes(DriftKind::Deleted) {
@@ -362,7 +369,7 @@ pub fn rebuild(
         }
         let policy = policies.of(&person.source);
         let is_kept_off =
-            !account.active && person.active == Some(true) && policy.on_return == Return::Keep;
+            !account.active && person.active != Some(false) && policy.on_return == Return::Keep;
         let row = ManagedAccount {
             key: person.key.clone(),
             source: person.source.clone(),

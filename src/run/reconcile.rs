@@ -71,6 +71,9 @@ pub enum ReconcileError {
         "{0} is not in the organization's list, but can be read by its id: the list is incomplete, and nothing is changed; try again later"
     )]
     Incomplete(String),
+    /// The dates that it would note would be wrong.
+    #[error("{0}: set the clock right (NTP) and run again; nothing is changed")]
+    Clock(String),
     /// Accounts carry no keys.
     #[error(
         "with provisioning = \"admin\" accounts carry no keys by which rows could be made again: `dirsyncd sync` finds them by their addresses"
@@ -159,6 +162,13 @@ async fn carry_out(
 ) -> Result<Reconciliation, RunError> {
     let capabilities = begin(setup, journal, &reader, control).await?;
     let now = (control.now)();
+    let known = plan::Known {
+        api_time: capabilities.time,
+        ..plan::Known::default()
+    };
+    if let Some(fault) = plan::clock_fault(&known, now) {
+        return Err(ReconcileError::Clock(fault).into());
+    }
     let mut found = tokio::select! {
         found = look(setup, task, journal, &reader, control, now) => found?,
         () = control.stop.wait() => return Err(RunError::Stopped),

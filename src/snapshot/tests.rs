@@ -418,6 +418,64 @@ async fn a_group_that_was_left_out_stays_so_when_groups_are_in_doubt_and_a_perso
 }
 
 #[tokio::test]
+async fn who_was_left_out_stays_so_while_what_comes_before_is_put_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let week = chrono::TimeDelta::days(7);
+    // a takes the address that b gives up.
+    let people = vec![
+        with_mail(person("a"), "b@example.org"),
+        with_mail(person("b"), "new@example.org"),
+    ];
+    let mut world = World::new(people, vec![account("a"), account("b")]);
+    world.limit(Guard::ChangeEmail, at_most(1));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["!update b", "!update a"]);
+    let digest = plan.operations[0].operation.digest();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let opened = journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let hold = opened.keys().next().unwrap();
+    journal
+        .approve(hold, &[key("b").to_string()], &zoe(), now())
+        .await
+        .unwrap();
+    world.approvals = journal.approvals(now()).await.unwrap();
+    world.left_out = journal.left_out().await.unwrap();
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["update b", "!update a"]);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    // It is refused: for a while neither is planned.
+    let refused = crate::plan::Failed {
+        digest,
+        count: 1,
+        error: "no".to_owned(),
+        first: now(),
+        last: now(),
+    };
+    for count in [1, world.failures.quarantine_after] {
+        let failed = crate::plan::Failed {
+            count,
+            ..refused.clone()
+        };
+        world.failures.people.insert(key("b"), failed);
+        let plan = world.planned();
+        assert_eq!(brief(&plan), [""; 0]);
+        journal.record_holds(run, &plan, week, now()).await.unwrap();
+        let left_out = journal.left_out().await.unwrap();
+        let keys: Vec<&ExternalId> = left_out.keys().map(|(key, _)| key).collect();
+        assert_eq!(keys, [&key("a")], "refused {count} times");
+    }
+    // When it is tried again, who was left out is still held.
+    world.failures.people.clear();
+    world.approvals = journal.approvals(now()).await.unwrap();
+    world.left_out = journal.left_out().await.unwrap();
+    assert_eq!(brief(&world.planned()), ["update b", "!update a"]);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn of_two_operations_on_one_group_each_uses_up_its_own_approval() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))

@@ -276,7 +276,7 @@ fn second(moment: Timestamp) -> impl fmt::Display {
 
 /// Why the clock cannot be trusted, if so. The API's clock decides where it is told: a last run
 /// that is still to come was then made by a wrong one, and must not hold anything until it comes.
-pub(super) fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
+pub fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
     let tolerance = clock_tolerance();
     if let Some(theirs) = known.api_time {
         return ((now - theirs).abs() > tolerance).then(|| {

@@ -138,16 +138,12 @@ fn a_row_takes_over_what_is_to_be_corrected_and_nothing_else() {
     let row = in_state("ada", Lifecycle::Active, Some("2026-06-10T00:00:00Z"));
     let mut found = ExistingAccount {
         active: false,
-        ..existing("ada", Some("key-bob"))
+        ..existing("ada", Some("key-ada"))
     };
     found.profile.set(Attribute::Title, "Queen");
     let told = decided(&row, Some(&found), &[]).unwrap();
     assert_eq!(told.after, None);
-    let all = [
-        DriftKind::Changed,
-        DriftKind::Deactivated,
-        DriftKind::Rekeyed,
-    ];
+    let all = [DriftKind::Changed, DriftKind::Deactivated];
     assert_eq!(told.left, all.into());
 
     let values = decided(&row, Some(&found), &[DriftKind::Changed]).unwrap();
@@ -155,14 +151,22 @@ fn a_row_takes_over_what_is_to_be_corrected_and_nothing_else() {
     assert_eq!(after.profile.get(Attribute::Title), Some("Queen"));
     assert_eq!(after.lifecycle, Lifecycle::Active);
     assert_eq!(after.absence, row.absence);
-    assert_eq!(values.left, all[1..].iter().copied().collect());
+    assert_eq!(values.left, [DriftKind::Deactivated].into());
 
-    // Also with everything else, the key stays.
     let whole = decided(&row, Some(&found), &DriftKind::CORRECTABLE).unwrap();
     let after = whole.after.unwrap();
     assert_eq!(after.lifecycle, Lifecycle::Deactivated { since: now() });
     assert_eq!(after.key, row.key);
-    assert_eq!(whole.left, [DriftKind::Rekeyed].into());
+    assert!(whole.left.is_empty());
+
+    // What has another key may be another person's by now.
+    let theirs = ExistingAccount {
+        external_id: Some(key("bob")),
+        ..found.clone()
+    };
+    let whole = decided(&row, Some(&theirs), &DriftKind::CORRECTABLE).unwrap();
+    assert_eq!(whole.after, None);
+    assert_eq!(whole.left.len(), 3);
 
     let gone = decided(&row, None, &DriftKind::CORRECTABLE).unwrap();
     let after = gone.after.unwrap();

@@ -1,13 +1,14 @@
 //! What a run records of its holds, and of the approvals that it goes by.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::TimeDelta;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::{Detail, Figures};
 use crate::model::{Digest, RunId, Timestamp};
-use crate::plan::{Approval, Hold, HoldCause, Opened, Plan};
+use crate::plan::groups::{GroupNotice, GroupNoticed};
+use crate::plan::{Approval, GroupPlan, Hold, HoldCause, Opened, Plan, RefusalReason, SkipReason};
 use crate::snapshot::error::Context;
 use crate::snapshot::{Journal, SnapshotError};
 
@@ -33,10 +34,10 @@ impl Journal {
             }
         }
         let mut transaction = self.begin().await?;
-        use_approvals(&mut transaction, run, &entries, &live, doubt)
+        use_approvals(&mut transaction, run, &entries, &live, &doubt)
             .await
             .at(&path)?;
-        close_holds(&mut transaction, plan, doubt, now)
+        close_holds(&mut transaction, plan, &doubt, now)
             .await
             .at(&path)?;
         let free = entries.iter().filter(|entry| !entry.is_held);
@@ -46,7 +47,7 @@ impl Journal {
             let number = open_hold(&mut transaction, run, hold, expiry, now)
                 .await
                 .at(&path)?;
-            hold_operations(&mut transaction, number, &held, doubt)
+            hold_operations(&mut transaction, number, &held, &doubt)
                 .await
                 .at(&path)?;
         }
@@ -75,42 +76,65 @@ impl Journal {
         live.retain(|approval| {
             plan.has_say_over(&approval.hold) && free.contains(&approval.digest.0)
         });
+        let all = Doubt {
+            accounts: true,
+            groups: true,
+            ..Doubt::default()
+        };
         let mut transaction = self.begin().await?;
-        use_approvals(&mut transaction, run, &entries, &live, Doubt::ALL)
+        use_approvals(&mut transaction, run, &entries, &live, &all)
             .await
             .at(&path)?;
         transaction.commit().await.at(&path)
     }
 }
 
-/// What a plan is no word on where it does not plan it, as not all was believed that was read: it
-/// may be planned again.
-#[derive(Clone, Copy)]
+/// What a plan is no word on where it does not plan it, as not all was believed that was read, or as
+/// it is set aside for now: it may be planned again.
+#[derive(Default)]
 struct Doubt {
     accounts: bool,
     /// Whoever is not seen as a person is not seen as a member either.
     groups: bool,
+    /// Those of whom an operation waits for a later try, or for somebody who does.
+    waiting: BTreeSet<String>,
 }
 
 impl Doubt {
-    const ALL: Self = Doubt {
-        accounts: true,
-        groups: true,
-    };
-
     fn of(plan: &Plan) -> Self {
         let accounts = plan.is_partial || !plan.suspensions.is_empty();
-        let mut groups = plan.groups.iter();
+        let is_set_aside = |notice: &GroupNotice| matches!(notice.what, GroupNoticed::PutOff(_));
+        let is_unsure = |groups: &GroupPlan| {
+            !groups.suspensions.is_empty()
+                || !groups.refusals.is_empty()
+                || groups.notices.iter().any(is_set_aside)
+        };
+        let skipped = plan
+            .skipped
+            .iter()
+            .filter(|one| matches!(one.why, SkipReason::Failing(_) | SkipReason::Behind { .. }));
+        let refused = plan.refusals.iter().filter(|one| {
+            matches!(
+                one.why,
+                RefusalReason::Quarantined(_)
+                    | RefusalReason::AddressTaken { .. }
+                    | RefusalReason::AddressCycle { .. }
+            )
+        });
+        let waiting = skipped
+            .map(|one| &one.key)
+            .chain(refused.map(|one| &one.key));
         Doubt {
             accounts,
-            groups: accounts || groups.any(|groups| !groups.suspensions.is_empty()),
+            groups: accounts || plan.groups.as_ref().is_some_and(is_unsure),
+            waiting: waiting.flatten().map(ToString::to_string).collect(),
         }
     }
 
-    fn is_about(self, kind: &str) -> bool {
+    fn is_about(&self, kind: &str, key: &str) -> bool {
         match kind.starts_with("group_") {
             true => self.groups,
-            false => self.accounts,
+            false => self.accounts || self.waiting.contains(key),
         }
     }
 }
@@ -164,7 +188,7 @@ async fn use_approvals(
     run: RunId,
     entries: &[Entry<'_>],
     live: &[Approval],
-    doubt: Doubt,
+    doubt: &Doubt,
 ) -> Result<(), sqlx::Error> {
     if live.is_empty() {
         return Ok(());
@@ -173,6 +197,7 @@ async fn use_approvals(
         .iter()
         .map(|entry| (entry.digest.0, entry.is_held))
         .collect();
+    let waiting = serde_json::json!(doubt.waiting).to_string();
     for approval in live {
         let is_void = match planned.get(&approval.digest.0) {
             Some(true) => continue,
@@ -181,7 +206,7 @@ async fn use_approvals(
         };
         sqlx::query(
             "UPDATE approved_operations SET run_id = ?, result = ? WHERE approval_id = ? AND digest = ?
-             AND NOT iif(kind GLOB 'group_*', ?, ?)",
+             AND NOT iif(kind GLOB 'group_*', ?, ? OR (? AND external_id IN (SELECT value FROM json_each(?))))",
         )
         .bind(run.0)
         .bind(if is_void { "void" } else { "let_through" })
@@ -189,6 +214,8 @@ async fn use_approvals(
         .bind(approval.digest.0.as_slice())
         .bind(is_void && doubt.groups)
         .bind(is_void && doubt.accounts)
+        .bind(is_void)
+        .bind(&waiting)
         .execute(&mut **transaction)
         .await?;
     }
@@ -200,7 +227,7 @@ async fn use_approvals(
 async fn close_holds(
     transaction: &mut Transaction<'_, Sqlite>,
     plan: &Plan,
-    doubt: Doubt,
+    doubt: &Doubt,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query("SELECT id, name, expires_at FROM holds WHERE closed_at IS NULL")
@@ -344,14 +371,17 @@ async fn hold_operations(
     transaction: &mut Transaction<'_, Sqlite>,
     hold: i64,
     held: &[&Entry<'_>],
-    doubt: Doubt,
+    doubt: &Doubt,
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<(Vec<u8>, String)> =
-        sqlx::query_as("SELECT digest, kind FROM held_operations WHERE hold_id = ?")
+    let rows: Vec<(Vec<u8>, String, String)> =
+        sqlx::query_as("SELECT digest, kind, external_id FROM held_operations WHERE hold_id = ?")
             .bind(hold)
             .fetch_all(&mut **transaction)
             .await?;
-    let mut gone: HashMap<Vec<u8>, String> = rows.into_iter().collect();
+    let rows = rows
+        .into_iter()
+        .map(|(digest, kind, key)| (digest, (kind, key)));
+    let mut gone: HashMap<Vec<u8>, (String, String)> = rows.collect();
     for entry in held {
         let digest = entry.digest.0;
         if gone.remove(digest.as_slice()).is_some() {
@@ -368,7 +398,7 @@ async fn hold_operations(
         .execute(&mut **transaction)
         .await?;
     }
-    gone.retain(|_, kind| !doubt.is_about(kind));
+    gone.retain(|_, (kind, key)| !doubt.is_about(kind, key));
     for digest in gone.into_keys() {
         sqlx::query("DELETE FROM held_operations WHERE hold_id = ? AND digest = ?")
             .bind(hold)
