@@ -85,18 +85,12 @@ impl Plan {
     pub fn calls(&self, way: Way) -> Calls {
         let mut calls = Calls::default();
         for item in self.sent_in_order() {
-            match item {
-                Item::Account(at) if !self.carried_over.accounts.contains(&at) => {
-                    calls.count(&self.operations[at].operation, way);
-                }
-                Item::Group(at) if !self.carried_over.groups.contains(&at) => {
-                    let planned = self
-                        .groups
-                        .iter()
-                        .filter_map(|plan| plan.operations.get(at));
-                    planned.for_each(|one| calls.count_group(&one.operation, way));
-                }
-                Item::Account(_) | Item::Group(_) => {}
+            let is_left = match item {
+                Item::Account(at) => self.carried_over.accounts.contains(&at),
+                Item::Group(at) => self.carried_over.groups.contains(&at),
+            };
+            if !is_left {
+                self.count_calls(&mut calls, item, way);
             }
         }
         calls
@@ -104,6 +98,11 @@ impl Plan {
 
     fn cost(&self, item: Item, way: Way) -> u64 {
         let mut calls = Calls::default();
+        self.count_calls(&mut calls, item, way);
+        calls.total()
+    }
+
+    fn count_calls(&self, calls: &mut Calls, item: Item, way: Way) {
         match item {
             Item::Account(at) => calls.count(&self.operations[at].operation, way),
             Item::Group(at) => {
@@ -114,7 +113,6 @@ impl Plan {
                 planned.for_each(|one| calls.count_group(&one.operation, way));
             }
         }
-        calls.total()
     }
 
     /// What nothing holds, in the order in which `apply/` sends it: groups before what is cosmetic.
