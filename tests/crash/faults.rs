@@ -8,24 +8,11 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 use tokio::runtime::Runtime;
 
-use crate::stage::{Scene, Stage};
+use crate::stage::{Scene, Stage, in_the_middle};
 use crate::support::{Output, database};
 use crate::trap::{How, Trap, Trapped, count};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A sync that stands still in the middle of its changes, before it sends one of them.
-fn in_the_middle(stage: &Stage, scene: &mut Scene<'_>) -> Trapped {
-    let trap = Trap {
-        what: "r",
-        at: count(&stage.events, "r") - 10,
-        how: How::Stop,
-    };
-    let trapped = scene.start(trap);
-    trapped.wait_until_stopped();
-    assert!(scene.writes() > 0, "it has not begun yet");
-    trapped
-}
 
 /// It goes on, to its end.
 #[track_caller]

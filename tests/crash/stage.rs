@@ -11,7 +11,7 @@ use crate::support::directory::Transport;
 use crate::support::organization::{Mark, OrganizationGroup};
 use crate::support::people::BASE;
 use crate::support::{Dirsyncd, Organization, Output, Person, SOON, Slapd, database, eventually};
-use crate::trap::{Trap, Trapped};
+use crate::trap::{How, Trap, Trapped, count};
 
 /// The directory as it is to be, and copies of database and organization as they were before.
 pub(crate) struct Stage {
@@ -352,4 +352,17 @@ impl Scene<'_> {
     pub(crate) fn writes(&self) -> usize {
         self.organization.writes_since(self.mark).len()
     }
+}
+
+/// A sync that stands still in the middle of its changes, before it sends one of them; it has the lock.
+pub(crate) fn in_the_middle(stage: &Stage, scene: &mut Scene<'_>) -> Trapped {
+    let trap = Trap {
+        what: "r",
+        at: count(&stage.events, "r") - 10,
+        how: How::Stop,
+    };
+    let trapped = scene.start(trap);
+    trapped.wait_until_stopped();
+    assert!(scene.writes() > 0, "it has not begun yet");
+    trapped
 }

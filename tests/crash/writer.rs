@@ -2,20 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stage::{Scene, Stage};
-use crate::trap::{How, Trap, Trapped, count};
-
-/// A sync that stands still before it sends its first change, and has the lock.
-fn standing(stage: &Stage, scene: &mut Scene<'_>) -> Trapped {
-    let trap = Trap {
-        what: "r",
-        at: count(&stage.events, "r") - 10,
-        how: How::Stop,
-    };
-    let trapped = scene.start(trap);
-    trapped.wait_until_stopped();
-    trapped
-}
+use crate::stage::{Scene, Stage, in_the_middle};
 
 fn lock_file(scene: &Scene<'_>) -> std::path::PathBuf {
     scene.dirsyncd.state().join("dirsyncd.db.lock")
@@ -25,7 +12,7 @@ fn lock_file(scene: &Scene<'_>) -> std::path::PathBuf {
 fn a_second_writer_is_told_who_the_first_is_and_takes_over_at_once_when_that_is_killed() {
     let stage = Stage::of(1);
     let mut scene = stage.scene();
-    let first = standing(&stage, &mut scene);
+    let first = in_the_middle(&stage, &mut scene);
     let writes = scene.writes();
 
     let since = chrono::Utc::now().format("%Y-%m-%d");
@@ -68,7 +55,7 @@ fn a_lock_file_that_names_a_living_process_locks_nothing() {
 fn a_writer_whose_lock_file_is_removed_sends_nothing_more() {
     let stage = Stage::of(1);
     let mut scene = stage.scene();
-    let first = standing(&stage, &mut scene);
+    let first = in_the_middle(&stage, &mut scene);
     let path = lock_file(&scene);
     std::fs::remove_file(&path).unwrap();
 
