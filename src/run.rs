@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::apply::{self, Applied, Budget, Control, GroupSettlement, Settled, Settlement};
+use crate::apply::{self, Applied, Control, Deadline, GroupSettlement, Settled, Settlement};
 use crate::config::{Config, GroupRule, Source, SourceScope};
 use crate::directory::Selection;
 use crate::mapping::{GroupMapping, Mapping, MappingError};
@@ -281,21 +281,29 @@ pub async fn sync(
 ) -> Result<Finished, RunError> {
     let reader = Reader::new(&setup.config.organization)?;
     let mut journal = Journal::open_within(&setup.config.database, PATIENCE).await?;
-    let (run, budget) = start(setup, trigger, &mut journal, control).await?;
-    let result = carry_out(setup, orders, (run, budget), &mut journal, reader, control).await;
+    let (run, deadline) = start(setup, trigger, &mut journal, control).await?;
+    let result = carry_out(
+        setup,
+        orders,
+        (run, deadline),
+        &mut journal,
+        reader,
+        control,
+    )
+    .await;
     finish(journal, run, result, control).await
 }
 
-/// Records that a run begins, and tells how much it may do.
+/// Records that a run begins, and tells when it is to end.
 async fn start(
     setup: &Setup,
     trigger: &str,
     journal: &mut Journal,
     control: &Control<'_>,
-) -> Result<(RunId, Budget), RunError> {
+) -> Result<(RunId, Option<Deadline>), RunError> {
     let now = (control.now)();
     let run = journal.begin_run(trigger, now).await?;
-    Ok((run, Budget::of(&setup.config.apply, now)))
+    Ok((run, Deadline::of(&setup.config.apply, now)))
 }
 
 /// Records how a run ended.
@@ -330,7 +338,7 @@ async fn finish(
 async fn carry_out(
     setup: &Setup,
     orders: Orders<'_>,
-    (run, budget): (RunId, Budget),
+    (run, deadline): (RunId, Option<Deadline>),
     journal: &mut Journal,
     reader: Reader,
     control: &Control<'_>,
@@ -362,7 +370,7 @@ async fn carry_out(
     number_holds(&mut plan, &opened);
     journal.record_pending(run, &plan, (control.now)()).await?;
     let approved = plan.approve();
-    let applied = apply::apply(&approved, run, reader, budget, journal, control)
+    let applied = apply::apply(&approved, run, reader, deadline, journal, control)
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))

@@ -10,7 +10,7 @@
 mod groups;
 mod settle;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use chrono::TimeDelta;
@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::config;
-use crate::model::{ExternalId, Kind, Operation, OperationId, RunId, Timestamp};
+use crate::model::{ExternalId, Kind, Operation, OperationId, Reason, RunId, Timestamp};
 use crate::org::{Reader, Writer};
 use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
 use crate::snapshot::{Answered, Failure, Journal, SnapshotError};
@@ -56,6 +56,8 @@ pub struct Applied {
     pub pending: Option<Pending>,
     /// Failures in a row that look like the API's own.
     pub(crate) in_a_row: usize,
+    /// Failures in a row of what was tried in vain before.
+    pub(crate) in_vain_again: usize,
     /// Whether something has been sent.
     pub(crate) has_sent: bool,
     /// Whether the plan itself leaves something for the next run.
@@ -203,33 +205,32 @@ impl Shutdown {
     }
 }
 
-/// How much one run may do.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Budget {
-    /// The most requests. What does not fit by what was foreseen the plan leaves out already; this ends
-    /// a run in which many had to be repeated.
-    pub max_calls: Option<u64>,
-    /// The moment after which nothing more is sent, and how long after the run's beginning that is.
-    pub deadline: Option<(Timestamp, TimeDelta)>,
+/// When a run ends that goes on for too long.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    at: Timestamp,
+    /// How long after the run's beginning that is.
+    after: TimeDelta,
 }
 
-impl Budget {
-    /// The budget of a run that has begun at this moment.
-    pub fn of(config: &config::Apply, began: Timestamp) -> Self {
-        let end = |deadline| began.checked_add_signed(deadline);
-        Budget {
-            max_calls: config.max_calls,
-            deadline: config
-                .deadline
-                .and_then(|deadline| Some((end(deadline)?, deadline))),
-        }
+impl Deadline {
+    /// The deadline of a run that has begun at this moment, if it has one.
+    pub fn of(config: &config::Apply, began: Timestamp) -> Option<Self> {
+        let after = config.deadline?;
+        let at = began.checked_add_signed(after)?;
+        Some(Deadline { at, after })
     }
 }
 
 /// A run that sends.
 struct Sending<'a> {
     writer: Writer,
-    budget: Budget,
+    deadline: Option<Deadline>,
+    /// The most requests. What does not fit by what was foreseen the plan leaves out already; this ends
+    /// a run in which many had to be repeated.
+    max_calls: Option<u64>,
+    /// How many were foreseen.
+    calls: u64,
     /// How many requests had gone out before.
     requests_before: u64,
     doubtful: HashSet<ExternalId>,
@@ -249,14 +250,21 @@ impl Sending<'_> {
         applied.ended_by.is_none()
     }
 
+    /// Whether not even what has been begun is brought to its end.
+    fn is_cut_short(&self, applied: &Applied) -> bool {
+        let is_error = |ended_by: &EndedBy| matches!(ended_by, EndedBy::Error(_));
+        self.control.stop.requested() || applied.ended_by.as_ref().is_some_and(is_error)
+    }
+
     fn over(&self) -> Option<EndedBy> {
         let used = self.writer.requests().saturating_sub(self.requests_before);
-        let max_calls = self.budget.max_calls.filter(|most| used > *most);
-        let deadline = self.budget.deadline;
-        let deadline = deadline.filter(|(end, _)| (self.control.now)() >= *end);
+        let max_calls = self.max_calls;
+        let max_calls = max_calls.filter(|most| used > self.calls.max(*most));
+        let deadline = self.deadline;
+        let deadline = deadline.filter(|deadline| (self.control.now)() >= deadline.at);
         max_calls
             .map(EndedBy::MaxCalls)
-            .or(deadline.map(|(_, deadline)| EndedBy::Deadline(deadline)))
+            .or(deadline.map(|deadline| EndedBy::Deadline(deadline.after)))
     }
 }
 
@@ -265,7 +273,7 @@ pub async fn apply(
     plan: &ApprovedPlan,
     run: RunId,
     reader: Reader,
-    budget: Budget,
+    deadline: Option<Deadline>,
     journal: &mut Journal,
     control: &Control<'_>,
 ) -> Result<Applied, SnapshotError> {
@@ -295,7 +303,9 @@ pub async fn apply(
     let sending = Sending {
         requests_before: reader.requests(),
         writer: Writer::for_plan(reader, plan),
-        budget,
+        deadline,
+        max_calls: plan.max_calls(),
+        calls: plan.calls(),
         doubtful: journal.doubtful_deletions().await?,
         control,
     };
@@ -310,7 +320,7 @@ pub async fn apply(
     let accounts = (&mut unsuccessful, &mut applied);
     send(rest, rest_ids, &sending, journal, accounts).await?;
     if applied.ended_by.is_none() && applied.is_carried_over {
-        applied.ended_by = budget.max_calls.map(EndedBy::MaxCalls);
+        applied.ended_by = plan.max_calls().map(EndedBy::MaxCalls);
     }
     applied.pending = Pending::of(&journal.pending_deactivations().await?, (control.now)());
     Ok(applied)
@@ -350,20 +360,29 @@ async fn send(
     journal: &mut Journal,
     (unsuccessful, applied): (&mut HashSet<ExternalId>, &mut Applied),
 ) -> Result<(), SnapshotError> {
+    let mut queue: Vec<Queued> = ids.iter().copied().zip(operations).collect();
+    let mut ways: BTreeSet<&ExternalId> = BTreeSet::new();
+    let mut is_ending = false;
     let mut at = 0;
-    while at < operations.len() {
-        if !sending.goes_on(applied) {
-            for operation in &operations[at..] {
+    while at < queue.len() {
+        let is_over = !is_ending && !sending.goes_on(applied);
+        if is_over || (is_ending && sending.is_cut_short(applied)) {
+            let rest = queue.split_off(at);
+            let (closing, left) = match sending.is_cut_short(applied) {
+                true => (Vec::new(), rest),
+                false => divide(rest, &ways),
+            };
+            for (_, operation) in &left {
                 applied.leave(operation);
             }
-            return journal.carry_over(&ids[at..]).await;
+            let left: Vec<OperationId> = left.into_iter().map(|(id, _)| id).collect();
+            journal.carry_over(&left).await?;
+            queue.extend(closing);
+            is_ending = true;
+            continue;
         }
-        let end = batch_end(operations, at);
-        let batch: Vec<(OperationId, &Approved)> = ids[at..end]
-            .iter()
-            .copied()
-            .zip(&operations[at..end])
-            .collect();
+        let end = batch_end(&queue, at);
+        let batch = queue[at..end].to_vec();
         at = end;
         // An operation whose address another one failed to free would only fail as well.
         let (waiting, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, operation)| {
@@ -372,8 +391,12 @@ async fn send(
                 .iter()
                 .any(|key| unsuccessful.contains(key))
         });
-        for (id, operation) in waiting {
-            journal.leave(&[id]).await?;
+        let is_given_up = applied.in_vain_again >= IN_FLIGHT;
+        let (given_up, batch): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|(_, operation)| is_given_up && operation.is_in_vain());
+        for (id, operation) in waiting.into_iter().chain(given_up) {
+            journal.carry_over(&[id]).await?;
             unsuccessful.insert(operation.key.clone());
             applied.leave(operation);
         }
@@ -384,22 +407,68 @@ async fn send(
                 .iter()
                 .map(|(operation, _)| operation.key.clone()),
         );
+        for (_, operation) in batch {
+            let has_failed = unsuccessful.contains(&operation.key);
+            if operation.is_in_vain() {
+                applied.in_vain_again = if has_failed {
+                    applied.in_vain_again + 1
+                } else {
+                    0
+                };
+            }
+            if operation.reason == Reason::MakesWay && !has_failed {
+                ways.insert(&operation.key);
+            }
+        }
     }
     Ok(())
 }
 
+/// An operation that is still to be sent, and its number in the journal.
+type Queued<'a> = (OperationId, &'a Approved);
+
+/// What of the rest is still sent when a run is to end, so that nobody keeps an address that was to
+/// make way only: what the changes after it wait for, and those. And the others.
+fn divide<'a>(
+    rest: Vec<Queued<'a>>,
+    ways: &BTreeSet<&ExternalId>,
+) -> (Vec<Queued<'a>>, Vec<Queued<'a>>) {
+    let mut of_key: HashMap<&ExternalId, Vec<&Approved>> = HashMap::new();
+    for (_, operation) in &rest {
+        of_key.entry(&operation.key).or_default().push(operation);
+    }
+    let mut closing: HashSet<&ExternalId> = HashSet::new();
+    let mut open: Vec<&ExternalId> = ways.iter().copied().collect();
+    while let Some(key) = open.pop() {
+        if closing.insert(key) {
+            let operations = of_key.get(key).into_iter().flatten();
+            open.extend(operations.flat_map(|operation| &operation.waits_for));
+        }
+    }
+    let is_closing: Vec<bool> = rest
+        .iter()
+        .map(|(_, operation)| closing.contains(&operation.key))
+        .collect();
+    let (closing, left): (Vec<_>, Vec<_>) = rest
+        .into_iter()
+        .zip(is_closing)
+        .partition(|(_, is_closing)| *is_closing);
+    let operations = |all: Vec<(Queued<'a>, bool)>| all.into_iter().map(|(one, _)| one).collect();
+    (operations(closing), operations(left))
+}
+
 /// The end of the batch that begins here: it stays within a wave.
-fn batch_end(operations: &[Approved], at: usize) -> usize {
-    let wave = operations[at].wave;
-    let same = operations[at..]
+fn batch_end(queue: &[Queued<'_>], at: usize) -> usize {
+    let wave = queue[at].1.wave;
+    let same = queue[at..]
         .iter()
         .take(IN_FLIGHT)
-        .take_while(|other| other.wave == wave);
+        .take_while(|(_, other)| other.wave == wave);
     at + same.count()
 }
 
 async fn send_batch(
-    batch: &[(OperationId, &Approved)],
+    batch: &[Queued<'_>],
     sending: &Sending<'_>,
     journal: &mut Journal,
     applied: &mut Applied,
@@ -420,7 +489,7 @@ async fn send_batch(
     )
     .await;
     let mut answered: Vec<(Answered, &Operation)> = Vec::with_capacity(batch.len());
-    let mut unsent = Vec::new();
+    let (mut unsent, mut unclear) = (Vec::new(), Vec::new());
     for ((id, operation), result) in batch.iter().zip(answers) {
         let operation: &Operation = operation;
         let result = match result {
@@ -429,6 +498,9 @@ async fn send_batch(
             Err(error) if error.may_have_taken_effect() => {
                 applied.in_a_row += 1;
                 let error = format!("{error}; whether it took effect is read back by the next run");
+                if operation.undoes.is_none() {
+                    unclear.push((*id, operation, error.clone()));
+                }
                 fail(applied, control.watch, operation, error);
                 continue;
             }
@@ -447,6 +519,9 @@ async fn send_batch(
             }),
         };
         answered.push((Answered { id: *id, result }, operation));
+    }
+    if !unclear.is_empty() {
+        journal.tried_in_vain(&unclear, (control.now)()).await?;
     }
     let recorded = journal.answer(&answered, (control.now)()).await?;
     for ((_, operation), result) in answered.iter().zip(recorded) {

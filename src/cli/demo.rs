@@ -130,7 +130,7 @@ impl Demo<'_> {
         let finished = finished?;
         say(&format!(
             "$ dirsyncd sync\n{}",
-            report::applied(&finished.applied, SHOWN)
+            report::applied(&finished.plan, &finished.applied, SHOWN)
         ));
         if finished.applied.failed.is_empty() {
             Ok(())

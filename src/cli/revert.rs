@@ -76,7 +76,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     print(&match format {
         Format::Text => {
             report::text(&finished.plan, detail)
-                + &report::applied(&finished.applied, detail)
+                + &report::applied(&finished.plan, &finished.applied, detail)
                 + &report::way_back(finished.run, &finished.applied)
         }
         Format::Json => format!(

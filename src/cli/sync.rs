@@ -95,7 +95,8 @@ pub(super) fn outcome(finished: &Finished, arguments: &RunArguments) -> String {
     let detail = Detail {
         limit: arguments.limit,
     };
-    report::text(&finished.plan, detail) + &report::applied(&finished.applied, detail)
+    report::text(&finished.plan, detail)
+        + &report::applied(&finished.plan, &finished.applied, detail)
 }
 
 pub(super) fn exit(Finished { plan, applied, .. }: &Finished) -> Exit {

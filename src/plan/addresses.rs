@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::draft::differences;
+use super::draft::{active_change, differences};
 use super::{Desired, Known, Refusal, RefusalReason};
 use crate::model::{
     Attribute, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason, ScimId, fold,
@@ -92,7 +92,7 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refu
             }
             refused = in_circle(operations, &circle);
         }
-        operations.retain(|operation| match refused.get(&operation.key) {
+        operations.retain_mut(|operation| match refused.get(&operation.key) {
             None => true,
             Some(why) => {
                 if operation.reason != Reason::MakesWay {
@@ -103,14 +103,28 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refu
                         why: why.clone(),
                     });
                 }
-                false
+                keep_old_values(operation)
             }
         });
         undo_lonely_ways(operations);
     }
-    operations
-        .sort_by(|a, b| (a.wave, a.kind, &a.dn, &a.key).cmp(&(b.wave, b.kind, &b.dn, &b.key)));
+    let last_tries = known.failures.last_tries(operations);
+    operations.sort_by(|a, b| {
+        let place = |one: &Operation| (one.wave, last_tries.get(&one.key), one.kind);
+        (place(a), &a.dn, &a.key).cmp(&(place(b), &b.dn, &b.key))
+    });
     refusals
+}
+
+/// Lets an account that is about to be deleted come back with its old values where it cannot have the
+/// new ones, as what is deleted cannot be had again. Whether it is one.
+pub(super) fn keep_old_values(operation: &mut Operation) -> bool {
+    if operation.cancel_delete {
+        let wanted = std::mem::replace(&mut operation.after, operation.before.clone());
+        operation.after.set_local(&wanted);
+        operation.changes = active_change(operation.active.0, operation.active.1);
+    }
+    operation.cancel_delete
 }
 
 /// The values of an account without its addresses, which get values that nobody else has.

@@ -1,7 +1,7 @@
 //! What of a plan fits a budget of requests. It is cut where the first operation does not fit, in the
 //! order in which they are sent, so that what is urgent is never behind what is cheap.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Calls, GroupPlan, Plan, Way};
 use crate::model::{ExternalId, Operation, Reason};
@@ -11,6 +11,9 @@ use crate::model::{ExternalId, Operation, Reason};
 pub struct CarriedOver {
     /// The budget; none when `None`.
     pub max_calls: Option<u64>,
+    /// The requests that what goes takes: more than the budget where one operation alone does, or some
+    /// that go together.
+    pub calls: u64,
     /// Indices in [`Plan::operations`].
     pub accounts: BTreeSet<usize>,
     /// Indices in [`GroupPlan::operations`].
@@ -36,9 +39,89 @@ enum Item {
     Group(usize),
 }
 
+/// What of a plan goes now.
+struct Fitting<'a> {
+    plan: &'a Plan,
+    way: Way,
+    max_calls: u64,
+    used: u64,
+    is_full: bool,
+    accounts: BTreeSet<usize>,
+    groups: BTreeSet<usize>,
+    /// Who frees the address of whom: of whoever makes way, by that.
+    freers: HashMap<&'a ExternalId, usize>,
+    /// What comes after whoever makes way.
+    ends: HashMap<&'a ExternalId, usize>,
+}
+
+impl<'a> Fitting<'a> {
+    fn new(plan: &'a Plan, way: Way, max_calls: u64) -> Self {
+        let (mut freers, mut ends) = (HashMap::new(), HashMap::new());
+        let free = plan.operations.iter().enumerate();
+        for (at, planned) in free.filter(|(_, planned)| !planned.is_held()) {
+            let operation = &planned.operation;
+            if makes_way(operation) {
+                freers.insert(&operation.key, at);
+            } else {
+                ends.insert(&operation.key, at);
+                freers.entry(&operation.key).or_insert(at);
+            }
+        }
+        Fitting {
+            plan,
+            way,
+            max_calls,
+            used: 0,
+            is_full: false,
+            accounts: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            freers,
+            ends,
+        }
+    }
+
+    /// What goes with this and does not go already: what it waits for, and where somebody makes way,
+    /// all until the address that was kept free is taken. With the requests that it takes.
+    fn together(&self, item: Item) -> (BTreeSet<usize>, u64) {
+        let mut together = BTreeSet::new();
+        let mut open = match item {
+            Item::Account(at) => vec![at],
+            Item::Group(_) => return (together, self.plan.cost(item, self.way)),
+        };
+        while let Some(at) = open.pop() {
+            if self.accounts.contains(&at) || !together.insert(at) {
+                continue;
+            }
+            let operation = &self.plan.operations[at].operation;
+            let waits_for = operation.waits_for.iter();
+            open.extend(waits_for.filter_map(|key| self.freers.get(key)));
+            if makes_way(operation) {
+                open.extend(self.ends.get(&operation.key));
+            }
+        }
+        let costs = together.iter().map(|at| Item::Account(*at));
+        let cost = costs.map(|item| self.plan.cost(item, self.way)).sum();
+        (together, cost)
+    }
+
+    /// Lets this go if it fits, with whatever goes with it. What takes more than all that there is goes
+    /// in its place, as it never would else, and nothing after it.
+    fn take(&mut self, item: Item, (together, cost): (BTreeSet<usize>, u64)) {
+        self.is_full |= self.used + cost > self.max_calls && cost <= self.max_calls;
+        if self.is_full {
+            return;
+        }
+        self.used += cost;
+        self.is_full = self.used > self.max_calls;
+        self.accounts.extend(together);
+        if let Item::Group(at) = item {
+            self.groups.insert(at);
+        }
+    }
+}
+
 impl Plan {
-    /// Leaves for the next run what does not fit so many requests. At least the first operation fits,
-    /// as else it never would.
+    /// Leaves for the next run what does not fit so many requests.
     pub fn fit(&mut self, max_calls: Option<u64>, way: Way) {
         self.carried_over = CarriedOver {
             max_calls,
@@ -47,20 +130,53 @@ impl Plan {
         let Some(max_calls) = max_calls else {
             return;
         };
-        let mut used = 0;
-        let mut fits = true;
-        for (nth, item) in self.sent_in_order().into_iter().enumerate() {
-            let cost = self.cost(item, way);
-            fits &= nth == 0 || used + cost <= max_calls;
-            used += cost;
-            if !fits {
-                match item {
-                    Item::Account(at) => self.carried_over.accounts.insert(at),
-                    Item::Group(at) => self.carried_over.groups.insert(at),
-                };
+        let order = self.sent_in_order();
+        let mut fitting = Fitting::new(self, way, max_calls);
+        // What was tried in vain takes half of it, or what the others leave.
+        let mut left_to_vain = (max_calls / 2).max(1);
+        let mut last = Vec::new();
+        for item in &order {
+            let together = fitting.together(*item);
+            if self.is_in_vain(*item) {
+                match left_to_vain.checked_sub(together.1) {
+                    Some(rest) => left_to_vain = rest,
+                    None => {
+                        last.push(*item);
+                        continue;
+                    }
+                }
+            }
+            fitting.take(*item, together);
+        }
+        for item in last {
+            let together = fitting.together(item);
+            fitting.take(item, together);
+        }
+        let Fitting {
+            accounts,
+            groups,
+            used,
+            ..
+        } = fitting;
+        self.carried_over.calls = used;
+        for item in order {
+            match item {
+                Item::Account(at) if !accounts.contains(&at) => {
+                    self.carried_over.accounts.insert(at);
+                }
+                Item::Group(at) if !groups.contains(&at) => {
+                    self.carried_over.groups.insert(at);
+                }
+                _ => {}
             }
         }
-        while self.keep_circles_together() {}
+    }
+
+    fn is_in_vain(&self, item: Item) -> bool {
+        match item {
+            Item::Account(at) => self.operations[at].is_in_vain,
+            Item::Group(_) => false,
+        }
     }
 
     /// How many operations of each kind are left for the next run, by the names of the kinds.
@@ -128,41 +244,6 @@ impl Plan {
         let groups = self.groups.iter().flat_map(GroupPlan::free_at);
         let first = free(false).chain(groups.map(Item::Group));
         first.chain(free(true)).collect()
-    }
-
-    /// Leaves who makes way for nothing, as the change after it is left, and who waits for somebody
-    /// who is left. Whether that is one more.
-    fn keep_circles_together(&mut self) -> bool {
-        let left = &self.carried_over.accounts;
-        let operations = || {
-            let planned = self.operations.iter().enumerate();
-            let free = planned.filter(|(_, one)| !one.is_held());
-            free.map(|(at, one)| (at, &one.operation))
-        };
-        let of_left = |is_way: bool| -> HashSet<&ExternalId> {
-            let left = operations().filter(|(at, _)| left.contains(at));
-            left.filter(|(_, operation)| makes_way(operation) == is_way)
-                .map(|(_, operation)| &operation.key)
-                .collect()
-        };
-        let (ways, ends) = (of_left(true), of_left(false));
-        let begun: HashSet<&ExternalId> = operations()
-            .filter(|(at, operation)| makes_way(operation) && !left.contains(at))
-            .map(|(_, operation)| &operation.key)
-            .collect();
-        // Who makes way has freed the address with that.
-        let is_left =
-            |key: &ExternalId| ways.contains(key) || (ends.contains(key) && !begun.contains(key));
-        let more: Vec<usize> = operations()
-            .filter(|(at, operation)| {
-                let in_vain = makes_way(operation) && ends.contains(&operation.key);
-                !left.contains(at) && (in_vain || operation.waits_for.iter().any(is_left))
-            })
-            .map(|(at, _)| at)
-            .collect();
-        let has_changed = !more.is_empty();
-        self.carried_over.accounts.extend(more);
-        has_changed
     }
 }
 

@@ -99,8 +99,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A person who is in scope and differs from the snapshot.
-    pub(super) fn present(&mut self, person: &'a DesiredAccount) {
+    /// A person who is in scope and differs from the snapshot, and why the address is not to be had, if
+    /// it is contested.
+    pub(super) fn present(
+        &mut self,
+        person: &'a DesiredAccount,
+        contested: Option<&RefusalReason>,
+    ) {
         let policy = self.policies.of(&person.source);
         let account = self.known.accounts.get(&person.key);
         if let Some(account) = account
@@ -117,13 +122,15 @@ impl<'a> Draft<'a> {
         let event = Event::present(person.active, state, policy);
         let step = lifecycle::next(state, event);
         let unverified = self.unverified(person, account);
-        let takes_address = unverified.is_none();
-        if let Some(why) = unverified {
-            self.skip(&person.key, &person.dn, why);
-            // What is deleted cannot be had again: the account is kept, with its old address.
-            if step != Step::CancelAndRestore {
-                return;
-            }
+        let takes_address = contested.is_none() && unverified.is_none();
+        match (contested, unverified) {
+            (Some(why), _) => self.refuse(person, why.clone()),
+            (None, Some(why)) => self.skip(&person.key, &person.dn, why),
+            (None, None) => {}
+        }
+        // What is deleted cannot be had again: the account is kept, with its old address.
+        if !takes_address && step != Step::CancelAndRestore {
+            return;
         }
         let Some(account) = account else {
             return self.newcomer(person, Reason::Joined);

@@ -1,12 +1,13 @@
 //! What the organization has refused for one person or group: when it is tried again, and from when
 //! on only if somebody says so.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 
 use chrono::TimeDelta;
 use serde::Serialize;
 
+use super::addresses;
 use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal};
 use super::{Desired, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped};
 use crate::model::{Digest, ExternalId, GroupOrigin, Operation, Reason, Timestamp};
@@ -18,11 +19,13 @@ pub struct Failed {
     pub digest: Digest,
     /// How often in a row.
     pub count: u32,
+    /// How often it was tried without a usable answer, which is no refusal.
+    pub in_vain: u32,
     /// The last error.
     pub error: String,
-    /// When it was first refused.
+    /// When it first failed.
     pub first: Timestamp,
-    /// When it was last refused.
+    /// When it last failed.
     pub last: Timestamp,
 }
 
@@ -117,6 +120,26 @@ fn pause(count: u32, is_never_given_up: bool) -> TimeDelta {
 }
 
 impl Failures {
+    /// When these operations were last tried in vain, by person. Others go first.
+    pub(super) fn last_tries(&self, operations: &[Operation]) -> HashMap<ExternalId, Timestamp> {
+        let tried = operations.iter().filter_map(|operation| {
+            let failed = self.people.get(&operation.key)?;
+            let is_same = failed.digest == operation.digest();
+            is_same.then(|| (operation.key.clone(), failed.last))
+        });
+        tried.collect()
+    }
+
+    /// Whether this operation has got no usable answer before, or was refused so often that what can
+    /// wait would be in quarantine: it must not keep others from theirs.
+    pub(super) fn is_in_vain(&self, operation: &Operation) -> bool {
+        let failed = self.people.get(&operation.key);
+        failed.is_some_and(|failed| {
+            let is_often = failed.in_vain > 0 || failed.count >= self.quarantine_after;
+            is_often && failed.digest == operation.digest()
+        })
+    }
+
     /// What keeps a person's operation from being tried now, if anything does.
     pub fn of(&self, operation: &Operation, now: Timestamp) -> Option<Failing> {
         let failed = self.people.get(&operation.key)?;
@@ -137,6 +160,7 @@ impl Failures {
         let Failed {
             digest: _,
             count,
+            in_vain: _,
             error,
             first,
             last,
@@ -145,7 +169,7 @@ impl Failures {
         let is_quarantined = is_overdue && !is_never_given_up;
         let until = *last + pause(*count, is_never_given_up);
         // While the clock is behind the last try, no time can be waited for.
-        let waits = *last <= now && now < until;
+        let waits = *count > 0 && *last <= now && now < until;
         (is_quarantined || waits).then(|| Failing {
             key: key.clone(),
             kind,
@@ -168,7 +192,7 @@ pub(super) fn refuse_quarantined(
     let failing = failing(operations, known, now, |failing| failing.until.is_none());
     let refused = take_out(operations, |operation| {
         let failing = failing.get(&operation.key)?;
-        Some(RefusalReason::Quarantined(failing.clone()))
+        Some((RefusalReason::Quarantined(failing.clone()), false))
     });
     let refusal = |(operation, why): (Operation, RefusalReason)| Refusal {
         key: Some(operation.key),
@@ -189,33 +213,32 @@ pub(super) fn put_off(
     if failing.is_empty() {
         return Vec::new();
     }
-    let mut dns: BTreeMap<ExternalId, String> = BTreeMap::new();
+    let mut waiting: HashMap<&ExternalId, Vec<&Operation>> = HashMap::new();
     for operation in operations.iter() {
-        if failing.contains_key(&operation.key) {
-            dns.insert(operation.key.clone(), operation.dn.clone());
+        for key in &operation.waits_for {
+            waiting.entry(key).or_default().push(operation);
         }
     }
     // Whom each waits for who waits.
     let mut behind: BTreeMap<ExternalId, String> = BTreeMap::new();
-    loop {
-        let found = operations.iter().find_map(|operation| {
-            let is_new = !dns.contains_key(&operation.key);
-            let freer = operation.waits_for.iter().find_map(|key| dns.get(key));
-            is_new.then_some((operation, freer?.clone()))
-        });
-        let Some((operation, freer)) = found else {
-            break;
-        };
-        behind.insert(operation.key.clone(), freer);
-        dns.insert(operation.key.clone(), operation.dn.clone());
+    let is_failing = |operation: &&Operation| failing.contains_key(&operation.key);
+    let mut open: VecDeque<&Operation> = operations.iter().filter(is_failing).collect();
+    while let Some(freer) = open.pop_front() {
+        for operation in waiting.remove(&freer.key).into_iter().flatten() {
+            let is_new = !failing.contains_key(&operation.key);
+            if is_new && !behind.contains_key(&operation.key) {
+                behind.insert(operation.key.clone(), freer.dn.clone());
+                open.push_back(operation);
+            }
+        }
     }
     let skipped = take_out(operations, |operation| {
         let kind = operation.kind;
         let own = failing.get(&operation.key);
-        let own = own.map(|failing| SkipReason::Failing(failing.clone()));
+        let own = own.map(|failing| (SkipReason::Failing(failing.clone()), false));
         own.or_else(|| {
             let freer = behind.get(&operation.key)?.clone();
-            Some(SkipReason::Behind { kind, freer })
+            Some((SkipReason::Behind { kind, freer }, true))
         })
     });
     let skipped = skipped.into_iter().map(|(operation, why)| Skipped {
@@ -243,23 +266,24 @@ fn failing(
     failing.map(|one| (one.key.clone(), one)).collect()
 }
 
-/// Takes out what there is a reason for: all that is planned for the person. Whoever would make way
-/// as well is told once.
+/// Takes out what there is a reason for: all that is planned for the person; or where only the values
+/// have to wait, keeps an account from being deleted without them. Whoever would make way as well is
+/// told once.
 fn take_out<Why>(
     operations: &mut Vec<Operation>,
-    why: impl Fn(&Operation) -> Option<Why>,
+    why: impl Fn(&Operation) -> Option<(Why, bool)>,
 ) -> Vec<(Operation, Why)> {
     let mut told = HashSet::new();
     let mut out = Vec::new();
-    operations.retain(|operation| {
-        let Some(why) = why(operation) else {
+    operations.retain_mut(|operation| {
+        let Some((why, is_kept)) = why(operation) else {
             return true;
         };
         let is_lone_way = operation.reason == Reason::MakesWay;
         if !is_lone_way && told.insert(operation.key.clone()) {
             out.push((operation.clone(), why));
         }
-        false
+        is_kept && addresses::keep_old_values(operation)
     });
     out
 }

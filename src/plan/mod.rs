@@ -220,6 +220,9 @@ pub struct Planned {
     pub approvals: Vec<i64>,
     /// How far it can be undone.
     pub undo: Undo,
+    /// Whether it has got no usable answer before, or was refused again and again: it takes half of a
+    /// budget at most while others need it, and is given up for the run once some of its kind fail again.
+    pub is_in_vain: bool,
 }
 
 impl Planned {
@@ -405,10 +408,8 @@ pub fn plan(
         // Whoever is disabled takes no address, and loses the login whoever has it. But which
         // account a newcomer's address leads to is open as long as it is contested.
         let takes_none = !person.active && known.accounts.contains_key(&person.key);
-        match contested.get(&person.key) {
-            Some(why) if !takes_none => draft.refuse(person, why.clone()),
-            _ => draft.present(person),
-        }
+        let contested = contested.get(&person.key).filter(|_| !takes_none);
+        draft.present(person, contested);
     }
     draft.admit();
     draft.depart();

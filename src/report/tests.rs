@@ -152,7 +152,7 @@ fn what_became_of_a_plan_is_told_with_each_failure() {
         ended_by: Some(EndedBy::Stop),
         ..Applied::default()
     };
-    insta::assert_snapshot!(applied(&outcome, Detail::default()));
+    insta::assert_snapshot!(applied(&Plan::default(), &outcome, Detail::default()));
 }
 
 /// A plan with every kind of group operation and all that is told beside them.
@@ -299,7 +299,7 @@ fn what_became_of_groups_is_told_with_each_failure() {
         ..Applied::default()
     };
     assert!(!outcome.is_clean());
-    insta::assert_snapshot!(applied(&outcome, Detail::default()), @r"
+    insta::assert_snapshot!(applied(&Plan::default(), &outcome, Detail::default()), @r"
 
     Groups failed (1)
       ! new (cn=new,ou=groups,dc=example,dc=org)

@@ -153,7 +153,8 @@ fn budget(out: &mut String, plan: &Plan) {
         line(
             out,
             &format!(
-                "Left for the next run, as `max_calls = {max_calls}` in [apply] lets no more go: {}.",
+                "Left for {}, as `max_calls = {max_calls}` in [apply] lets no more go: {}.",
+                next(plan),
                 by_kind(left)
             ),
         );
@@ -166,10 +167,19 @@ fn budget(out: &mut String, plan: &Plan) {
         line(
             out,
             &format!(
-                "That takes longer than the `deadline` of {} in [apply]: the last of it will be left for the next run.",
-                humantime::format_duration(deadline)
+                "That takes longer than the `deadline` of {} in [apply]: the last of it will be left for {}.",
+                humantime::format_duration(deadline),
+                next(plan)
             ),
         );
+    }
+}
+
+/// What does what this run leaves: nobody else undoes anything.
+fn next(plan: &Plan) -> String {
+    match plan.reverts {
+        None => "the next run".to_owned(),
+        Some(run) => format!("`dirsyncd revert {run}` again"),
     }
 }
 
@@ -267,7 +277,7 @@ pub fn summary_line(plan: &Plan) -> String {
 }
 
 /// What became of a plan.
-pub fn applied(applied: &Applied, detail: Detail) -> String {
+pub fn applied(plan: &Plan, applied: &Applied, detail: Detail) -> String {
     let mut out = String::new();
     group(
         &mut out,
@@ -294,9 +304,10 @@ pub fn applied(applied: &Applied, detail: Detail) -> String {
     }
     let done = applied.done + applied.groups.done;
     let mut summary = format!("Done: {} applied", number(done as u64));
+    let left = format!("left for {}", next(plan));
     for (count, words) in [
         (applied.failed.len() + applied.groups.failed.len(), "failed"),
-        (applied.left + applied.groups.left, "left for the next run"),
+        (applied.left + applied.groups.left, left.as_str()),
     ] {
         if count > 0 {
             let _ = write!(summary, ", {} {words}", number(count as u64));

@@ -7,7 +7,7 @@ use super::{
     Finished, PATIENCE, RunError, Setup, ask, begin, finish, foresee_calls, groups, learn,
     number_holds, start, verified_domains,
 };
-use crate::apply::{self, Applied, Budget, Control, GroupSettlement, Settled, Settlement};
+use crate::apply::{self, Applied, Control, Deadline, GroupSettlement, Settled, Settlement};
 use crate::model::{
     Attribute, Dn, ExternalId, GroupOperation, ManagedAccount, Operation, RunId, ScimId, fold,
     folded_values,
@@ -126,8 +126,8 @@ pub async fn revert(
     }
     Chosen::read(wish, &mut journal).await?;
     let trigger = revert_trigger(wish.run);
-    let (run, budget) = start(setup, &trigger, &mut journal, control).await?;
-    let result = carry_out(setup, wish, (run, budget), &mut journal, reader, control).await;
+    let (run, deadline) = start(setup, &trigger, &mut journal, control).await?;
+    let result = carry_out(setup, wish, (run, deadline), &mut journal, reader, control).await;
     finish(journal, run, result, control).await
 }
 
@@ -148,7 +148,7 @@ async fn check(setup: &Setup, wish: &Wish, snapshot: &mut Snapshot) -> Result<()
 async fn carry_out(
     setup: &Setup,
     wish: &Wish,
-    (run, budget): (RunId, Budget),
+    (run, deadline): (RunId, Option<Deadline>),
     journal: &mut Journal,
     reader: Reader,
     control: &Control<'_>,
@@ -167,7 +167,7 @@ async fn carry_out(
     if !approved.operations().is_empty() {
         journal.read_in_full_next().await?;
     }
-    let applied = apply::apply(&approved, run, reader, budget, journal, control)
+    let applied = apply::apply(&approved, run, reader, deadline, journal, control)
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))

@@ -10,7 +10,7 @@ use super::{
     Config, Finished, Looked, Orders, PATIENCE, RunError, Setup, begin, finish, groups, look,
     saved_groups, start,
 };
-use crate::apply::{self, Applied, Budget, Control};
+use crate::apply::{self, Applied, Control, Deadline};
 use crate::config::GroupRule;
 use crate::model::{
     Attribute, Digest, ExternalId, Kind, Operation, Reason, RunId, ScimId, SourceName, Timestamp,
@@ -141,15 +141,15 @@ pub async fn sync_saved(
     }
     let reader = Reader::new(&setup.config.organization)?;
     let mut journal = Journal::open_within(&setup.config.database, PATIENCE).await?;
-    let (run, budget) = start(setup, TRIGGER, &mut journal, control).await?;
-    let result = carry_out(setup, saved, (run, budget), &mut journal, reader, control).await;
+    let (run, deadline) = start(setup, TRIGGER, &mut journal, control).await?;
+    let result = carry_out(setup, saved, (run, deadline), &mut journal, reader, control).await;
     finish(journal, run, result, control).await
 }
 
 async fn carry_out(
     setup: &Setup,
     saved: &SavedPlan,
-    (run, budget): (RunId, Budget),
+    (run, deadline): (RunId, Option<Deadline>),
     journal: &mut Journal,
     reader: Reader,
     control: &Control<'_>,
@@ -176,7 +176,7 @@ async fn carry_out(
         .apply_plan(&saved.id, saved.made_at, applied, newer.is_some())
         .await?;
     journal.record_pending(run, &plan, (control.now)()).await?;
-    let applied = apply::apply(&plan.approve(), run, reader, budget, journal, control)
+    let applied = apply::apply(&plan.approve(), run, reader, deadline, journal, control)
         .await
         .map_err(RunError::BrokeOff)?;
     Ok((plan, applied))

@@ -15,8 +15,11 @@ use crate::model::{Digest, ExternalId, GroupOperation, Operation, OperationId, R
 use crate::plan::{Failed, Failures, PendingDeactivation, Plan};
 
 const SELECT_FAILURES: &str =
-    "SELECT failures.external_id, is_group, failures.digest, count, failures.error, first_at, last_at, detail, kind, operation_id
+    "SELECT failures.external_id, is_group, failures.digest, count, failures.error, first_at, last_at, detail, kind, operation_id, in_vain
      FROM failures JOIN operations ON operations.id = failures.operation_id";
+
+/// Of those what was refused, and not only got no usable answer.
+const REFUSED: &str = "count > 0";
 
 /// Something that failed, and may go again.
 #[derive(Clone, Debug)]
@@ -113,7 +116,9 @@ impl Snapshot {
         &mut self,
         key: &ExternalId,
     ) -> Result<Option<(Failed, Operation)>, SnapshotError> {
-        let query = format!("{SELECT_FAILURES} WHERE failures.external_id = ? AND is_group = 0");
+        let query = format!(
+            "{SELECT_FAILURES} WHERE {REFUSED} AND failures.external_id = ? AND is_group = 0"
+        );
         let row = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
             .bind(key.as_str())
             .fetch_optional(&mut self.connection)
@@ -207,6 +212,23 @@ impl Journal {
         transaction.commit().await.at(&path)
     }
 
+    /// Records of operations that they got no usable answer: whether they took effect is open.
+    pub async fn tried_in_vain(
+        &mut self,
+        tried: &[(OperationId, &Operation, String)],
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for (id, operation, error) in tried {
+            let (whose, what) = ((&operation.key, false), operation.digest());
+            count_failure(&mut transaction, whose, *id, what, (error, false), now)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
     /// Lets what was refused go again in the next run: that of one person or group, or all of it. It
     /// counts as if it had never been refused.
     pub async fn retry(
@@ -216,7 +238,8 @@ impl Journal {
         now: Timestamp,
     ) -> Result<Vec<Retried>, RetryError> {
         let path = self.path.clone();
-        let rows = sqlx::query(SELECT_FAILURES)
+        let query = format!("{SELECT_FAILURES} WHERE {REFUSED}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
             .fetch_all(&mut self.connection)
             .await
             .at(&path)?;
@@ -299,21 +322,22 @@ fn the_one(all: &HashMap<Whose, Retried>, who: &str) -> Result<Whose, RetryError
     }
 }
 
-/// Counts one more refusal of an operation; of another one than before it is the first.
+/// Counts one more failure of an operation; of another one than before it is the first.
 pub(super) async fn count_failure(
     transaction: &mut Transaction<'_, Sqlite>,
     (key, is_group): (&ExternalId, bool),
     operation: OperationId,
     digest: Digest,
-    error: &str,
+    (error, is_refusal): (&str, bool),
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO failures (external_id, is_group, operation_id, digest, count, error, first_at, last_at)
-         VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?6)
+        "INSERT INTO failures (external_id, is_group, operation_id, digest, count, in_vain, error, first_at, last_at)
+         VALUES (?1, ?2, ?3, ?4, ?7, NOT ?7, ?5, ?6, ?6)
          ON CONFLICT (external_id, is_group) DO UPDATE SET
-            count = iif(digest = excluded.digest, count + 1, 1),
-            first_at = iif(digest = excluded.digest, first_at, excluded.first_at),
+            count = iif(digest = excluded.digest, count, 0) + excluded.count,
+            in_vain = iif(digest = excluded.digest, in_vain, 0) + excluded.in_vain,
+            first_at = iif(digest = excluded.digest AND count > 0, first_at, excluded.first_at),
             operation_id = excluded.operation_id, digest = excluded.digest,
             error = excluded.error, last_at = excluded.last_at",
     )
@@ -323,6 +347,7 @@ pub(super) async fn count_failure(
     .bind(digest.0.as_slice())
     .bind(error)
     .bind(now.timestamp_millis())
+    .bind(is_refusal)
     .execute(&mut **transaction)
     .await?;
     Ok(())
@@ -360,6 +385,7 @@ fn failed(row: &SqliteRow) -> Result<(ExternalId, bool, Failed), String> {
     let failed = Failed {
         digest: digest(row, 2)?,
         count: row.try_get(3).map_err(in_words)?,
+        in_vain: row.try_get(10).map_err(in_words)?,
         error: row.try_get(4).map_err(in_words)?,
         first: moment(row, 5)?,
         last: moment(row, 6)?,

@@ -154,9 +154,16 @@ impl Journal {
                 .at(&path)?,
             GroupEnd::Failed(failure) if failure.is_refusal && operation.undoes.is_none() => {
                 let (whose, what) = ((&operation.key, true), operation.digest());
-                count_failure(&mut transaction, whose, id, what, &failure.error, now)
-                    .await
-                    .at(&path)?;
+                count_failure(
+                    &mut transaction,
+                    whose,
+                    id,
+                    what,
+                    (&failure.error, true),
+                    now,
+                )
+                .await
+                .at(&path)?;
             }
             GroupEnd::Failed(_) | GroupEnd::Left | GroupEnd::Unknown => {}
         }

@@ -372,11 +372,18 @@ impl Journal {
                 Ok(answer) => Ok(answer),
                 // Whoever reverts a run has asked for it and sees to it.
                 Err((error, is_refusal)) => {
-                    if is_refusal && operation.undoes.is_none() {
+                    if operation.undoes.is_none() {
                         let (whose, what) = ((&operation.key, false), operation.digest());
-                        count_failure(&mut transaction, whose, *id, what, &error, now)
-                            .await
-                            .at(&path)?;
+                        count_failure(
+                            &mut transaction,
+                            whose,
+                            *id,
+                            what,
+                            (&error, is_refusal),
+                            now,
+                        )
+                        .await
+                        .at(&path)?;
                     }
                     Err(error)
                 }

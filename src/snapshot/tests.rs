@@ -450,6 +450,7 @@ async fn who_was_left_out_stays_so_while_what_comes_before_is_put_off() {
     let refused = crate::plan::Failed {
         digest,
         count: 1,
+        in_vain: 0,
         error: "no".to_owned(),
         first: now(),
         last: now(),
@@ -771,10 +772,20 @@ async fn refusals_in_a_row_are_counted_until_a_success_or_another_wish() {
         let failed = failures.people.get(&key("a")).cloned();
         failed.map(|failed| (failed.count, failed.first, failed.last, failed.digest))
     };
-    // What is no refusal of this person's counts for nothing.
-    answered(&mut journal, run, &wish, Some(false), now()).await;
-    assert_eq!(of(&mut journal).await, None);
+    // What is no refusal of this person's is only noted as tried in vain.
     let digest = wish.operations[0].operation.digest();
+    answered(&mut journal, run, &wish, Some(false), now()).await;
+    assert_eq!(of(&mut journal).await, Some((0, now(), now(), digest)));
+    assert!(journal.failure_of(&key("a")).await.unwrap().is_none());
+    let operation = &wish.operations[0].operation;
+    let ids = journal
+        .intend(run, [operation].into_iter(), now())
+        .await
+        .unwrap();
+    let unclear = [(ids[0], operation, "no answer".to_owned())];
+    journal.tried_in_vain(&unclear, now()).await.unwrap();
+    let failures = journal.failures(5).await.unwrap();
+    assert_eq!(failures.people[&key("a")].in_vain, 2);
     for times in 1..4 {
         let at = now() + minute * times;
         answered(&mut journal, run, &wish, Some(true), at).await;

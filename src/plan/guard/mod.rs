@@ -180,7 +180,7 @@ pub(super) fn guard(
         .into_iter()
         .map(|given| given.into_iter().map(|approval| approval.id).collect())
         .collect();
-    let planned = with_those_that_wait(operations, holds_of, approvals, now);
+    let planned = with_those_that_wait(operations, holds_of, approvals, known, now);
     (planned, found.into_iter().map(|one| one.hold).collect())
 }
 
@@ -208,6 +208,7 @@ fn with_those_that_wait(
     operations: Vec<Operation>,
     holds_of: Vec<BTreeSet<usize>>,
     approvals: Vec<BTreeSet<i64>>,
+    known: &Known,
     now: Timestamp,
 ) -> Vec<Planned> {
     let mut all_of: Vec<BTreeSet<usize>> = holds_of.clone();
@@ -260,6 +261,7 @@ fn with_those_that_wait(
             waits: waits.into_iter().collect(),
             approvals: approvals.into_iter().collect(),
             undo: Undo::of(&operation, now),
+            is_in_vain: known.failures.is_in_vain(&operation),
             operation,
         })
         .collect()
@@ -298,13 +300,23 @@ pub fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
 /// An operation that the guards have let through. Only [`Plan::approve`] makes one, and the
 /// writing client sends nothing else.
 #[derive(Clone, Debug)]
-pub struct Approved(Operation);
+pub struct Approved {
+    operation: Operation,
+    is_in_vain: bool,
+}
+
+impl Approved {
+    /// Whether it was tried in vain before: see [`Planned::is_in_vain`].
+    pub fn is_in_vain(&self) -> bool {
+        self.is_in_vain
+    }
+}
 
 impl Deref for Approved {
     type Target = Operation;
 
     fn deref(&self) -> &Operation {
-        &self.0
+        &self.operation
     }
 }
 
@@ -325,6 +337,8 @@ impl Deref for ApprovedGroup {
 pub struct ApprovedPlan {
     operations: Vec<Approved>,
     groups: Vec<ApprovedGroup>,
+    max_calls: Option<u64>,
+    calls: u64,
     carried_over: Vec<Operation>,
     carried_over_groups: Vec<GroupOperation>,
     notes: Vec<ManagedAccount>,
@@ -342,6 +356,17 @@ impl ApprovedPlan {
     /// cosmetic.
     pub fn groups(&self) -> &[ApprovedGroup] {
         &self.groups
+    }
+
+    /// The most requests that a run may make, if there is a budget.
+    pub fn max_calls(&self) -> Option<u64> {
+        self.max_calls
+    }
+
+    /// How many requests it takes by what is foreseen, where there is a budget. It is exceeded where
+    /// something takes more by itself.
+    pub fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// What is left for the next run, of accounts and of groups.
@@ -366,9 +391,11 @@ impl Plan {
         let free = self.operations.iter().enumerate();
         let free = free.filter(|(_, planned)| !planned.is_held());
         let is_left = |at: &usize| self.carried_over.accounts.contains(at);
-        let (left, sent): (Vec<_>, Vec<_>) = free
-            .map(|(at, planned)| (at, planned.operation.clone()))
-            .partition(|(at, _)| is_left(at));
+        let (left, sent): (Vec<_>, Vec<_>) = free.partition(|(at, _)| is_left(at));
+        let approved = |(_, planned): (usize, &Planned)| Approved {
+            operation: planned.operation.clone(),
+            is_in_vain: planned.is_in_vain,
+        };
         let groups = self.groups.iter();
         let free = groups.clone().flat_map(|plan| {
             let free = plan.free_at();
@@ -379,11 +406,16 @@ impl Plan {
         let of_groups = |all: Vec<(usize, GroupOperation)>| all.into_iter().map(|(_, one)| one);
         ApprovedPlan {
             groups: of_groups(sent_groups).map(ApprovedGroup).collect(),
+            max_calls: self.carried_over.max_calls,
+            calls: self.carried_over.calls,
             carried_over_groups: of_groups(left_groups).collect(),
             group_notes: groups.clone().flat_map(|plan| plan.notes.clone()).collect(),
             forgotten_groups: groups.flat_map(|plan| plan.forgotten.clone()).collect(),
-            operations: sent.into_iter().map(|(_, one)| Approved(one)).collect(),
-            carried_over: left.into_iter().map(|(_, one)| one).collect(),
+            operations: sent.into_iter().map(approved).collect(),
+            carried_over: left
+                .into_iter()
+                .map(|(_, planned)| planned.operation.clone())
+                .collect(),
             notes: self.notes.clone(),
         }
     }
