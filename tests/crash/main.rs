@@ -9,8 +9,10 @@
 mod support;
 
 mod account;
+mod backup;
 mod faults;
 mod killed;
 mod stage;
 mod trap;
+mod upgrade;
 mod writer;
