@@ -12,6 +12,7 @@ mod account;
 mod backup;
 mod faults;
 mod killed;
+mod prune;
 mod stage;
 mod trap;
 mod upgrade;
