@@ -72,7 +72,7 @@ pub async fn back_up(from: &Path, to: &Path, replace: bool) -> Result<BackedUp, 
     let target = whole(folder, to).map_err(|error| unwritable(&error))?;
     let database = from.canonicalize().map_err(|error| unwritable(&error))?;
     let is_own = |ending: &&str| beside(&database, ending) == target;
-    if target == database || BESIDE.iter().any(|ending| is_own(&ending)) {
+    if target == database || BESIDE.iter().any(is_own) {
         return Err(BackupError::Itself(to.to_owned()));
     }
     // Not `exists`, which a link that leads nowhere does not.
