@@ -6,6 +6,7 @@
 mod accounts;
 mod ask;
 mod groups;
+mod prune;
 mod reconcile;
 mod revert;
 mod saved;
@@ -34,6 +35,7 @@ use crate::pull::{Depth, PullError, Sourced, locate, pull, pull_person, selectio
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
+pub use prune::{CannotPrune, prune};
 pub use reconcile::{ReconcileError, Task, reconcile};
 pub use revert::{RevertError, Wish, dry_revert, revert};
 pub use saved::{save, sync_saved};
@@ -376,7 +378,8 @@ async fn carry_out(
     Ok((plan, applied))
 }
 
-/// How every run begins that changes something: [`learn`], and what reading back showed is recorded.
+/// How every run begins that changes something: [`learn`], what reading back showed is recorded, and
+/// now and then the journal is pruned.
 async fn begin(
     setup: &Setup,
     journal: &mut Journal,
@@ -402,6 +405,8 @@ async fn begin(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
+    // No answer is waited for now, and what time it is the API has just told.
+    prune::prune_now_and_then(setup, journal, capabilities.time, (control.now)()).await?;
     Ok(capabilities)
 }
 

@@ -8,7 +8,7 @@ use crate::config::LogFormat;
 use crate::explain::explain;
 use crate::model::Timestamp;
 use crate::report;
-use crate::snapshot::{Dossier, Meant, Snapshot, SnapshotError};
+use crate::snapshot::{Dossier, LAST_OPERATIONS, Meant, Snapshot, SnapshotError};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(40..))]
     width: u16,
     /// How many of the last changes are shown
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = LAST_OPERATIONS)]
     limit: usize,
 }
 

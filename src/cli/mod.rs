@@ -3,6 +3,7 @@
 //! Floor 9.
 
 mod approve;
+mod backup;
 mod check;
 mod demo;
 mod explain;
@@ -10,6 +11,7 @@ mod holds;
 mod map;
 mod plan;
 mod progress;
+mod prune;
 mod reconcile;
 mod rehearse;
 mod retry;
@@ -79,6 +81,12 @@ enum Verb {
     /// Read the organization back, and tell or take over what was changed there by hand
     #[command(after_help = EXIT_CODES)]
     Reconcile(reconcile::Arguments),
+    /// Copy the database to a file, also while a run writes to it
+    #[command(after_help = EXIT_CODES)]
+    Backup(backup::Arguments),
+    /// Take out of the journal what is old and not needed any more, as syncs do once a day
+    #[command(after_help = EXIT_CODES)]
+    Prune(prune::Arguments),
     /// Check configuration, directory, API keys and database, and tell about each
     #[command(after_help = EXIT_CODES)]
     Check(check::Arguments),
@@ -228,6 +236,8 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Retry(arguments) => Box::pin(retry::run(arguments)).await,
         Verb::Revert(arguments) => Box::pin(revert::run(arguments)).await,
         Verb::Reconcile(arguments) => Box::pin(reconcile::run(arguments)).await,
+        Verb::Backup(arguments) => Box::pin(backup::run(arguments)).await,
+        Verb::Prune(arguments) => Box::pin(prune::run(arguments)).await,
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
         Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
         Verb::Explain(arguments) => Box::pin(explain::run(arguments)).await,

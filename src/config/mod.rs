@@ -9,6 +9,7 @@ mod file;
 mod freeze;
 mod group;
 mod guards;
+mod journal;
 mod policy;
 mod reconcile;
 mod rule;
@@ -24,6 +25,7 @@ pub use error::{ConfigError, nearest};
 pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
 pub use guards::{Guard, Guards, Limit, NamePattern, Per};
+pub use journal::Journal;
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
 };
@@ -63,6 +65,8 @@ pub struct Config {
     pub schedule: Option<Schedule>,
     /// What is done about accounts that somebody has changed in the organization.
     pub reconcile: Reconcile,
+    /// What is kept of the past.
+    pub journal: Journal,
     /// What is logged, and how.
     pub log: Log,
     text: Arc<str>,

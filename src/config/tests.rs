@@ -135,6 +135,7 @@ fn the_example_configuration_is_one_and_names_every_key() {
         "what",
         "correct",
         "limit",
+        "keep",
         "sync",
         "reconcile",
         "time_zone",
@@ -247,6 +248,16 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
             "`staff` is no DN",
         ),
         (add("members_of = []\n"), "13:14", "at least one DN"),
+        (
+            add("[journal]\nkeep = \"29days\"\n"),
+            "14:8",
+            "`keep` is 30 days or more",
+        ),
+        (
+            add("[journal]\nkeep = true\n"),
+            "14:8",
+            "or false to keep everything",
+        ),
         (
             add("member_of = \"cn=a\"\n"),
             "13:1",

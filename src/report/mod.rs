@@ -4,6 +4,7 @@
 //! [`Trace`](crate::mapping::Trace) of how an entry is mapped, or from an
 //! [`Explanation`](crate::explain::Explanation) of one person.
 
+mod database;
 mod explain;
 mod groups;
 mod holds;
@@ -13,6 +14,7 @@ mod saved;
 mod text;
 mod trace;
 
+pub use database::{backed_up, pruned};
 pub use explain::{candidates, explanation, explanation_json};
 pub use holds::{approved, holds, holds_json, retried};
 pub use json::{json, outcome, summary};

@@ -36,6 +36,16 @@ pub enum RevertError {
     /// There is no such run.
     #[error("there is no run {0} in the database: the journal numbers runs from 1 on")]
     Unknown(RunId),
+    /// The journal does not have all of it any more.
+    #[error(
+        "run {run} is older than what the journal keeps (`keep` in [journal]): only runs from {first} on can be reverted"
+    )]
+    Pruned {
+        /// The run.
+        run: RunId,
+        /// The first run that can be reverted.
+        first: RunId,
+    },
     /// The run has not ended.
     #[error("run {0} is still going on: revert it when it has ended")]
     UnderWay(RunId),
@@ -120,6 +130,7 @@ pub async fn revert(
         }
         opened => opened?,
     };
+    refuse_pruned(wish.run, &mut journal).await?;
     // Whatever was going on without the lock has been killed.
     if journal.has_ended(wish.run).await?.is_none() {
         return Err(RevertError::Unknown(wish.run).into());
@@ -131,8 +142,20 @@ pub async fn revert(
     finish(journal, run, result, control).await
 }
 
+/// A run of which not all is in the journal cannot be undone.
+async fn refuse_pruned(run: RunId, snapshot: &mut Snapshot) -> Result<(), RunError> {
+    match snapshot.pruning().await? {
+        Some(pruning) if (1..pruning.first_run.0).contains(&run.0) => {
+            let first = pruning.first_run;
+            Err(RevertError::Pruned { run, first }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether there is something to revert by this wish.
 async fn check(setup: &Setup, wish: &Wish, snapshot: &mut Snapshot) -> Result<(), RunError> {
+    refuse_pruned(wish.run, snapshot).await?;
     match snapshot.has_ended(wish.run).await? {
         None => Err(RevertError::Unknown(wish.run).into()),
         Some(false) if Lock::is_held(&setup.config.database) => {

@@ -3,6 +3,7 @@
 //! Floor 4. [`Snapshot`] only reads (a dry run has nothing else); [`Journal`] is the one
 //! writer, and holds the lock that makes it so.
 
+mod backup;
 mod dossier;
 mod error;
 mod failures;
@@ -11,6 +12,7 @@ mod holds;
 mod journal;
 mod lock;
 mod population;
+mod prune;
 mod reconciled;
 mod revert;
 mod rows;
@@ -32,6 +34,7 @@ use crate::model::{
 };
 use crate::plan::{Deviation, Index};
 
+pub use backup::{BackedUp, BackupError, back_up};
 pub use dossier::{
     Candidate, Dossier, GivenApproval, Journalled, KeptVerdict, LastPull, Meant, RecordedRun,
 };
@@ -41,6 +44,7 @@ pub use groups::{GroupEnd, UnansweredGroup};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;
+pub use prune::{LAST_OPERATIONS, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;
 pub use saved::AppliedPlan;
 
@@ -87,17 +91,22 @@ impl Snapshot {
     /// is no database there is nothing to copy.
     pub async fn copy(from: &Path, to: &Path) -> Result<(), SnapshotError> {
         let mut snapshot = Self::open_for_reading(from).await?;
+        snapshot.copy_to(to).await?;
+        snapshot.close().await
+    }
+
+    async fn copy_to(&mut self, to: &Path) -> Result<(), SnapshotError> {
         // To SQLite the copy is a write like any other.
         sqlx::query("PRAGMA query_only = OFF")
-            .execute(&mut snapshot.connection)
+            .execute(&mut self.connection)
             .await
-            .at(from)?;
+            .at(&self.path)?;
         sqlx::query("VACUUM INTO ?")
             .bind(to.display().to_string())
-            .execute(&mut snapshot.connection)
+            .execute(&mut self.connection)
             .await
             .at(to)?;
-        snapshot.close().await
+        Ok(())
     }
 
     /// Opens a database that is there; this connection changes nothing.

@@ -1,6 +1,9 @@
 //! The database file by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod migrations;
+mod prune;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::*;

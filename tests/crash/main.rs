@@ -9,8 +9,11 @@
 mod support;
 
 mod account;
+mod backup;
 mod faults;
 mod killed;
+mod prune;
 mod stage;
 mod trap;
+mod upgrade;
 mod writer;

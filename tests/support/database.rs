@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sqlx::migrate::{Migration, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
@@ -36,6 +37,86 @@ pub fn texts(path: &Path, sql: &str) -> Vec<String> {
         sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
             .fetch_all(connection)
             .await
+    })
+}
+
+/// The migrations that the program has had, in their order.
+async fn migrations() -> Vec<Migration> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"));
+    let all = Migrator::new(folder).await.unwrap();
+    all.iter().cloned().collect()
+}
+
+/// The newest schema.
+pub fn newest_schema() -> i64 {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(migrations())
+        .iter()
+        .map(|one| one.version)
+        .max()
+        .unwrap()
+}
+
+/// Makes a database of an earlier schema that has, of this one, all that it has tables and columns for.
+pub fn write_older(old: &Path, schema: i64, of: &Path) {
+    with(old, async |connection| {
+        let first = migrations()
+            .await
+            .into_iter()
+            .filter(|one| one.version <= schema);
+        Migrator::with_migrations(first.collect())
+            .run(&mut *connection)
+            .await
+            .unwrap();
+        sqlx::query("ATTACH ? AS new")
+            .bind(of.display().to_string())
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query("PRAGMA foreign_keys = OFF")
+            .execute(&mut *connection)
+            .await?;
+        for (table, columns) in tables(connection).await? {
+            let copy =
+                format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}");
+            sqlx::query(AssertSqlSafe(copy))
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    });
+}
+
+/// The tables of the program with their columns.
+async fn tables(connection: &mut SqliteConnection) -> sqlx::Result<Vec<(String, String)>> {
+    sqlx::query_as(
+        "SELECT tables.name, group_concat(columns.name, ', ') FROM main.sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+         WHERE tables.type = 'table' AND tables.name NOT GLOB '_sqlx_*' AND tables.name NOT GLOB 'sqlite_*' GROUP BY tables.name ORDER BY tables.name",
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// All rows of all tables, for those columns that this other database has too.
+pub fn rows_as_in(path: &Path, other: &Path) -> Vec<String> {
+    let known = with(other, async |connection| tables(connection).await);
+    with(path, async |connection| {
+        let mut all = Vec::new();
+        for (table, columns) in &known {
+            let values = columns.split(", ").map(|column| format!("quote({column})"));
+            let values: Vec<String> = values.collect();
+            let query = format!(
+                "SELECT concat_ws(' | ', '{table}', {}) FROM {table} ORDER BY 1",
+                values.join(", ")
+            );
+            let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(query))
+                .fetch_all(&mut *connection)
+                .await?;
+            all.extend(rows);
+        }
+        Ok(all)
     })
 }
 

@@ -69,6 +69,7 @@ impl Reader<'_> {
             guards,
             apply,
             reconcile,
+            journal,
             schedule,
             log,
         } = file;
@@ -131,6 +132,7 @@ impl Reader<'_> {
             apply: self.apply(apply)?,
             schedule,
             reconcile: self.reconcile(reconcile, reconciles)?,
+            journal: self.journal(journal)?,
             log: self.log(log)?,
             text: self.text.into(),
         })

@@ -1,17 +1,18 @@
-//! How the tables about a run are checked: `[policy]`, `[apply]`, `[reconcile]`, `[schedule]` and
-//! `[log]`.
+//! How the tables about a run are checked: `[policy]`, `[apply]`, `[reconcile]`, `[journal]`,
+//! `[schedule]` and `[log]`.
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use toml::Spanned;
 
 use super::written::{
-    AdoptFile, ApplyFile, ConfirmationFile, DeleteAfterFile, LogFile, OneOrMany, PolicyFile,
-    ReconcileFile, ScheduleFile,
+    AdoptFile, ApplyFile, ConfirmationFile, JournalFile, LogFile, OneOrMany, PolicyFile,
+    ReconcileFile, ScheduleFile, TimeOrNeverFile,
 };
 use super::{Checked, Reader, nearest, unknown};
 use crate::config::{
-    Adopt, Apply, Confirmation, Guard, Log, LogFormat, OnLeave, Per, Policy, Reconcile, Schedule,
+    Adopt, Apply, Confirmation, Guard, Journal, Log, LogFormat, OnLeave, Per, Policy, Reconcile,
+    Schedule,
 };
 use crate::model::{Attribute, Cause};
 
@@ -91,20 +92,20 @@ impl Reader<'_> {
 
     fn delete_after(
         &self,
-        file: Spanned<DeleteAfterFile>,
+        file: Spanned<TimeOrNeverFile>,
         has_admin_key: bool,
     ) -> Checked<Option<TimeDelta>> {
         let span = file.span();
         match file.into_inner() {
-            DeleteAfterFile::Never(false) => Ok(None),
-            DeleteAfterFile::Never(true) => {
+            TimeOrNeverFile::Never(false) => Ok(None),
+            TimeOrNeverFile::Never(true) => {
                 self.refuse(span, "say after how long, such as \"90days\", or false for never")
             }
-            DeleteAfterFile::Time(_) if !has_admin_key => self.refuse(
+            TimeOrNeverFile::Time(_) if !has_admin_key => self.refuse(
                 span,
                 "`delete_after` needs `admin_key` in [organization]: accounts are deleted through the user-management API",
             ),
-            DeleteAfterFile::Time(text) => Ok(Some(self.time_delta(&Spanned::new(span, text))?)),
+            TimeOrNeverFile::Time(text) => Ok(Some(self.time_delta(&Spanned::new(span, text))?)),
         }
     }
 
@@ -215,6 +216,33 @@ impl Reader<'_> {
             correct: correct.collect::<Checked<_>>()?,
             limit,
         })
+    }
+
+    pub(super) fn journal(&self, file: JournalFile) -> Checked<Journal> {
+        let Some(keep) = file.keep else {
+            return Ok(Journal::default());
+        };
+        let span = keep.span();
+        let keep = match keep.into_inner() {
+            TimeOrNeverFile::Never(false) => None,
+            TimeOrNeverFile::Never(true) => {
+                return self.refuse(
+                    span,
+                    "say for how long, such as \"400days\", or false to keep everything",
+                );
+            }
+            TimeOrNeverFile::Time(text) => {
+                let keep = self.time_delta(&Spanned::new(span.clone(), text))?;
+                if keep < TimeDelta::days(30) {
+                    return self.refuse(
+                        span,
+                        "`keep` is 30 days or more: a run cannot be reverted once it is out of the journal",
+                    );
+                }
+                Some(keep)
+            }
+        };
+        Ok(Journal { keep })
     }
 
     pub(super) fn time_zone(&self, zone: &Spanned<String>) -> Checked<Tz> {

@@ -31,6 +31,8 @@ pub(super) struct File {
     pub(super) apply: ApplyFile,
     #[serde(default)]
     pub(super) reconcile: ReconcileFile,
+    #[serde(default)]
+    pub(super) journal: JournalFile,
     pub(super) schedule: Option<ScheduleFile>,
     #[serde(default)]
     pub(super) log: LogFile,
@@ -241,7 +243,7 @@ pub(super) struct PolicyFile {
     pub(super) on_email_change: Option<Change>,
     pub(super) on_source_change: Option<Change>,
     pub(super) deactivate_after: Option<Spanned<ConfirmationFile>>,
-    pub(super) delete_after: Option<Spanned<DeleteAfterFile>>,
+    pub(super) delete_after: Option<Spanned<TimeOrNeverFile>>,
     pub(super) adopt: Option<Spanned<AdoptFile>>,
     #[serde(rename = "match")]
     pub(super) match_by: Option<Spanned<Vec<OneOrMany>>>,
@@ -270,7 +272,7 @@ pub(super) struct ConfirmationTable {
 /// A duration, or `false` for never.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a duration in quotes or false")]
-pub(super) enum DeleteAfterFile {
+pub(super) enum TimeOrNeverFile {
     Never(bool),
     Time(String),
 }
@@ -381,6 +383,12 @@ pub(super) struct ApplyFile {
     pub(super) quarantine_after: Option<Spanned<u32>>,
     pub(super) max_calls: Option<Spanned<u64>>,
     pub(super) deadline: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JournalFile {
+    pub(super) keep: Option<Spanned<TimeOrNeverFile>>,
 }
 
 #[derive(Default, Deserialize)]

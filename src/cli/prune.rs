@@ -1,0 +1,40 @@
+//! `dirsyncd prune`: takes out of the journal what is old and not needed any more.
+
+use clap::Args;
+
+use super::{ConfigArgument, Exit, Failure, PATIENCE, load, print, start_log};
+use crate::config::LogFormat;
+use crate::report;
+use crate::run::prune;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Show how much it is, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let Arguments { config, dry_run } = arguments;
+    let setup = load(&config)?;
+    start_log("warn", LogFormat::Text);
+    let Some(keep) = setup.config.journal.keep else {
+        return Err(Failure::usage(
+            "`keep` in [journal] is false, so nothing of the journal is ever too old: set it to a time",
+        ));
+    };
+    let database = &setup.config.database;
+    if !database.exists() {
+        return Err(Failure::usage(format!(
+            "there is no database {} yet, and so no journal: the first sync makes it",
+            database.display()
+        )));
+    }
+    let pruned = prune(database, keep, dry_run, PATIENCE)
+        .await
+        .map_err(Failure::failed)?;
+    print(&report::pruned(&pruned, keep, dry_run));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,256 @@
+//! What is old is taken out of the journal, and never what is still needed.
+
+use serde_json::Value;
+
+use crate::support::people::directory;
+use crate::support::{Dirsyncd, Organization, Output, Person, database};
+
+/// A company in an LDIF file.
+struct Company {
+    organization: Organization,
+    dirsyncd: Dirsyncd,
+    people: Vec<Person>,
+}
+
+impl Company {
+    fn new() -> Self {
+        let organization = Organization::start();
+        let people = Person::several(6);
+        let dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&people));
+        dirsyncd.sync(0);
+        Company {
+            organization,
+            dirsyncd,
+            people,
+        }
+    }
+
+    /// Gives the first person another title and syncs.
+    fn retitle(&mut self, title: &str) {
+        title.clone_into(&mut self.people[0].title);
+        self.write();
+        self.dirsyncd.sync(0);
+    }
+
+    fn write(&self) {
+        self.dirsyncd.write_ldif(&directory(&self.people));
+    }
+
+    /// Lets so many days pass since the runs until now.
+    fn age(&self, days: u32) {
+        database::age(&self.dirsyncd.database(), days);
+    }
+
+    fn count(&self, table: &str) -> usize {
+        let query = format!("SELECT '' FROM {table}");
+        database::texts(&self.dirsyncd.database(), &query).len()
+    }
+
+    fn last_run(&self) -> String {
+        database::texts(&self.dirsyncd.database(), "SELECT max(id) || '' FROM runs").remove(0)
+    }
+
+    /// All that is told of a person but the time of the question, and how many changes are not shown.
+    fn explained(&self, person: &Person) -> Value {
+        let mail = person.mail.as_deref().unwrap();
+        let output = self.dirsyncd.run(&["explain", mail, "--format", "json"]);
+        let told: Value = serde_json::from_str(&output.expect_code(0).stdout).unwrap();
+        let mut told = told["person"].clone();
+        for moving in ["at", "more_changes"] {
+            assert!(!told[moving].is_null(), "{told:#}");
+            told[moving] = Value::Null;
+        }
+        told
+    }
+
+    /// How a run would be undone, but for how fast the organization answers.
+    fn undoing(&self, run: &str) -> String {
+        let output = self.dirsyncd.run(&["revert", run, "--dry-run"]);
+        let shown = output.expect_code(0).stdout;
+        let (plan, requests) = shown.split_once("Requests to carry it out").unwrap();
+        assert!(requests.contains("1 to update"), "{shown}");
+        plan.to_owned()
+    }
+
+    fn prune(&self, arguments: &[&str]) -> Output {
+        self.dirsyncd.run(&[&["prune"], arguments].concat())
+    }
+}
+
+#[test]
+fn what_is_old_goes_and_plans_explanations_reverts_and_saved_plans_are_as_before() {
+    let mut company = Company::new();
+    for n in 0..12 {
+        company.retitle(&format!("Title {n}"));
+    }
+    // A plan that is saved, and carried out once.
+    "Saved".clone_into(&mut company.people[1].title);
+    company.write();
+    let plan = company
+        .dirsyncd
+        .folder()
+        .join("plan.json")
+        .display()
+        .to_string();
+    company
+        .dirsyncd
+        .run(&["plan", "--save", &plan])
+        .expect_code(0);
+    company
+        .dirsyncd
+        .run(&["sync", "--plan", &plan])
+        .expect_code(0);
+    // What is reverted stays so.
+    "Wrong".clone_into(&mut company.people[2].title);
+    company.write();
+    company.dirsyncd.sync(0);
+    let wrong = company.last_run();
+    company.dirsyncd.run(&["revert", &wrong]).expect_code(0);
+    // An approval by which somebody has left.
+    company.dirsyncd.rest = format!(
+        "[guards]\nprotected = [{:?}]\n",
+        company.people[3].mail.as_ref().unwrap()
+    );
+    let leaver = company.people.remove(3);
+    company.write();
+    company.dirsyncd.sync(3);
+    let approve = ["approve", "protected", "--reason", "has really left"];
+    company.dirsyncd.run(&approve).expect_code(0);
+    company.dirsyncd.sync(3);
+    company.age(500);
+    "Recent".clone_into(&mut company.people[0].title);
+    company.write();
+    // Before anything is taken out.
+    let keep = std::mem::take(&mut company.dirsyncd.rest);
+    company.dirsyncd.rest = format!("{keep}[journal]\nkeep = false\n");
+    company.dirsyncd.sync(3);
+    let recent = company.last_run();
+    "Next".clone_into(&mut company.people[4].title);
+    company.write();
+    let before = (
+        company.dirsyncd.plan().operations(),
+        company
+            .people
+            .iter()
+            .chain([&leaver])
+            .map(|one| company.explained(one))
+            .collect::<Vec<_>>(),
+        company.undoing(&recent),
+    );
+    let (runs, operations) = (company.count("runs"), company.count("operations"));
+    company
+        .prune(&[])
+        .expect_code(2)
+        .expect_words(&["`keep` in [journal] is false"]);
+
+    company.dirsyncd.rest = keep;
+    let dry = company.prune(&["--dry-run"]).expect_code(0);
+    dry.expect_words(&[
+        "To take out, as older than 400 days and not needed: ",
+        "would begin with run",
+    ]);
+    assert_eq!(
+        (company.count("runs"), company.count("operations")),
+        (runs, operations)
+    );
+    company
+        .prune(&[])
+        .expect_code(0)
+        .expect_words(&["Taken out, ", &format!("begins with run {recent}")]);
+
+    assert!(company.count("operations") <= operations - 6);
+    assert!(company.count("runs") <= runs - 6);
+    let after = (
+        company.dirsyncd.plan().operations(),
+        company
+            .people
+            .iter()
+            .chain([&leaver])
+            .map(|one| company.explained(one))
+            .collect::<Vec<_>>(),
+        company.undoing(&recent),
+    );
+    assert_eq!(after.0, before.0);
+    for (after, before) in after.1.iter().zip(&before.1) {
+        assert_eq!(after, before);
+    }
+    assert_eq!(after.2, before.2);
+    let mark = company.organization.mark();
+    let again = company.dirsyncd.run(&["sync", "--plan", &plan]);
+    assert_ne!(again.code, Some(0), "{again}");
+    for old in ["1", "7", wrong.as_str()] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let words = [&["revert", old], dry].concat();
+            let refused = company.dirsyncd.run(&words).expect_code(2);
+            refused.expect_words(&[
+                &format!("run {old} is older than what the journal keeps"),
+                &format!("only runs from {recent} on can be reverted"),
+            ]);
+        }
+    }
+    assert!(company.organization.writes_since(mark).is_empty());
+    let approved = "SELECT reason || ' ' || (SELECT count(*) FROM runs WHERE id = run_id) FROM approved_operations JOIN approvals ON approvals.id = approval_id";
+    let approved = database::texts(&company.dirsyncd.database(), approved);
+    assert_eq!(approved, ["has really left 1"]);
+    company
+        .prune(&[])
+        .expect_code(0)
+        .expect_words(&["0 operations and 0 runs"]);
+}
+
+#[test]
+fn a_sync_prunes_once_a_day_and_not_what_is_recent() {
+    let mut company = Company::new();
+    for n in 0..12 {
+        company.retitle(&format!("Title {n}"));
+    }
+    company.age(390);
+    company.retitle("Not yet");
+    assert_eq!(company.count("runs"), 14);
+    assert_eq!(company.count("pruned"), 0);
+    company.age(20);
+    company.retitle("Now");
+    // Of the first person there stays the creation, and the last five changes with this one.
+    assert_eq!(company.count("pruned"), 1);
+    let first = "SELECT kind FROM operations WHERE external_id = (SELECT external_id FROM operations WHERE kind = 'update') ORDER BY id";
+    let kept = database::texts(&company.dirsyncd.database(), first);
+    assert_eq!(
+        kept,
+        [
+            "create", "update", "update", "update", "update", "update", "update"
+        ]
+    );
+    let runs = company.count("runs");
+    assert!(runs < 12, "{runs}");
+    company.dirsyncd.expect_nothing_to_do();
+
+    // It was done a moment ago, so what has become old since waits for tomorrow.
+    database::execute(
+        &company.dirsyncd.database(),
+        "UPDATE runs SET started_at = started_at - 86400000 * 500",
+    );
+    company.retitle("Later");
+    assert_eq!(company.count("runs"), runs + 1);
+    database::execute(
+        &company.dirsyncd.database(),
+        "UPDATE pruned SET at = at - 86400000",
+    );
+    company.retitle("Tomorrow");
+    assert!(company.count("runs") < runs + 2);
+}
+
+#[test]
+fn where_no_run_was_lately_the_clock_is_not_believed() {
+    let mut company = Company::new();
+    for n in 0..12 {
+        company.retitle(&format!("Title {n}"));
+    }
+    company.age(410);
+    // The last run was long ago, by a clock that may have been set ahead.
+    company.prune(&[]).expect_code(1).expect_words(&[
+        "there was no run in the last 7 days",
+        "may be wrong",
+        "sync first",
+    ]);
+    assert_eq!((company.count("runs"), company.count("pruned")), (13, 0));
+}
