@@ -491,15 +491,15 @@ async fn send_batch(
     let mut answered: Vec<(Answered, &Operation)> = Vec::with_capacity(batch.len());
     let (mut unsent, mut unclear) = (Vec::new(), Vec::new());
     for ((id, operation), result) in batch.iter().zip(answers) {
-        let operation: &Operation = operation;
         let result = match result {
             Ok(answer) => Ok(answer),
             // The journal keeps it as sent: the next run settles it by reading.
             Err(error) if error.may_have_taken_effect() => {
-                applied.in_a_row += 1;
+                // Whose it may be has a limit of its own.
+                applied.in_a_row += usize::from(!operation.is_in_vain());
                 let error = format!("{error}; whether it took effect is read back by the next run");
                 if operation.undoes.is_none() {
-                    unclear.push((*id, operation, error.clone()));
+                    unclear.push((*id, &***operation, error.clone()));
                 }
                 fail(applied, control.watch, operation, error);
                 continue;

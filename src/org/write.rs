@@ -43,7 +43,7 @@ impl Writer {
     /// run that never saw the answer.
     pub async fn send(&self, operation: &Approved, sent_before: bool) -> Result<Answer, ApiError> {
         let deadline = self.reader.operation_timeout;
-        tokio::time::timeout(deadline, self.carry_out(operation, sent_before))
+        tokio::time::timeout(deadline, self.carry_out_at_last(operation, sent_before))
             .await
             .unwrap_or_else(|_| {
                 let deadline = humantime::format_duration(deadline);
@@ -53,6 +53,27 @@ impl Writer {
                     cause: Cause::NoAnswer(format!("it was not done within {deadline}")),
                 })
             })
+    }
+
+    /// A restored account may be about to be deleted without this database knowing, as after an older
+    /// one was put back: the organization refuses to open it before the deletion is cancelled.
+    async fn carry_out_at_last(
+        &self,
+        operation: &Operation,
+        sent_before: bool,
+    ) -> Result<Answer, ApiError> {
+        let answer = self.carry_out(operation, sent_before).await;
+        let is_conflict = answer
+            .as_ref()
+            .is_err_and(|error| matches!(error.cause, Cause::Conflict(_)));
+        let opens = operation.active == (false, true) && !operation.cancel_delete;
+        match &operation.target {
+            Some(target) if is_conflict && opens && self.reader.admin().is_ok() => {
+                self.cancel_delete(target).await?;
+                self.carry_out(operation, sent_before).await
+            }
+            _ => answer,
+        }
     }
 
     async fn carry_out(
@@ -255,6 +276,14 @@ impl Writer {
                 request_id,
                 ..
             }) if sent_before => request_id,
+            Err(ApiError {
+                cause: Cause::Conflict(why),
+                ..
+            }) => {
+                return Err(refused(format!(
+                    "the organization refuses to delete the account {account} ({why}); if a deletion is under way that this database does not know of, as after an older one was put back, the account is gone at the end of its 14 days"
+                )));
+            }
             Err(error) => return Err(error),
         };
         Ok(Answer {

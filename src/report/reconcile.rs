@@ -1,15 +1,20 @@
 //! What reading the organization back has shown, for people and for programs.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::text::{Detail, group, line, number};
 use super::{groups, summary, summary_line};
 use crate::config::DriftKind;
-use crate::model::{Attribute, ExternalId, ManagedAccount, Profile, RunId};
-use crate::plan::{Decided, Excess, GroupDrift, Plan, Reconciliation, Unmanaged};
+use crate::model::{Attribute, ExternalId, ManagedAccount, Profile, RunId, ScimId};
+use crate::plan::groups::PlannedGroup;
+use crate::plan::{Decided, Excess, GroupDrift, Plan, Planned, Reconciliation, Unmanaged};
 
 /// All of it, as text.
 pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
+    let next = Next::of(found);
+    let next = next.as_ref();
     let mut out = String::new();
     let drifts = &found.drifts;
     group(
@@ -18,7 +23,7 @@ pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
         drifts.len(),
         detail,
         |out, at| {
-            drift(out, found, &drifts[at]);
+            drift(out, next, &drifts[at]);
         },
     );
     let excess = &found.excess;
@@ -84,7 +89,7 @@ pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
             );
             line(
                 out,
-                &format!("      {}", of_unmanaged(found, &unmanaged[at])),
+                &format!("      {}", of_unmanaged(next, &unmanaged[at])),
             );
         },
     );
@@ -93,7 +98,7 @@ pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
     group(&mut out, title, drifts.len(), detail, |out, at| {
         let drift = &drifts[at];
         line(out, &format!("  ~ {}: {}", drift.row.name, of_group(drift)));
-        let next = next_of_group(found, drift);
+        let next = next_of_group(next, drift);
         line(out, &format!("      next sync: {next}"));
     });
     let rebuilt = &found.rebuilt_groups;
@@ -166,7 +171,7 @@ fn named(profile: &Profile) -> String {
     format!("{} <{email}>", profile.label())
 }
 
-fn drift(out: &mut String, found: &Reconciliation, decided: &Decided) {
+fn drift(out: &mut String, next: Option<&Next<'_>>, decided: &Decided) {
     let Decided { drift, after, left } = decided;
     let row = &drift.row;
     let sign = match drift.kinds.keys().next() {
@@ -207,38 +212,74 @@ fn drift(out: &mut String, found: &Reconciliation, decided: &Decided) {
         let left = names(left.iter().collect());
         line(out, &format!("      only told: {left}"));
     }
-    if let Some(next) = next_of(found, row) {
-        line(out, &format!("      next sync: {next}"));
+    if let Some(next) = next {
+        line(out, &format!("      next sync: {}", next.of_row(row)));
     }
 }
 
-/// What the next sync does for somebody.
-fn next_of(found: &Reconciliation, row: &ManagedAccount) -> Option<String> {
-    let plan = found.next.as_ref()?.as_ref().ok()?;
-    let mut planned = plan.operations.iter();
-    let own = planned.find(|one| one.operation.key == row.key || *one.operation.row() == row.key);
-    Some(match own {
-        Some(planned) => {
-            let held = held(plan, &planned.holds, planned.is_held());
-            format!(
-                "{}, {}{held}",
-                planned.operation.kind, planned.operation.reason
-            )
-        }
-        None => why_not(plan, &row.key).unwrap_or_else(|| "nothing to do".to_owned()),
-    })
+/// What the next sync does, by whom it does it for.
+struct Next<'a> {
+    plan: &'a Plan,
+    of_person: HashMap<&'a ExternalId, &'a Planned>,
+    of_account: HashMap<&'a ScimId, &'a Planned>,
+    of_group: HashMap<&'a ExternalId, Vec<&'a PlannedGroup>>,
+    /// Why nothing is done.
+    why_not: HashMap<&'a ExternalId, String>,
 }
 
-/// Why nothing is done for this person, if that is told.
-fn why_not(plan: &Plan, key: &ExternalId) -> Option<String> {
-    let mut refusals = plan.refusals.iter();
-    let refused = refusals.find(|one| one.key.as_ref() == Some(key));
-    let mut skipped = plan.skipped.iter();
-    let skipped = skipped.find(|one| one.key.as_ref() == Some(key));
-    match (refused, skipped) {
-        (Some(refused), _) => Some(format!("refused: {}", refused.why)),
-        (None, Some(skipped)) => Some(format!("skipped: {}", skipped.why)),
-        (None, None) => None,
+impl<'a> Next<'a> {
+    /// `None` where the next sync is not known.
+    fn of(found: &'a Reconciliation) -> Option<Self> {
+        let plan = found.next.as_ref()?.as_ref().ok()?;
+        let (mut of_person, mut of_account) = (HashMap::new(), HashMap::new());
+        for planned in &plan.operations {
+            let operation = &planned.operation;
+            for key in [&operation.key, operation.row()] {
+                of_person.entry(key).or_insert(planned);
+            }
+            if let Some(target) = &operation.target {
+                of_account.entry(&target.scim_id).or_insert(planned);
+            }
+        }
+        let mut of_group: HashMap<_, Vec<_>> = HashMap::new();
+        for planned in plan.groups.iter().flat_map(|groups| &groups.operations) {
+            let same = of_group.entry(&planned.operation.key).or_default();
+            same.push(planned);
+        }
+        let mut why_not = HashMap::new();
+        let refused = plan.refusals.iter();
+        let refused = refused.map(|one| (&one.key, format!("refused: {}", one.why)));
+        let skipped = plan.skipped.iter();
+        let skipped = skipped.map(|one| (&one.key, format!("skipped: {}", one.why)));
+        for (key, why) in refused.chain(skipped) {
+            if let Some(key) = key {
+                why_not.entry(key).or_insert(why);
+            }
+        }
+        Some(Next {
+            plan,
+            of_person,
+            of_account,
+            of_group,
+            why_not,
+        })
+    }
+
+    /// What it does for somebody.
+    fn of_row(&self, row: &ManagedAccount) -> String {
+        match self.of_person.get(&row.key) {
+            Some(planned) => {
+                let held = held(self.plan, &planned.holds, planned.is_held());
+                format!(
+                    "{}, {}{held}",
+                    planned.operation.kind, planned.operation.reason
+                )
+            }
+            None => {
+                let why_not = self.why_not.get(&row.key).cloned();
+                why_not.unwrap_or_else(|| "nothing to do".to_owned())
+            }
+        }
     }
 }
 
@@ -255,7 +296,7 @@ fn held(plan: &Plan, holds: &[usize], is_held: bool) -> String {
 }
 
 /// What becomes of an account that is nobody's.
-fn of_unmanaged(found: &Reconciliation, Unmanaged { account, twin }: &Unmanaged) -> String {
+fn of_unmanaged(next: Option<&Next<'_>>, Unmanaged { account, twin }: &Unmanaged) -> String {
     if let Some(twin) = twin {
         return format!(
             "left alone: its key is that of {}, who has the account {}",
@@ -263,17 +304,12 @@ fn of_unmanaged(found: &Reconciliation, Unmanaged { account, twin }: &Unmanaged)
         );
     }
     let alone = || "left alone".to_owned();
-    let Some(Ok(plan)) = &found.next else {
+    let Some(next) = next else {
         return alone();
     };
-    let mut planned = plan.operations.iter();
-    let own = planned.find(|one| {
-        let target = one.operation.target.as_ref();
-        target.is_some_and(|target| target.scim_id == account.scim_id)
-    });
-    if let Some(planned) = own {
+    if let Some(planned) = next.of_account.get(&account.scim_id) {
         let operation = &planned.operation;
-        let held = held(plan, &planned.holds, planned.is_held());
+        let held = held(next.plan, &planned.holds, planned.is_held());
         return format!(
             "next sync: {} for {}, {}{held}",
             operation.kind, operation.dn, operation.reason
@@ -281,7 +317,10 @@ fn of_unmanaged(found: &Reconciliation, Unmanaged { account, twin }: &Unmanaged)
     }
     match &account.external_id {
         None => alone(),
-        Some(key) => why_not(plan, key)
+        Some(key) => next
+            .why_not
+            .get(key)
+            .cloned()
             .unwrap_or_else(|| "left alone: nobody in the directory has its key".to_owned()),
     }
 }
@@ -302,15 +341,14 @@ fn of_group(drift: &GroupDrift) -> String {
     parts.join("; ")
 }
 
-fn next_of_group(found: &Reconciliation, drift: &GroupDrift) -> String {
-    let Some(Ok(plan)) = &found.next else {
+fn next_of_group(next: Option<&Next<'_>>, drift: &GroupDrift) -> String {
+    let Some(next) = next else {
         return "reads it anew".to_owned();
     };
-    let planned = plan.groups.iter().flat_map(|groups| &groups.operations);
-    let own = planned.filter(|one| one.operation.key == drift.row.key);
-    let told: Vec<String> = own
+    let planned = next.of_group.get(&drift.row.key).into_iter().flatten();
+    let told: Vec<String> = planned
         .map(|one| {
-            let held = held(plan, &one.holds, false);
+            let held = held(next.plan, &one.holds, false);
             let verb = groups::verb(one.operation.kind);
             format!("{verb}, {}{held}", one.operation.reason)
         })
@@ -323,6 +361,8 @@ fn next_of_group(found: &Reconciliation, drift: &GroupDrift) -> String {
 
 /// All of it, as JSON. `version` changes when a field changes its meaning or goes.
 pub fn reconciled_json(run: Option<RunId>, found: &Reconciliation) -> Value {
+    let next = Next::of(found);
+    let next = next.as_ref();
     let drift = |decided: &Decided| {
         let Decided { drift, after, left } = decided;
         let taken: Vec<&DriftKind> = match after {
@@ -343,7 +383,7 @@ pub fn reconciled_json(run: Option<RunId>, found: &Reconciliation) -> Value {
             "changes": drift.kinds.values().flatten().collect::<Vec<_>>(),
             "taken_over": taken,
             "only_told": left,
-            "next": next_of(found, &drift.row),
+            "next": next.map(|next| next.of_row(&drift.row)),
         })
     };
     let unmanaged = |one: &Unmanaged| {
@@ -354,7 +394,7 @@ pub fn reconciled_json(run: Option<RunId>, found: &Reconciliation) -> Value {
             "account": one.account.profile.label(),
             "email": one.account.profile.get(Attribute::Email),
             "active": one.account.active,
-            "message": of_unmanaged(found, one),
+            "message": of_unmanaged(next, one),
         })
     };
     let groups = json!({
@@ -365,7 +405,7 @@ pub fn reconciled_json(run: Option<RunId>, found: &Reconciliation) -> Value {
             "name": drift.name,
             "joined": drift.joined,
             "left": drift.left,
-            "next": next_of_group(found, drift),
+            "next": next_of_group(next, drift),
         })).collect::<Vec<_>>(),
         "rebuilt": found.rebuilt_groups,
         "unmanaged": found.unmanaged_groups.iter().map(|group| json!({

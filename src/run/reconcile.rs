@@ -11,7 +11,7 @@ use crate::apply::Control;
 use crate::config::{DriftKind, Limit, Reconcile};
 use crate::model::{
     ExistingAccount, ExistingGroup, ExternalId, Lifecycle, ManagedAccount, ManagedGroup, Profile,
-    RunId, ScimId, SourceName, Timestamp,
+    RunId, ScimId, SourceName, Timestamp, fold,
 };
 use crate::org::{Capabilities, Reader};
 use crate::plan::groups::Person;
@@ -264,10 +264,13 @@ async fn look(
         .iter()
         .filter_map(|account| account.external_id.clone())
         .collect();
-    let rows = snapshot.accounts(&keys).await?;
+    let rows = snapshot.accounts_like(&keys).await?;
+    let living = rows.values().filter(|row| row.lifecycle.has_account());
+    let living: HashMap<String, &ManagedAccount> =
+        living.map(|row| (fold(row.key.as_str()), row)).collect();
     let twin = |account: &ExistingAccount| {
-        let row = rows.get(account.external_id.as_ref()?)?;
-        row.lifecycle.has_account().then(|| row.clone())
+        let row = living.get(&fold(account.external_id.as_ref()?.as_str()))?;
+        Some((*row).clone())
     };
     found.unmanaged = compared
         .nobodys
@@ -415,7 +418,7 @@ async fn rebuild_accounts(
         .iter()
         .filter_map(|account| account.external_id.clone())
         .collect();
-    let mut rows = snapshot.accounts(&carried).await?;
+    let mut rows = snapshot.accounts_like(&carried).await?;
     let ids: Vec<ScimId> = accounts.iter().map(|one| one.scim_id.clone()).collect();
     let owners = snapshot.accounts_by_scim_id(&ids).await?;
     rows.extend(owners.into_iter().map(|row| (row.key.clone(), row)));

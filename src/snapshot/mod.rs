@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
@@ -271,6 +272,28 @@ impl Snapshot {
             index.insert(&key, &source, digest, is_settled);
         }
         Ok(())
+    }
+
+    /// The accounts of the people with these keys, in whatever case they are written.
+    pub async fn accounts_like(
+        &mut self,
+        keys: &HashSet<ExternalId>,
+    ) -> Result<HashMap<ExternalId, ManagedAccount>, SnapshotError> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let wanted: HashSet<String> = keys.iter().map(|key| fold(key.as_str())).collect();
+        let mut like = HashSet::new();
+        {
+            let mut all = sqlx::query_scalar::<_, String>("SELECT external_id FROM accounts")
+                .fetch(&mut self.connection);
+            while let Some(key) = all.try_next().await.at(&self.path)? {
+                if wanted.contains(&fold(&key)) {
+                    like.insert(ExternalId::new(key));
+                }
+            }
+        }
+        self.accounts(&like).await
     }
 
     /// How many accounts there are, the deleted ones too.

@@ -239,3 +239,36 @@ fn a_restore_that_arrived_and_whose_answer_was_lost_is_known_to_have_arrived() {
 
     assert!(!world.account(alan).active);
 }
+
+#[test]
+fn a_deletion_that_an_older_database_does_not_know_of_is_cancelled_when_the_person_is_back() {
+    for by_admin in [false, true] {
+        let mut world = World::of(&Person::four());
+        world.dirsyncd.rest = "[policy]\ndelete_after = \"0s\"\n".to_owned();
+        if by_admin {
+            world.dirsyncd.organization = world.organization.admin_block();
+        }
+        world.dirsyncd.sync(0);
+        let alan = &Person::four()[2];
+        let mail = alan.mail.clone().unwrap();
+        let account = world.organization.managed(&mail).unwrap();
+        let id = account["account_id"].as_str().unwrap();
+        world.slapd.delete(&alan.dn());
+        world.dirsyncd.sync(0);
+        let state = world.dirsyncd.database();
+        let older = std::fs::read(&state).unwrap();
+        world.dirsyncd.sync(0).expect_words(&["1 to delete"]);
+        std::fs::write(&state, older).unwrap();
+
+        world.dirsyncd.sync(4).expect_words(&[
+            "refuses to delete the account",
+            "a deletion is under way that this database does not know of",
+        ]);
+        world.slapd.add(alan);
+        world.dirsyncd.sync(0).expect_words(&["1 to restore"]);
+        let status = world.organization.account_status(id);
+        assert_eq!(status.as_deref(), Some("active"));
+        world.organization.advance(GRACE);
+        assert!(world.organization.account_status(id).is_some());
+    }
+}

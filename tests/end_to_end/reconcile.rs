@@ -596,3 +596,26 @@ fn an_approval_in_a_restored_backup_is_good_for_nothing_any_more() {
     world.dirsyncd.sync(3).expect_words(&["held: deactivate"]);
     assert!(world.account(&people[0]).active);
 }
+
+#[test]
+fn an_account_that_carries_somebodys_key_in_other_letters_does_not_replace_the_living_one() {
+    let people = Person::four();
+    let world = World::synced(&people);
+    let ada = world.account(&people[0]);
+    let key = people[0].key().to_uppercase();
+    assert_ne!(key, people[0].key());
+    world
+        .organization
+        .create_by_hand("other@example.org", "Another tool's", Some(&key));
+    // With a change of hers she is read of from the directory, not from her row.
+    let dn = people[0].dn();
+    world.slapd.replace(&dn, &[("title", "Countess")]);
+    world
+        .reconcile(&["--rebuild"], 0)
+        .expect_words(&["left alone: its key is that of"]);
+    let rows = world.texts("SELECT scim_id FROM accounts");
+    assert!(rows.contains(&ada.scim_id), "{rows:?}");
+    assert_eq!(rows.len(), 4);
+    world.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
+    assert_eq!(world.account(&people[0]).title.as_deref(), Some("Countess"));
+}

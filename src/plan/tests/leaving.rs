@@ -292,6 +292,58 @@ fn a_deletion_is_cancelled_on_return_also_where_the_login_stays_off() {
 }
 
 #[test]
+fn a_deletion_is_cancelled_also_while_the_address_is_not_to_be_had() {
+    let pending = Lifecycle::DeletePending {
+        since: at("2026-06-10T00:00:00Z"),
+    };
+    let returner = || with_mail(person("a"), "b@example.org");
+    let back = |people: Vec<DesiredAccount>, accounts: Vec<ManagedAccount>| {
+        let left = in_state("a", pending, Some("2026-03-01T00:00:00Z"));
+        let mut world = World::new(people, accounts);
+        world.accounts.push(left);
+        world.people.push(returner());
+        world
+    };
+    let frees = |_: ()| with_mail(person("b"), "free@example.org");
+    // Who frees the address was refused before.
+    let refused = |count| {
+        let mut world = back(vec![frees(())], vec![account("b")]);
+        let plan = world.planned();
+        assert_eq!(brief(&plan), ["update b", "restore a"]);
+        let failed = Failed {
+            digest: plan.operations[0].operation.digest(),
+            count,
+            in_vain: 0,
+            error: "no".into(),
+            first: now(),
+            last: now(),
+        };
+        world.failures.quarantine_after = 5;
+        world.failures.people.insert(key("b"), failed);
+        world
+    };
+    let claimed = with_mail(person("new"), "b@example.org");
+    for (world, words) in [
+        (back(vec![claimed], vec![]), "key-new"),
+        (back(vec![person("b")], vec![account("b")]), "b@example.org"),
+        (refused(1), "waits"),
+        (refused(5), "b@example.org"),
+    ] {
+        let plan = world.planned();
+        assert_eq!(brief(&plan), ["restore a"], "{words}");
+        let operation = &plan.operations[0].operation;
+        assert!(operation.cancel_delete);
+        assert_eq!(operation.active, (false, true));
+        let email = operation.after.get(Attribute::Email);
+        assert_eq!(email, Some("a@example.org"));
+        let changed = operation.changes.iter().map(|change| &change.attribute);
+        assert_eq!(changed.collect::<Vec<_>>(), ["active"]);
+        let told = refusal(&plan, "a") + &why_skipped(&plan, "a");
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[test]
 fn an_account_is_gone_for_good_when_its_grace_is_over() {
     let since = at("2026-06-01T12:00:00Z");
     let being_deleted = Lifecycle::DeletePending { since };
