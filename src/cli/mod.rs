@@ -28,9 +28,9 @@ use nix::unistd::{Uid, User};
 
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
+use crate::model::Invoker;
 use crate::pull::{Depth, PullError};
 use crate::run::{Orders, ReconcileError, RunError, Setup};
-use crate::snapshot::Asked;
 
 /// How long a sync that is under way is waited for by whoever writes a word into the database.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -238,20 +238,15 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
 }
 
 /// Who runs this process.
-fn asked(reason: String) -> Result<Asked, Failure> {
+fn invoker() -> Invoker {
     let uid = Uid::current();
-    let user = User::from_uid(uid).map_err(|error| {
-        Failure::failed(format!(
-            "the name of the user {uid} cannot be read: {error}"
-        ))
-    })?;
-    Ok(Asked {
-        // A container may know its users by number only.
-        by: user.map_or_else(|| format!("uid {uid}"), |user| user.name),
+    // A container may know its users by number only, and a directory of users may be down.
+    let user = User::from_uid(uid).ok().flatten();
+    Invoker {
+        name: user.map_or_else(|| format!("uid {uid}"), |user| user.name),
         uid: uid.as_raw(),
         sudo_user: std::env::var("SUDO_USER").ok(),
-        reason,
-    })
+    }
 }
 
 /// Reads the configuration and compiles its mappings.

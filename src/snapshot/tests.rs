@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::*;
 use crate::config::{Guard, Guards, Limit, Per};
 use crate::model::{
-    Complete, Digest, GroupChange, GroupMember, GroupOperation, GroupReason, GroupTarget,
-    Lifecycle, PullEnd, RunId,
+    Complete, Digest, Evidence, GroupChange, GroupMember, GroupOperation, GroupReason, GroupTarget,
+    Invoker, Lifecycle, PullEnd, RunId,
 };
 use crate::plan::fixture::{World, account, at_most, brief, key, now, person, source, with_mail};
 use crate::plan::groups::{GroupSuspension, PlannedGroup};
@@ -360,9 +360,11 @@ fn losing_members(operations: Vec<PlannedGroup>, is_doubtful: bool) -> Plan {
 
 fn zoe() -> Asked {
     Asked {
-        by: "zoe".into(),
-        uid: 1000,
-        sudo_user: None,
+        by: Invoker {
+            name: "zoe".into(),
+            uid: 1000,
+            sudo_user: None,
+        },
         reason: "they have left".into(),
     }
 }
@@ -750,7 +752,14 @@ async fn answered(
         .map(|(id, operation)| {
             let operation: &Operation = operation;
             let result = result(operation);
-            (Answered { id, result }, operation)
+            (
+                Answered {
+                    id,
+                    result,
+                    evidence: Evidence::Answers(Vec::new()),
+                },
+                operation,
+            )
         })
         .collect();
     journal.answer(&answers, at).await.unwrap();
@@ -811,9 +820,11 @@ async fn who_lets_what_go_again_is_kept_for_good() {
     let wish = World::new(vec![person("a"), person("b"), person("c")], vec![]).planned();
     answered(&mut journal, run, &wish, Some(true), now()).await;
     let asked = |reason: &str| Asked {
-        by: "zoe".into(),
-        uid: 1000,
-        sudo_user: None,
+        by: Invoker {
+            name: "zoe".into(),
+            uid: 1000,
+            sudo_user: None,
+        },
         reason: reason.into(),
     };
     let unknown = journal.retry(Some("nobody"), &asked(""), now()).await;
