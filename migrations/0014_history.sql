@@ -11,5 +11,5 @@ ALTER TABLE operations ADD COLUMN requests TEXT CHECK (requests IS NULL OR json_
 -- When a later run has read back what became of it; NULL where the API's answer told.
 ALTER TABLE operations ADD COLUMN settled_at INTEGER;
 
-CREATE INDEX approved_operations_by_run ON approved_operations (run_id, external_id);
-CREATE INDEX retries_by_whose ON retries (external_id, is_group);
+CREATE INDEX approved_operations_by_person ON approved_operations (external_id);
+CREATE INDEX retries_by_person ON retries (external_id);

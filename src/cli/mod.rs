@@ -6,6 +6,7 @@ mod approve;
 mod check;
 mod demo;
 mod explain;
+mod history;
 mod holds;
 mod map;
 mod plan;
@@ -88,6 +89,10 @@ enum Verb {
     /// Tell what is known of one person and why the account is as it is, from the database alone
     #[command(after_help = EXIT_CODES)]
     Explain(explain::Arguments),
+    /// Tell what was written to the organization, when, why, by whom and with which answer, from the
+    /// database alone
+    #[command(after_help = EXIT_CODES)]
+    History(history::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
     Rehearse(sync::RunArguments),
@@ -231,6 +236,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
         Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
         Verb::Explain(arguments) => Box::pin(explain::run(arguments)).await,
+        Verb::History(arguments) => Box::pin(history::run(arguments)).await,
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,
