@@ -12,4 +12,3 @@ ALTER TABLE operations ADD COLUMN requests TEXT CHECK (requests IS NULL OR json_
 ALTER TABLE operations ADD COLUMN settled_at INTEGER;
 
 CREATE INDEX approved_operations_by_person ON approved_operations (external_id);
-CREATE INDEX retries_by_person ON retries (external_id);
