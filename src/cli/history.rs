@@ -204,6 +204,7 @@ async fn selection(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<Sel
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
