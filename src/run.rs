@@ -304,7 +304,8 @@ async fn start(
     control: &Control<'_>,
 ) -> Result<(RunId, Option<Deadline>), RunError> {
     let now = (control.now)();
-    let run = journal.begin_run(trigger, now).await?;
+    let asked_by = control.asked_by.as_ref();
+    let run = journal.begin_run_by(trigger, asked_by, now).await?;
     Ok((run, Deadline::of(&setup.config.apply, now)))
 }
 

@@ -177,6 +177,7 @@ fn control() -> Control<'static> {
         watch: &Unwatched,
         stop: Shutdown::never(),
         now: &chrono::Utc::now,
+        asked_by: None,
     }
 }
 

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 
 use super::{Applied, BREAKER, EndedBy, IN_FLIGHT, Sending};
 use crate::model::{
-    ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason, ManagedGroup,
-    OperationId, ScimId, Timestamp, fold,
+    Evidence, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason,
+    ManagedGroup, OperationId, ScimId, Timestamp, fold,
 };
 use crate::org::{ApiError, Reader};
 use crate::plan::ApprovedGroup;
@@ -100,11 +100,12 @@ async fn send_batch(
     journal.mark_sent(&ids, (control.now)()).await?;
     let answers = join_all(batch.iter().map(async |(_, operation)| {
         let mut progress = GroupProgress::default();
-        let result = writer.send_group(operation, &accounts, &mut progress).await;
-        (progress, result)
+        let sent = writer.send_group(operation, &accounts, &mut progress).await;
+        (progress, sent)
     }))
     .await;
-    for ((id, operation), (progress, result)) in batch.iter().zip(answers) {
+    for ((id, operation), (progress, (result, exchanges))) in batch.iter().zip(answers) {
+        let evidence = Evidence::Answers(exchanges);
         let (end, told) = match result {
             Ok(()) => (GroupEnd::Done, None),
             Err(error) if error.may_have_taken_effect() => {
@@ -118,7 +119,7 @@ async fn send_batch(
                 applied.groups.leave(operation);
                 let (end, now) = (GroupEnd::Left, (control.now)());
                 journal
-                    .answer_group(*id, operation, &progress, &end, now)
+                    .answer_group(*id, operation, &progress, (&end, &evidence), now)
                     .await?;
                 continue;
             }
@@ -132,7 +133,13 @@ async fn send_batch(
             }
         };
         journal
-            .answer_group(*id, operation, &progress, &end, (control.now)())
+            .answer_group(
+                *id,
+                operation,
+                &progress,
+                (&end, &evidence),
+                (control.now)(),
+            )
             .await?;
         control.watch.group_ended(told.is_some());
         match told {
@@ -255,7 +262,13 @@ impl GroupSettlement {
             false => GroupEnd::Left,
         };
         journal
-            .answer_group(self.id, &self.operation, &self.progress, &end, now)
+            .answer_group(
+                self.id,
+                &self.operation,
+                &self.progress,
+                (&end, &Evidence::ReadBack),
+                now,
+            )
             .await
     }
 

@@ -18,7 +18,9 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::config;
-use crate::model::{ExternalId, Kind, Operation, OperationId, Reason, RunId, Timestamp};
+use crate::model::{
+    Evidence, ExternalId, Invoker, Kind, Operation, OperationId, Reason, RunId, Timestamp,
+};
 use crate::org::{Reader, Writer};
 use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
 use crate::snapshot::{Answered, Failure, Journal, SnapshotError};
@@ -159,7 +161,7 @@ pub struct Unwatched;
 
 impl Watch for Unwatched {}
 
-/// What a run gets from outside: who watches, whether to stop, what time it is.
+/// What a run gets from outside: who watches, whether to stop, what time it is, who wants it.
 pub struct Control<'a> {
     /// Told about progress.
     pub watch: &'a dyn Watch,
@@ -167,6 +169,8 @@ pub struct Control<'a> {
     pub stop: Shutdown,
     /// Tells the time.
     pub now: Now<'a>,
+    /// Who has started it; `None` where nobody has, as the daemon does by its schedule.
+    pub asked_by: Option<Invoker>,
 }
 
 /// The wish that work ends soon.
@@ -489,12 +493,13 @@ async fn send_batch(
     )
     .await;
     let mut answered: Vec<(Answered, &Operation)> = Vec::with_capacity(batch.len());
-    let (mut unsent, mut unclear) = (Vec::new(), Vec::new());
-    for ((id, operation), result) in batch.iter().zip(answers) {
+    let (mut unsent, mut unclear, mut unanswered) = (Vec::new(), Vec::new(), Vec::new());
+    for ((id, operation), (result, exchanges)) in batch.iter().zip(answers) {
         let result = match result {
             Ok(answer) => Ok(answer),
             // The journal keeps it as sent: the next run settles it by reading.
             Err(error) if error.may_have_taken_effect() => {
+                unanswered.push((*id, exchanges));
                 // Whose it may be has a limit of its own.
                 applied.in_a_row += usize::from(!operation.is_in_vain());
                 let error = format!("{error}; whether it took effect is read back by the next run");
@@ -505,7 +510,7 @@ async fn send_batch(
                 continue;
             }
             Err(error) if error.concerns_everybody() => {
-                unsent.push(*id);
+                unsent.push((*id, exchanges));
                 applied
                     .ended_by
                     .get_or_insert_with(|| EndedBy::Error(error.to_string()));
@@ -518,11 +523,18 @@ async fn send_batch(
                 error: error.to_string(),
             }),
         };
-        answered.push((Answered { id: *id, result }, operation));
+        let evidence = Evidence::Answers(exchanges);
+        let answered_one = Answered {
+            id: *id,
+            result,
+            evidence,
+        };
+        answered.push((answered_one, operation));
     }
     if !unclear.is_empty() {
         journal.tried_in_vain(&unclear, (control.now)()).await?;
     }
+    journal.keep_exchanges(&unanswered).await?;
     let recorded = journal.answer(&answered, (control.now)()).await?;
     for ((_, operation), result) in answered.iter().zip(recorded) {
         match result {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Answer, Attribute, ExistingAccount, Kind, ManagedAccount, Operation, OperationId, Timestamp,
-    fold,
+    Answer, Attribute, Evidence, ExistingAccount, Kind, ManagedAccount, Operation, OperationId,
+    Timestamp, fold,
 };
 use crate::org::{ApiError, Reader};
 use crate::snapshot::{Answered, Journal, SnapshotError, Unanswered};
@@ -121,13 +121,14 @@ impl Settlement {
                 let answered = Answered {
                     id: self.id,
                     result: Ok(answer.clone()),
+                    evidence: Evidence::ReadBack,
                 };
                 journal
                     .answer(&[(answered, &self.operation)], now)
                     .await
                     .map(|_| ())
             }
-            Settled::NotDone => journal.leave(&[self.id]).await,
+            Settled::NotDone => journal.settle_undone(self.id, now).await,
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::{ConfigArgument, Exit, Failure, PATIENCE, asked, load, print, start_log};
+use super::{ConfigArgument, Exit, Failure, PATIENCE, invoker, load, print, start_log};
 use crate::config::LogFormat;
 use crate::report;
-use crate::snapshot::{ApproveError, Journal};
+use crate::snapshot::{ApproveError, Asked, Journal};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -38,7 +38,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     } = arguments;
     let setup = load(&config)?;
     start_log("warn", LogFormat::Text);
-    let asked = asked(reason)?;
+    let asked = Asked {
+        by: invoker(),
+        reason,
+    };
     let database = &setup.config.database;
     if !database.exists() {
         return Err(Failure::usage(format!(

@@ -183,6 +183,7 @@ fn control(progress: &Progress) -> Control<'_> {
         watch: progress,
         stop: Shutdown::never(),
         now: &chrono::Utc::now,
+        asked_by: None,
     }
 }
 

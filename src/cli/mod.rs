@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod demo;
 mod explain;
+mod history;
 mod holds;
 mod map;
 mod plan;
@@ -30,9 +31,9 @@ use nix::unistd::{Uid, User};
 
 use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
+use crate::model::Invoker;
 use crate::pull::{Depth, PullError};
 use crate::run::{Orders, ReconcileError, RunError, Setup};
-use crate::snapshot::Asked;
 
 /// How long a sync that is under way is waited for by whoever writes a word into the database.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -96,6 +97,10 @@ enum Verb {
     /// Tell what is known of one person and why the account is as it is, from the database alone
     #[command(after_help = EXIT_CODES)]
     Explain(explain::Arguments),
+    /// Tell what was written to the organization, when, why, by whom and with which answer, from the
+    /// database alone
+    #[command(after_help = EXIT_CODES)]
+    History(history::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
     Rehearse(sync::RunArguments),
@@ -241,6 +246,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Check(arguments) => Box::pin(check::run(arguments)).await,
         Verb::Map(arguments) => Box::pin(map::run(arguments)).await,
         Verb::Explain(arguments) => Box::pin(explain::run(arguments)).await,
+        Verb::History(arguments) => Box::pin(history::run(arguments)).await,
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,
@@ -248,20 +254,15 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
 }
 
 /// Who runs this process.
-fn asked(reason: String) -> Result<Asked, Failure> {
+fn invoker() -> Invoker {
     let uid = Uid::current();
-    let user = User::from_uid(uid).map_err(|error| {
-        Failure::failed(format!(
-            "the name of the user {uid} cannot be read: {error}"
-        ))
-    })?;
-    Ok(Asked {
-        // A container may know its users by number only.
-        by: user.map_or_else(|| format!("uid {uid}"), |user| user.name),
+    // A container may know its users by number only, and a directory of users may be down.
+    let user = User::from_uid(uid).ok().flatten();
+    Invoker {
+        name: user.map_or_else(|| format!("uid {uid}"), |user| user.name),
         uid: uid.as_raw(),
         sudo_user: std::env::var("SUDO_USER").ok(),
-        reason,
-    })
+    }
 }
 
 /// Reads the configuration and compiles its mappings.

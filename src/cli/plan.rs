@@ -72,6 +72,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         watch: &progress,
         stop: Shutdown::never(),
         now: &chrono::Utc::now,
+        asked_by: None,
     };
     let orders = arguments.orders.orders();
     let planned = match &arguments.save {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::plan::Format;
 use super::progress::Progress;
-use super::{ConfigArgument, Exit, Failure, load, print, shutdown_on_signals, start_log};
+use super::{ConfigArgument, Exit, Failure, invoker, load, print, shutdown_on_signals, start_log};
 use crate::apply::Control;
 use crate::config::{DriftKind, LogFormat};
 use crate::model::{ExternalId, RunId, SourceName};
@@ -76,6 +76,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         watch: &progress,
         stop: shutdown_on_signals()?,
         now: &chrono::Utc::now,
+        asked_by: Some(invoker()),
     };
     let reconciled = reconcile(&setup, &task, &control).await;
     progress.finish();

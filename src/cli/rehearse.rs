@@ -18,6 +18,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         watch: &progress,
         stop,
         now: &chrono::Utc::now,
+        asked_by: None,
     };
     let rehearsal = Box::pin(rehearse(&setup, arguments.orders.orders(), &control)).await;
     progress.finish();

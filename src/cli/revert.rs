@@ -5,7 +5,7 @@ use clap::Args;
 use super::plan::Format;
 use super::progress::Progress;
 use super::sync::exit;
-use super::{ConfigArgument, Exit, Failure, load, print, shutdown_on_signals, start_log};
+use super::{ConfigArgument, Exit, Failure, invoker, load, print, shutdown_on_signals, start_log};
 use crate::apply::Control;
 use crate::config::LogFormat;
 use crate::model::RunId;
@@ -54,6 +54,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         watch: &progress,
         stop: shutdown_on_signals()?,
         now: &chrono::Utc::now,
+        asked_by: Some(invoker()),
     };
     let detail = Detail { limit };
     if dry_run {

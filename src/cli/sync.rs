@@ -7,7 +7,8 @@ use clap::Args;
 use super::plan::Format;
 use super::progress::Progress;
 use super::{
-    ConfigArgument, Exit, Failure, OrderArguments, load, print, say, shutdown_on_signals, start_log,
+    ConfigArgument, Exit, Failure, OrderArguments, invoker, load, print, say, shutdown_on_signals,
+    start_log,
 };
 use crate::apply::{Control, EndedBy};
 use crate::config::LogFormat;
@@ -56,6 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         watch: &progress,
         stop,
         now: &chrono::Utc::now,
+        asked_by: Some(invoker()),
     };
     let finished = match &saved {
         None => sync(&setup, arguments.run.orders.orders(), "sync", &control).await,

@@ -32,6 +32,7 @@ pub async fn run(setup: &Setup, schedule: &Schedule, stop: Shutdown) -> Result<(
             watch: &Unwatched,
             stop: stop.clone(),
             now: &chrono::Utc::now,
+            asked_by: None,
         };
         match job {
             Job::Sync => log(sync(setup, Orders::ROUTINE, "schedule", &control).await),

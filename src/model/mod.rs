@@ -8,12 +8,14 @@ mod attribute;
 mod dn;
 mod effect;
 mod entry;
+mod exchange;
 mod filter;
 mod group;
 mod group_operation;
 mod key;
 mod operation;
 mod pull;
+mod who;
 
 pub use absence::{Absence, Cause, Whereabouts};
 pub use account::{
@@ -24,6 +26,7 @@ pub use attribute::{Attribute, Profile, UnknownAttribute, fold, folded_values};
 pub use dn::{Dn, DnError, Scope, escape_value};
 pub use effect::{Effect, GroupEffect};
 pub use entry::{Entry, NotText};
+pub use exchange::{Evidence, Exchange, Invoker};
 pub use filter::{Filter, FilterError};
 pub use group::{Group, GroupKind, MemberKey};
 pub use group_operation::{
@@ -33,3 +36,4 @@ pub use group_operation::{
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
 pub use operation::{Answer, Change, FormerRow, Kind, Operation, Reason, Target, Undoes};
 pub use pull::{Complete, Cursor, Incomplete, PullEnd};
+pub use who::{Name, Who};

@@ -77,6 +77,27 @@ pub enum Remedy {
     Report,
 }
 
+impl Cause {
+    /// What the API said, or why it said nothing; `None` where there is no more than a status.
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Cause::Unauthorized { .. } | Cause::Throttled => None,
+            Cause::Unreachable { why: words, .. }
+            | Cause::NoAnswer(words)
+            | Cause::Forbidden(words)
+            | Cause::NotFound(words)
+            | Cause::Gone(words)
+            | Cause::Astray(words)
+            | Cause::Conflict(words)
+            | Cause::Server { message: words, .. }
+            | Cause::Refused { message: words, .. }
+            | Cause::Declined(words)
+            | Cause::Unintelligible(words)
+            | Cause::Setup(words) => Some(words),
+        }
+    }
+}
+
 impl ApiError {
     /// What can be done about it.
     pub fn remedy(&self) -> Remedy {

@@ -7,7 +7,7 @@ use super::http::backoff;
 use super::write::{CREATE_ATTEMPTS, PATIENCE, refused};
 use super::{ApiError, Cause, Reader, Writer};
 use crate::model::{
-    ExistingGroup, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress,
+    Exchange, ExistingGroup, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress,
     GroupTarget, ScimId,
 };
 use crate::plan::{ApprovedGroup, MEMBERS_A_PATCH};
@@ -36,25 +36,15 @@ impl Writer {
     /// Carries out one group operation. `accounts` are the SCIM users of the people whose account
     /// was still to be made when it was planned; whoever is not in it is left for the next run. Of
     /// what a run did, that is not undone then, which is an error. What is done is in `progress`, also
-    /// when an error ends it.
+    /// when an error ends it. Also tells the requests that it took, with their answers.
     pub async fn send_group(
         &self,
         operation: &ApprovedGroup,
         accounts: &HashMap<ExternalId, ScimId>,
         progress: &mut GroupProgress,
-    ) -> Result<(), ApiError> {
-        let deadline = self.reader.operation_timeout;
-        let work = self.carry_out_group(operation, accounts, progress);
-        tokio::time::timeout(deadline, work)
+    ) -> (Result<(), ApiError>, Vec<Exchange>) {
+        self.in_time(self.carry_out_group(operation, accounts, progress))
             .await
-            .unwrap_or_else(|_| {
-                let deadline = humantime::format_duration(deadline);
-                Err(ApiError {
-                    request: "the operation".to_owned(),
-                    request_id: None,
-                    cause: Cause::NoAnswer(format!("it was not done within {deadline}")),
-                })
-            })
     }
 
     async fn carry_out_group(

@@ -1,5 +1,6 @@
 //! Requests with a bearer key: time-outs, bounded answers, retries of what is safe to repeat.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -11,7 +12,69 @@ use serde_json::Value;
 use super::pace::{Limits, Pace};
 use super::{ApiError, Cause};
 use crate::config::{Organization, SecretRef};
-use crate::model::Timestamp;
+use crate::model::{Exchange, Timestamp};
+
+tokio::task_local! {
+    /// The requests of the operation that is being carried out which write. Not handed down by every
+    /// call, as most of them have nothing to do with the journal.
+    static EXCHANGES: RefCell<Vec<Exchange>>;
+}
+
+/// Does this, and tells the requests that it has sent which write, in their order; also those whose
+/// answer it has not waited for.
+pub(super) async fn with_exchanges<T>(work: impl Future<Output = T>) -> (T, Vec<Exchange>) {
+    let work = async {
+        let result = work.await;
+        (result, EXCHANGES.with(RefCell::take))
+    };
+    EXCHANGES.scope(RefCell::default(), work).await
+}
+
+/// A request that writes, from before it goes out.
+struct Noted(Option<usize>);
+
+impl Noted {
+    fn sending(method: &Method, request: &str) -> Self {
+        if *method == Method::GET {
+            return Noted(None);
+        }
+        let exchange = Exchange {
+            request: request.to_owned(),
+            status: None,
+            request_id: None,
+            error: None,
+        };
+        let at = EXCHANGES.try_with(|exchanges| {
+            let mut exchanges = exchanges.borrow_mut();
+            exchanges.push(exchange);
+            exchanges.len() - 1
+        });
+        // Nobody wants to know of what is no operation.
+        Noted(at.ok())
+    }
+
+    fn answered(&self, result: &Result<Reply, Failure>) {
+        let Some(at) = self.0 else { return };
+        let (status, request_id, error) = match result {
+            Ok(reply) => (Some(reply.status.as_u16()), &reply.request_id, None),
+            Err(failure) => (
+                failure.status.map(|status| status.as_u16()),
+                &failure.request_id,
+                match (&failure.cause, failure.status) {
+                    (Cause::Throttled, None) => Some("not sent, as the limits are used up"),
+                    (cause, _) => cause.words(),
+                },
+            ),
+        };
+        let _ = EXCHANGES.try_with(|exchanges| {
+            if let Some(exchange) = exchanges.borrow_mut().get_mut(at) {
+                exchange.status = status;
+                exchange.request_id.clone_from(request_id);
+                exchange.error = error.map(str::to_owned);
+            }
+        });
+    }
+}
 
 /// The largest answer that is read: a page of 100 users is well below 1 MiB.
 const MAX_BODY: usize = 16 << 20;
@@ -35,6 +98,7 @@ pub(super) struct Http {
 
 /// An answer with a 2xx status.
 pub(super) struct Reply {
+    status: StatusCode,
     /// The body; `Null` when it is empty.
     pub(super) body: Value,
     pub(super) request_id: Option<String>,
@@ -99,6 +163,7 @@ impl Http {
         body: Option<&Value>,
     ) -> Result<Reply, ApiError> {
         let request = format!("{method} {path}");
+        let noted = Noted::sending(&method, &request);
         let mut attempt = 1;
         let mut has_fresh_key = false;
         loop {
@@ -108,6 +173,7 @@ impl Http {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
             let result = self.once(&method, path, query, body, &key).await;
+            noted.answered(&result);
             let (cause, request_id, wait) = match result {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => (failure.cause, failure.request_id, failure.wait),
@@ -171,9 +237,8 @@ impl Http {
             request = request.json(body);
         }
         let _leave = self.pace.admit(MAX_WAIT).await.map_err(|wait| Failure {
-            cause: Cause::Throttled,
-            request_id: None,
             wait: Some(wait),
+            ..Failure::of(Cause::Throttled)
         })?;
         self.sent.fetch_add(1, Ordering::Relaxed);
         let began = tokio::time::Instant::now();
@@ -212,6 +277,7 @@ impl Http {
         };
         let failed = |cause: Cause| Failure {
             cause,
+            status: Some(status),
             request_id: request_id.clone(),
             wait,
         };
@@ -240,6 +306,7 @@ impl Http {
                 .map_err(|error| failed(Cause::Unintelligible(format!("it is no JSON: {error}"))))?
         };
         Ok(Reply {
+            status,
             body,
             request_id,
             date,
@@ -276,6 +343,8 @@ pub(super) fn backoff(attempt: u32) -> Duration {
 
 struct Failure {
     cause: Cause,
+    /// Of the answer, if there was one.
+    status: Option<StatusCode>,
     request_id: Option<String>,
     wait: Option<Duration>,
 }
@@ -284,6 +353,7 @@ impl Failure {
     fn of(cause: Cause) -> Self {
         Failure {
             cause,
+            status: None,
             request_id: None,
             wait: None,
         }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use super::http::{Reply, backoff};
+use super::http::{Reply, backoff, with_exchanges};
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
-use crate::model::{AccountId, Answer, ExistingGroup, ExternalId, Kind, Operation, ScimId, Target};
+use crate::model::{
+    AccountId, Answer, Exchange, ExistingGroup, ExternalId, Kind, Operation, ScimId, Target,
+};
 use crate::plan::{Approved, ApprovedPlan, MEMBERS_A_PATCH};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
@@ -40,19 +42,32 @@ impl Writer {
     }
 
     /// Sends one operation. `sent_before` tells that the same deletion was sent by an earlier
-    /// run that never saw the answer.
-    pub async fn send(&self, operation: &Approved, sent_before: bool) -> Result<Answer, ApiError> {
+    /// run that never saw the answer. Also tells the requests that it took, with their answers.
+    pub async fn send(
+        &self,
+        operation: &Approved,
+        sent_before: bool,
+    ) -> (Result<Answer, ApiError>, Vec<Exchange>) {
+        let work = self.carry_out_at_last(operation, sent_before);
+        self.in_time(work).await
+    }
+
+    /// Carries an operation out, as far as it may take.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> (Result<T, ApiError>, Vec<Exchange>) {
         let deadline = self.reader.operation_timeout;
-        tokio::time::timeout(deadline, self.carry_out_at_last(operation, sent_before))
-            .await
-            .unwrap_or_else(|_| {
-                let deadline = humantime::format_duration(deadline);
-                Err(ApiError {
-                    request: "the operation".to_owned(),
-                    request_id: None,
-                    cause: Cause::NoAnswer(format!("it was not done within {deadline}")),
-                })
+        let (result, exchanges) = with_exchanges(tokio::time::timeout(deadline, work)).await;
+        let result = result.unwrap_or_else(|_| {
+            let deadline = humantime::format_duration(deadline);
+            Err(ApiError {
+                request: "the operation".to_owned(),
+                request_id: None,
+                cause: Cause::NoAnswer(format!("it was not done within {deadline}")),
             })
+        });
+        (result, exchanges)
     }
 
     /// A restored account may be about to be deleted without this database knowing, as after an older

@@ -6,8 +6,8 @@ use super::{Mapped, PullError, Pulled, Sourced, observed, told};
 use crate::directory::{self, Lookup, Place, Sought};
 use crate::mapping::octets_of_key;
 use crate::model::{
-    Attribute, Complete, Dn, Entry, ExternalId, ManagedAccount, Profile, PullEnd, Timestamp, fold,
-    folded_values,
+    Attribute, Complete, Dn, Entry, ExternalId, ManagedAccount, Profile, PullEnd, Timestamp, Who,
+    fold, folded_values,
 };
 use crate::plan::{Comparison, Desired, Index, Pulls};
 use crate::snapshot::Snapshot;
@@ -28,7 +28,9 @@ pub async fn pull_person(
     for account in snapshot.called(who).await? {
         known.insert(account.key, account.dn);
     }
-    for account in settled.iter().filter(|account| is_called(account, who)) {
+    let called = Who::parse(who);
+    let settled_too = settled.iter();
+    for account in settled_too.filter(|account| called.is_any(account.names())) {
         known.insert(account.key.clone(), account.dn.clone());
     }
     for sourced in sources {
@@ -81,14 +83,6 @@ pub async fn pull_person(
         notices: Vec::new(),
     };
     Ok((person, pulled))
-}
-
-fn is_called(account: &ManagedAccount, who: &str) -> bool {
-    let has = |attribute| account.profile.get(attribute).map(fold) == Some(fold(who));
-    account.key.as_str() == who
-        || has(Attribute::Email)
-        || has(Attribute::UserName)
-        || matches!((Dn::parse(&account.dn), Dn::parse(who)), (Ok(ours), Ok(theirs)) if ours == theirs)
 }
 
 /// The people of a source who are called so, each with the DN.

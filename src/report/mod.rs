@@ -2,11 +2,13 @@
 //!
 //! Floor 6, without I/O: a form is text made from a [`Plan`](crate::plan::Plan), or from a
 //! [`Trace`](crate::mapping::Trace) of how an entry is mapped, or from an
-//! [`Explanation`](crate::explain::Explanation) of one person.
+//! [`Explanation`](crate::explain::Explanation) of one person. A history alone is written out while it
+//! is read, to wherever the caller says.
 
 mod database;
 mod explain;
 mod groups;
+mod history;
 mod holds;
 mod json;
 mod reconcile;
@@ -16,6 +18,7 @@ mod trace;
 
 pub use database::{backed_up, pruned};
 pub use explain::{candidates, explanation, explanation_json};
+pub use history::{HISTORY_SCHEMA, HistoryForm, HistorySheet};
 pub use holds::{approved, holds, holds_json, retried};
 pub use json::{json, outcome, summary};
 pub use reconcile::{reconciled, reconciled_json, reconciled_line, reconciled_summary};

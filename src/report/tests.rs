@@ -8,7 +8,7 @@ use crate::apply::{Applied, EndedBy, GroupsApplied};
 use crate::config::{Guard, Limit};
 use crate::model::{
     Attribute, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupReason, GroupTarget,
-    Lifecycle, ScimId, SourceName,
+    Invoker, Lifecycle, ScimId, SourceName,
 };
 use crate::plan::fixture::*;
 use crate::plan::{
@@ -340,9 +340,11 @@ async fn open_holds_are_listed_with_figures_age_expiry_and_operations() {
     assert_eq!(holds_json(&open, expired)["holds"][0]["expired"], true);
     assert_eq!(holds(&[], now()), "No hold is open.\n");
     let asked = Asked {
-        by: "zoe".into(),
-        uid: 1000,
-        sudo_user: None,
+        by: Invoker {
+            name: "zoe".into(),
+            uid: 1000,
+            sudo_user: None,
+        },
         reason: "it is right".into(),
     };
     let done = journal

@@ -129,7 +129,10 @@ async fn on(
     reader: Reader,
     control: &Control<'_>,
 ) -> Result<(RunId, Reconciliation), RunError> {
-    let run = journal.begin_run(TRIGGER, (control.now)()).await?;
+    let asked_by = control.asked_by.as_ref();
+    let run = journal
+        .begin_run_by(TRIGGER, asked_by, (control.now)())
+        .await?;
     let result = carry_out(setup, task, run, &mut journal, reader, control).await;
     let (outcome, error, summary) = match &result {
         Ok(found) if found.left() == 0 && found.excess.is_empty() => {

@@ -8,10 +8,7 @@ use super::{
     number_holds, start, verified_domains,
 };
 use crate::apply::{self, Applied, Control, Deadline, GroupSettlement, Settled, Settlement};
-use crate::model::{
-    Attribute, Dn, ExternalId, GroupOperation, ManagedAccount, Operation, RunId, ScimId, fold,
-    folded_values,
-};
+use crate::model::{Attribute, ExternalId, ManagedAccount, RunId, ScimId, Who, folded_values};
 use crate::org::{Capabilities, Reader};
 use crate::plan::groups::{GroupNotUndone, PastGroup, not_undone};
 use crate::plan::{
@@ -333,14 +330,15 @@ impl Chosen {
         let mut keys: BTreeSet<ExternalId> = BTreeSet::new();
         let mut group_keys: BTreeSet<ExternalId> = BTreeSet::new();
         for who in &wish.only {
+            let meant = Who::parse(who);
             let people: BTreeSet<&ExternalId> = past
                 .iter()
-                .filter(|one| is_meant(&one.operation, who))
+                .filter(|one| meant.is_any(one.operation.names()))
                 .map(|one| &one.operation.key)
                 .collect();
             let named: BTreeSet<&ExternalId> = groups
                 .iter()
-                .filter(|one| is_group_meant(&one.operation, who))
+                .filter(|one| meant.is_any(one.operation.names()))
                 .map(|one| &one.operation.key)
                 .collect();
             let run = wish.run;
@@ -380,41 +378,4 @@ impl Chosen {
                 .collect(),
         })
     }
-}
-
-/// Whether somebody means this group by its key, its name before or after, or a DN.
-fn is_group_meant(operation: &GroupOperation, who: &str) -> bool {
-    let dn = Dn::parse(who).ok();
-    let is_dn = |text: &str| dn.is_some() && Dn::parse(text).ok() == dn;
-    [
-        operation.key.as_str(),
-        &operation.name,
-        operation.present_name(),
-    ]
-    .into_iter()
-    .any(|text| fold(text) == fold(who))
-        || operation.origins.iter().any(|one| is_dn(&one.dn))
-}
-
-/// Whether somebody means this by a key, an address or a DN.
-fn is_meant(operation: &Operation, who: &str) -> bool {
-    let Operation {
-        key,
-        formerly,
-        dn,
-        before,
-        after,
-        ..
-    } = operation;
-    let is_key = |key: &ExternalId| fold(key.as_str()) == fold(who);
-    let is_address = [before, after].into_iter().any(|profile| {
-        [Attribute::Email, Attribute::UserName]
-            .into_iter()
-            .filter_map(|attribute| profile.get(attribute))
-            .any(|value| fold(value) == fold(who))
-    });
-    is_key(key)
-        || formerly.as_ref().is_some_and(is_key)
-        || is_address
-        || Dn::parse(who).is_ok_and(|asked| Dn::parse(dn) == Ok(asked))
 }

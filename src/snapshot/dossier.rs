@@ -10,8 +10,8 @@ use super::error::Context;
 use super::rows::moment;
 use super::{GivenRetry, OpenHold, Snapshot, SnapshotError, rows};
 use crate::model::{
-    DesiredAccount, Dn, ExternalId, ManagedAccount, Operation, OperationId, RunId, SourceName,
-    Timestamp, fold,
+    DesiredAccount, ExternalId, ManagedAccount, Name, Operation, OperationId, RunId, SourceName,
+    Timestamp, Who, fold,
 };
 use crate::plan::{Deviation, Failed, VerdictKind};
 
@@ -168,14 +168,10 @@ pub struct RecordedRun {
 }
 
 impl Candidate {
-    fn is_meant(&self, who: &str, dn: Option<&Dn>) -> bool {
-        self.addresses.iter().any(|one| fold(one) == fold(who))
-            || dn.is_some_and(|dn| self.dns.iter().any(|one| Dn::parse(one).as_ref() == Ok(dn)))
-    }
-
-    fn has_key(&self, who: &str) -> bool {
-        let key = self.key.as_ref();
-        key.is_some_and(|key| fold(key.as_str()) == fold(who))
+    /// What it may be called by, beside the key.
+    fn names(&self) -> impl Iterator<Item = Name<'_>> {
+        let addresses = self.addresses.iter().map(|one| Name::Text(one));
+        addresses.chain(self.dns.iter().map(|one| Name::Dn(one)))
     }
 
     /// How far its names are from another one; the least of them, if that is near enough to be
@@ -218,13 +214,13 @@ impl Snapshot {
 
     /// Who is meant by a key, an e-mail address, a user name or a DN. A key goes before the rest.
     pub async fn meant(&mut self, who: &str) -> Result<Meant, SnapshotError> {
-        let dn = Dn::parse(who).ok().filter(|_| who.contains('='));
+        let typed = Who::parse(who);
         let mut people = merged(self.everybody().await?);
-        let mut meant = chosen(&people, who, dn.as_ref());
+        let mut meant = chosen(&people, &typed);
         if meant.is_empty() {
             // Whose account could not be made.
             people = merged(people.into_iter().chain(self.attempted().await?));
-            meant = chosen(&people, who, dn.as_ref());
+            meant = chosen(&people, &typed);
         }
         Ok(match meant.len() {
             0 => {
@@ -498,13 +494,16 @@ impl Snapshot {
 }
 
 /// Those who are meant by a name.
-fn chosen(people: &[Candidate], who: &str, dn: Option<&Dn>) -> Vec<Candidate> {
+fn chosen(people: &[Candidate], who: &Who) -> Vec<Candidate> {
     let choose = |is_meant: &dyn Fn(&&Candidate) -> bool| -> Vec<Candidate> {
         people.iter().filter(is_meant).cloned().collect()
     };
-    let by_key = choose(&|one| one.has_key(who));
+    let by_key = choose(&|one| {
+        let key = one.key.as_ref();
+        key.is_some_and(|key| who.is(Name::Text(key.as_str())))
+    });
     if by_key.is_empty() {
-        return choose(&|one| one.is_meant(who, dn));
+        return choose(&|one| who.is_any(one.names()));
     }
     by_key
 }

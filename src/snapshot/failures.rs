@@ -11,7 +11,9 @@ use super::error::Context;
 use super::holds::{Detail, json};
 use super::rows::{digest, moment};
 use super::{Asked, HeldOperation, Journal, Snapshot, SnapshotError};
-use crate::model::{Digest, ExternalId, GroupOperation, Operation, OperationId, RunId, Timestamp};
+use crate::model::{
+    Digest, ExternalId, GroupOperation, Operation, OperationId, RunId, Timestamp, Who,
+};
 use crate::plan::{Failed, Failures, PendingDeactivation, Plan};
 
 const SELECT_FAILURES: &str =
@@ -269,9 +271,9 @@ impl Journal {
             .bind(one.count)
             .bind(&one.error)
             .bind(&asked.reason)
-            .bind(&asked.by)
-            .bind(asked.uid)
-            .bind(&asked.sudo_user)
+            .bind(&asked.by.name)
+            .bind(asked.by.uid)
+            .bind(&asked.by.sudo_user)
             .bind(now.timestamp_millis())
             .execute(&mut *transaction)
             .await
@@ -297,7 +299,9 @@ impl Journal {
 
 /// Whose failure is meant.
 fn the_one(all: &HashMap<Whose, Retried>, who: &str) -> Result<Whose, RetryError> {
-    let meant = all.iter().filter(|(_, one)| one.operation.is_meant(who));
+    let typed = Who::parse(who);
+    let meant = all.iter();
+    let meant = meant.filter(|(_, one)| typed.is_any(one.operation.names()));
     let mut meant: Vec<&Whose> = meant.map(|(whose, _)| whose).collect();
     meant.sort();
     match meant.as_slice() {

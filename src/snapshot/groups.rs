@@ -7,11 +7,11 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::Context;
 use super::failures::{count_failure, forget_failure};
-use super::journal::{Failure, Journal};
+use super::journal::{Failure, Journal, keep_evidence};
 use super::revert::record_undone_group;
 use super::{Snapshot, SnapshotError};
 use crate::model::{
-    ExternalId, GroupOperation, GroupProgress, ManagedAccount, ManagedGroup, MemberKey,
+    Evidence, ExternalId, GroupOperation, GroupProgress, ManagedAccount, ManagedGroup, MemberKey,
     OperationId, RunId, ScimId, Timestamp,
 };
 
@@ -131,7 +131,7 @@ impl Journal {
         id: OperationId,
         operation: &GroupOperation,
         progress: &GroupProgress,
-        end: &GroupEnd,
+        (end, evidence): (&GroupEnd, &Evidence),
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
         let path = self.path.clone();
@@ -173,6 +173,9 @@ impl Journal {
             GroupEnd::Left => ("left", None),
             GroupEnd::Unknown => ("sent", None),
         };
+        keep_evidence(&mut transaction, id, evidence, now)
+            .await
+            .at(&path)?;
         let answered = matches!(end, GroupEnd::Done | GroupEnd::Failed(_));
         sqlx::query("UPDATE operations SET state = ?, answered_at = ?, error = ?, progress = ? WHERE id = ?")
             .bind(state)

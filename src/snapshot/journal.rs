@@ -15,8 +15,8 @@ use super::verdicts::{record_ends, record_verdicts};
 use super::{Snapshot, SnapshotError, rows};
 use crate::config::SourceScope;
 use crate::model::{
-    AccountId, Answer, Attribute, Cause, Cursor, Digest, ExternalId, ManagedAccount, Operation,
-    OperationId, RunId, SourceName, Timestamp,
+    AccountId, Answer, Attribute, Cause, Cursor, Digest, Evidence, Exchange, ExternalId, Invoker,
+    ManagedAccount, Operation, OperationId, RunId, SourceName, Timestamp,
 };
 use crate::plan::{Deviation, Pulls, Verdict};
 
@@ -37,6 +37,8 @@ pub struct Answered {
     pub id: OperationId,
     /// What came of it.
     pub result: Result<Answer, Failure>,
+    /// How that is known.
+    pub evidence: Evidence,
 }
 
 /// Why an operation failed.
@@ -136,11 +138,22 @@ impl Journal {
         self.snapshot.close().await
     }
 
-    /// Records the start of a run. What an interrupted earlier run meant to send and did not
-    /// is given up here: this run plans anew.
+    /// Records the start of a run that nobody has asked for, as [`begin_run_by`](Self::begin_run_by)
+    /// does.
     pub async fn begin_run(
         &mut self,
         trigger: &str,
+        now: Timestamp,
+    ) -> Result<RunId, SnapshotError> {
+        self.begin_run_by(trigger, None, now).await
+    }
+
+    /// Records the start of a run, and who has asked for it. What an interrupted earlier run meant to
+    /// send and did not is given up here: this run plans anew.
+    pub async fn begin_run_by(
+        &mut self,
+        trigger: &str,
+        asked_by: Option<&Invoker>,
         now: Timestamp,
     ) -> Result<RunId, SnapshotError> {
         let path = self.path.clone();
@@ -154,10 +167,13 @@ impl Journal {
                 .await
                 .at(&path)?;
         }
-        let run = sqlx::query("INSERT INTO runs (trigger, version, started_at) VALUES (?, ?, ?)")
+        let run = sqlx::query("INSERT INTO runs (trigger, version, started_at, asked_by, uid, sudo_user) VALUES (?, ?, ?, ?, ?, ?)")
             .bind(trigger)
             .bind(env!("CARGO_PKG_VERSION"))
             .bind(now.timestamp_millis())
+            .bind(asked_by.map(|user| &user.name))
+            .bind(asked_by.map(|user| user.uid))
+            .bind(asked_by.and_then(|user| user.sudo_user.as_ref()))
             .execute(&mut *transaction)
             .await
             .at(&path)?
@@ -326,7 +342,15 @@ impl Journal {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
         let mut results = Vec::with_capacity(answered.len());
-        for (Answered { id, result }, operation) in answered {
+        for (
+            Answered {
+                id,
+                result,
+                evidence,
+            },
+            operation,
+        ) in answered
+        {
             let stored = match result {
                 Ok(answer) => match foreign_owner(&mut transaction, answer, operation)
                     .await
@@ -392,8 +416,11 @@ impl Journal {
                 Ok(answer) => ("done", Some(answer), None),
                 Err(error) => ("failed", None, Some(error.as_str())),
             };
+            keep_evidence(&mut transaction, *id, evidence, now)
+                .await
+                .at(&path)?;
             sqlx::query(
-                "UPDATE operations SET state = ?, answered_at = ?, request_id = ?, scim_id = ?, error = ? WHERE id = ?",
+                "UPDATE operations SET state = ?, answered_at = ?, request_id = coalesce(?, request_id), scim_id = ?, error = ? WHERE id = ?",
             )
             .bind(state)
             .bind(now.timestamp_millis())
@@ -421,7 +448,7 @@ impl Journal {
     pub async fn carry_over(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
         self.give_up(
             ids,
-            "DELETE FROM operations WHERE state = 'left' AND sent_at IS NULL AND id < ?1
+            "DELETE FROM operations WHERE state = 'left' AND sent_at IS NULL AND requests IS NULL AND id < ?1
                 AND external_id = (SELECT external_id FROM operations WHERE id = ?1)
                 AND digest = (SELECT digest FROM operations WHERE id = ?1)",
         )
@@ -429,13 +456,55 @@ impl Journal {
         self.leave(ids).await
     }
 
-    /// Gives up operations that were about to be sent and have certainly not arrived.
-    pub async fn unsend(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
+    /// Gives up an operation whose answer was lost, as reading has not shown that it took effect.
+    pub async fn settle_undone(
+        &mut self,
+        id: OperationId,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        keep_evidence(&mut transaction, id, &Evidence::ReadBack, now)
+            .await
+            .at(&path)?;
+        sqlx::query("UPDATE operations SET state = 'left' WHERE id = ?")
+            .bind(id.0)
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
+        transaction.commit().await.at(&path)
+    }
+
+    /// Gives up operations that have certainly not taken effect, and keeps what was answered.
+    pub async fn unsend(
+        &mut self,
+        unsent: &[(OperationId, Vec<Exchange>)],
+    ) -> Result<(), SnapshotError> {
+        self.keep_exchanges(unsent).await?;
+        let ids: Vec<OperationId> = unsent.iter().map(|(id, _)| *id).collect();
         self.give_up(
-            ids,
+            &ids,
             "UPDATE operations SET state = 'left', sent_at = NULL WHERE id = ?",
         )
         .await
+    }
+
+    /// Keeps what was answered to operations of which it is not known what became of them.
+    pub async fn keep_exchanges(
+        &mut self,
+        sent: &[(OperationId, Vec<Exchange>)],
+    ) -> Result<(), SnapshotError> {
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for (id, exchanges) in sent {
+            keep_answers(&mut transaction, *id, exchanges)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
     }
 
     async fn give_up(
@@ -476,6 +545,46 @@ impl Journal {
         let Snapshot { connection, path } = &mut self.snapshot;
         connection.begin_with("BEGIN IMMEDIATE").await.at(path)
     }
+}
+
+/// Keeps how it is known what became of an operation.
+pub(super) async fn keep_evidence(
+    transaction: &mut Transaction<'_, Sqlite>,
+    id: OperationId,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    match evidence {
+        Evidence::Answers(exchanges) => keep_answers(transaction, id, exchanges).await,
+        Evidence::ReadBack => {
+            sqlx::query("UPDATE operations SET settled_at = ? WHERE id = ?")
+                .bind(now.timestamp_millis())
+                .bind(id.0)
+                .execute(&mut **transaction)
+                .await?;
+            Ok(())
+        }
+    }
+}
+
+/// Keeps the answers to the requests of an operation; the request id of the last one is its own.
+async fn keep_answers(
+    transaction: &mut Transaction<'_, Sqlite>,
+    id: OperationId,
+    exchanges: &[Exchange],
+) -> Result<(), sqlx::Error> {
+    if exchanges.is_empty() {
+        return Ok(());
+    }
+    let named = exchanges.iter().rev();
+    let mut named = named.filter_map(|exchange| exchange.request_id.as_deref());
+    sqlx::query("UPDATE operations SET requests = ?, request_id = ? WHERE id = ?")
+        .bind(serde_json::json!(exchanges).to_string())
+        .bind(named.next())
+        .bind(id.0)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 /// Notes what a success ends: refusals before it, and the wait for a login to be turned off.

@@ -8,6 +8,7 @@ mod dossier;
 mod error;
 mod failures;
 mod groups;
+mod history;
 mod holds;
 mod journal;
 mod lock;
@@ -42,6 +43,7 @@ pub use dossier::{
 pub use error::SnapshotError;
 pub use failures::{GivenRetry, Retried, RetryError};
 pub use groups::{GroupEnd, UnansweredGroup};
+pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
 pub use lock::Lock;

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::*;
 use crate::config::{Guard, Guards, Limit, Per};
 use crate::model::{
-    Complete, Digest, GroupChange, GroupMember, GroupOperation, GroupReason, GroupTarget,
-    Lifecycle, PullEnd, RunId,
+    Complete, Digest, Evidence, GroupChange, GroupMember, GroupOperation, GroupReason, GroupTarget,
+    Invoker, Lifecycle, PullEnd, RunId,
 };
 use crate::plan::fixture::{World, account, at_most, brief, key, now, person, source, with_mail};
 use crate::plan::groups::{GroupSuspension, PlannedGroup};
@@ -363,9 +363,11 @@ fn losing_members(operations: Vec<PlannedGroup>, is_doubtful: bool) -> Plan {
 
 fn zoe() -> Asked {
     Asked {
-        by: "zoe".into(),
-        uid: 1000,
-        sudo_user: None,
+        by: Invoker {
+            name: "zoe".into(),
+            uid: 1000,
+            sudo_user: None,
+        },
         reason: "they have left".into(),
     }
 }
@@ -754,7 +756,14 @@ async fn answered(
         .map(|(id, operation)| {
             let operation: &Operation = operation;
             let result = result(operation);
-            (Answered { id, result }, operation)
+            (
+                Answered {
+                    id,
+                    result,
+                    evidence: Evidence::Answers(Vec::new()),
+                },
+                operation,
+            )
         })
         .collect();
     journal.answer(&answers, at).await.unwrap();
@@ -825,9 +834,11 @@ async fn who_lets_what_go_again_is_kept_for_good() {
     let wish = World::new(vec![person("a"), person("b"), person("c")], vec![]).planned();
     answered(&mut journal, run, &wish, Some(true), now()).await;
     let asked = |reason: &str| Asked {
-        by: "zoe".into(),
-        uid: 1000,
-        sudo_user: None,
+        by: Invoker {
+            name: "zoe".into(),
+            uid: 1000,
+            sudo_user: None,
+        },
         reason: reason.into(),
     };
     let unknown = journal.retry(Some("nobody"), &asked(""), now()).await;
@@ -926,4 +937,94 @@ async fn what_is_left_run_by_run_is_in_the_journal_once() {
     leave(&mut journal, &other).await;
     assert_eq!(count(&mut journal).await, 3);
     journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_history_is_read_page_by_page_each_write_once_while_the_journal_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    let minute = chrono::TimeDelta::minutes(1);
+    let people: Vec<_> = (0..1234).map(|n| person(&format!("p{n:04}"))).collect();
+    let wish = World::new(people, vec![]).planned();
+    let operations = || wish.operations.iter().map(|planned| &planned.operation);
+    let run = journal.begin_run("test", now()).await.unwrap();
+    journal.intend(run, operations(), now()).await.unwrap();
+    let other = journal.begin_run("other", now() + minute).await.unwrap();
+    let some: Vec<&Operation> = operations().take(3).collect();
+    let ids = journal
+        .intend(other, some.iter().copied(), now() + minute)
+        .await
+        .unwrap();
+
+    let mut snapshot = Snapshot::open_for_reading(&path).await.unwrap();
+    let mut history = snapshot.history(Selection::default()).await.unwrap();
+    let mut seen = Vec::new();
+    let mut pages = 0;
+    loop {
+        // What is recorded meanwhile is not in it, and what goes out is there once.
+        journal
+            .intend(other, some.iter().copied(), now())
+            .await
+            .unwrap();
+        journal.mark_sent(&ids, now() + minute * 2).await.unwrap();
+        let page = snapshot.next_writes(&mut history).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 500);
+        pages += 1;
+        seen.extend(page.into_iter().map(|write| (write.id, write.end)));
+    }
+    assert_eq!((seen.len(), pages), (1237, 3));
+    assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    let sent = seen.iter().filter(|(_, end)| *end == WriteEnd::Unanswered);
+    assert_eq!(sent.count(), 3);
+
+    let count = async |snapshot: &mut Snapshot, selection: Selection| {
+        let mut history = snapshot.history(selection).await.unwrap();
+        let mut count = 0;
+        loop {
+            match snapshot.next_writes(&mut history).await.unwrap().len() {
+                0 => return count,
+                page => count += page,
+            }
+        }
+    };
+    let since = Some(now() + minute * 2);
+    let selection = Selection {
+        since,
+        ..Selection::default()
+    };
+    assert_eq!(count(&mut snapshot, selection).await, 3);
+    let selection = Selection {
+        newest: Some(700),
+        run: Some(run),
+        ..Selection::default()
+    };
+    assert_eq!(count(&mut snapshot, selection).await, 700);
+}
+
+#[tokio::test]
+async fn a_run_with_a_clock_ahead_hides_nothing_from_a_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    let wish = World::new(vec![person("a")], vec![]).planned();
+    let year = chrono::TimeDelta::days(365);
+    for at in [now() + year * 3, now(), now() + year * 2] {
+        let run = journal.begin_run("test", at).await.unwrap();
+        let operations = wish.operations.iter().map(|planned| &planned.operation);
+        journal.intend(run, operations, at).await.unwrap();
+    }
+    for (since, expected) in [(0, 3), (1, 2), (3, 1), (4, 0)] {
+        let since = Some(now() + year * since);
+        let selection = Selection {
+            since,
+            ..Selection::default()
+        };
+        let mut history = journal.history(selection).await.unwrap();
+        let page = journal.next_writes(&mut history).await.unwrap();
+        assert_eq!(page.len(), expected, "{since:?}");
+    }
 }

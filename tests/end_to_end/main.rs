@@ -16,6 +16,7 @@ mod explain;
 mod faults;
 mod forecast;
 mod guards;
+mod history;
 mod holds;
 mod interruption;
 mod leaving;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use dirsyncd::apply::{Control, Shutdown, Unwatched};
 use dirsyncd::config::Config;
-use dirsyncd::model::{ExternalId, GroupMember, GroupOperation, Operation, Reason, RunId};
+use dirsyncd::model::{ExternalId, GroupMember, GroupOperation, Invoker, Operation, Reason, RunId};
 use dirsyncd::plan::groups::{GroupNotUndone, PlannedGroup};
 use dirsyncd::plan::{Plan, SkipReason, Skipped, Stop};
 use dirsyncd::report::{SavedGroup, SavedOperation, SavedPlan};
@@ -875,9 +875,11 @@ impl Life {
     /// The names of those who are approved.
     fn approve(&self, hold: &str, only: &[String]) -> Result<(), ApproveError> {
         let asked = Asked {
-            by: "somebody".to_owned(),
-            uid: 1000,
-            sudo_user: None,
+            by: Invoker {
+                name: "somebody".to_owned(),
+                uid: 1000,
+                sudo_user: None,
+            },
             reason: "it is right".to_owned(),
         };
         self.runtime.block_on(async {
@@ -951,6 +953,7 @@ fn control() -> Control<'static> {
         watch: &Unwatched,
         stop: Shutdown::never(),
         now: &Utc::now,
+        asked_by: None,
     }
 }
 

@@ -146,7 +146,9 @@ pub fn age(path: &Path, days: u32) {
              UPDATE cursors SET full_at = full_at - {milliseconds};
              UPDATE holds SET opened_at = opened_at - {milliseconds}, expires_at = expires_at - {milliseconds};
              UPDATE approvals SET asked_at = asked_at - {milliseconds}, expires_at = expires_at - {milliseconds};
-             UPDATE runs SET started_at = started_at - {milliseconds}, finished_at = finished_at - {milliseconds};"
+             UPDATE runs SET started_at = started_at - {milliseconds}, finished_at = finished_at - {milliseconds};
+             UPDATE operations SET intended_at = intended_at - {milliseconds}, sent_at = sent_at - {milliseconds},
+                 answered_at = answered_at - {milliseconds}, settled_at = settled_at - {milliseconds};"
         ),
     );
 }

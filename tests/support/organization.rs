@@ -64,6 +64,8 @@ pub struct Request {
     pub path: String,
     /// None while under way, and when the client was left without an answer.
     pub status: Option<u64>,
+    /// The name that it got.
+    pub request_id: String,
     pub body: Value,
 }
 
@@ -459,6 +461,7 @@ impl Organization {
                 method: text(&request["method"]),
                 path: text(&request["path"]),
                 status: request["status"].as_u64(),
+                request_id: text(&request["request_id"]),
                 body: request["body"].clone(),
             })
             .collect()

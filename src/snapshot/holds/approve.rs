@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{HeldOperation, OpenHold};
-use crate::model::Timestamp;
+use crate::model::{Invoker, Timestamp, Who};
 use crate::plan::next_run;
 use crate::snapshot::error::Context;
 use crate::snapshot::{Journal, SnapshotError};
@@ -11,12 +11,8 @@ use crate::snapshot::{Journal, SnapshotError};
 /// Who approves, and why.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The name of the user whose process it is.
-    pub by: String,
-    /// The user's number.
-    pub uid: u32,
-    /// Who that was before sudo, as sudo tells.
-    pub sudo_user: Option<String>,
+    /// Who it is.
+    pub by: Invoker,
     /// The reason given.
     pub reason: String,
 }
@@ -125,9 +121,9 @@ impl Journal {
         )
         .bind(hold.opened.number)
         .bind(&asked.reason)
-        .bind(&asked.by)
-        .bind(asked.uid)
-        .bind(&asked.sudo_user)
+        .bind(&asked.by.name)
+        .bind(asked.by.uid)
+        .bind(&asked.by.sudo_user)
         .bind(now.timestamp_millis())
         .bind(hold.opened.until.timestamp_millis())
         .execute(&mut *transaction)
@@ -197,8 +193,10 @@ impl Journal {
 
 /// The operations of the one person or group that is meant, which may be several.
 fn the_one(hold: &OpenHold, who: &str) -> Result<Vec<HeldOperation>, ApproveError> {
+    let typed = Who::parse(who);
     let meant = hold.operations.iter();
-    let meant: Vec<&HeldOperation> = meant.filter(|operation| operation.is_meant(who)).collect();
+    let meant = meant.filter(|operation| typed.is_any(operation.names()));
+    let meant: Vec<&HeldOperation> = meant.collect();
     let whose: BTreeSet<(&str, bool)> = meant.iter().map(|one| one.whose()).collect();
     match whose.len() {
         1 => Ok(meant.into_iter().cloned().collect()),

@@ -13,8 +13,8 @@ use super::error::Context;
 use super::rows::{digest, moment};
 use super::{Snapshot, SnapshotError};
 use crate::model::{
-    Attribute, Change, Digest, Dn, ExternalId, GroupChange, GroupMember, GroupOperation, Operation,
-    Reason, Timestamp, fold,
+    Attribute, Change, Digest, ExternalId, GroupChange, GroupMember, GroupOperation, Name,
+    Operation, Reason, Timestamp,
 };
 use crate::plan::{Approval, HeldForAll, Opened};
 
@@ -185,12 +185,11 @@ impl HeldOperation {
         (&self.key, kinds.any(|kind| kind.name() == self.kind))
     }
 
-    /// Whether somebody means this by a key, an address or a DN.
-    pub(in crate::snapshot) fn is_meant(&self, who: &str) -> bool {
-        let dn = Dn::parse(who);
-        fold(&self.key) == fold(who)
-            || self.detail.addresses.iter().any(|a| fold(a) == fold(who))
-            || dn.is_ok_and(|dn| Dn::parse(&self.detail.dn) == Ok(dn))
+    /// What the person or the group may be called by.
+    pub(in crate::snapshot) fn names(&self) -> impl Iterator<Item = Name<'_>> {
+        let Detail { addresses, dn, .. } = &self.detail;
+        let texts = addresses.iter().map(String::as_str).chain([&*self.key]);
+        texts.map(Name::Text).chain([Name::Dn(dn)])
     }
 }
 

@@ -1,0 +1,36 @@
+//! What was asked of the API and what it answered, and who had it asked.
+
+use serde::{Deserialize, Serialize};
+
+/// One request that writes, and its answer: where the client has repeated it, the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// What was asked, such as `PATCH /scim/directory/…/Users/…`.
+    pub request: String,
+    /// The HTTP status of the answer; `None` if none came.
+    pub status: Option<u16>,
+    /// The API's name for the request.
+    pub request_id: Option<String>,
+    /// What the API said against it, or why there is no answer.
+    pub error: Option<String>,
+}
+
+/// How it is known what became of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// By the answers to its requests.
+    Answers(Vec<Exchange>),
+    /// The answer was lost, and a later run has read the organization.
+    ReadBack,
+}
+
+/// The user who has started something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Invoker {
+    /// The name of the user whose process it is.
+    pub name: String,
+    /// The user's number.
+    pub uid: u32,
+    /// Who that was before sudo, as sudo tells.
+    pub sudo_user: Option<String>,
+}

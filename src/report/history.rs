@@ -1,0 +1,561 @@
+//! What was written to the organization, as text, JSON or CSV: write by write, so that a long history
+//! need not be in memory.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::text::{line, number};
+use crate::model::{
+    Attribute, Change, Exchange, ExternalId, GroupChange, GroupMember, GroupOperation,
+    GroupProgress, Invoker, Kind, Operation, Profile, ScimId, Timestamp,
+};
+use crate::snapshot::{Allowed, Write, WriteEnd, Written};
+
+/// The JSON Schema of a history as JSON.
+pub const HISTORY_SCHEMA: &str = include_str!("../../docs/history.schema.json");
+
+/// So many changes and requests of one write are told as text.
+const SHOWN: usize = 20;
+
+/// The columns of a history as CSV: a line a changed attribute, and one for a write that changes none.
+const COLUMNS: [&str; 27] = [
+    "time",
+    "operation",
+    "run",
+    "trigger",
+    "asked_by",
+    "sudo_user",
+    "approved_by",
+    "retried_by",
+    "subject",
+    "kind",
+    "name",
+    "mail",
+    "key",
+    "dn",
+    "scim_id",
+    "source",
+    "reason",
+    "attribute",
+    "before",
+    "after",
+    "made",
+    "outcome",
+    "status",
+    "request_id",
+    "error",
+    "requests",
+    "undone_by_run",
+];
+
+/// The form of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryForm {
+    /// For people.
+    Text,
+    /// One document, each write in a line of its own.
+    Json,
+    /// RFC 4180, for spreadsheets: what one would take for a formula begins with an apostrophe.
+    Csv,
+}
+
+/// A history on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct HistorySheet {
+    form: HistoryForm,
+    is_begun: bool,
+}
+
+impl HistorySheet {
+    /// Begins a sheet.
+    ///
+    /// # Errors
+    /// When it cannot be written there.
+    pub fn begin(form: HistoryForm, out: &mut dyn io::Write) -> io::Result<Self> {
+        match form {
+            HistoryForm::Text => {}
+            HistoryForm::Json => out.write_all(b"{\"version\":1,\"writes\":[")?,
+            HistoryForm::Csv => csv(out).write_record(COLUMNS)?,
+        }
+        Ok(HistorySheet {
+            form,
+            is_begun: false,
+        })
+    }
+
+    /// Adds a write.
+    ///
+    /// # Errors
+    /// When it cannot be written there.
+    pub fn add(&mut self, write: &Write, out: &mut dyn io::Write) -> io::Result<()> {
+        match self.form {
+            HistoryForm::Text => out.write_all(text(write).as_bytes())?,
+            HistoryForm::Json => {
+                out.write_all(if self.is_begun { b",\n" } else { b"\n" })?;
+                serde_json::to_writer(&mut *out, &history_json(write))?;
+            }
+            HistoryForm::Csv => {
+                let mut csv = csv(out);
+                for record in records(write) {
+                    csv.write_record(record.iter().map(|cell| defused(cell).into_owned()))?;
+                }
+                csv.flush()?;
+            }
+        }
+        self.is_begun = true;
+        Ok(())
+    }
+
+    /// Ends the sheet.
+    ///
+    /// # Errors
+    /// When it cannot be written there.
+    pub fn end(self, out: &mut dyn io::Write) -> io::Result<()> {
+        match (self.form, self.is_begun) {
+            (HistoryForm::Text, false) => out.write_all(b"No such write is in the journal.\n")?,
+            (HistoryForm::Json, _) => out.write_all(b"\n]}\n")?,
+            _ => {}
+        }
+        out.flush()
+    }
+}
+
+fn csv(out: &mut dyn io::Write) -> csv::Writer<&mut dyn io::Write> {
+    csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(out)
+}
+
+/// A cell that a spreadsheet does not take for a formula.
+fn defused(cell: &str) -> Cow<'_, str> {
+    match cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => Cow::Owned(format!("'{cell}")),
+        false => Cow::Borrowed(cell),
+    }
+}
+
+/// Whom a write concerns, and what it does, of accounts and groups alike.
+struct Subject<'a> {
+    is_group: bool,
+    kind: &'static str,
+    name: &'a str,
+    mail: Option<&'a str>,
+    key: &'a ExternalId,
+    formerly: Option<&'a ExternalId>,
+    dns: Vec<&'a str>,
+    account_id: Option<&'a str>,
+    sources: Vec<&'a str>,
+    reason: String,
+    /// What was to change.
+    changes: Vec<Change>,
+    /// What of that was done, of a group of which it is known.
+    made: Option<Vec<Change>>,
+}
+
+impl<'a> Subject<'a> {
+    fn of(write: &'a Write) -> Self {
+        match &write.what {
+            Written::Account(operation) => Self::account(operation),
+            Written::Group(operation, progress) => Self::group(operation, progress.as_deref()),
+        }
+    }
+
+    fn account(operation: &'a Operation) -> Self {
+        let target = operation.target.as_ref();
+        let mail = |profile: &'a Profile| profile.get(Attribute::Email);
+        Subject {
+            is_group: false,
+            kind: operation.kind.name(),
+            name: operation.label(),
+            mail: mail(&operation.after).or_else(|| mail(&operation.before)),
+            key: &operation.key,
+            formerly: operation.formerly.as_ref(),
+            dns: vec![&operation.dn],
+            account_id: target
+                .and_then(|target| target.account_id.as_ref())
+                .map(|id| id.as_str()),
+            sources: vec![operation.source.as_str()],
+            reason: operation.reason.to_string(),
+            changes: account_changes(operation),
+            made: None,
+        }
+    }
+
+    fn group(operation: &'a GroupOperation, progress: Option<&GroupProgress>) -> Self {
+        let origins = operation.origins.iter();
+        let mut sources: Vec<&str> = origins.clone().map(|one| one.source.as_str()).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        let planned = GroupProgress {
+            // What there is once all of it is done.
+            scim_id: Some(ScimId::new("")),
+            added: operation.add.clone(),
+            removed: operation.remove.clone(),
+            deleted: Some(ScimId::new("")),
+        };
+        Subject {
+            is_group: true,
+            kind: operation.kind.name(),
+            name: &operation.name,
+            mail: None,
+            key: &operation.key,
+            formerly: None,
+            dns: origins.map(|one| one.dn.as_str()).collect(),
+            account_id: None,
+            sources,
+            reason: operation.reason.to_string(),
+            changes: group_changes(operation, &planned),
+            made: progress.map(|progress| group_changes(operation, progress)),
+        }
+    }
+
+    /// Whether this change was made; `None` where that is not known of the parts.
+    fn is_made(&self, change: &Change) -> Option<bool> {
+        Some(self.made.as_ref()?.contains(change))
+    }
+}
+
+/// What an operation on an account changes there, a deletion that is asked for or cancelled too.
+fn account_changes(operation: &Operation) -> Vec<Change> {
+    let deletion = |old: Option<&str>, new: Option<&str>| Change {
+        attribute: "deletion".to_owned(),
+        old: old.map(str::to_owned),
+        new: new.map(str::to_owned),
+    };
+    let cancelled = operation.cancel_delete;
+    let cancelled = cancelled.then(|| deletion(Some("requested"), None));
+    let requested = operation.kind == Kind::Delete;
+    let requested = requested.then(|| deletion(None, Some("requested")));
+    let changes = operation.changes.iter().cloned();
+    cancelled
+        .into_iter()
+        .chain(requested)
+        .chain(changes)
+        .collect()
+}
+
+/// What an operation on a group changes, as far as it came.
+fn group_changes(operation: &GroupOperation, progress: &GroupProgress) -> Vec<Change> {
+    let done = operation.as_done(progress);
+    let (is_made, is_gone) = (progress.scim_id.is_some(), progress.deleted.is_some());
+    let name = |name: &str| Some(name.to_owned());
+    let (old, new) = match operation.kind {
+        GroupChange::Create => (None, name(&operation.name).filter(|_| is_made)),
+        GroupChange::Rename => (
+            name(operation.present_name()).filter(|_| is_gone),
+            name(&operation.name).filter(|_| is_made),
+        ),
+        GroupChange::Delete => (name(operation.present_name()).filter(|_| is_gone), None),
+        GroupChange::Adopt | GroupChange::Update => (None, None),
+    };
+    let renamed = (old.is_some() || new.is_some()).then(|| Change {
+        attribute: "name".to_owned(),
+        old,
+        new,
+    });
+    let joining = done.joining().map(|member| Change {
+        attribute: "member".to_owned(),
+        old: None,
+        new: Some(member_name(member)),
+    });
+    let leaves = |name: String| Change {
+        attribute: "member".to_owned(),
+        old: Some(name),
+        new: None,
+    };
+    // A group that goes takes its members along; in the journal they are SCIM users.
+    let along = operation.former.iter().flat_map(|former| &former.members);
+    let is_deletion = operation.kind == GroupChange::Delete;
+    let along = along.filter(|_| is_deletion && is_gone);
+    let leaving = done.remove.iter();
+    let leaving = leaving.filter(|_| !is_deletion || operation.former.is_none());
+    renamed
+        .into_iter()
+        .chain(joining)
+        .chain(leaving.map(|member| leaves(member_name(member))))
+        .chain(along.map(|user| leaves(format!("SCIM user {user}"))))
+        .collect()
+}
+
+fn member_name(member: &GroupMember) -> String {
+    match member.id() == member.name {
+        true => member.name.clone(),
+        false => format!("{} ({})", member.name, member.id()),
+    }
+}
+
+/// One write in a short block.
+fn text(write: &Write) -> String {
+    let mut out = String::new();
+    let subject = Subject::of(write);
+    let Subject {
+        name, mail, kind, ..
+    } = &subject;
+    let mail = mail.map_or(String::new(), |mail| format!(" <{mail}>"));
+    line(
+        &mut out,
+        &format!(
+            "{}  run {} ({})  #{} {kind} {name}{mail}: {}",
+            second(write.at()),
+            write.run,
+            asked(write),
+            write.id.0,
+            outcome(write)
+        ),
+    );
+    let mut ids = vec![format!("key {}", subject.key)];
+    ids.extend(subject.formerly.map(|key| format!("formerly {key}")));
+    ids.extend(write.scim_id.iter().map(|id| format!("SCIM id {id}")));
+    ids.extend(subject.dns.iter().map(|dn| (*dn).to_owned()));
+    line(&mut out, &format!("    {}", ids.join("; ")));
+    line(&mut out, &format!("    {}", subject.reason));
+    for (word, given) in [
+        ("approved", &write.approvals),
+        ("let go again", &write.retries),
+    ] {
+        for Allowed {
+            by,
+            at,
+            reason,
+            hold,
+        } in given
+        {
+            let hold = hold.as_ref().map(|hold| format!(" of `{hold}`"));
+            let reason = reason.as_ref().map(|reason| format!(": {reason}"));
+            line(
+                &mut out,
+                &format!(
+                    "    {word}{} by {} at {}{}",
+                    hold.unwrap_or_default(),
+                    user(by),
+                    second(*at),
+                    reason.unwrap_or_default()
+                ),
+            );
+        }
+    }
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+    some(&mut out, &subject.changes, |change| {
+        let mark = match subject.is_made(change) {
+            Some(false) => " [not done]",
+            _ => "",
+        };
+        format!(
+            "{}  {} → {}{mark}",
+            change.attribute,
+            value(&change.old),
+            value(&change.new)
+        )
+    });
+    some(&mut out, &write.exchanges, |exchange| {
+        exchange_line(exchange, write)
+    });
+    if write.exchanges.is_empty()
+        && let Some(id) = &write.request_id
+    {
+        line(&mut out, &format!("    request id {id}"));
+    }
+    if let Some(run) = write.undone_by {
+        line(&mut out, &format!("    undone by run {run}"));
+    }
+    out
+}
+
+/// The first of these, each in a line.
+fn some<T>(out: &mut String, all: &[T], told: impl Fn(&T) -> String) {
+    for one in all.iter().take(SHOWN) {
+        line(out, &format!("    {}", told(one)));
+    }
+    if all.len() > SHOWN {
+        let more = number((all.len() - SHOWN) as u64);
+        line(out, &format!("    … and {more} more (`--format json`)"));
+    }
+}
+
+fn exchange_line(exchange: &Exchange, write: &Write) -> String {
+    let Exchange {
+        request,
+        status,
+        request_id,
+        error,
+    } = exchange;
+    let status = status.map_or("no answer".to_owned(), |status| status.to_string());
+    // The failure of the whole tells the same.
+    let is_told = |error: &&String| !write.error.as_ref().is_some_and(|all| all.contains(*error));
+    let error = error.as_ref().filter(is_told);
+    let error = error.map_or(String::new(), |error| format!(": {error}"));
+    let id = request_id.as_ref();
+    let id = id.map_or(String::new(), |id| format!(" [request id {id}]"));
+    format!("{request}  {status}{error}{id}")
+}
+
+/// What started the run, and who.
+fn asked(write: &Write) -> String {
+    match &write.asked_by {
+        None => write.trigger.clone(),
+        Some(by) => format!("{} by {}", write.trigger, user(by)),
+    }
+}
+
+fn user(by: &Invoker) -> String {
+    match &by.sudo_user {
+        None => by.name.clone(),
+        Some(sudo_user) => format!("{} (sudo: {sudo_user})", by.name),
+    }
+}
+
+fn outcome(write: &Write) -> String {
+    let read_back = write.settled_at;
+    let read_back = read_back.map_or(String::new(), |at| format!(" at {}", second(at)));
+    let is_deletion = match &write.what {
+        Written::Account(operation) => operation.kind == Kind::Delete,
+        Written::Group(..) => false,
+    };
+    match write.end {
+        WriteEnd::Intended => "not sent yet".to_owned(),
+        WriteEnd::Unanswered => "sent, and not answered yet".to_owned(),
+        WriteEnd::Done => "done".to_owned(),
+        WriteEnd::SettledDone => format!("no answer; done, as was read back{read_back}"),
+        WriteEnd::SettledUndone if is_deletion => {
+            format!("no answer; reading{read_back} cannot show whether the deletion is under way")
+        }
+        WriteEnd::SettledUndone => format!("no answer; not done, as was read back{read_back}"),
+        WriteEnd::Left => "left for a later run".to_owned(),
+        WriteEnd::Failed => {
+            let error = write.error.as_deref().unwrap_or("no reason was kept");
+            format!("failed: {error}")
+        }
+    }
+}
+
+/// One write for programs.
+fn history_json(write: &Write) -> Value {
+    let subject = Subject::of(write);
+    let (before, after) = match &write.what {
+        Written::Account(operation) => (profile(&operation.before), profile(&operation.after)),
+        Written::Group(..) => (Value::Null, Value::Null),
+    };
+    let allowed = |given: &[Allowed]| -> Vec<Value> {
+        let each = given.iter();
+        each.map(
+            |one| json!({ "by": one.by, "at": one.at, "reason": one.reason, "hold": one.hold }),
+        )
+        .collect()
+    };
+    let last = write.exchanges.last();
+    json!({
+        "operation": write.id.0,
+        "time": write.at(),
+        "run": write.run,
+        "trigger": write.trigger,
+        "asked_by": write.asked_by,
+        "approvals": allowed(&write.approvals),
+        "retries": allowed(&write.retries),
+        "subject": if subject.is_group { "group" } else { "account" },
+        "kind": subject.kind,
+        "name": subject.name,
+        "mail": subject.mail,
+        "key": subject.key,
+        "formerly": subject.formerly,
+        "dns": subject.dns,
+        "scim_id": write.scim_id,
+        "account_id": subject.account_id,
+        "sources": subject.sources,
+        "reason": subject.reason,
+        "changes": subject.changes,
+        "made": subject.made,
+        "before": before,
+        "after": after,
+        "outcome": write.end.name(),
+        "intended_at": write.intended_at,
+        "sent_at": write.sent_at,
+        "answered_at": write.answered_at,
+        "settled_at": write.settled_at,
+        "status": last.and_then(|last| last.status),
+        "request_id": write.request_id,
+        "error": write.error,
+        "requests": write.exchanges,
+        "undone_by_run": write.undone_by,
+    })
+}
+
+/// The values that are the organization's business.
+fn profile(profile: &Profile) -> Value {
+    let values = profile.iter();
+    let values = values.filter(|(attribute, _)| !attribute.is_local());
+    values
+        .map(|(attribute, value)| (attribute.name().to_owned(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// The lines of a write as CSV.
+fn records(write: &Write) -> Vec<[String; COLUMNS.len()]> {
+    let subject = Subject::of(write);
+    let asked_by = write.asked_by.as_ref();
+    let users = |given: &[Allowed]| {
+        let users: Vec<String> = given.iter().map(|one| user(&one.by)).collect();
+        users.join("; ")
+    };
+    let last = write.exchanges.last();
+    let error = write.error.as_ref();
+    let error = error.or_else(|| last.and_then(|last| last.error.as_ref()));
+    let requests: Vec<String> = write
+        .exchanges
+        .iter()
+        .map(|one| exchange_line(one, write))
+        .collect();
+    let record = |change: Option<&Change>| {
+        let made = change.and_then(|change| subject.is_made(change));
+        [
+            write
+                .at()
+                .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            write.id.0.to_string(),
+            write.run.to_string(),
+            write.trigger.clone(),
+            text_of(asked_by.map(|by| &by.name)),
+            text_of(asked_by.and_then(|by| by.sudo_user.as_ref())),
+            users(&write.approvals),
+            users(&write.retries),
+            if subject.is_group { "group" } else { "account" }.to_owned(),
+            subject.kind.to_owned(),
+            subject.name.to_owned(),
+            text_of(subject.mail),
+            subject.key.to_string(),
+            subject.dns.join("; "),
+            text_of(write.scim_id.as_ref()),
+            subject.sources.join("; "),
+            subject.reason.clone(),
+            text_of(change.map(|change| &change.attribute)),
+            text_of(change.and_then(|change| change.old.as_ref())),
+            text_of(change.and_then(|change| change.new.as_ref())),
+            text_of(made.map(|made| if made { "yes" } else { "no" })),
+            write.end.name().to_owned(),
+            text_of(last.and_then(|last| last.status)),
+            text_of(write.request_id.as_ref()),
+            text_of(error),
+            requests.join("; "),
+            text_of(write.undone_by),
+        ]
+    };
+    match subject.changes.is_empty() {
+        true => vec![record(None)],
+        false => subject
+            .changes
+            .iter()
+            .map(|one| record(Some(one)))
+            .collect(),
+    }
+}
+
+fn text_of(value: Option<impl Display>) -> String {
+    value.map_or(String::new(), |value| value.to_string())
+}
+
+fn second(moment: Timestamp) -> impl Display {
+    moment.format("%Y-%m-%d %H:%M:%S UTC")
+}
