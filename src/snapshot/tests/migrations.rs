@@ -17,7 +17,7 @@ const ROWS: [(i64, &str); 15] = [
             ('key-max', 'directory', 'uid=max,dc=example', 'scim-max', NULL, '{"userName": "max@example.org", "email": "max@example.org"}', 'deactivated', 1700000100000, 1700000000000, x'08080808080808080808080808080808'),
             ('key-ida', 'directory', 'uid=ida,dc=example', 'scim-ida', 'aid-ida', '{"userName": "ida@example.org", "email": "ida@example.org"}', 'delete_pending', 1700000200000, 1690000000000, x'09090909090909090909090909090909'),
             ('key-old', 'partners', 'uid=old,dc=example', 'scim-old', 'aid-old', '{"userName": "old@example.org"}', 'deleted', 1600000000000, NULL, x'0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a');
-        INSERT INTO runs VALUES
+        INSERT INTO runs (id, trigger, version, started_at, finished_at, outcome, error, summary) VALUES
             (1, 'sync', '0.1.0', 1700000000000, 1700000001000, 'done', NULL, '{"suspended": 0}'),
             (2, 'schedule', '0.1.0', 1700000100000, 1700000101000, 'failed', 'the directory cannot be reached', '{}'),
             (3, 'schedule', '0.1.0', 1700000200000, 1700000201000, 'incomplete', NULL, '{"suspended": 1}');
@@ -71,7 +71,7 @@ const ROWS: [(i64, &str); 15] = [
     (
         7,
         r#"UPDATE operations SET scim_id = 'scim-zoe' WHERE id = 1;
-        INSERT INTO runs VALUES (4, 'revert 1', '0.1.0', 1700000300000, 1700000301000, 'done', NULL, '{}');
+        INSERT INTO runs (id, trigger, version, started_at, finished_at, outcome, error, summary) VALUES (4, 'revert 1', '0.1.0', 1700000300000, 1700000301000, 'done', NULL, '{}');
         INSERT INTO operations (id, run_id, external_id, kind, detail, state, intended_at, sent_at, answered_at, scim_id) VALUES
             (6, 4, 'key-zoe', 'update', '{"key": "key-zoe", "source": "directory", "dn": "uid=zoe,dc=example", "kind": "update", "reason": {"cause": "reverted", "run": 1}, "target": {"scim_id": "scim-zoe", "account_id": "aid-zoe"}, "before": {}, "after": {}, "active": [true, true], "cancel_delete": false, "undoes": {"operations": [1], "lets_go": false}, "changes": [], "waits_for": [], "wave": 0}', 'done', 1700000300100, 1700000300200, 1700000300300, 'scim-zoe');
         INSERT INTO reverted VALUES (1, 6);
@@ -102,7 +102,7 @@ const ROWS: [(i64, &str); 15] = [
     ),
     (
         12,
-        r#"INSERT INTO failures VALUES ('key-bob', 0, 2, x'0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d', 3, 'the address is taken', 1700000000300, 1700000200300);
+        r#"INSERT INTO failures (external_id, is_group, operation_id, digest, count, error, first_at, last_at) VALUES ('key-bob', 0, 2, x'0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d', 3, 'the address is taken', 1700000000300, 1700000200300);
         INSERT INTO retries VALUES (1, 'key-bob', 0, 2, 5, 'the address is taken', 'it is free', 'ann', 1000, 'ann', 1700000150000);
         INSERT INTO pending_deactivations VALUES ('key-max', 'uid=max,dc=example', 1700000200000, 3);"#,
     ),

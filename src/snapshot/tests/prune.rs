@@ -60,7 +60,7 @@ async fn history(journal: &mut Journal, chance: &mut fastrand::Rng) {
         };
         let suspended = chance.u8(..2);
         execute(journal, &format!(
-            "INSERT INTO runs VALUES ({run}, '{trigger}', '0.1.0', {begun}, {finished}, {outcome}, NULL, '{{\"suspended\": {suspended}}}')"
+            "INSERT INTO runs (id, trigger, version, started_at, finished_at, outcome, error, summary) VALUES ({run}, '{trigger}', '0.1.0', {begun}, {finished}, {outcome}, NULL, '{{\"suspended\": {suspended}}}')"
         )).await;
         for (source, last) in [("directory", RUNS), ("partners", 15), ("gone", 3)] {
             if run <= last && chance.u8(..3) > 0 {
@@ -107,7 +107,7 @@ async fn history(journal: &mut Journal, chance: &mut fastrand::Rng) {
         )).await;
     }
     execute(journal,
-        "INSERT OR IGNORE INTO failures SELECT external_id, kind GLOB 'group_*', id, zeroblob(16), 1, 0, 'e', 1, 1 FROM operations WHERE state = 'failed' AND id % 23 = 0;
+        "INSERT OR IGNORE INTO failures (external_id, is_group, operation_id, digest, count, error, first_at, last_at) SELECT external_id, kind GLOB 'group_*', id, zeroblob(16), 1, 'e', 1, 1 FROM operations WHERE state = 'failed' AND id % 23 = 0;
          INSERT INTO retries (external_id, is_group, operation_id, count, error, asked_by, uid, asked_at) SELECT external_id, 0, id, 1, 'e', 'ann', 1, 1
             FROM operations WHERE state = 'failed' AND id % 41 = 0 AND kind NOT GLOB 'group_*';
          INSERT INTO applied_plans VALUES ('plan-1', 2, 1, 1);
