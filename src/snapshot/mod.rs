@@ -40,7 +40,7 @@ pub use failures::{GivenRetry, Retried, RetryError};
 pub use groups::{GroupEnd, UnansweredGroup};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
-pub use lock::Lock;
+pub use lock::{Lock, open_files};
 pub use revert::trigger as revert_trigger;
 pub use saved::AppliedPlan;
 
@@ -87,6 +87,8 @@ impl Snapshot {
     /// is no database there is nothing to copy.
     pub async fn copy(from: &Path, to: &Path) -> Result<(), SnapshotError> {
         let mut snapshot = Self::open_for_reading(from).await?;
+        // SQLite takes an empty file for none, and keeps its mode.
+        make_private(to).map_err(|error| SnapshotError::io(to, &error))?;
         // To SQLite the copy is a write like any other.
         sqlx::query("PRAGMA query_only = OFF")
             .execute(&mut snapshot.connection)
@@ -102,6 +104,9 @@ impl Snapshot {
 
     /// Opens a database that is there; this connection changes nothing.
     async fn look_into(path: &Path) -> Result<Self, SnapshotError> {
+        if let Some(open) = open_files(path).next() {
+            return Err(open.into());
+        }
         // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a
         // read-only connection would leave behind. `query_only` forbids every change instead.
         let options = SqliteConnectOptions::new()
