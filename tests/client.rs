@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::HashSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -66,7 +68,9 @@ fn reader_in(folder: &Path, url: &str) -> Reader {
 
 fn reader(url: &str) -> (tempfile::TempDir, Reader) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("key"), "the-key").unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "the-key").unwrap();
+    std::fs::set_permissions(key, Permissions::from_mode(0o600)).unwrap();
     let reader = reader_in(folder.path(), url);
     (folder, reader)
 }
@@ -180,8 +184,22 @@ async fn a_redirect_does_not_take_the_key_elsewhere() {
     .await;
     let (_folder, reader) = reader(&url);
     let error = reader.capabilities().await.unwrap_err();
-    assert!(error.to_string().contains("307"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("307: redirects are not followed"),
+        "{error}"
+    );
     assert!(theirs.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_the_answer_shows_is_not_told() {
+    let echo = |_: usize, _: &str| with_status(403, &json!({"error": "sent: Bearer the-key"}));
+    let (url, _) = server(echo).await;
+    let (_folder, reader) = reader(&url);
+    let error = reader.capabilities().await.unwrap_err().to_string();
+    assert!(error.contains("sent: Bearer …;"), "{error}");
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,7 +82,9 @@ impl World {
             .unwrap();
         let url = format!("http://127.0.0.1:{port}");
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("key"), KEY).unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, KEY).unwrap();
+        std::fs::set_permissions(key, Permissions::from_mode(0o600)).unwrap();
         let config = format!(
             r#"
             database = "dirsyncd.db"

@@ -6,13 +6,15 @@ use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{
-    Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, Source, SourceKind,
+    Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, SecretError, Source,
+    SourceKind,
 };
 use crate::directory::{self, Full, Request, Selection};
 use crate::mapping::{GroupMapping, Mapping, NotMapped};
 use crate::model::Complete;
 use crate::org::{ApiError, Reader};
-use crate::snapshot::{Snapshot, SnapshotError};
+use crate::report::message;
+use crate::snapshot::{self, Snapshot, SnapshotError};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -29,6 +31,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         "configuration",
         Ok::<_, String>(config.path.display().to_string()),
     );
+    // Nothing of a file that others could have changed is believed, so that the rest can wait.
+    open_files(config, &mut report);
+    if report.failed > 0 {
+        return Ok(report.end());
+    }
     report.tell("database", database(config).await);
     for (source, mapping) in setup.sources() {
         let name = format!("source `{}`", source.name);
@@ -84,12 +91,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
         }
     }
-    if report.failed > 0 {
-        print(&format!("{} of the checks failed\n", report.failed));
-        return Ok(Exit::Failed);
+    Ok(report.end())
+}
+
+/// Tells each file that others could read or change.
+fn open_files(config: &Config, report: &mut Report) {
+    for secret in config.secrets() {
+        if let Err(SecretError::Open(open)) = secret.read_text() {
+            report.tell("permissions", Err::<String, _>(open));
+        }
     }
-    print("all is well; `dirsyncd plan` shows what a sync would do\n");
-    Ok(Exit::Done)
+    for open in snapshot::open_files(&config.database) {
+        report.tell("permissions", Err::<String, _>(open));
+    }
 }
 
 struct Report {
@@ -97,12 +111,22 @@ struct Report {
 }
 
 impl Report {
+    /// The last line.
+    fn end(self) -> Exit {
+        if self.failed > 0 {
+            print(&format!("{} of the checks failed\n", self.failed));
+            return Exit::Failed;
+        }
+        print("all is well; `dirsyncd plan` shows what a sync would do\n");
+        Exit::Done
+    }
+
     fn tell<E: std::fmt::Display>(&mut self, what: &str, result: Result<String, E>) {
         match result {
-            Ok(found) => print(&format!("ok    {what}: {found}\n")),
+            Ok(found) => print(&format!("ok    {}\n", message(&format!("{what}: {found}")))),
             Err(error) => {
                 self.failed += 1;
-                print(&format!("FAIL  {what}: {error}\n"));
+                print(&format!("FAIL  {}\n", message(&format!("{what}: {error}"))));
             }
         }
     }

@@ -172,9 +172,9 @@ active = {{ expr = 'attr("employeeType") != "leaver"' }}
 "#
     );
     let path = folder.join("config.toml");
-    std::fs::write(&path, text)
+    std::fs::write(&path, &text)
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
-    let config = Config::load(&path).map_err(Failure::usage)?;
+    let config = Config::parse(&path, &text).map_err(Failure::usage)?;
     Setup::new(config).map_err(Failure::usage)
 }
 

@@ -33,6 +33,7 @@ use crate::apply::Shutdown;
 use crate::config::{Config, LogFormat};
 use crate::model::Invoker;
 use crate::pull::{Depth, PullError};
+use crate::report;
 use crate::run::{Orders, ReconcileError, RunError, Setup};
 
 /// How long a sync that is under way is waited for by whoever writes a word into the database.
@@ -225,7 +226,8 @@ pub fn main() -> ExitCode {
         Err(error) => Err(Failure::failed(format!("cannot start: {error}"))),
     };
     let exit = result.unwrap_or_else(|failure| {
-        let _ = writeln!(std::io::stderr(), "dirsyncd: {}", failure.message);
+        let message = report::message(&failure.message);
+        let _ = writeln!(std::io::stderr(), "dirsyncd: {message}");
         failure.exit
     });
     ExitCode::from(exit as u8)
@@ -294,10 +296,11 @@ fn start_log(level: &str, format: LogFormat) {
     let level = std::env::var("DIRSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
     // What the crate has to say of a connection that was let go of is no news.
     let filter = tracing_subscriber::EnvFilter::new(format!("ldap3=error,{level}"));
+    let colours = std::io::stderr().is_terminal() && format == LogFormat::Text;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(colours)
+        .with_writer(move || LogLines { colours });
     // Fails only when a subscriber is there already, as in tests.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
@@ -305,14 +308,39 @@ fn start_log(level: &str, format: LogFormat) {
     };
 }
 
+/// Standard error, for the log. An event, which the subscriber writes as one, must not look like
+/// several, nor command the terminal; colours do, and there the subscriber sees to the values.
+struct LogLines {
+    colours: bool,
+}
+
+impl Write for LogLines {
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = text.trim_end_matches('\n');
+        let lines = match self.colours {
+            true => text.replace('\n', "\n  "),
+            false => report::message(text),
+        };
+        writeln!(std::io::stderr().lock(), "{lines}")?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
+    let text = report::printable(text);
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Writes what is not a result to standard error.
 fn say(text: &str) {
+    let text = report::printable(text);
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 

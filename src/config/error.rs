@@ -15,6 +15,9 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Others could change it.
+    #[error(transparent)]
+    Open(#[from] super::OpenFile),
     /// Something in the file is wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),

@@ -10,6 +10,7 @@ mod freeze;
 mod group;
 mod guards;
 mod journal;
+mod permissions;
 mod policy;
 mod reconcile;
 mod rule;
@@ -17,6 +18,8 @@ mod schedule;
 mod secret;
 mod source;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,6 +29,7 @@ pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
 pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use journal::Journal;
+pub use permissions::{OpenFile, expect_guarded, expect_private};
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
 };
@@ -157,10 +161,15 @@ pub enum LogFormat {
 impl Config {
     /// Reads and checks the configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        let unreadable = |source| ConfigError::Unreadable {
             path: path.to_owned(),
             source,
-        })?;
+        };
+        let mut file = File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        expect_guarded("the configuration", path, &metadata)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
         Self::parse(path, &text)
     }
 
@@ -172,6 +181,19 @@ impl Config {
     /// An error at a place in the file, for what is found wrong after it was read.
     pub fn invalid(&self, span: Option<std::ops::Range<usize>>, what: String) -> ConfigError {
         error::Invalid::new(&self.path, &self.text, span, what).into()
+    }
+
+    /// Where all its secrets are.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        let of_api = match &self.organization.provisioning {
+            Provisioning::Scim { key, .. } => Some(key),
+            Provisioning::Admin => None,
+        };
+        let of_sources = self.sources.iter().flat_map(Source::secrets);
+        of_api
+            .into_iter()
+            .chain(&self.organization.admin_key)
+            .chain(of_sources)
     }
 
     /// Whether runs may delete accounts.

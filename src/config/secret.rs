@@ -1,8 +1,12 @@
 //! Where a secret is: never in the configuration itself.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+
+use super::{OpenFile, expect_private};
 
 /// Where to read a secret: a file, an environment variable or a systemd credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,9 @@ pub enum SecretError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Others could read or change it.
+    #[error(transparent)]
+    Open(#[from] OpenFile),
     /// The variable is not set, or not text.
     #[error("the environment variable {0}, which should hold a secret, is not set")]
     Env(String),
@@ -70,10 +77,16 @@ impl SecretRef {
 }
 
 fn read_file(path: &Path) -> Result<String, SecretError> {
-    std::fs::read_to_string(path).map_err(|source| SecretError::File {
+    let unreadable = |source| SecretError::File {
         path: path.to_owned(),
         source,
-    })
+    };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    expect_private("the secret file", path, &metadata)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    Ok(text)
 }
 
 impl std::fmt::Display for SecretRef {
@@ -89,6 +102,9 @@ impl std::fmt::Display for SecretRef {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -104,6 +120,7 @@ mod tests {
             ("a\nb\n", None),
         ] {
             std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
             let read = SecretRef::File(path.clone()).read();
             assert_eq!(
                 read.ok().map(|s| s.expose_secret().to_owned()).as_deref(),

@@ -71,6 +71,22 @@ pub struct SourceScope {
 }
 
 impl Source {
+    /// Where its secrets are.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        let server = match &self.kind {
+            SourceKind::Ldap(server) => Some(server),
+            SourceKind::Ldif(_) => None,
+        };
+        let password = server.and_then(|server| match &server.bind {
+            Bind::Simple { password, .. } => Some(password),
+            Bind::Anonymous | Bind::External => None,
+        });
+        let certificate = server.and_then(|server| server.client_certificate.as_ref());
+        password
+            .into_iter()
+            .chain(certificate.map(|certificate| &certificate.key))
+    }
+
     /// What decides who is in scope.
     pub fn scope(&self) -> SourceScope {
         let texts = |list: &[(String, Dn)]| list.iter().map(|(text, _)| text.clone()).collect();

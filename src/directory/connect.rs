@@ -18,7 +18,7 @@ use url::Url;
 
 use super::search::{self, Searches};
 use super::{DirectoryError, Request, discover};
-use crate::config::{Bind, ClientCertificate, Discovery, Ldap as Server, Servers};
+use crate::config::{Bind, ClientCertificate, Discovery, Ldap as Server, Servers, expect_guarded};
 use crate::model::Entry;
 
 /// What a server says about itself (its root DSE, RFC 4512 section 5.1).
@@ -382,6 +382,11 @@ impl<'a> Access<'a> {
     }
 
     fn refused(&self, url: &str, result: &LdapResult) -> DirectoryError {
+        let mut why = describe(result);
+        // A server may show what it was sent.
+        if let Some(password) = &self.password {
+            why = why.replace(password.expose_secret(), "…");
+        }
         let (who, advice) = match &self.server.bind {
             Bind::Simple { dn, password } => (
                 format!("as `{dn}`"),
@@ -395,7 +400,7 @@ impl<'a> Access<'a> {
         DirectoryError::Bind {
             url: url.to_owned(),
             who,
-            why: describe(result),
+            why,
             advice,
         }
     }
@@ -458,6 +463,9 @@ fn tls_config(server: &Server) -> Result<Arc<rustls::ClientConfig>, DirectoryErr
                 path: path.clone(),
                 why,
             };
+            let file = std::fs::metadata(path)
+                .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            expect_guarded("the CA file", path, &file)?;
             for certificate in certificates(path).map_err(wrong)? {
                 roots
                     .add(certificate)

@@ -20,7 +20,7 @@ mod search;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Incremental, SecretError, Source, SourceKind};
+use crate::config::{self, Incremental, OpenFile, SecretError, Source, SourceKind};
 use crate::model::{Entry, PullEnd};
 
 use careful::careful;
@@ -83,6 +83,9 @@ pub enum DirectoryError {
         /// What went wrong.
         why: String,
     },
+    /// Others could change the CA file.
+    #[error(transparent)]
+    Open(#[from] OpenFile),
     /// The client certificate or its key is no use.
     #[error(
         "{place} {why}; `client_certificate` is a PEM file with the certificate and those that lead to its CA, `client_key` its private key in PEM, not encrypted"

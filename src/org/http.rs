@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::pace::{Limits, Pace};
 use super::{ApiError, Cause};
-use crate::config::{Organization, SecretRef};
+use crate::config::{Organization, SecretRef, expect_guarded};
 use crate::model::{Exchange, Timestamp};
 
 tokio::task_local! {
@@ -126,8 +126,11 @@ impl Http {
             builder = builder.no_proxy().tls_certs_only([]);
         } else if let Some(path) = &config.ca_file {
             let file = |why: String| setup(format!("the CA file {} {why}", path.display()));
-            let pem =
-                std::fs::read(path).map_err(|error| file(format!("cannot be read: {error}")))?;
+            let unreadable = |error: std::io::Error| file(format!("cannot be read: {error}"));
+            let metadata = std::fs::metadata(path).map_err(unreadable)?;
+            expect_guarded("the CA file", path, &metadata)
+                .map_err(|error| setup(error.to_string()))?;
+            let pem = std::fs::read(path).map_err(unreadable)?;
             let roots = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| file(format!("is no use: {error}")))?;
             builder = builder.tls_certs_only(roots);
@@ -297,7 +300,7 @@ impl Http {
             bytes.extend_from_slice(&chunk);
         }
         if !status.is_success() {
-            return Err(failed(self.refusal(status, &bytes)));
+            return Err(failed(self.refusal(status, &bytes, key)));
         }
         let body = if bytes.is_empty() {
             Value::Null
@@ -313,9 +316,16 @@ impl Http {
         })
     }
 
-    fn refusal(&self, status: StatusCode, body: &[u8]) -> Cause {
-        let message = message_of(body);
+    fn refusal(&self, status: StatusCode, body: &[u8], key: &SecretString) -> Cause {
+        // A gateway may show the request that it refuses.
+        let message = message_of(body).replace(key.expose_secret(), "…");
         match status.as_u16() {
+            status @ 300..=399 => Cause::Refused {
+                status,
+                message:
+                    "redirects are not followed, as they would take the key along; correct `api`"
+                        .to_owned(),
+            },
             401 => Cause::Unauthorized {
                 secret: self.secret.to_string(),
             },

@@ -26,7 +26,7 @@ pub use saved::{
     Circumstances, Digested, Expects, SCHEMA, SavedGroup, SavedGroupNote, SavedGroups, SavedNote,
     SavedOperation, SavedPlan, SavedPlanError,
 };
-pub use text::{Detail, applied, edit, summary_line, text, way_back};
+pub use text::{Detail, applied, edit, message, printable, summary_line, text, way_back};
 pub use trace::{Traced, trace_json, trace_text};
 
 #[cfg(test)]

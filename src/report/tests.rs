@@ -382,3 +382,15 @@ fn what_is_foreseen_is_told_with_the_operation_and_before_the_summary() {
     insta::assert_snapshot!(text(&plan, Detail::default()));
     insta::assert_json_snapshot!(json(&plan)["forecast"]);
 }
+
+#[test]
+fn no_text_commands_the_terminal_and_no_line_of_a_message_looks_like_another_message() {
+    let text = "a\u{1b}[2J\u{9b}1m\u{7f}\r\u{202e}\u{2069}é\u{200f}\n  | b\nok    c";
+    let shown = r"a\u001b[2J\u009b1m\u007f\u000d\u202e\u2069é";
+    assert_eq!(printable(text), format!("{shown}\u{200f}\n  | b\nok    c"));
+    assert_eq!(message(text), format!("{shown}\u{200f}\n  | b\n  ok    c"));
+    // In JSON it is still the same value.
+    let json = serde_json::json!({ "dn": text }).to_string();
+    let read: serde_json::Value = serde_json::from_str(&printable(&json)).unwrap();
+    assert_eq!(read["dn"], text);
+}

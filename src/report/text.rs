@@ -542,13 +542,48 @@ fn email(operation: &Operation) -> &str {
     profile.get(Attribute::Email).unwrap_or("no e-mail")
 }
 
-/// One line. What came from a directory must not move the cursor or ring the bell.
+/// One line. What came from a directory must not move the cursor, ring the bell or end the line.
 pub(super) fn line(out: &mut String, text: &str) {
     out.extend(
         text.chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
+            .map(|c| if is_command(c) { '\u{fffd}' } else { c }),
     );
     out.push('\n');
+}
+
+/// Whether a terminal takes the character for a command: control characters, and those that turn
+/// the direction of writing around (Unicode standard annex 9), by which a text looks like another.
+fn is_command(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text or JSON as a terminal may show it: a command to the terminal is written as JSON writes it,
+/// `\u001b`. Lines stay lines.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_command(c) && c != '\n' {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A message as a terminal may show it. Its lines after the first are indented, so that none of
+/// them can be taken for a message of its own.
+pub fn message(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (at, line) in printable(text).split('\n').enumerate() {
+        out.push_str(match at {
+            0 => "",
+            _ if line.starts_with(' ') => "\n",
+            _ => "\n  ",
+        });
+        out.push_str(line);
+    }
+    out
 }
 
 fn people(count: u64) -> String {

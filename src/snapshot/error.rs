@@ -83,6 +83,9 @@ pub enum SnapshotError {
         /// What SQLite said.
         message: String,
     },
+    /// Others could read or change one of its files.
+    #[error(transparent)]
+    Open(#[from] crate::config::OpenFile),
     /// One of its files is no longer the one that was opened.
     #[error(
         "the file {} was removed or replaced while dirsyncd was using it: leave the files of the database alone during a run; put them back, or run again with what is there now", path.display()

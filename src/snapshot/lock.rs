@@ -9,6 +9,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::SnapshotError;
+use crate::config::{OpenFile, expect_private};
+
+/// What an open file is called.
+const FILE: &str = "the database file";
 
 /// The lock; it is held as long as this lives.
 pub struct Lock {
@@ -55,6 +59,9 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
+        // Whoever may open it may also hold the lock.
+        let metadata = file.metadata().map_err(failed)?;
+        expect_private(FILE, &path, &metadata)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -114,6 +121,17 @@ impl Standing {
             }),
         }
     }
+}
+
+/// Those files of a database that others could read or change.
+pub fn open_files(database: &Path) -> impl Iterator<Item = OpenFile> {
+    const ENDINGS: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".daemon.lock"];
+    ENDINGS.into_iter().filter_map(move |ending| {
+        let path = beside(database, ending);
+        // What is not there is made for its owner alone.
+        let metadata = std::fs::metadata(&path).ok()?;
+        expect_private(FILE, &path, &metadata).err()
+    })
 }
 
 pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {

@@ -46,7 +46,7 @@ pub use groups::{GroupEnd, UnansweredGroup};
 pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
-pub use lock::Lock;
+pub use lock::{Lock, open_files};
 pub use prune::{LAST_OPERATIONS, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;
 pub use saved::AppliedPlan;
@@ -99,6 +99,8 @@ impl Snapshot {
     }
 
     async fn copy_to(&mut self, to: &Path) -> Result<(), SnapshotError> {
+        // SQLite takes an empty file for none, and keeps its mode.
+        make_private(to).map_err(|error| SnapshotError::io(to, &error))?;
         // To SQLite the copy is a write like any other.
         sqlx::query("PRAGMA query_only = OFF")
             .execute(&mut self.connection)
@@ -114,6 +116,9 @@ impl Snapshot {
 
     /// Opens a database that is there; this connection changes nothing.
     async fn look_into(path: &Path) -> Result<Self, SnapshotError> {
+        if let Some(open) = open_files(path).next() {
+            return Err(open.into());
+        }
         // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a
         // read-only connection would leave behind. `query_only` forbids every change instead.
         let options = SqliteConnectOptions::new()

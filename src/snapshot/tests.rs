@@ -20,6 +20,7 @@ use crate::plan::{
 
 /// A database as the first version has left it, with one account.
 async fn first_version(path: &Path) {
+    make_private(path).unwrap();
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::refused;
-use crate::support::directory::free_port;
+use crate::support::directory::{Transport, free_port};
 use crate::support::{Person, World, replaced};
 
 fn synced() -> World {
@@ -18,7 +18,7 @@ fn synced() -> World {
 fn a_wrong_place_or_key_of_the_api_is_told_and_nothing_is_sent() {
     let mut world = synced();
     let wrong_key = world.dirsyncd.folder().join("wrong-key");
-    std::fs::write(&wrong_key, "not-the-key\n").unwrap();
+    crate::support::write_private(&wrong_key, "not-the-key\n");
     let url = format!("http://127.0.0.1:{}", free_port());
     let cases = [
         (
@@ -127,6 +127,25 @@ fn an_api_that_is_no_api_is_told() {
         1,
         &["ServiceProviderConfig failed with 502", "Bad gateway"],
     );
+}
+
+#[test]
+fn the_api_is_spoken_to_only_in_tls_of_a_trusted_certificate() {
+    let mut world = synced();
+    // Whoever answers there shows a certificate of the directory's CA.
+    let url = world.slapd.url(Transport::Tls).replace("ldaps:", "https:");
+    let block = &world.dirsyncd.organization;
+    let block = replaced(block, "api", &format!("{url:?}"));
+    world.dirsyncd.organization = block.clone();
+    refused::by_plan_and_sync(&world, 1, &["cannot reach the API", "certificate"]);
+    let ca = world.slapd.ca_file().display().to_string();
+    world.dirsyncd.organization = format!("{block}ca_file = {ca:?}\n");
+    let output = world.dirsyncd.run(&["plan"]).expect_code(1);
+    assert!(!output.stderr.contains("certificate"), "{output}");
+    // And never without TLS, but to this machine.
+    let block = replaced(&block, "api", "\"http://api.example.org\"");
+    world.dirsyncd.organization = block;
+    world.dirsyncd.run(&["plan"]).expect_code(2);
 }
 
 #[test]

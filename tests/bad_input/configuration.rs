@@ -160,6 +160,56 @@ fn a_secret_written_into_the_configuration_is_refused_and_not_shown() {
             .expect_code(2)
             .expect_words(&["a secret does not stand in the configuration"]);
     }
+    // It would be found there.
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+#[should_panic(expected = "is shown by")]
+fn an_output_with_a_secret_fails_its_test() {
+    let (organization, dirsyncd) = right();
+    // An argument that is one too many is told as it is.
+    drop(dirsyncd.start(&["plan", &organization.scim_key]).wait());
+}
+
+#[test]
+#[should_panic(expected = "is shown by")]
+fn a_file_with_a_secret_fails_its_test() {
+    let (organization, dirsyncd) = right();
+    let text = format!("the key is {}", organization.admin_key);
+    std::fs::write(dirsyncd.state().join("dirsyncd.db-journal"), text).unwrap();
+    drop(dirsyncd);
+}
+
+#[test]
+fn no_key_turns_the_check_of_certificates_off() {
+    let (_organization, dirsyncd) = right();
+    let file = dirsyncd.folder().join("wrong.toml");
+    let path = file.display().to_string();
+    let config = dirsyncd.config();
+    for key in [
+        "danger_accept_invalid_certificates",
+        "accept_invalid_certs",
+        "insecure",
+        "insecure_skip_verify",
+        "no_verify",
+        "skip_verify",
+        "ssl_verify",
+        "tls",
+        "tls_reqcert",
+        "tls_verify",
+        "verify",
+        "verify_hostname",
+    ] {
+        for table in ["[organization]", "[[source]]"] {
+            let set = format!("{table}\n{key} = false");
+            std::fs::write(&file, config.replacen(table, &set, 1)).unwrap();
+            dirsyncd
+                .run_bare(&["plan", "--config", &path])
+                .expect_code(2)
+                .expect_words(&[&format!("unknown key `{key}`")]);
+        }
+    }
 }
 
 #[test]

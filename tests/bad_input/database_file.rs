@@ -1,10 +1,9 @@
 //! The database is not what it should be, or cannot be used.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::refused;
-use crate::support::{Person, World, database, file_reference, replaced};
+use crate::support::{Person, World, database, file_reference, replaced, set_mode, write_private};
 
 /// `plan` and `sync` refuse with these words and leave the file as it is; `check` tells it.
 #[track_caller]
@@ -69,7 +68,7 @@ fn a_database_of_something_else_is_refused() {
 #[test]
 fn a_file_that_is_no_database_is_refused() {
     let world = World::of(&Person::four());
-    std::fs::write(world.dirsyncd.database(), "My notes. ".repeat(1000)).unwrap();
+    write_private(&world.dirsyncd.database(), "My notes. ".repeat(1000));
     expect_refused(
         &world,
         &[
@@ -119,8 +118,8 @@ fn a_damaged_page_never_makes_a_wrong_plan() {
     assert!(refusals > 1, "{refusals} of {pages}");
 }
 
-/// Lets everybody read the folder, and the keys be read by whoever runs the program there.
-fn open_to_all(world: &mut World) {
+/// Lets everybody into the folder, and gives the secrets to whoever runs the program there.
+pub(crate) fn open_to_all(world: &mut World) {
     let folder = world.dirsyncd.folder().to_owned();
     for key in ["scim_key", "admin_key"] {
         let secret = match key {
@@ -128,24 +127,33 @@ fn open_to_all(world: &mut World) {
             _ => &world.organization.admin_key,
         };
         let path = folder.join(key);
-        std::fs::write(&path, secret).unwrap();
+        write_private(&path, secret);
+        give(&path);
         let block = &world.dirsyncd.organization;
         world.dirsyncd.organization = replaced(block, key, &file_reference(&path));
+    }
+    give(&world.dirsyncd.password_file());
+    give(&world.dirsyncd.state());
+    for file in std::fs::read_dir(world.dirsyncd.state()).unwrap() {
+        give(&file.unwrap().path());
     }
     let ca = folder.join("ca.pem");
     std::fs::copy(world.slapd.ca_file(), &ca).unwrap();
     world
         .dirsyncd
         .set_source("ca_file", &format!("{:?}", ca.display().to_string()));
-    mode(&folder, 0o755);
+    set_mode(&folder, 0o755);
 }
 
-fn mode(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+/// Gives a file to nobody, as whom the program runs where this is root.
+pub(crate) fn give(path: &Path) {
+    if is_root() {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
 }
 
 /// For root no permission counts, so as root the program runs as nobody.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let output = std::process::Command::new("id").arg("-u").output().unwrap();
     output.stdout == b"0\n"
 }
@@ -155,9 +163,9 @@ fn a_database_that_may_not_be_written_is_refused() {
     let mut world = World::synced(&Person::four());
     open_to_all(&mut world);
     world.dirsyncd.as_nobody = is_root();
-    mode(&world.dirsyncd.state(), 0o555);
+    set_mode(&world.dirsyncd.state(), 0o555);
     for file in std::fs::read_dir(world.dirsyncd.state()).unwrap() {
-        mode(&file.unwrap().path(), 0o444);
+        set_mode(&file.unwrap().path(), 0o400);
     }
     let mark = world.organization.mark();
 
@@ -185,7 +193,7 @@ fn a_database_that_may_not_be_written_is_refused() {
         _ => plan.expect_code(1).expect_words(&words),
     };
     assert!(world.organization.writes_since(mark).is_empty());
-    mode(&world.dirsyncd.state(), 0o755);
+    set_mode(&world.dirsyncd.state(), 0o755);
 }
 
 #[test]
@@ -193,10 +201,9 @@ fn a_secret_file_that_may_not_be_read_is_told() {
     let mut world = World::of(&Person::four());
     open_to_all(&mut world);
     world.dirsyncd.as_nobody = is_root();
-    mode(&world.dirsyncd.state(), 0o777);
     for secret in ["scim_key", "ldap-password"] {
         let path = world.dirsyncd.folder().join(secret);
-        mode(&path, 0o000);
+        set_mode(&path, 0o000);
         let path_text = path.display().to_string();
         for verb in ["plan", "sync"] {
             let output = world.dirsyncd.run(&[verb]).expect_code(1).expect_words(&[
@@ -211,7 +218,7 @@ fn a_secret_file_that_may_not_be_read_is_told() {
             .run(&["check"])
             .expect_code(1)
             .expect_words(&["FAIL  ", &path_text]);
-        mode(&path, 0o644);
+        set_mode(&path, 0o600);
     }
     assert!(world.organization.accounts().is_empty());
 }

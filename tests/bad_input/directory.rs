@@ -3,7 +3,9 @@
 use crate::refused;
 use crate::support::directory::{Slapd, Transport, free_port};
 use crate::support::people::{self, BASE};
-use crate::support::{Dirsyncd, Organization, Person, World, database, file_reference};
+use crate::support::{
+    Dirsyncd, Organization, Person, World, database, file_reference, write_private,
+};
 
 /// A fault of a source: what is set, and what is said about it.
 struct Case {
@@ -54,7 +56,7 @@ fn a_directory_that_cannot_be_read_is_told_and_nobody_departs() {
     let mut world = World::synced(&people);
     let stranger = Slapd::start(&[]);
     let wrong_password = world.dirsyncd.folder().join("wrong-password");
-    std::fs::write(&wrong_password, "not-the-password\n").unwrap();
+    write_private(&wrong_password, "not-the-password\n");
     let no_ca = world.dirsyncd.folder().join("no-ca.pem");
     std::fs::write(&no_ca, "no certificate here\n").unwrap();
     let quoted = |text: &str| format!("{text:?}");

@@ -10,4 +10,5 @@ mod api;
 mod configuration;
 mod database_file;
 mod directory;
+mod permissions;
 mod refused;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::quoted;
 use crate::support::directory::{Transport, free_port};
-use crate::support::{Dirsyncd, Person, World, file_reference};
+use crate::support::{Dirsyncd, Person, World, file_reference, write_private};
 
 /// A list of URLs for the configuration.
 fn list(urls: &[&str]) -> String {
@@ -193,7 +193,7 @@ fn a_wrong_password_and_an_untrusted_certificate_are_not_tried_elsewhere() {
     let source = world.dirsyncd.source.clone();
 
     let wrong = world.dirsyncd.folder().join("wrong-password");
-    std::fs::write(&wrong, "not-the-password\n").unwrap();
+    write_private(&wrong, "not-the-password\n");
     let urls = list(&[&good, &second_url]);
     world.dirsyncd.set_source("url", &urls);
     world

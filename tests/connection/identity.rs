@@ -1,7 +1,7 @@
 //! SASL EXTERNAL and client certificates.
 
 use crate::support::directory::Transport;
-use crate::support::{Person, World, file_reference};
+use crate::support::{Person, World, file_reference, set_mode, write_private};
 use crate::{quoted, quoted_path};
 
 /// A world whose source binds as nobody.
@@ -99,9 +99,10 @@ fn what_is_wrong_with_certificate_or_key_is_told_and_the_key_is_not() {
     let [_, other_key] = world.slapd.client_certificate("stranger");
     let key_text = std::fs::read_to_string(&key).unwrap();
     let damaged = world.dirsyncd.folder().join("damaged.key");
-    std::fs::write(&damaged, key_text.replace("-----BEGIN", "----BEGIN")).unwrap();
+    write_private(&damaged, key_text.replace("-----BEGIN", "----BEGIN"));
     let one_line = world.dirsyncd.folder().join("one-line.key");
-    std::fs::write(&one_line, key_text.replace('\n', " ")).unwrap();
+    write_private(&one_line, key_text.replace('\n', " "));
+    set_mode(&certificate, 0o600);
     let nowhere = world.dirsyncd.folder().join("nowhere");
     for (chain, key, words) in [
         (&certificate, &other_key, "does not go with the key"),

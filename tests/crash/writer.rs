@@ -46,7 +46,7 @@ fn a_lock_file_that_names_a_living_process_locks_nothing() {
         "process {}, since 2026-01-01 00:00:00 UTC\n",
         std::process::id()
     );
-    std::fs::write(lock_file(&scene), text).unwrap();
+    crate::support::write_private(&lock_file(&scene), text);
 
     scene.expect_end_by_sync("a lock file that was left behind");
 }

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use crate::support::people::directory;
-use crate::support::{Person, World};
+use crate::support::{Person, World, write_private};
 
 #[test]
 fn a_secret_may_stand_in_the_environment_or_in_a_systemd_credential() {
     let mut world = World::of(&Person::four());
     let password = std::fs::read_to_string(world.dirsyncd.password_file()).unwrap();
     let credentials = tempfile::tempdir().unwrap();
-    std::fs::write(credentials.path().join("ldap"), &password).unwrap();
+    write_private(&credentials.path().join("ldap"), &password);
     for (place, name, value) in [
         (
             "{ env = \"LDAP_SECRET\" }",

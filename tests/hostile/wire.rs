@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::host::Host;
 use crate::support::directory::PASSWORD;
 use crate::support::scripted::{
-    Step, entry, ldap_result, message, page_end, pages, person, result, tlv,
+    Step, attributes, entry, ldap_result, message, page_end, pages, person, result, tlv,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -295,4 +295,53 @@ fn a_server_that_stalls_in_tls_is_left() {
     }
     host.dirsyncd.source = good;
     host.recovers();
+}
+
+#[test]
+fn what_a_server_says_does_not_command_the_terminal() {
+    let mut host = Host::synced();
+    let said = "no\u{1b}[2J\u{9b}31m\u{7}\u{202e}\ndirsyncd: all is well";
+    let is_command = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    host.server.answers(pages(vec![vec![result(53, said)]]));
+    host.refuses(
+        1,
+        &["no\\u001b[2J\\u009b31m\\u0007\\u202e\n  dirsyncd: all is well"],
+    );
+    for (verb, log) in [
+        ("check", None),
+        ("plan", Some("debug")),
+        ("sync", Some("trace")),
+    ] {
+        host.dirsyncd.log = log.map(str::to_owned);
+        let output = host.dirsyncd.run(&[verb]).expect_code(1);
+        let output = output.expect_words(&["no\\u001b[2J"]);
+        let both = format!("{}{}", output.stdout, output.stderr);
+        assert!(!both.contains(is_command), "{output}");
+        assert!(!both.contains("\ndirsyncd: all"), "{output}");
+    }
+
+    // And neither does an entry, in any form.
+    let name = "cn=Ada\u{1b}]0;x\u{7}\u{202e}\u{9b}1m,ou=people,dc=example,dc=org";
+    let person = &host.people[0];
+    let mut attributes = attributes(person);
+    attributes.retain(|(name, _)| name != "mail");
+    let mut page = host.page(0);
+    page[0] = entry(name, &attributes);
+    page.push(page_end(b""));
+    host.server.answers(pages(vec![page]));
+    for arguments in [
+        &["plan"][..],
+        &["plan", "--format", "json"],
+        &["check"],
+        &["sync"],
+    ] {
+        let output = host.dirsyncd.run(arguments);
+        let both = format!("{}{}", output.stdout, output.stderr);
+        assert!(both.contains("Ada"), "{output}");
+        assert!(!both.contains(is_command), "{output}");
+        if arguments.contains(&"json") {
+            let json: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+            assert!(json.to_string().contains("\u{9b}1m"), "{json}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use crate::support::directory::PASSWORD;
 use crate::support::people::{Flaws, crowd};
 use crate::support::samba::{DISABLED, DOMAIN, ENABLED, READER, SambaAd, dn, entry, unit};
 use crate::support::unchanged::Before;
-use crate::support::{Account, Dirsyncd, Organization, Person, file_reference};
+use crate::support::{Account, Dirsyncd, Organization, Person, file_reference, write_private};
 
 pub(crate) struct Domain {
     pub(crate) samba: SambaAd,
@@ -18,7 +18,7 @@ impl Domain {
         let samba = SambaAd::start(people, more);
         let organization = Organization::start();
         let mut dirsyncd = Dirsyncd::with_source(&organization, String::new());
-        std::fs::write(dirsyncd.password_file(), format!("{PASSWORD}\n")).unwrap();
+        write_private(&dirsyncd.password_file(), format!("{PASSWORD}\n"));
         dirsyncd.source = format!(
             "preset = \"active-directory\"\nurl = {:?}\nca_file = {:?}\nbind_dn = \"{READER}\"\npassword = {}\npage_size = 3\nbase = \"OU=People,{DOMAIN}\"\n",
             samba.url(),

@@ -4,7 +4,7 @@ use crate::support::directory::PASSWORD;
 use crate::support::ds389::{Ds389, key};
 use crate::support::people::{BASE, Flaws, crowd};
 use crate::support::unchanged::Before;
-use crate::support::{Dirsyncd, Organization, Person, file_reference};
+use crate::support::{Dirsyncd, Organization, Person, file_reference, write_private};
 
 pub(crate) struct Place {
     pub(crate) server: Ds389,
@@ -18,7 +18,7 @@ impl Place {
         let server = Ds389::start(people);
         let organization = Organization::start();
         let mut dirsyncd = Dirsyncd::with_source(&organization, String::new());
-        std::fs::write(dirsyncd.password_file(), format!("{PASSWORD}\n")).unwrap();
+        write_private(&dirsyncd.password_file(), format!("{PASSWORD}\n"));
         dirsyncd.source = format!(
             "preset = \"389ds\"\nurl = {:?}\nca_file = {:?}\nbind_dn = \"cn=sync,ou=services,{BASE}\"\npassword = {}\npage_size = 3\nbase = \"ou=people,{BASE}\"\n",
             server.url(),

@@ -24,6 +24,9 @@ fn with<T>(path: &Path, work: impl AsyncFnOnce(&mut SqliteConnection) -> sqlx::R
 
 /// Executes statements; a file that is not there is made.
 pub fn execute(path: &Path, sql: &str) {
+    if !path.exists() {
+        super::write_private(path, "");
+    }
     with(path, async |connection| {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
             .execute(connection)

@@ -28,6 +28,10 @@ pub use program::{Dirsyncd, Output, Planned};
 pub use samba::SambaAd;
 pub use world::{Change, Expected, World};
 
+use std::fs::{File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Waits for a condition; the only place where a test sleeps.
@@ -41,6 +45,21 @@ pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Opt
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Writes a file for its owner's eyes alone, as a secret or a database has to be.
+#[track_caller]
+pub fn write_private(path: &Path, content: impl AsRef<[u8]>) {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path).unwrap();
+    file.write_all(content.as_ref()).unwrap();
+}
+
+/// Lets a file have this mode.
+#[track_caller]
+pub fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 /// The longest wait for something that takes a moment.

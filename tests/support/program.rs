@@ -7,17 +7,18 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use base64::Engine;
+use regex::bytes::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::directory::{PASSWORD, Slapd, Transport};
 use super::organization::Organization;
 use super::people::BASE;
-use super::{eventually, file_reference};
+use super::{eventually, file_reference, set_mode, write_private};
 
 /// The program with its configuration.
 pub struct Dirsyncd {
-    folder: TempDir,
+    folder: Folder,
     /// The `[organization]` table.
     pub organization: String,
     /// The keys of the `[[source]]`.
@@ -30,7 +31,6 @@ pub struct Dirsyncd {
     pub as_nobody: bool,
     /// `DIRSYNCD_LOG`, if it is set.
     pub log: Option<String>,
-    secrets: Vec<String>,
 }
 
 impl Dirsyncd {
@@ -38,7 +38,7 @@ impl Dirsyncd {
     pub fn between(slapd: &Slapd, transport: Transport, organization: &Organization) -> Self {
         let dirsyncd = Self::with_source(organization, String::new());
         let password = dirsyncd.password_file();
-        std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
+        write_private(&password, format!("{PASSWORD}\n"));
         let source = format!(
             "preset = \"openldap\"\nurl = {url:?}\nca_file = {ca:?}\nbind_dn = \"cn=sync,ou=services,{BASE}\"\npassword = {password}\nbase = \"ou=people,{BASE}\"\n",
             url = slapd.url(transport),
@@ -62,21 +62,17 @@ impl Dirsyncd {
 
     /// The program with these keys of its source.
     pub fn with_source(organization: &Organization, source: String) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("state")).unwrap();
+        let path = tempfile::tempdir().unwrap();
+        std::fs::create_dir(path.path().join("state")).unwrap();
+        let secrets = Secrets::new(&[PASSWORD, &organization.scim_key, &organization.admin_key]);
         Dirsyncd {
-            folder,
+            folder: Folder { path, secrets },
             organization: organization.block.clone(),
             source,
             mapping: "active = { expr = 'attr(\"employeeType\") != \"leaver\"' }\n".to_owned(),
             rest: String::new(),
             as_nobody: false,
             log: None,
-            secrets: vec![
-                PASSWORD.to_owned(),
-                organization.scim_key.clone(),
-                organization.admin_key.clone(),
-            ],
         }
     }
 
@@ -96,7 +92,7 @@ impl Dirsyncd {
 
     /// The folder with the configuration.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.folder.path.path()
     }
 
     /// The folder with the database and the files beside it.
@@ -152,6 +148,8 @@ impl Dirsyncd {
     /// Starts a verb with these environment variables.
     pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Running {
         std::fs::write(self.config_file(), self.config()).unwrap();
+        // Whatever the umask of the tests is.
+        set_mode(&self.config_file(), 0o644);
         let mut words: Vec<OsString> = arguments.iter().map(Into::into).collect();
         words.extend(["--config".into(), self.config_file().into()]);
         self.execute(&words, environment)
@@ -196,7 +194,7 @@ impl Dirsyncd {
             child,
             said,
             words: format!("{words:?}"),
-            secrets: self.secrets.clone(),
+            secrets: self.folder.secrets.clone(),
         }
     }
 
@@ -233,12 +231,83 @@ impl Dirsyncd {
     }
 }
 
+/// The folder with the configuration. The database, its log and all else that the program has written
+/// there must be free of secrets.
+struct Folder {
+    path: TempDir,
+    secrets: Secrets,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let mut folders = vec![self.path.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                // What the directory holds may be the password, too.
+                let is_input = path.extension().is_some_and(|ending| ending == "ldif");
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !is_input
+                    && let Ok(content) = std::fs::read(&path)
+                    && !self.secrets.is_one(&content)
+                {
+                    self.secrets.expect_none_in(&path.display(), &content);
+                }
+            }
+        }
+    }
+}
+
+/// The secrets of a world, to be searched for.
+#[derive(Clone)]
+struct Secrets {
+    /// As they are, as bytes in a debugging output, and as HTTP or LDIF would encode them.
+    any: Regex,
+    all: Vec<String>,
+}
+
+impl Secrets {
+    fn new(secrets: &[&str]) -> Self {
+        let forms = secrets.iter().flat_map(|secret| {
+            let bytes = format!("{:?}", secret.as_bytes());
+            [
+                (*secret).to_owned(),
+                bytes.trim_matches(['[', ']']).to_owned(),
+                base64::engine::general_purpose::STANDARD.encode(secret),
+            ]
+        });
+        let forms: Vec<String> = forms.map(|form| regex::escape(&form)).collect();
+        Secrets {
+            any: Regex::new(&forms.join("|")).unwrap(),
+            all: secrets.iter().map(|secret| (*secret).to_owned()).collect(),
+        }
+    }
+
+    /// Whether this is the file of a secret.
+    fn is_one(&self, content: &[u8]) -> bool {
+        let content = content.trim_ascii_end();
+        self.all.iter().any(|secret| secret.as_bytes() == content)
+    }
+
+    /// Fails where one of them is shown, unless the test has failed already.
+    #[track_caller]
+    fn expect_none_in(&self, place: &dyn std::fmt::Display, content: &[u8]) {
+        if let Some(found) = self.any.find(content)
+            && !std::thread::panicking()
+        {
+            let found = String::from_utf8_lossy(found.as_bytes());
+            panic!("the secret {found} is shown by {place}");
+        }
+    }
+}
+
 /// A running process of the program; it is killed when this goes.
 pub struct Running {
     child: Child,
     said: TempDir,
     words: String,
-    secrets: Vec<String>,
+    secrets: Secrets,
 }
 
 impl Running {
@@ -277,33 +346,19 @@ impl Running {
         self.wait_within(Duration::from_secs(60))
     }
 
-    /// Waits for its end. Here, and only here, every output is searched for secrets.
+    /// Waits for its end.
     #[track_caller]
     pub fn wait_within(mut self, time: Duration) -> Output {
         let child = &mut self.child;
         let status = eventually(&format!("the end of {}", self.words), time, || {
             child.try_wait().unwrap()
         });
-        let output = Output {
+        Output {
             words: self.words.clone(),
             code: status.code(),
             stdout: self.read("stdout"),
             stderr: self.read("stderr"),
-        };
-        for secret in &self.secrets {
-            // As it is, as bytes in a debugging output, and as HTTP or LDIF would encode it.
-            let bytes = format!("{:?}", secret.as_bytes());
-            let forms = [
-                secret.clone(),
-                bytes.trim_matches(['[', ']']).to_owned(),
-                base64::engine::general_purpose::STANDARD.encode(secret),
-            ];
-            let shown = forms
-                .iter()
-                .any(|form| output.stdout.contains(form) || output.stderr.contains(form));
-            assert!(!shown, "the secret {secret} is shown: {output}");
         }
-        output
     }
 }
 
@@ -312,6 +367,12 @@ impl Drop for Running {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Here every output is searched for secrets, whether a test looks at it or not.
+        for name in ["stdout", "stderr"] {
+            let content = std::fs::read(self.said.path().join(name)).unwrap();
+            let place = format!("{} on {name}", self.words);
+            self.secrets.expect_none_in(&place, &content);
+        }
     }
 }
 
