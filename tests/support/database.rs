@@ -65,6 +65,7 @@ pub fn newest_schema() -> i64 {
 
 /// Makes a database of an earlier schema that has, of this one, all that it has tables and columns for.
 pub fn write_older(old: &Path, schema: i64, of: &Path) {
+    super::write_private(old, "");
     with(old, async |connection| {
         let first = migrations()
             .await
