@@ -324,7 +324,7 @@ fn a_deletion_is_cancelled_also_while_the_address_is_not_to_be_had() {
     };
     let claimed = with_mail(person("new"), "b@example.org");
     for (world, words) in [
-        (back(vec![claimed], vec![]), "key-new"),
+        (back(vec![claimed], vec![]), "uid=new"),
         (back(vec![person("b")], vec![account("b")]), "b@example.org"),
         (refused(1), "waits"),
         (refused(5), "b@example.org"),

@@ -117,6 +117,7 @@ const ROWS: [(i64, &str); 15] = [
 
 /// A database of this schema, with rows in all its tables.
 async fn of_schema(version: i64, path: &Path) {
+    make_private(path).unwrap();
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
