@@ -136,6 +136,9 @@ impl Plan {
         let mut left_to_vain = (max_calls / 2).max(1);
         let mut last = Vec::new();
         for item in &order {
+            if fitting.is_full {
+                break;
+            }
             let together = fitting.together(*item);
             if self.is_in_vain(*item) {
                 match left_to_vain.checked_sub(together.1) {
@@ -149,6 +152,9 @@ impl Plan {
             fitting.take(*item, together);
         }
         for item in last {
+            if fitting.is_full {
+                break;
+            }
             let together = fitting.together(item);
             fitting.take(item, together);
         }
