@@ -16,3 +16,11 @@ INSERT INTO failures_anew (external_id, is_group, operation_id, digest, count, e
     SELECT external_id, is_group, operation_id, digest, count, error, first_at, last_at FROM failures;
 DROP TABLE failures;
 ALTER TABLE failures_anew RENAME TO failures;
+
+-- What refers to a run or an operation is looked for whenever one goes (pruning).
+CREATE INDEX verdicts_by_run ON verdicts (run_id);
+CREATE INDEX approved_operations_by_run ON approved_operations (run_id);
+CREATE INDEX reconciled_by_run ON reconciled (run_id);
+CREATE INDEX pending_deactivations_by_run ON pending_deactivations (first_run);
+CREATE INDEX failures_by_operation ON failures (operation_id);
+CREATE INDEX retries_by_operation ON retries (operation_id);

@@ -347,6 +347,9 @@ async fn carry_out(
     control: &Control<'_>,
 ) -> Result<(Plan, Applied), RunError> {
     let capabilities = begin(setup, journal, &reader, control).await?;
+    // No answer is waited for now, and what time it is the API has just told. Only here, as a revert
+    // needs the old runs.
+    prune::prune_now_and_then(setup, journal, capabilities.time, (control.now)()).await?;
     let Made {
         mut plan, pulled, ..
     } = tokio::select! {
@@ -406,8 +409,6 @@ async fn begin(
     for settlement in settlements {
         settlement.record(journal, (control.now)()).await?;
     }
-    // No answer is waited for now, and what time it is the API has just told.
-    prune::prune_now_and_then(setup, journal, capabilities.time, (control.now)()).await?;
     Ok(capabilities)
 }
 

@@ -49,7 +49,7 @@ fn old_operations() -> String {
             AND later.kind = old.kind AND later.state = old.state AND (later.sent_at IS NULL) = (old.sent_at IS NULL))
         AND NOT (state = 'done' AND detail ->> '$.formerly' IS NOT NULL)
         AND id NOT IN (SELECT passed.id FROM approved_operations AS approved JOIN operations AS passed
-            ON passed.run_id = approved.run_id AND passed.external_id = approved.external_id AND passed.kind = approved.kind)"
+            ON +passed.run_id = approved.run_id AND passed.external_id = approved.external_id AND passed.kind = approved.kind)"
     )
 }
 
