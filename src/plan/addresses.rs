@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::draft::{active_change, differences};
 use super::{Desired, Known, Refusal, RefusalReason};
 use crate::model::{
-    Attribute, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason, ScimId, fold,
+    Attribute, Change, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason,
+    ScimId, fold,
 };
 
 pub(super) fn unique_attributes() -> impl Iterator<Item = Attribute> {
@@ -122,7 +123,10 @@ pub(super) fn keep_old_values(operation: &mut Operation) -> bool {
     if operation.cancel_delete {
         let wanted = std::mem::replace(&mut operation.after, operation.before.clone());
         operation.after.set_local(&wanted);
-        operation.changes = active_change(operation.active.0, operation.active.1);
+        let is_key = |change: &Change| change.attribute == Change::EXTERNAL_ID;
+        operation.changes.retain(is_key);
+        let active = active_change(operation.active.0, operation.active.1);
+        operation.changes.extend(active);
     }
     operation.cancel_delete
 }

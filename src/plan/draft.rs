@@ -129,7 +129,7 @@ impl<'a> Draft<'a> {
             (None, None) => {}
         }
         // What is deleted cannot be had again: the account is kept, with its old address.
-        if !takes_address && step != Step::CancelAndRestore {
+        if !takes_address && !matches!(step, Step::CancelAndRestore | Step::Cancel) {
             return;
         }
         let Some(account) = account else {
