@@ -242,7 +242,8 @@ fn a_directory_that_goes_down_under_the_run_does_no_harm() {
     let stage = Stage::of(1);
     let said = count(&stage.events, "d");
     let mut failed = 0;
-    for at in [1, 2, said / 3, said / 2, said - 8] {
+    // How often it speaks with the directory differs by some between runs, and the last of it is parting.
+    for at in [1, 2, said / 3, said / 2, said * 2 / 3] {
         let mut scene = stage.scene();
         let trap = Trap {
             what: "d",
@@ -262,7 +263,11 @@ fn a_directory_that_goes_down_under_the_run_does_no_harm() {
             failed += 1;
         } else {
             // Where the missing are, or who is in groups, could not be read any more: the rest is done.
-            output.expect_code(3).expect_words(&["check `url`"]);
+            let output = output.expect_code(3);
+            // By the connection that was there, or by a new one.
+            let words = ["stopped answering", "check `url`"];
+            let has_said = words.iter().any(|words| output.stdout.contains(words));
+            assert!(has_said, "{}", output.stdout);
         }
         stage.slapd.start_again();
         scene.expect_end_by_sync(&format!("the directory went down at {at} of {said}"));
