@@ -23,7 +23,7 @@ use crate::model::{
 };
 use crate::org::{Reader, Writer};
 use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
-use crate::snapshot::{Answered, Failure, Journal, SnapshotError};
+use crate::snapshot::{Answered, Failure, Journal, SnapshotError, Unclear};
 
 pub use groups::{GroupSettlement, GroupsApplied, settle_groups};
 pub use settle::{Settled, Settlement, settle};
@@ -435,10 +435,10 @@ type Queued<'a> = (OperationId, &'a Approved);
 /// make way only: what the changes after it wait for, and those. And the others.
 fn divide<'a>(
     rest: Vec<Queued<'a>>,
-    ways: &BTreeSet<&ExternalId>,
+    ways: &BTreeSet<&'a ExternalId>,
 ) -> (Vec<Queued<'a>>, Vec<Queued<'a>>) {
-    let mut of_key: HashMap<&ExternalId, Vec<&Approved>> = HashMap::new();
-    for (_, operation) in &rest {
+    let mut of_key: HashMap<&ExternalId, Vec<&'a Approved>> = HashMap::new();
+    for (_, operation) in rest.iter().copied() {
         of_key.entry(&operation.key).or_default().push(operation);
     }
     let mut closing: HashSet<&ExternalId> = HashSet::new();
@@ -449,16 +449,8 @@ fn divide<'a>(
             open.extend(operations.flat_map(|operation| &operation.waits_for));
         }
     }
-    let is_closing: Vec<bool> = rest
-        .iter()
-        .map(|(_, operation)| closing.contains(&operation.key))
-        .collect();
-    let (closing, left): (Vec<_>, Vec<_>) = rest
-        .into_iter()
-        .zip(is_closing)
-        .partition(|(_, is_closing)| *is_closing);
-    let operations = |all: Vec<(Queued<'a>, bool)>| all.into_iter().map(|(one, _)| one).collect();
-    (operations(closing), operations(left))
+    rest.into_iter()
+        .partition(|(_, operation)| closing.contains(&operation.key))
 }
 
 /// The end of the batch that begins here: it stays within a wave.
@@ -493,19 +485,21 @@ async fn send_batch(
     )
     .await;
     let mut answered: Vec<(Answered, &Operation)> = Vec::with_capacity(batch.len());
-    let (mut unsent, mut unclear, mut unanswered) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut unsent, mut unclear) = (Vec::new(), Vec::new());
     for ((id, operation), (result, exchanges)) in batch.iter().zip(answers) {
         let result = match result {
             Ok(answer) => Ok(answer),
             // The journal keeps it as sent: the next run settles it by reading.
             Err(error) if error.may_have_taken_effect() => {
-                unanswered.push((*id, exchanges));
                 // Whose it may be has a limit of its own.
                 applied.in_a_row += usize::from(!operation.is_in_vain());
                 let error = format!("{error}; whether it took effect is read back by the next run");
-                if operation.undoes.is_none() {
-                    unclear.push((*id, &***operation, error.clone()));
-                }
+                unclear.push(Unclear {
+                    id: *id,
+                    operation,
+                    error: error.clone(),
+                    exchanges,
+                });
                 fail(applied, control.watch, operation, error);
                 continue;
             }
@@ -531,10 +525,7 @@ async fn send_batch(
         };
         answered.push((answered_one, operation));
     }
-    if !unclear.is_empty() {
-        journal.tried_in_vain(&unclear, (control.now)()).await?;
-    }
-    journal.keep_exchanges(&unanswered).await?;
+    journal.leave_unclear(&unclear, (control.now)()).await?;
     let recorded = journal.answer(&answered, (control.now)()).await?;
     for ((_, operation), result) in answered.iter().zip(recorded) {
         match result {

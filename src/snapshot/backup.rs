@@ -3,12 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Context;
-use super::lock::beside;
+use super::lock::{LOCKS, PARTS, beside};
 use super::{Snapshot, SnapshotError};
 use crate::model::RunId;
-
-/// What SQLite and dirsyncd have beside a database.
-const BESIDE: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".daemon.lock"];
 
 /// A backup that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +68,15 @@ pub async fn back_up(from: &Path, to: &Path, replace: bool) -> Result<BackedUp, 
     };
     let target = whole(folder, to).map_err(|error| unwritable(&error))?;
     let database = from.canonicalize().map_err(|error| unwritable(&error))?;
-    let is_own = |ending: &&str| beside(&database, ending) == target;
-    if target == database || BESIDE.iter().any(is_own) {
+    let is_own = |ending: &str| beside(&database, ending) == target;
+    if target == database || PARTS.into_iter().chain(LOCKS).any(is_own) {
         return Err(BackupError::Itself(to.to_owned()));
     }
     // Not `exists`, which a link that leads nowhere does not.
     if !replace && to.symlink_metadata().is_ok() {
         return Err(BackupError::IsThere(to.to_owned()));
     }
-    let mut remains = BESIDE[..3].iter().map(|ending| beside(to, ending));
+    let mut remains = PARTS.into_iter().map(|ending| beside(to, ending));
     if let Some(remains) = remains.find(|path| path.exists()) {
         return Err(BackupError::Remains(remains));
     }

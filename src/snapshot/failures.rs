@@ -214,23 +214,6 @@ impl Journal {
         transaction.commit().await.at(&path)
     }
 
-    /// Records of operations that they got no usable answer: whether they took effect is open.
-    pub async fn tried_in_vain(
-        &mut self,
-        tried: &[(OperationId, &Operation, String)],
-        now: Timestamp,
-    ) -> Result<(), SnapshotError> {
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        for (id, operation, error) in tried {
-            let (whose, what) = ((&operation.key, false), operation.digest());
-            count_failure(&mut transaction, whose, *id, what, (error, false), now)
-                .await
-                .at(&path)?;
-        }
-        transaction.commit().await.at(&path)
-    }
-
     /// Lets what was refused go again in the next run: that of one person or group, or all of it. It
     /// counts as if it had never been refused.
     pub async fn retry(

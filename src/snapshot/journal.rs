@@ -41,6 +41,19 @@ pub struct Answered {
     pub evidence: Evidence,
 }
 
+/// One operation of which it is not known whether it took effect.
+#[derive(Clone, Debug)]
+pub struct Unclear<'a> {
+    /// Its number in the journal.
+    pub id: OperationId,
+    /// The operation.
+    pub operation: &'a Operation,
+    /// The error in words.
+    pub error: String,
+    /// What was answered to its requests.
+    pub exchanges: Vec<Exchange>,
+}
+
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -394,21 +407,10 @@ impl Journal {
             };
             let stored = match stored {
                 Ok(answer) => Ok(answer),
-                // Whoever reverts a run has asked for it and sees to it.
                 Err((error, is_refusal)) => {
-                    if operation.undoes.is_none() {
-                        let (whose, what) = ((&operation.key, false), operation.digest());
-                        count_failure(
-                            &mut transaction,
-                            whose,
-                            *id,
-                            what,
-                            (&error, is_refusal),
-                            now,
-                        )
+                    fail(&mut transaction, *id, operation, (&error, is_refusal), now)
                         .await
                         .at(&path)?;
-                    }
                     Err(error)
                 }
             };
@@ -480,27 +482,47 @@ impl Journal {
         &mut self,
         unsent: &[(OperationId, Vec<Exchange>)],
     ) -> Result<(), SnapshotError> {
-        self.keep_exchanges(unsent).await?;
-        let ids: Vec<OperationId> = unsent.iter().map(|(id, _)| *id).collect();
-        self.give_up(
-            &ids,
-            "UPDATE operations SET state = 'left', sent_at = NULL WHERE id = ?",
-        )
-        .await
-    }
-
-    /// Keeps what was answered to operations of which it is not known what became of them.
-    pub async fn keep_exchanges(
-        &mut self,
-        sent: &[(OperationId, Vec<Exchange>)],
-    ) -> Result<(), SnapshotError> {
-        if sent.is_empty() {
+        if unsent.is_empty() {
             return Ok(());
         }
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
-        for (id, exchanges) in sent {
+        for (id, exchanges) in unsent {
             keep_answers(&mut transaction, *id, exchanges)
+                .await
+                .at(&path)?;
+            sqlx::query("UPDATE operations SET state = 'left', sent_at = NULL WHERE id = ?")
+                .bind(id.0)
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
+    /// Leaves operations as sent that got no usable answer, and keeps what was answered; the next run
+    /// finds out what became of them.
+    pub async fn leave_unclear(
+        &mut self,
+        unclear: &[Unclear<'_>],
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        if unclear.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for Unclear {
+            id,
+            operation,
+            error,
+            exchanges,
+        } in unclear
+        {
+            keep_answers(&mut transaction, *id, exchanges)
+                .await
+                .at(&path)?;
+            fail(&mut transaction, *id, operation, (error, false), now)
                 .await
                 .at(&path)?;
         }
@@ -585,6 +607,22 @@ async fn keep_answers(
         .execute(&mut **transaction)
         .await?;
     Ok(())
+}
+
+/// Counts one more failure of an operation, and whether it was refused. Whoever reverts a run has asked
+/// for it and sees to it.
+async fn fail(
+    transaction: &mut Transaction<'_, Sqlite>,
+    id: OperationId,
+    operation: &Operation,
+    why: (&str, bool),
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    if operation.undoes.is_some() {
+        return Ok(());
+    }
+    let (whose, what) = ((&operation.key, false), operation.digest());
+    count_failure(transaction, whose, id, what, why, now).await
 }
 
 /// Notes what a success ends: refusals before it, and the wait for a login to be turned off.

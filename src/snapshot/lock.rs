@@ -123,10 +123,16 @@ impl Standing {
     }
 }
 
+/// What SQLite has beside a database.
+pub(super) const PARTS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// What dirsyncd has beside it.
+pub(super) const LOCKS: [&str; 2] = [".lock", ".daemon.lock"];
+
 /// Those files of a database that others could read or change.
 pub fn open_files(database: &Path) -> impl Iterator<Item = OpenFile> {
-    const ENDINGS: [&str; 6] = ["", "-wal", "-shm", "-journal", ".lock", ".daemon.lock"];
-    ENDINGS.into_iter().filter_map(move |ending| {
+    let endings = [""].into_iter().chain(PARTS).chain(LOCKS);
+    endings.filter_map(move |ending| {
         let path = beside(database, ending);
         // What is not there is made for its owner alone.
         let metadata = std::fs::metadata(&path).ok()?;

@@ -45,7 +45,7 @@ pub use failures::{GivenRetry, Retried, RetryError};
 pub use groups::{GroupEnd, UnansweredGroup};
 pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
-pub use journal::{Answered, Failure, Journal, Outcome, Pulled};
+pub use journal::{Answered, Failure, Journal, Outcome, Pulled, Unclear};
 pub use lock::{Lock, open_files};
 pub use prune::{LAST_OPERATIONS, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;

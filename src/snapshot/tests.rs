@@ -18,18 +18,38 @@ use crate::plan::{
     Count, GroupPlan, Hold, HoldCause, Plan, Population, Pulls, Said, Verdict, VerdictKind,
 };
 
-/// A database as the first version has left it, with one account.
-async fn first_version(path: &Path) {
+/// A new database of this schema, without rows.
+async fn empty_of_schema(version: i64, path: &Path) -> SqliteConnection {
     make_private(path).unwrap();
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true);
+        .create_if_missing(true)
+        .foreign_keys(true);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let first = MIGRATIONS.migrations[..1].to_vec();
+    let all = MIGRATIONS.migrations.iter().cloned();
+    let first: Vec<_> = all.filter(|one| one.version <= version).collect();
     sqlx::migrate::Migrator::with_migrations(first)
         .run(&mut connection)
         .await
         .unwrap();
+    connection
+}
+
+/// Zoe is found by her addresses as they are folded now.
+async fn expect_zoe_found(journal: &mut Journal) {
+    for (attribute, address) in [
+        (Attribute::UserName, "zoë@example.org"),
+        (Attribute::Email, "zoë.müller@example.org"),
+    ] {
+        let addresses = BTreeMap::from([(attribute, BTreeSet::from([address.to_owned()]))]);
+        let holders = journal.holders(&addresses).await.unwrap();
+        assert_eq!(holders.keys().collect::<Vec<_>>(), [&key("zoe")]);
+    }
+}
+
+/// A database as the first version has left it, with one account.
+async fn first_version(path: &Path) {
+    let mut connection = empty_of_schema(1, path).await;
     let account = account("zoe");
     sqlx::query("INSERT INTO accounts VALUES (?, 'directory', ?, 'scim-zoe', NULL, ?, 'active', NULL, NULL, ?)")
         .bind(account.key.as_str())
@@ -52,14 +72,7 @@ async fn an_older_database_is_brought_up_to_date_with_its_accounts() {
 
     let mut journal = Journal::open(&path).await.unwrap();
 
-    for (attribute, address) in [
-        (Attribute::UserName, "zoë@example.org"),
-        (Attribute::Email, "zoë.müller@example.org"),
-    ] {
-        let addresses = BTreeMap::from([(attribute, BTreeSet::from([address.to_owned()]))]);
-        let holders = journal.holders(&addresses).await.unwrap();
-        assert_eq!(holders.keys().collect::<Vec<_>>(), [&key("zoe")]);
-    }
+    expect_zoe_found(&mut journal).await;
     assert!(journal.cursors().await.unwrap().is_empty());
     let mut index = Index::new(vec![source()], HashSet::new());
     journal.index(&mut index).await.unwrap();
@@ -795,8 +808,13 @@ async fn refusals_in_a_row_are_counted_until_a_success_or_another_wish() {
         .intend(run, [operation].into_iter(), now())
         .await
         .unwrap();
-    let unclear = [(ids[0], operation, "no answer".to_owned())];
-    journal.tried_in_vain(&unclear, now()).await.unwrap();
+    let unclear = Unclear {
+        id: ids[0],
+        operation,
+        error: "no answer".to_owned(),
+        exchanges: Vec::new(),
+    };
+    journal.leave_unclear(&[unclear], now()).await.unwrap();
     let failures = journal.failures(5).await.unwrap();
     assert_eq!(failures.people[&key("a")].in_vain, 2);
     for times in 1..4 {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::people::directory;
-use crate::support::{Dirsyncd, Organization, Output, Person, database};
+use crate::support::{Dirsyncd, Organization, Output, Person, Planned, database};
 
 /// A company in an LDIF file.
 struct Company {
@@ -72,6 +72,16 @@ impl Company {
         plan.to_owned()
     }
 
+    /// What is planned, told of everybody, and how a run would be undone.
+    fn told(&self, leaver: &Person, run: &str) -> (Vec<Planned>, Vec<Value>, String) {
+        let everybody = self.people.iter().chain([leaver]);
+        (
+            self.dirsyncd.plan().operations(),
+            everybody.map(|one| self.explained(one)).collect(),
+            self.undoing(run),
+        )
+    }
+
     fn prune(&self, arguments: &[&str]) -> Output {
         self.dirsyncd.run(&[&["prune"], arguments].concat())
     }
@@ -127,16 +137,7 @@ fn what_is_old_goes_and_plans_explanations_reverts_and_saved_plans_are_as_before
     let recent = company.last_run();
     "Next".clone_into(&mut company.people[4].title);
     company.write();
-    let before = (
-        company.dirsyncd.plan().operations(),
-        company
-            .people
-            .iter()
-            .chain([&leaver])
-            .map(|one| company.explained(one))
-            .collect::<Vec<_>>(),
-        company.undoing(&recent),
-    );
+    let before = company.told(&leaver, &recent);
     let (runs, operations) = (company.count("runs"), company.count("operations"));
     company
         .prune(&[])
@@ -160,16 +161,7 @@ fn what_is_old_goes_and_plans_explanations_reverts_and_saved_plans_are_as_before
 
     assert!(company.count("operations") <= operations - 6);
     assert!(company.count("runs") <= runs - 6);
-    let after = (
-        company.dirsyncd.plan().operations(),
-        company
-            .people
-            .iter()
-            .chain([&leaver])
-            .map(|one| company.explained(one))
-            .collect::<Vec<_>>(),
-        company.undoing(&recent),
-    );
+    let after = company.told(&leaver, &recent);
     assert_eq!(after.0, before.0);
     for (after, before) in after.1.iter().zip(&before.1) {
         assert_eq!(after, before);

@@ -117,18 +117,7 @@ const ROWS: [(i64, &str); 15] = [
 
 /// A database of this schema, with rows in all its tables.
 async fn of_schema(version: i64, path: &Path) {
-    make_private(path).unwrap();
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .foreign_keys(true);
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let all = MIGRATIONS.migrations.iter().cloned();
-    let first: Vec<_> = all.filter(|one| one.version <= version).collect();
-    sqlx::migrate::Migrator::with_migrations(first)
-        .run(&mut connection)
-        .await
-        .unwrap();
+    let mut connection = empty_of_schema(version, path).await;
     for (_, rows) in ROWS.iter().filter(|(of, _)| *of <= version) {
         sqlx::raw_sql(*rows).execute(&mut connection).await.unwrap();
     }
@@ -249,14 +238,7 @@ async fn expect_read(journal: &mut Journal, version: i64) {
     let since = millis(1_700_000_100_000);
     assert_eq!(max.lifecycle, Lifecycle::Deactivated { since });
     // Addresses are folded as they are now, and the index knows every account.
-    for (attribute, address) in [
-        (Attribute::UserName, "zoë@example.org"),
-        (Attribute::Email, "zoë.müller@example.org"),
-    ] {
-        let addresses = BTreeMap::from([(attribute, BTreeSet::from([address.to_owned()]))]);
-        let holders = journal.holders(&addresses).await.unwrap();
-        assert_eq!(holders.keys().collect::<Vec<_>>(), [&key("zoe")]);
-    }
+    expect_zoe_found(journal).await;
     let names = vec![source(), SourceName::new("partners")];
     let mut index = Index::new(names.clone(), HashSet::new());
     journal.index(&mut index).await.unwrap();
