@@ -270,7 +270,7 @@ impl Wish {
             let new = change.new.clone().unwrap_or_default();
             match change.attribute.parse::<Attribute>() {
                 Ok(attribute) => profile.set(attribute, new),
-                Err(_) if change.attribute == "active" => is_enabled = new == "true",
+                Err(_) if change.attribute == Change::ACTIVE => is_enabled = new == "true",
                 Err(_) => {}
             }
         }

@@ -147,6 +147,8 @@ pub struct Change {
 }
 
 impl Change {
+    /// The name under which it is shown that a login is turned on or off.
+    pub const ACTIVE: &str = "active";
     /// The name under which a changed `externalId` is shown.
     pub const EXTERNAL_ID: &str = "externalId";
 }

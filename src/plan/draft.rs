@@ -130,6 +130,9 @@ impl<'a> Draft<'a> {
         }
         // What is deleted cannot be had again: the account is kept, with its old address.
         if !takes_address && !matches!(step, Step::CancelAndRestore | Step::Cancel) {
+            if matches!(step, Step::Create | Step::Adopt) {
+                self.keep_predecessor(person);
+            }
             return;
         }
         let Some(account) = account else {
@@ -651,7 +654,7 @@ pub(super) fn active_change(old: bool, new: bool) -> Vec<Change> {
         return Vec::new();
     }
     vec![Change {
-        attribute: "active".to_owned(),
+        attribute: Change::ACTIVE.to_owned(),
         old: Some(old.to_string()),
         new: Some(new.to_string()),
     }]

@@ -7,7 +7,6 @@ use std::fmt;
 use chrono::TimeDelta;
 use serde::Serialize;
 
-use super::addresses;
 use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal};
 use super::{Desired, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped};
 use crate::model::{Digest, ExternalId, GroupOrigin, Operation, Reason, Timestamp};
@@ -192,7 +191,7 @@ pub(super) fn refuse_quarantined(
     let failing = failing(operations, known, now, |failing| failing.until.is_none());
     let refused = take_out(operations, |operation| {
         let failing = failing.get(&operation.key)?;
-        Some((RefusalReason::Quarantined(failing.clone()), false))
+        Some(RefusalReason::Quarantined(failing.clone()))
     });
     let refusal = |(operation, why): (Operation, RefusalReason)| Refusal {
         key: Some(operation.key),
@@ -235,10 +234,10 @@ pub(super) fn put_off(
     let skipped = take_out(operations, |operation| {
         let kind = operation.kind;
         let own = failing.get(&operation.key);
-        let own = own.map(|failing| (SkipReason::Failing(failing.clone()), false));
+        let own = own.map(|failing| SkipReason::Failing(failing.clone()));
         own.or_else(|| {
             let freer = behind.get(&operation.key)?.clone();
-            Some((SkipReason::Behind { kind, freer }, true))
+            Some(SkipReason::Behind { kind, freer })
         })
     });
     let skipped = skipped.into_iter().map(|(operation, why)| Skipped {
@@ -266,24 +265,23 @@ fn failing(
     failing.map(|one| (one.key.clone(), one)).collect()
 }
 
-/// Takes out what there is a reason for: all that is planned for the person; or where only the values
-/// have to wait, keeps an account from being deleted without them. Whoever would make way as well is
-/// told once.
+/// Takes out what there is a reason for: all that is planned for the person. Whoever would make way as
+/// well is told once.
 fn take_out<Why>(
     operations: &mut Vec<Operation>,
-    why: impl Fn(&Operation) -> Option<(Why, bool)>,
+    why: impl Fn(&Operation) -> Option<Why>,
 ) -> Vec<(Operation, Why)> {
     let mut told = HashSet::new();
     let mut out = Vec::new();
-    operations.retain_mut(|operation| {
-        let Some((why, is_kept)) = why(operation) else {
+    operations.retain(|operation| {
+        let Some(why) = why(operation) else {
             return true;
         };
         let is_lone_way = operation.reason == Reason::MakesWay;
         if !is_lone_way && told.insert(operation.key.clone()) {
             out.push((operation.clone(), why));
         }
-        is_kept && addresses::keep_old_values(operation)
+        false
     });
     out
 }

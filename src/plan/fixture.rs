@@ -161,6 +161,7 @@ pub(crate) struct World {
     pub(crate) existing: Vec<ExistingAccount>,
     pub(crate) policy: Policy,
     pub(crate) guards: Guards,
+    pub(crate) keeps_keys: bool,
     pub(crate) clean: Result<(), String>,
     pub(crate) now: Timestamp,
     pub(crate) verified_domains: Option<Vec<&'static str>>,
@@ -193,6 +194,7 @@ impl World {
             existing: Vec::new(),
             policy: Policy::default(),
             guards: no_guards(),
+            keeps_keys: true,
             clean: Ok(()),
             now: now(),
             verified_domains: None,
@@ -286,7 +288,7 @@ impl World {
                 .map(|account| (account.key.clone(), account.clone()))
                 .collect(),
             existing: self.existing.clone(),
-            keeps_keys: true,
+            keeps_keys: self.keeps_keys,
             population,
             verified_domains: self
                 .verified_domains

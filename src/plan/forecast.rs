@@ -10,6 +10,7 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
+use super::addresses;
 use super::calls::{Calls, Estimate};
 use super::{Known, Plan, Refusal, RefusalReason};
 use crate::model::{AccountId, Attribute, ExternalId, Kind, Operation, fold};
@@ -191,7 +192,8 @@ impl Answers {
 
 /// Takes out the operations that the organization would certainly refuse: those for which it
 /// denies the right, and those that take an address which an account holds that is not managed
-/// here.
+/// here. A deletion is cancelled in any case, without what would be refused: to ask in vain costs a
+/// request, not to ask may cost the account.
 pub(super) fn refuse_forbidden(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refusal> {
     let Answers {
         denied, holders, ..
@@ -228,12 +230,16 @@ pub(super) fn refuse_forbidden(operations: &mut Vec<Operation>, known: &Known) -
         })
     };
     let mut refusals = Vec::new();
-    operations.retain(|operation| match why(operation) {
-        None => true,
-        Some(why) => {
-            refusals.push(refusal(operation, why));
-            false
+    operations.retain_mut(|operation| {
+        let Some(refused) = why(operation) else {
+            return true;
+        };
+        refusals.push(refusal(operation, refused));
+        let is_kept = addresses::keep_old_values(operation);
+        if is_kept && why(operation).is_some() {
+            addresses::keep_login(operation);
         }
+        is_kept
     });
     refusals
 }

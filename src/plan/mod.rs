@@ -442,11 +442,10 @@ fn conclude(
 ) -> Plan {
     plan.pending = pending::deactivations(&operations, known);
     plan.refusals
-        .extend(newcomer::refuse_shared_accounts(&mut operations));
+        .extend(newcomer::refuse_shared_accounts(&mut operations, known));
     plan.refusals
         .extend(forecast::refuse_forbidden(&mut operations, known));
-    plan.refusals
-        .extend(addresses::settle(&mut operations, known));
+    addresses::settle(&mut operations, known, &mut plan);
     loop {
         let refused = failures::refuse_quarantined(&mut operations, known, now);
         if refused.is_empty() {
@@ -454,8 +453,7 @@ fn conclude(
         }
         plan.refusals.extend(refused);
         // What they do not free nobody takes.
-        plan.refusals
-            .extend(addresses::settle(&mut operations, known));
+        addresses::settle(&mut operations, known, &mut plan);
     }
     plan.skipped
         .extend(failures::put_off(&mut operations, known, now));

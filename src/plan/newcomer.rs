@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::addresses::{parked, unique_attributes};
+use super::addresses::{keep_old_values, parked, unique_attributes};
 use super::draft::{Draft, active_change, back, differences, operation, operation_on};
 use super::lifecycle::State;
 use super::{Known, Refusal, RefusalReason, SkipReason};
@@ -100,8 +100,11 @@ fn name(rule: &[Attribute]) -> String {
 }
 
 /// Takes out the operations that give one account to several people: it can be one person's
-/// only.
-pub(super) fn refuse_shared_accounts(operations: &mut Vec<Operation>) -> Vec<Refusal> {
+/// only. If it is being deleted, that is cancelled all the same.
+pub(super) fn refuse_shared_accounts(
+    operations: &mut Vec<Operation>,
+    known: &Known,
+) -> Vec<Refusal> {
     let gives =
         |operation: &Operation| operation.kind == Kind::Adopt || operation.formerly.is_some();
     let mut adopted: HashMap<ScimId, Vec<String>> = HashMap::new();
@@ -115,6 +118,7 @@ pub(super) fn refuse_shared_accounts(operations: &mut Vec<Operation>) -> Vec<Ref
     }
     adopted.retain(|_, people| people.len() > 1);
     let mut refusals = Vec::new();
+    let mut kept = BTreeMap::new();
     operations.retain(|operation| {
         let shared = operation.target.as_ref().filter(|_| gives(operation));
         let Some(people) = shared.and_then(|target| adopted.get(&target.scim_id)) else {
@@ -129,8 +133,18 @@ pub(super) fn refuse_shared_accounts(operations: &mut Vec<Operation>) -> Vec<Ref
                 people: people.join("; "),
             },
         });
+        let former = operation.formerly.as_ref();
+        let account = former.and_then(|former| known.accounts.get(former));
+        if let (true, Some(account)) = (operation.cancel_delete, account) {
+            kept.entry(&account.key).or_insert_with(|| Operation {
+                cancel_delete: true,
+                absence: account.absence,
+                ..operation_on(account, Kind::Restore, operation.reason.clone())
+            });
+        }
         false
     });
+    operations.extend(kept.into_values());
     refusals
 }
 
@@ -258,6 +272,23 @@ impl<'a> Draft<'a> {
             Predecessor::Unclear(why) => self.refuse(person, why),
             Predecessor::None => self.newcomers.push((person, reason)),
         }
+    }
+
+    /// Keeps the account from being deleted that somebody has from before who cannot have the new
+    /// address.
+    pub(super) fn keep_predecessor(&mut self, person: &'a DesiredAccount) {
+        let policy = self.policies.of(&person.source);
+        if let Predecessor::Is(account, by) = self.predecessor(person, policy)
+            && self.may_be_deleted(account)
+        {
+            self.rehire(person, account, policy, by);
+            self.operations.last_mut().map(keep_old_values);
+        }
+    }
+
+    fn may_be_deleted(&self, account: &ManagedAccount) -> bool {
+        matches!(account.lifecycle, Lifecycle::DeletePending { .. })
+            || self.known.doubtful_deletions.contains(&account.key)
     }
 
     /// Creates or adopts the accounts of the newcomers.
@@ -430,8 +461,7 @@ impl<'a> Draft<'a> {
         if person.active && is_barred {
             self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
         }
-        let may_be_deleted = matches!(account.lifecycle, Lifecycle::DeletePending { .. })
-            || self.known.doubtful_deletions.contains(&account.key);
+        let may_be_deleted = self.may_be_deleted(account);
         let kind = match (was_active, active) {
             // Only a restoration cancels it.
             _ if may_be_deleted => Kind::Restore,

@@ -292,6 +292,14 @@ pub enum SkipReason {
         /// Whose operation.
         freer: String,
     },
+    /// The deletion of the account is cancelled at once, and for the new values others come first.
+    #[error(
+        "comes back with the former values, as a deletion can be cancelled for a time only; the new ones wait for what {freers} is to free, and are given by a later run"
+    )]
+    ValuesWait {
+        /// Whose operations.
+        freers: String,
+    },
     /// A group is not as the saved plan expects it any more.
     #[error("not done ({}): no longer as the saved plan expects it: {what}", kind.name())]
     GroupMoved {

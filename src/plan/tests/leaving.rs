@@ -304,14 +304,16 @@ fn a_deletion_is_cancelled_also_while_the_address_is_not_to_be_had() {
         world.people.push(returner());
         world
     };
-    let frees = |_: ()| with_mail(person("b"), "free@example.org");
+    let freed = || {
+        let frees = with_mail(person("b"), "free@example.org");
+        back(vec![frees], vec![account("b")])
+    };
     // Who frees the address was refused before.
     let refused = |count| {
-        let mut world = back(vec![frees(())], vec![account("b")]);
+        let mut world = freed();
         let plan = world.planned();
-        assert_eq!(brief(&plan), ["update b", "restore a"]);
         let failed = Failed {
-            digest: plan.operations[0].operation.digest(),
+            digest: plan.operations[1].operation.digest(),
             count,
             in_vain: 0,
             error: "no".into(),
@@ -322,22 +324,49 @@ fn a_deletion_is_cancelled_also_while_the_address_is_not_to_be_had() {
         world.failures.people.insert(key("b"), failed);
         world
     };
+    // Who frees the address is held.
+    let mut held = freed();
+    held.limit(Guard::ChangeEmail, at_most(0));
+    let exchanged = back(
+        vec![with_mail(person("b"), "a@example.org")],
+        vec![account("b")],
+    );
+    let unverified = || {
+        let mut world = back(vec![], vec![]);
+        world.verified_domains = Some(vec!["example.com"]);
+        world
+    };
+    let mut kept_off = unverified();
+    kept_off.policy.on_return = Return::Keep;
     let claimed = with_mail(person("new"), "b@example.org");
-    for (world, words) in [
-        (back(vec![claimed], vec![]), "uid=new"),
-        (back(vec![person("b")], vec![account("b")]), "b@example.org"),
-        (refused(1), "waits"),
-        (refused(5), "b@example.org"),
+    for (world, words, others, active) in [
+        (back(vec![claimed], vec![]), "uid=new", vec![], true),
+        (
+            back(vec![person("b")], vec![account("b")]),
+            "b@example.org",
+            vec![],
+            true,
+        ),
+        // Once it is free, the next run gives it.
+        (freed(), "wait for what uid=b", vec!["update b"], true),
+        (exchanged, "wait for what uid=b", vec![], true),
+        (held, "wait for what uid=b", vec!["!update b"], true),
+        (refused(1), "wait for what uid=b", vec![], true),
+        (refused(5), "wait for what uid=b", vec![], true),
+        (unverified(), "b@example.org", vec![], true),
+        (kept_off, "b@example.org", vec![], false),
     ] {
         let plan = world.planned();
-        assert_eq!(brief(&plan), ["restore a"], "{words}");
+        let expected = [vec!["restore a"], others].concat();
+        assert_eq!(brief(&plan), expected, "{words}");
         let operation = &plan.operations[0].operation;
         assert!(operation.cancel_delete);
-        assert_eq!(operation.active, (false, true));
+        assert_eq!(operation.active, (false, active));
         let email = operation.after.get(Attribute::Email);
         assert_eq!(email, Some("a@example.org"));
         let changed = operation.changes.iter().map(|change| &change.attribute);
-        assert_eq!(changed.collect::<Vec<_>>(), ["active"]);
+        let changes: &[&str] = if active { &["active"] } else { &[] };
+        assert_eq!(changed.collect::<Vec<_>>(), changes);
         let told = refusal(&plan, "a") + &why_skipped(&plan, "a");
         assert!(told.contains(words), "{told}");
     }

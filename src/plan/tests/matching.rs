@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 
 use super::super::fixture::*;
 use super::super::*;
-use super::{DEACTIVATED, refusal};
+use super::{DEACTIVATED, pending, refusal};
 use crate::config::{Adopt, Departure, Guard, Return};
 use crate::model::{
     Absence, Attribute, Cause, Change, Complete, DesiredAccount, ExistingAccount, Kind, Lifecycle,
@@ -494,6 +494,64 @@ fn a_rehire_into_an_account_that_is_being_deleted_cancels_that_in_any_case() {
     let operation = &plan.operations[0].operation;
     assert!(operation.cancel_delete);
     assert_eq!(operation.active, (false, false));
+}
+
+#[test]
+fn a_rehire_into_an_account_that_is_being_deleted_takes_it_over_also_without_its_new_address() {
+    let mut old = in_state(
+        "a",
+        pending("2026-06-10T00:00:00Z"),
+        Some("2026-06-01T00:00:00Z"),
+    );
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let new = with_number(with_mail(person("new"), "b@example.org"), "7");
+    // Who has the address keeps it, or is to free it.
+    for (mail, others) in [
+        ("b@example.org", vec![]),
+        ("free@example.org", vec!["update b"]),
+    ] {
+        let mut world = made_anew(old.clone(), new.clone());
+        world.accounts.push(account("b"));
+        world.people.push(with_mail(person("b"), mail));
+        let plan = world.planned();
+        assert_eq!(brief(&plan), [vec!["restore new"], others].concat());
+        let operation = &plan.operations[0].operation;
+        assert_eq!(operation.new_external_id(), Some(Some("key-new")));
+        assert_eq!(operation.formerly, Some(key("a")));
+        let email = operation.after.get(Attribute::Email);
+        assert_eq!(email, Some("a@example.org"));
+        let told = plan.refusals.len() + plan.skipped.len();
+        assert_eq!(told, 1, "{:?} {:?}", plan.refusals, plan.skipped);
+    }
+}
+
+#[test]
+fn an_account_that_several_claim_is_not_deleted_meanwhile() {
+    let mut old = in_state(
+        "a",
+        pending("2026-06-10T00:00:00Z"),
+        Some("2026-06-01T00:00:00Z"),
+    );
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let claims = |name| with_number(person(name), "7");
+    let mut world = made_anew(old, claims("new"));
+    world.people.push(claims("other"));
+    world.policy.delete_after = Some(TimeDelta::days(1));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["restore a"]);
+    let operation = &plan.operations[0].operation;
+    assert!(operation.cancel_delete);
+    assert_eq!(operation.active, (false, false));
+    assert_eq!(operation.changes, []);
+    assert!(refusal(&plan, "new").contains("uid=other"));
+    // It waits for whoever is right.
+    world.apply(&plan);
+    let plan = world.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    world.people.pop();
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["restore new"]);
+    assert_eq!(plan.operations[0].operation.formerly, Some(key("a")));
 }
 
 #[test]

@@ -133,7 +133,8 @@ proptest! {
         let mut seen = std::collections::HashSet::new();
         for person in &world.people {
             let is_barred = plan.skipped.iter().any(|skipped| {
-                skipped.key.as_ref() == Some(&person.key) && skipped.why == SkipReason::KeptOnReturn
+                let comes_later = matches!(skipped.why, SkipReason::KeptOnReturn | SkipReason::ValuesWait { .. });
+                skipped.key.as_ref() == Some(&person.key) && comes_later
             });
             if is_barred || refused.contains(&person.key) || !seen.insert(person.key.clone()) {
                 continue;
