@@ -1,6 +1,6 @@
 //! A plan in the making: person by person, then absence by absence.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::lifecycle::{self, Event, State, Step};
 use super::newcomer::{Candidates, Holders};
@@ -421,6 +421,28 @@ impl<'a> Draft<'a> {
                 dn: account.dn.clone(),
                 why: RefusalReason::Unreadable { why },
             }),
+        }
+    }
+
+    /// Cancels the deletion of the accounts of those who are in the directory, although what they are
+    /// to be is not known: what is deleted cannot be had again.
+    pub(super) fn keep_unclear(&mut self, desired: &Desired) {
+        let unmapped = desired.unmapped.iter();
+        let unmapped = unmapped.filter_map(|unmapped| unmapped.key.as_ref());
+        let repeated = desired.repeated.iter().map(|(person, _)| &person.key);
+        let keys: BTreeSet<&ExternalId> = unmapped.chain(repeated).collect();
+        for account in keys.iter().filter_map(|key| self.known.accounts.get(key)) {
+            let state = self.state(&account.key, self.policies.of(&account.source));
+            let is_planned = |operation: &Operation| *operation.row() == account.key;
+            if lifecycle::next(state, Event::Disabled) == Step::Cancel
+                && !self.operations.iter().any(is_planned)
+            {
+                self.operations.push(Operation {
+                    cancel_delete: true,
+                    absence: account.absence.map(back),
+                    ..operation_on(account, Kind::Restore, Reason::Returned)
+                });
+            }
         }
     }
 

@@ -412,6 +412,7 @@ pub fn plan(
         draft.present(person, contested);
     }
     draft.admit();
+    draft.keep_unclear(desired);
     draft.depart();
     let Draft {
         mut operations,

@@ -152,6 +152,27 @@ proptest! {
     }
 
     #[test]
+    fn whoever_is_in_the_directory_has_a_requested_deletion_cancelled(world in odd_world()) {
+        let plan = world.planned();
+        for account in &world.accounts {
+            let Lifecycle::DeletePending { since } = account.lifecycle else {
+                continue;
+            };
+            let is_here = world.people.iter().any(|person| person.key == account.key)
+                || world.unmapped.iter().any(|unmapped| unmapped.key.as_ref() == Some(&account.key));
+            if !is_here || now() - since >= crate::model::deletion_grace() {
+                continue;
+            }
+            let is_cancelled = plan.operations.iter().any(|planned| {
+                let target = planned.operation.target.as_ref();
+                planned.operation.cancel_delete
+                    && target.is_some_and(|target| target.scim_id == account.scim_id)
+            });
+            prop_assert!(is_cancelled, "{}: {:?} {:?} {:?}", account.key, brief(&plan), plan.refusals, plan.skipped);
+        }
+    }
+
+    #[test]
     fn no_two_accounts_ever_share_an_address(mut world in odd_world()) {
         let plan = world.planned();
         // Also in between: after each operation in its order.
