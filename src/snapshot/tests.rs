@@ -530,6 +530,48 @@ async fn of_two_operations_on_one_group_each_uses_up_its_own_approval() {
 }
 
 #[tokio::test]
+async fn an_approval_of_a_part_is_used_up_once_the_whole_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let week = chrono::TimeDelta::days(7);
+    let leaving = losing("one", &["a"]);
+    let mut joining = losing("one", &["b"]);
+    joining.holds.clear();
+    joining.operation.add = std::mem::take(&mut joining.operation.remove);
+    let mut whole = joining.clone();
+    whole.operation.remove = leaving.operation.remove.clone();
+    // Who joins goes, and who leaves is held until somebody approves that.
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let plan = losing_members(vec![joining, leaving.clone()], false);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    journal
+        .approve("protected", &[], &zoe(), now())
+        .await
+        .unwrap();
+    let live = async |journal: &mut Journal| -> Vec<Digest> {
+        let live = journal.approvals(now()).await.unwrap();
+        live.into_iter().map(|approval| approval.digest).collect()
+    };
+    let approved = [leaving.operation.digest()];
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let plan = losing_members(vec![whole.clone()], false);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let sent = [&whole.operation].into_iter();
+    let ids = journal.intend_groups(run, sent, now()).await.unwrap();
+    assert_eq!(live(&mut journal).await, approved);
+    journal.mark_sent(&ids, now()).await.unwrap();
+    assert_eq!(live(&mut journal).await, []);
+    // Somebody who leaves once more is held once more.
+    let plan = losing_members(vec![leaving], false);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let holds = journal.open_holds(now()).await.unwrap();
+    assert!(!holds[0].operations[0].is_approved);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_saved_plan_is_recorded_as_applied_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dirsyncd.db");
