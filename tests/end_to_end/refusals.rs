@@ -455,6 +455,7 @@ fn what_fails_again_in_one_wave_gives_up_nothing_of_the_next() {
         .dirsyncd
         .sync(4)
         .expect_words(&["Done: 0 applied, 11 failed."]);
+    world.organization.heal();
     world.organization.faults(&broken(&[&moves]));
     world
         .dirsyncd
@@ -488,6 +489,7 @@ fn an_account_at_a_substitute_address_comes_out_of_it_whatever_else_fails_again(
     assert!(mail(&world, parked).contains("+dirsyncd-"));
 
     // Of those who fail again the last is left, but not who took part in the circle.
+    world.organization.heal();
     world.organization.faults(&broken(&[&moves]));
     world
         .dirsyncd
