@@ -492,6 +492,19 @@ impl Snapshot {
         self.keys_in(query, keys).await
     }
 
+    /// The people among these whose account has made way for others and has not got its own address since.
+    pub async fn parked(
+        &mut self,
+        keys: &[&ExternalId],
+    ) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let query = "SELECT external_id FROM operations AS way
+            WHERE state = 'done' AND kind = 'update' AND detail ->> '$.reason.cause' = 'makes_way'
+            AND NOT EXISTS (SELECT 1 FROM operations AS later
+                WHERE later.external_id = way.external_id AND later.id > way.id AND later.state = 'done')
+            AND external_id";
+        self.keys_in(query, keys).await
+    }
+
     async fn keys_in(
         &mut self,
         query: &str,
