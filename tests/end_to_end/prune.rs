@@ -232,17 +232,68 @@ fn a_sync_prunes_once_a_day_and_not_what_is_recent() {
 }
 
 #[test]
-fn where_no_run_was_lately_the_clock_is_not_believed() {
+fn what_is_old_the_api_is_asked_by_hand_too() {
     let mut company = Company::new();
     for n in 0..12 {
         company.retitle(&format!("Title {n}"));
     }
     company.age(410);
-    // The last run was long ago, by a clock that may have been set ahead.
-    company.prune(&[]).expect_code(1).expect_words(&[
-        "there was no run in the last 7 days",
-        "may be wrong",
-        "sync first",
-    ]);
+    company.organization.kill();
+    for words in [&[][..], &["--dry-run"]] {
+        let refused = company.prune(words).expect_code(1);
+        refused.expect_words(&[
+            "nothing was taken out, as the API alone is believed what time it is: ",
+            "prune when it answers (`dirsyncd check`)",
+        ]);
+    }
     assert_eq!((company.count("runs"), company.count("pruned")), (13, 0));
+}
+
+#[test]
+fn long_after_the_last_run_that_one_stays_whole() {
+    let mut company = Company::new();
+    for n in 0..12 {
+        company.retitle(&format!("Title {n}"));
+    }
+    company.age(410);
+    company
+        .prune(&[])
+        .expect_code(0)
+        .expect_words(&["Taken out, ", "begins with run 13."]);
+    let runs = company.count("runs");
+    assert!(runs < 13, "{runs}");
+    company.dirsyncd.expect_nothing_to_do();
+    company.undoing("13");
+}
+
+#[test]
+fn a_pruning_that_broke_off_goes_on_with_the_next_sync() {
+    let mut company = Company::new();
+    for n in 0..12 {
+        company.retitle(&format!("Title {n}"));
+    }
+    company.age(410);
+    company.retitle("Now");
+    // As one leaves it whose time was used up: what is after run 1 and operation 6 is still to be looked at.
+    let all = database::texts(
+        &company.dirsyncd.database(),
+        "SELECT id || '' FROM operations",
+    );
+    database::execute(
+        &company.dirsyncd.database(),
+        "UPDATE pruned SET after_operation = 6, after_run = 1;
+         UPDATE runs SET started_at = started_at - 86400000 * 410;
+         UPDATE runs SET started_at = started_at + 86400000 * 410 WHERE id = 14",
+    );
+    company.retitle("Next");
+    let left = database::texts(
+        &company.dirsyncd.database(),
+        "SELECT id || '' FROM operations",
+    );
+    assert_ne!(all[..all.len() - 1], left[..left.len() - 2]);
+    let open = "SELECT coalesce(after_operation, 'none') || '' FROM pruned";
+    assert_eq!(
+        database::texts(&company.dirsyncd.database(), open),
+        ["none"]
+    );
 }
