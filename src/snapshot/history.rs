@@ -425,7 +425,8 @@ impl Snapshot {
             FROM approved_operations AS approved JOIN approvals ON approvals.id = approved.approval_id
             JOIN holds ON holds.id = approvals.hold_id
             WHERE approved.result = 'let_through' AND approved.external_id";
-        let mut given: HashMap<(ExternalId, RunId), Vec<(Digest, String, Allowed)>> = HashMap::new();
+        let mut given: HashMap<(ExternalId, RunId), Vec<(Digest, String, Allowed)>> =
+            HashMap::new();
         for row in &self.rows_in(query, &keys).await? {
             let key: &str = row.try_get(6).at(&self.path)?;
             let run = RunId(row.try_get(7).at(&self.path)?);

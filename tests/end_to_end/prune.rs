@@ -256,10 +256,25 @@ fn long_after_the_last_run_that_one_stays_whole() {
         company.retitle(&format!("Title {n}"));
     }
     company.age(410);
+    let whole_from = || {
+        let output = company.dirsyncd.run(&["history", "--format", "json"]);
+        let json: Value = serde_json::from_str(&output.expect_code(0).stdout).unwrap();
+        json["complete_from_run"].clone()
+    };
+    assert_eq!(whole_from(), Value::Null);
     company
         .prune(&[])
         .expect_code(0)
         .expect_words(&["Taken out, ", "begins with run 13."]);
+    assert_eq!(whole_from(), 13);
+    let words = "The journal was pruned: it has all from run 13 on, ";
+    let text = company.dirsyncd.run(&["history"]).expect_code(0);
+    assert!(text.stdout.contains(words), "{text}");
+    let csv = company.dirsyncd.run(&["history", "--format", "csv"]);
+    assert!(
+        csv.stderr.contains(words) && !csv.stdout.contains(words),
+        "{csv}"
+    );
     let runs = company.count("runs");
     assert!(runs < 13, "{runs}");
     company.dirsyncd.expect_nothing_to_do();
@@ -273,27 +288,19 @@ fn a_pruning_that_broke_off_goes_on_with_the_next_sync() {
         company.retitle(&format!("Title {n}"));
     }
     company.age(410);
-    company.retitle("Now");
-    // As one leaves it whose time was used up: what is after run 1 and operation 6 is still to be looked at.
-    let all = database::texts(
-        &company.dirsyncd.database(),
-        "SELECT id || '' FROM operations",
-    );
+    // As one leaves it whose time was used up a moment ago.
     database::execute(
         &company.dirsyncd.database(),
-        "UPDATE pruned SET after_operation = 6, after_run = 1;
-         UPDATE runs SET started_at = started_at - 86400000 * 410;
-         UPDATE runs SET started_at = started_at + 86400000 * 410 WHERE id = 14",
+        "INSERT INTO pruned (id, at, first_run, after_operation, after_run) VALUES (1, unixepoch() * 1000, 1, 8, 0)",
     );
     company.retitle("Next");
+    // Six creations and two changes that it had passed, and the last five.
     let left = database::texts(
         &company.dirsyncd.database(),
-        "SELECT id || '' FROM operations",
+        "SELECT group_concat(id, ' ') FROM (SELECT id FROM operations ORDER BY id)",
     );
-    assert_ne!(all[..all.len() - 1], left[..left.len() - 2]);
+    assert_eq!(left, ["1 2 3 4 5 6 7 8 15 16 17 18 19"]);
     let open = "SELECT coalesce(after_operation, 'none') || '' FROM pruned";
-    assert_eq!(
-        database::texts(&company.dirsyncd.database(), open),
-        ["none"]
-    );
+    let open = database::texts(&company.dirsyncd.database(), open);
+    assert_eq!(open, ["none"]);
 }
