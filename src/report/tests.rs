@@ -412,7 +412,7 @@ fn joining(members: usize, end: WriteEnd) -> Write {
         add,
         remove: Vec::new(),
         reason: GroupReason::Members,
-        origins: Vec::new(),
+        origins: BTreeSet::new(),
         former: None,
         undoes: None,
     };

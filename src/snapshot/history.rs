@@ -481,7 +481,8 @@ impl Snapshot {
 }
 
 impl Written {
-    fn kind(&self) -> &'static str {
+    /// The name of its kind.
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Written::Account(operation) => operation.kind.name(),
             Written::Group(operation, _) => operation.kind.name(),

@@ -523,18 +523,18 @@ fn a_spreadsheet_gets_no_formula_and_a_terminal_no_control_character() {
         "match": "^PATCH .*/Users/",
         "times": 1,
         "status": 403,
-        "body": {"key": "forbidden.by-policy", "message": "not \u{1b}[31mthis\u{7}\u{2028}"},
+        "body": {"key": "forbidden.by-policy", "message": "not \u{1b}[31mthis\u{7}\u{2028}, no"},
     }]));
     company.sync(4);
     let text = company.dirsyncd.run(&["history"]).expect_code(0).stdout;
     assert!(
-        text.contains("forbidden.by-policy: not \u{fffd}[31mthis\u{fffd}\u{fffd}"),
+        text.contains("forbidden.by-policy: not \u{fffd}[31mthis\u{fffd}\u{fffd}, no"),
         "{text}"
     );
     for form in ["csv", "json"] {
         let told = company.dirsyncd.run(&["history", "--format", form]);
         let told = told.expect_code(0).stdout;
-        let words = r"forbidden.by-policy: not \u001b[31mthis\u0007\u2028";
+        let words = r"forbidden.by-policy: not \u001b[31mthis\u0007\u2028, no";
         assert!(told.contains(words), "{told}");
         assert!(!told.contains(['\u{1b}', '\u{2028}']), "{told}");
     }

@@ -294,12 +294,12 @@ fn a_pruning_that_broke_off_goes_on_with_the_next_sync() {
         "INSERT INTO pruned (id, at, first_run, after_operation, after_run) VALUES (1, unixepoch() * 1000, 1, 8, 0)",
     );
     company.retitle("Next");
-    // Six creations and two changes that it had passed, and the last five.
+    // Six creations and two changes that it had passed, the last five, and the one that came after it.
     let left = database::texts(
         &company.dirsyncd.database(),
         "SELECT group_concat(id, ' ') FROM (SELECT id FROM operations ORDER BY id)",
     );
-    assert_eq!(left, ["1 2 3 4 5 6 7 8 15 16 17 18 19"]);
+    assert_eq!(left, ["1 2 3 4 5 6 7 8 14 15 16 17 18 19"]);
     let open = "SELECT coalesce(after_operation, 'none') || '' FROM pruned";
     let open = database::texts(&company.dirsyncd.database(), open);
     assert_eq!(open, ["none"]);
