@@ -523,7 +523,7 @@ fn a_spreadsheet_gets_no_formula_and_a_terminal_no_control_character() {
         "match": "^PATCH .*/Users/",
         "times": 1,
         "status": 403,
-        "body": {"key": "forbidden.by-policy", "message": "not \u{1b}[31mthis\u{7}\u{2028}, no"},
+        "body": {"key": "forbidden.by-policy", "message": "not \u{1b}[31mthis\u{7}\u{200f}, no"},
     }]));
     company.sync(4);
     let text = company.dirsyncd.run(&["history"]).expect_code(0).stdout;
@@ -534,9 +534,9 @@ fn a_spreadsheet_gets_no_formula_and_a_terminal_no_control_character() {
     for form in ["csv", "json"] {
         let told = company.dirsyncd.run(&["history", "--format", form]);
         let told = told.expect_code(0).stdout;
-        let words = r"forbidden.by-policy: not \u001b[31mthis\u0007\u2028, no";
+        let words = r"forbidden.by-policy: not \u001b[31mthis\u0007\u200f, no";
         assert!(told.contains(words), "{told}");
-        assert!(!told.contains(['\u{1b}', '\u{2028}']), "{told}");
+        assert!(!told.contains(['\u{1b}', '\u{200f}']), "{told}");
     }
     let is_odd = |c: char| c.is_control() && c != '\n';
     assert!(!text.contains(is_odd), "{text}");
