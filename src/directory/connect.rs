@@ -488,6 +488,9 @@ fn tls_config(server: &Server) -> Result<Arc<rustls::ClientConfig>, DirectoryErr
             let wrong =
                 |place: String, why: String| DirectoryError::ClientCertificate { place, why };
             let file = format!("the file {}", chain.display());
+            let unreadable = |error| wrong(file.clone(), format!("cannot be read: {error}"));
+            let metadata = std::fs::metadata(chain).map_err(unreadable)?;
+            expect_guarded("the client certificate", chain, &metadata)?;
             let certificates = certificates(chain).map_err(|why| wrong(file.clone(), why))?;
             let text = key.read_text()?;
             // What the PEM reader says of a fault may show a line of it.
