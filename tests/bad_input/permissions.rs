@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::database_file::{give, is_root, open_to_all};
 use crate::refused;
+use crate::support::program::NAMELESS_GROUP;
 use crate::support::{
     Output, Person, World, database, file_reference, replaced, set_mode, write_private,
 };
@@ -122,9 +123,10 @@ fn a_volume_of_kubernetes_is_used_by_a_user_without_rights() {
     world.dirsyncd.as_nobody = true;
     // fsGroup: root's folder, into which the group may write, and root's secret, which it may read.
     let (state, password) = (world.dirsyncd.state(), world.dirsyncd.password_file());
-    let chown = |path: &Path| std::os::unix::fs::chown(path, Some(0), Some(65534)).unwrap();
+    let chown =
+        |path: &Path| std::os::unix::fs::chown(path, Some(0), NAMELESS_GROUP.parse().ok()).unwrap();
     chown(&state);
-    set_mode(&state, 0o3775);
+    set_mode(&state, 0o2775);
     for file in std::fs::read_dir(&state).unwrap() {
         set_mode(&file.unwrap().path(), 0o660);
     }
@@ -194,7 +196,7 @@ fn a_plan_or_a_directory_that_everybody_could_write_is_refused() {
         .run(&["sync", "--plan", &plan_text])
         .expect_code(0);
 
-    let ldif = format!("{}\n", Person::four()[0].ldif());
+    let ldif = crate::support::people::directory(&Person::four());
     let world = crate::support::Dirsyncd::from_ldif(&world.organization, &ldif);
     set_mode(&world.ldif_file(), 0o666);
     for verb in ["check", "plan", "sync"] {
