@@ -285,7 +285,7 @@ fn a_conflict_without_a_deletion_under_way_is_told_in_its_own_words() {
         let mut faults =
             vec![json!({"match": "^PATCH .*/Users/", "times": 1, "status": 409, "body": taken})];
         if !admin_key_may {
-            faults.push(json!({"match": "/lifecycle/cancel-delete$", "status": 403}));
+            faults.push(json!({"match": "/lifecycle/cancel-delete$", "times": 1, "status": 403}));
         }
         world.organization.faults(&json!(faults));
         let mark = world.organization.mark();
