@@ -116,7 +116,7 @@ impl Snapshot {
 
     /// Opens a database that is there; this connection changes nothing.
     async fn look_into(path: &Path) -> Result<Self, SnapshotError> {
-        if let Some(open) = open_files(path).next() {
+        if let Some(open) = open_files(path).into_iter().next() {
             return Err(open.into());
         }
         // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a
