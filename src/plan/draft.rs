@@ -457,10 +457,7 @@ impl<'a> Draft<'a> {
     /// Cancels the deletion of an account that may be somebody's who is in the directory, and does nothing
     /// else to it: what is deleted cannot be had again.
     pub(super) fn cancel(&mut self, account: &'a ManagedAccount, absence: Option<Absence>) {
-        let state = self.state(&account.key, self.policies.of(&account.source));
-        if lifecycle::next(state, Event::Disabled) == Step::Cancel
-            && self.cancelled.insert(&account.key)
-        {
+        if self.may_be_deleted(account) && self.cancelled.insert(&account.key) {
             self.operations.push(Operation {
                 cancel_delete: true,
                 absence,
@@ -469,9 +466,10 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Whether a deletion was requested, or may have been, and can be cancelled.
     pub(super) fn may_be_deleted(&self, account: &ManagedAccount) -> bool {
-        matches!(account.lifecycle, Lifecycle::DeletePending { .. })
-            || self.known.doubtful_deletions.contains(&account.key)
+        let state = self.state(&account.key, self.policies.of(&account.source));
+        lifecycle::next(state, Event::Disabled) == Step::Cancel
     }
 
     /// What follows for those who have left, and whose account nobody has taken over.
