@@ -349,7 +349,7 @@ async fn carry_out(
     let capabilities = begin(setup, journal, &reader, control).await?;
     // No answer is waited for now, and what time it is the API has just told. Only here, as a revert
     // needs the old runs.
-    prune::prune_now_and_then(setup, journal, capabilities.time, (control.now)()).await?;
+    prune::prune_now_and_then(setup, journal, capabilities.time, control).await?;
     let Made {
         mut plan, pulled, ..
     } = tokio::select! {
@@ -382,8 +382,7 @@ async fn carry_out(
     Ok((plan, applied))
 }
 
-/// How every run begins that changes something: [`learn`], what reading back showed is recorded, and
-/// now and then the journal is pruned.
+/// How every run begins that changes something: [`learn`], and what reading back showed is recorded.
 async fn begin(
     setup: &Setup,
     journal: &mut Journal,

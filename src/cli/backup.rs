@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigArgument, Exit, Failure, load, print, start_log};
+use super::{ConfigArgument, Exit, Failure, load, print, shutdown_on_signals, start_log};
 use crate::config::LogFormat;
 use crate::report;
 use crate::snapshot::{BackupError, back_up};
@@ -29,17 +29,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&config)?;
     start_log("warn", LogFormat::Text);
     let database = &setup.config.database;
-    let made = back_up(database, &file, force)
-        .await
-        .map_err(|error| match error {
-            BackupError::Nothing(_)
-            | BackupError::IsThere(_)
-            | BackupError::Itself(_)
-            | BackupError::Remains(_) => Failure::usage(error),
-            BackupError::Snapshot(_) | BackupError::Unwritable { .. } | BackupError::Damaged(_) => {
-                Failure::failed(error)
-            }
-        })?;
+    let stop = shutdown_on_signals()?;
+    let made = tokio::select! {
+        made = back_up(database, &file, force) => made,
+        () = stop.wait() => return Err(Failure::failed("stopped by a signal: no backup was made")),
+    };
+    let made = made.map_err(|error| match error {
+        BackupError::Nothing(_)
+        | BackupError::IsThere(_)
+        | BackupError::Itself(_)
+        | BackupError::Remains(_) => Failure::usage(error),
+        BackupError::Snapshot(_) | BackupError::Unwritable { .. } | BackupError::Damaged(_) => {
+            Failure::failed(error)
+        }
+    })?;
     print(&report::backed_up(database, &file, &made));
     Ok(Exit::Done)
 }

@@ -8,10 +8,10 @@ use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
-use super::{ConfigArgument, Exit, Failure, load, print, start_log};
+use super::{ConfigArgument, Exit, Failure, load, print, say, start_log};
 use crate::config::LogFormat;
 use crate::model::{GroupChange, Kind, RunId, Timestamp};
-use crate::report::{HISTORY_SCHEMA, HistoryForm, HistorySheet};
+use crate::report::{HISTORY_SCHEMA, HistoryForm, HistorySheet, pruned_before};
 use crate::snapshot::{Selection, Snapshot};
 
 #[derive(Args)]
@@ -154,7 +154,13 @@ async fn tell(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<(), Fail
             written = Err(error);
         }
     }
-    match written.and_then(|sheet| sheet.end(&mut out)) {
+    // Only now, as it may have been pruned meanwhile.
+    let pruning = snapshot.pruning().await.map_err(Failure::failed)?;
+    let first = pruning.map(|pruning| pruning.first_run);
+    if matches!(arguments.format, Form::Csv) {
+        say(&pruned_before(first));
+    }
+    match written.and_then(|sheet| sheet.end(first, &mut out)) {
         Ok(()) => Ok(()),
         // A reader that has gone away (`| head`) is no failure; half a file is.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

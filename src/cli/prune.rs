@@ -2,10 +2,13 @@
 
 use clap::Args;
 
-use super::{ConfigArgument, Exit, Failure, PATIENCE, load, print, start_log};
+use super::{
+    ConfigArgument, Exit, Failure, PATIENCE, invoker, load, print, shutdown_on_signals, start_log,
+};
+use crate::apply::{Control, Unwatched};
 use crate::config::LogFormat;
 use crate::report;
-use crate::run::prune;
+use crate::run::{CannotPrune, prune};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -32,9 +35,24 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             database.display()
         )));
     }
-    let pruned = prune(database, keep, dry_run, PATIENCE)
+    let control = Control {
+        watch: &Unwatched,
+        stop: shutdown_on_signals()?,
+        now: &chrono::Utc::now,
+        asked_by: Some(invoker()),
+    };
+    let pruned = prune(&setup, keep, dry_run, PATIENCE, &control)
         .await
-        .map_err(Failure::failed)?;
+        .map_err(|error| Failure {
+            exit: match error {
+                CannotPrune::Clock(_) | CannotPrune::NoTime => Exit::Refused,
+                CannotPrune::Stopped => Exit::Done,
+                CannotPrune::Journal(_) | CannotPrune::Folder(_) | CannotPrune::Api(_) => {
+                    Exit::Failed
+                }
+            },
+            message: error.to_string(),
+        })?;
     print(&report::pruned(&pruned, keep, dry_run));
     Ok(Exit::Done)
 }

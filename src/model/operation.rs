@@ -136,7 +136,7 @@ impl fmt::Display for Reason {
 }
 
 /// One attribute's change. `None` means that there is no value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Change {
     /// The attribute's name; beside the managed attributes this is `active` and `externalId`.
     pub attribute: String,

@@ -37,6 +37,11 @@ pub fn pruned(pruned: &Pruned, keep: TimeDelta, is_dry: bool) -> String {
     let mut out = String::new();
     let days = counted(keep.num_days().unsigned_abs(), "day");
     let Some(first) = pruned.first_run else {
+        // Else it was stopped before it knew.
+        if pruned.has_more {
+            line(&mut out, "Stopped before anything was taken out.");
+            return out;
+        }
         line(&mut out, &format!("Nothing is older than {days}."));
         return out;
     };
@@ -54,6 +59,12 @@ pub fn pruned(pruned: &Pruned, keep: TimeDelta, is_dry: bool) -> String {
             "{done}, as older than {days} and not needed: {operations} and {runs}. What can be reverted {first}."
         ),
     );
+    if pruned.has_more {
+        line(
+            &mut out,
+            "Stopped before the end: there may be more, which syncs or `dirsyncd prune` take out.",
+        );
+    }
     out
 }
 

@@ -1,16 +1,16 @@
 //! What was written to the organization, as text, JSON or CSV: write by write, so that a long history
 //! need not be in memory.
 
-use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
 
 use serde_json::{Value, json};
 
-use super::text::{line, number};
+use super::text::{line, number, printable};
 use crate::model::{
     Attribute, Change, Exchange, ExternalId, GroupChange, GroupMember, GroupOperation,
-    GroupProgress, Invoker, Kind, Operation, Profile, ScimId, Timestamp,
+    GroupProgress, Invoker, Kind, Operation, Profile, RunId, ScimId, Timestamp,
 };
 use crate::snapshot::{Allowed, Write, WriteEnd, Written};
 
@@ -20,7 +20,9 @@ pub const HISTORY_SCHEMA: &str = include_str!("../../docs/history.schema.json");
 /// So many changes and requests of one write are told as text.
 const SHOWN: usize = 20;
 
-/// The columns of a history as CSV: a line a changed attribute, and one for a write that changes none.
+/// The columns of a history as CSV: a line a changed attribute, and one for a write that changes none. The
+/// requests stand in the first line of a write alone, as there may be a thousand of each; all else in
+/// every line, so that lines can be filtered and sorted.
 const COLUMNS: [&str; 27] = [
     "time",
     "operation",
@@ -95,32 +97,46 @@ impl HistorySheet {
             HistoryForm::Text => out.write_all(text(write).as_bytes())?,
             HistoryForm::Json => {
                 out.write_all(if self.is_begun { b",\n" } else { b"\n" })?;
-                serde_json::to_writer(&mut *out, &history_json(write))?;
+                // A string may have as an escape what a terminal takes for a command.
+                let json = history_json(write).to_string();
+                out.write_all(printable(&json).as_bytes())?;
             }
-            HistoryForm::Csv => {
-                let mut csv = csv(out);
-                for record in records(write) {
-                    csv.write_record(record.iter().map(|cell| defused(cell).into_owned()))?;
-                }
-                csv.flush()?;
-            }
+            HistoryForm::Csv => records(write, &mut csv(out))?,
         }
         self.is_begun = true;
         Ok(())
     }
 
-    /// Ends the sheet.
+    /// Ends the sheet. `first` is the first run of which the journal has all: of earlier ones there is only
+    /// what was needed when it was pruned.
     ///
     /// # Errors
     /// When it cannot be written there.
-    pub fn end(self, out: &mut dyn io::Write) -> io::Result<()> {
-        match (self.form, self.is_begun) {
-            (HistoryForm::Text, false) => out.write_all(b"No such write is in the journal.\n")?,
-            (HistoryForm::Json, _) => out.write_all(b"\n]}\n")?,
-            _ => {}
+    pub fn end(self, first: Option<RunId>, out: &mut dyn io::Write) -> io::Result<()> {
+        match self.form {
+            HistoryForm::Text => {
+                if !self.is_begun {
+                    out.write_all(b"No such write is in the journal.\n")?;
+                }
+                out.write_all(pruned_before(first).as_bytes())?;
+            }
+            HistoryForm::Json => {
+                let first = json!(first);
+                writeln!(out, "\n],\"complete_from_run\":{first}}}")?;
+            }
+            HistoryForm::Csv => {}
         }
         out.flush()
     }
+}
+
+/// From which run on a history is whole, in a line; nothing where all of it is.
+pub fn pruned_before(first: Option<RunId>) -> String {
+    first.map_or(String::new(), |first| {
+        format!(
+            "The journal was pruned: it has all from run {first} on, and of earlier runs only what is needed.\n"
+        )
+    })
 }
 
 fn csv(out: &mut dyn io::Write) -> csv::Writer<&mut dyn io::Write> {
@@ -129,11 +145,12 @@ fn csv(out: &mut dyn io::Write) -> csv::Writer<&mut dyn io::Write> {
         .from_writer(out)
 }
 
-/// A cell that a spreadsheet does not take for a formula.
-fn defused(cell: &str) -> Cow<'_, str> {
-    match cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => Cow::Owned(format!("'{cell}")),
-        false => Cow::Borrowed(cell),
+/// A cell of one line that a spreadsheet does not take for a formula, nor a terminal for a command.
+fn cell(text: &str) -> String {
+    let shown = printable(text).replace('\n', "\\u000a");
+    match shown.starts_with(['=', '+', '-', '@']) {
+        true => format!("'{shown}"),
+        false => shown,
     }
 }
 
@@ -212,9 +229,9 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether this change was made; `None` where that is not known of the parts.
-    fn is_made(&self, change: &Change) -> Option<bool> {
-        Some(self.made.as_ref()?.contains(change))
+    /// What of it was done, to look changes up in; `None` where that is not known of the parts.
+    fn made(&self) -> Option<HashSet<&Change>> {
+        Some(self.made.as_ref()?.iter().collect())
     }
 }
 
@@ -291,6 +308,7 @@ fn member_name(member: &GroupMember) -> String {
 fn text(write: &Write) -> String {
     let mut out = String::new();
     let subject = Subject::of(write);
+    let part = Part::of(&subject);
     let Subject {
         name, mail, kind, ..
     } = &subject;
@@ -303,7 +321,7 @@ fn text(write: &Write) -> String {
             write.run,
             asked(write),
             write.id.0,
-            outcome(write)
+            outcome(write, part.as_ref())
         ),
     );
     let mut ids = vec![format!("key {}", subject.key)];
@@ -338,18 +356,26 @@ fn text(write: &Write) -> String {
         }
     }
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-    some(&mut out, &subject.changes, |change| {
-        let mark = match subject.is_made(change) {
-            Some(false) => " [not done]",
-            _ => "",
-        };
+    let told = |change: &&Change, mark: &str| {
         format!(
             "{}  {} → {}{mark}",
             change.attribute,
             value(&change.old),
             value(&change.new)
         )
-    });
+    };
+    match part {
+        Some(Part { done, undone }) => {
+            some(&mut out, &undone, |change| told(change, " [not done]"));
+            some(&mut out, &done, |change| told(change, " [done]"));
+        }
+        None => {
+            let changes: Vec<&Change> = subject.changes.iter().collect();
+            let is_none = subject.made.as_ref().is_some_and(Vec::is_empty);
+            let mark = if is_none { " [not done]" } else { "" };
+            some(&mut out, &changes, |change| told(change, mark));
+        }
+    }
     some(&mut out, &write.exchanges, |exchange| {
         exchange_line(exchange, write)
     });
@@ -362,6 +388,22 @@ fn text(write: &Write) -> String {
         line(&mut out, &format!("    undone by run {run}"));
     }
     out
+}
+
+/// What of a change of a group was done, and what was not: some of each.
+struct Part<'a> {
+    done: Vec<&'a Change>,
+    undone: Vec<&'a Change>,
+}
+
+impl<'a> Part<'a> {
+    /// `None` where all was done, or nothing, or it is not known.
+    fn of(subject: &'a Subject<'_>) -> Option<Self> {
+        let made = subject.made()?;
+        let changes = subject.changes.iter();
+        let (done, undone): (Vec<_>, Vec<_>) = changes.partition(|change| made.contains(change));
+        (!done.is_empty() && !undone.is_empty()).then_some(Part { done, undone })
+    }
 }
 
 /// The first of these, each in a line.
@@ -407,26 +449,43 @@ fn user(by: &Invoker) -> String {
     }
 }
 
-fn outcome(write: &Write) -> String {
+fn outcome(write: &Write, part: Option<&Part<'_>>) -> String {
     let read_back = write.settled_at;
     let read_back = read_back.map_or(String::new(), |at| format!(" at {}", second(at)));
     let is_deletion = match &write.what {
         Written::Account(operation) => operation.kind == Kind::Delete,
         Written::Group(..) => false,
     };
+    let part = part.map(|part| {
+        let (done, all) = (part.done.len(), part.done.len() + part.undone.len());
+        format!(
+            "done in part ({} of {} changes)",
+            number(done as u64),
+            number(all as u64)
+        )
+    });
+    let so_far = part
+        .as_ref()
+        .map_or(String::new(), |part| format!(", {part}"));
     match write.end {
         WriteEnd::Intended => "not sent yet".to_owned(),
-        WriteEnd::Unanswered => "sent, and not answered yet".to_owned(),
+        WriteEnd::Unanswered => format!("sent{so_far}, and not answered yet"),
         WriteEnd::Done => "done".to_owned(),
         WriteEnd::SettledDone => format!("no answer; done, as was read back{read_back}"),
         WriteEnd::SettledUndone if is_deletion => {
             format!("no answer; reading{read_back} cannot show whether the deletion is under way")
         }
-        WriteEnd::SettledUndone => format!("no answer; not done, as was read back{read_back}"),
-        WriteEnd::Left => "left for a later run".to_owned(),
+        WriteEnd::SettledUndone => {
+            let end = part.unwrap_or_else(|| "not done".to_owned());
+            format!("no answer; {end}, as was read back{read_back}")
+        }
+        WriteEnd::Left => match part {
+            Some(part) => format!("{part}; the rest is left for a later run"),
+            None => "left for a later run".to_owned(),
+        },
         WriteEnd::Failed => {
             let error = write.error.as_deref().unwrap_or("no reason was kept");
-            format!("failed: {error}")
+            format!("failed{so_far}: {error}")
         }
     }
 }
@@ -492,9 +551,10 @@ fn profile(profile: &Profile) -> Value {
         .into()
 }
 
-/// The lines of a write as CSV.
-fn records(write: &Write) -> Vec<[String; COLUMNS.len()]> {
+/// Writes the lines of a write as CSV, one after another: a group may have 100,000 of them.
+fn records(write: &Write, out: &mut csv::Writer<&mut dyn io::Write>) -> io::Result<()> {
     let subject = Subject::of(write);
+    let made = subject.made();
     let asked_by = write.asked_by.as_ref();
     let users = |given: &[Allowed]| {
         let users: Vec<String> = given.iter().map(|one| user(&one.by)).collect();
@@ -508,9 +568,10 @@ fn records(write: &Write) -> Vec<[String; COLUMNS.len()]> {
         .iter()
         .map(|one| exchange_line(one, write))
         .collect();
-    let record = |change: Option<&Change>| {
-        let made = change.and_then(|change| subject.is_made(change));
-        [
+    let requests = requests.join("; ");
+    let mut record = |change: Option<&Change>, requests: &str| -> io::Result<()> {
+        let made = change.and_then(|change| Some(made.as_ref()?.contains(change)));
+        let cells: [String; COLUMNS.len()] = [
             write
                 .at()
                 .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
@@ -538,18 +599,16 @@ fn records(write: &Write) -> Vec<[String; COLUMNS.len()]> {
             text_of(last.and_then(|last| last.status)),
             text_of(write.request_id.as_ref()),
             text_of(error),
-            requests.join("; "),
+            requests.to_owned(),
             text_of(write.undone_by),
-        ]
+        ];
+        out.write_record(cells.iter().map(|text| cell(text)))?;
+        Ok(())
     };
-    match subject.changes.is_empty() {
-        true => vec![record(None)],
-        false => subject
-            .changes
-            .iter()
-            .map(|one| record(Some(one)))
-            .collect(),
-    }
+    let mut changes = subject.changes.iter();
+    record(changes.next(), &requests)?;
+    changes.try_for_each(|change| record(Some(change), ""))?;
+    out.flush()
 }
 
 fn text_of(value: Option<impl Display>) -> String {

@@ -18,7 +18,7 @@ mod trace;
 
 pub use database::{backed_up, pruned};
 pub use explain::{candidates, explanation, explanation_json};
-pub use history::{HISTORY_SCHEMA, HistoryForm, HistorySheet};
+pub use history::{HISTORY_SCHEMA, HistoryForm, HistorySheet, pruned_before};
 pub use holds::{approved, holds, holds_json, retried};
 pub use json::{json, outcome, summary};
 pub use reconcile::{reconciled, reconciled_json, reconciled_line, reconciled_summary};

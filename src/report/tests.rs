@@ -7,14 +7,14 @@ use super::*;
 use crate::apply::{Applied, EndedBy, GroupsApplied};
 use crate::config::{Guard, Limit};
 use crate::model::{
-    Attribute, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupReason, GroupTarget,
-    Invoker, Lifecycle, ScimId, SourceName,
+    Attribute, Exchange, GroupChange, GroupMember, GroupOperation, GroupOrigin, GroupProgress,
+    GroupReason, GroupTarget, Invoker, Lifecycle, OperationId, RunId, ScimId, SourceName,
 };
 use crate::plan::fixture::*;
 use crate::plan::{
     Calls, Estimate, Figures, Foreseen, Hold, HoldCause, Holder, Notice, Noticed, Pace, Plan, Way,
 };
-use crate::snapshot::{Asked, Journal};
+use crate::snapshot::{Asked, Journal, Write, WriteEnd, Written};
 use chrono::TimeDelta;
 
 fn plan_of_everything() -> Plan {
@@ -385,12 +385,145 @@ fn what_is_foreseen_is_told_with_the_operation_and_before_the_summary() {
 
 #[test]
 fn no_text_commands_the_terminal_and_no_line_of_a_message_looks_like_another_message() {
-    let text = "a\u{1b}[2J\u{9b}1m\u{7f}\r\u{202e}\u{2069}é\u{200f}\n  | b\nok    c";
-    let shown = r"a\u001b[2J\u009b1m\u007f\u000d\u202e\u2069é";
-    assert_eq!(printable(text), format!("{shown}\u{200f}\n  | b\nok    c"));
-    assert_eq!(message(text), format!("{shown}\u{200f}\n  | b\n  ok    c"));
+    let text = "a\u{1b}[2J\u{9b}1m\u{7f}\r\u{202e}\u{2069}é\u{200f}\u{200e}\u{61c}\u{2028}\u{2029}\n  | b\nok    c";
+    let shown = r"a\u001b[2J\u009b1m\u007f\u000d\u202e\u2069é\u200f\u200e\u061c\u2028\u2029";
+    assert_eq!(printable(text), format!("{shown}\n  | b\nok    c"));
+    assert_eq!(message(text), format!("{shown}\n  | b\n  ok    c"));
     // In JSON it is still the same value.
     let json = serde_json::json!({ "dn": text }).to_string();
     let read: serde_json::Value = serde_json::from_str(&printable(&json)).unwrap();
     assert_eq!(read["dn"], text);
+}
+
+/// So many join a group, of whom the first did not get in.
+fn joining(members: usize, end: WriteEnd) -> Write {
+    let members = (0..members).map(|n| GroupMember {
+        name: format!("Pat {n:06}"),
+        key: Some(key(&format!("{n:06}"))),
+        scim_id: None,
+    });
+    let add: Vec<GroupMember> = members.collect();
+    let added = add[1..].to_vec();
+    let operation = GroupOperation {
+        kind: GroupChange::Update,
+        key: key("group"),
+        name: "-dev\u{202e}".into(),
+        target: None,
+        add,
+        remove: Vec::new(),
+        reason: GroupReason::Members,
+        origins: BTreeSet::new(),
+        former: None,
+        undoes: None,
+    };
+    let progress = GroupProgress {
+        scim_id: Some(ScimId::new("scim-group")),
+        added,
+        ..GroupProgress::default()
+    };
+    let exchange = Exchange {
+        request: "PATCH /Groups/scim-group".into(),
+        status: Some(200),
+        request_id: None,
+        error: None,
+    };
+    Write {
+        id: OperationId(7),
+        run: RunId(3),
+        trigger: "sync".into(),
+        asked_by: None,
+        intended_at: now(),
+        sent_at: Some(now()),
+        answered_at: None,
+        settled_at: Some(now()),
+        what: Written::Group(Box::new(operation), Some(Box::new(progress))),
+        end,
+        scim_id: None,
+        exchanges: vec![exchange; 1000],
+        request_id: None,
+        error: Some("404: line one\nline two".into()),
+        approvals: Vec::new(),
+        retries: Vec::new(),
+        undone_by: None,
+    }
+}
+
+/// What is written of this in that form.
+fn sheet(form: HistoryForm, write: &Write, first: Option<RunId>) -> String {
+    let mut out = Vec::new();
+    let mut sheet = HistorySheet::begin(form, &mut out).unwrap();
+    sheet.add(write, &mut out).unwrap();
+    sheet.end(first, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn what_was_done_in_part_is_told_with_what_was_and_what_was_not() {
+    let pruned = "has all from run 3 on";
+    for (end, heading) in [
+        (
+            WriteEnd::SettledUndone,
+            "no answer; done in part (99 of 100 changes), as was read back at ",
+        ),
+        (
+            WriteEnd::Failed,
+            "failed, done in part (99 of 100 changes): 404: ",
+        ),
+        (
+            WriteEnd::Unanswered,
+            "sent, done in part (99 of 100 changes), and not answered yet",
+        ),
+        (
+            WriteEnd::Left,
+            "done in part (99 of 100 changes); the rest is left for a later run",
+        ),
+    ] {
+        let text = sheet(HistoryForm::Text, &joining(100, end), Some(RunId(3)));
+        assert!(text.contains(heading), "{text}");
+        assert_eq!(text.matches(" [not done]\n").count(), 1, "{text}");
+        assert!(text.contains("Pat 000000 (key-000000) [not done]\n"));
+        assert_eq!(text.matches(" [done]\n").count(), 20, "{text}");
+        assert!(text.lines().last().unwrap().contains(pruned), "{text}");
+        let whole = sheet(HistoryForm::Text, &joining(100, end), None);
+        assert!(!whole.contains("pruned"), "{whole}");
+    }
+    let mut none = joining(2, WriteEnd::SettledUndone);
+    if let Written::Group(_, Some(progress)) = &mut none.what {
+        progress.added.clear();
+    }
+    let text = sheet(HistoryForm::Text, &none, None);
+    assert!(text.contains("no answer; not done, as was read back"));
+    assert_eq!(text.matches(" [not done]\n").count(), 2, "{text}");
+}
+
+#[test]
+fn a_history_for_programs_has_requests_once_a_line_a_record_and_no_command_to_a_terminal() {
+    let write = joining(100_000, WriteEnd::Failed);
+    let csv = sheet(HistoryForm::Csv, &write, None);
+    assert_eq!(csv.lines().count(), 100_001);
+    assert_eq!(csv.matches("PATCH /Groups/scim-group").count(), 1000);
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let columns = reader.headers().unwrap().clone();
+    let at = |name: &str| columns.iter().position(|column| column == name).unwrap();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    for (n, row) in rows.iter().enumerate() {
+        assert_eq!(&row[at("name")], r"'-dev\u202e");
+        assert_eq!(row[at("after")], format!("Pat {n:06} (key-{n:06})"));
+        assert_eq!(&row[at("made")], if n == 0 { "no" } else { "yes" });
+        assert_eq!(&row[at("error")], r"404: line one\u000aline two");
+        assert_eq!(row[at("requests")].is_empty(), n > 0);
+    }
+
+    let json = sheet(
+        HistoryForm::Json,
+        &joining(2, WriteEnd::Failed),
+        Some(RunId(3)),
+    );
+    assert!(
+        json.contains(r"-dev\u202e") && !json.contains('\u{202e}'),
+        "{json}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["writes"][0]["name"], "-dev\u{202e}");
+    assert_eq!(json["complete_from_run"], 3);
 }

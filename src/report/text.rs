@@ -551,10 +551,12 @@ pub(super) fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-/// Whether a terminal takes the character for a command: control characters, and those that turn
-/// the direction of writing around (Unicode standard annex 9), by which a text looks like another.
+/// Whether a terminal, or what else shows a text, takes the character for a command: control characters,
+/// those that end a line or a paragraph, and those that turn the direction of writing around (Unicode
+/// standard annex 9), by which a text looks like another.
 fn is_command(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Text or JSON as a terminal may show it: a command to the terminal is written as JSON writes it,

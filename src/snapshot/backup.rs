@@ -1,11 +1,20 @@
 //! A copy of the whole database, as it is at one moment, made while a run may be writing.
 
+use std::ffi::OsString;
+use std::fs::{File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use super::error::Context;
 use super::lock::{LOCKS, PARTS, beside};
 use super::{Snapshot, SnapshotError};
 use crate::model::RunId;
+
+/// How the folder begins in which a backup is made, beside the file that it is going to be.
+const WORKSHOP: &str = ".dirsyncd-backup-";
 
 /// A backup that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +62,9 @@ pub enum BackupError {
 
 /// Copies the database to a file, for its owner's eyes only: as a whole or not at all, checked and
 /// written through to the disk. A file that is there is replaced only if that is asked for. A database
-/// of an older schema is copied as it is.
+/// of an older schema is copied as it is. Where this is dropped half-way, nothing is left over.
 pub async fn back_up(from: &Path, to: &Path, replace: bool) -> Result<BackedUp, BackupError> {
-    let unwritable = |error: &std::io::Error| BackupError::Unwritable {
+    let unwritable = |error: &io::Error| BackupError::Unwritable {
         path: to.to_owned(),
         message: error.to_string(),
     };
@@ -66,10 +75,7 @@ pub async fn back_up(from: &Path, to: &Path, replace: bool) -> Result<BackedUp, 
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    let target = whole(folder, to).map_err(|error| unwritable(&error))?;
-    let database = from.canonicalize().map_err(|error| unwritable(&error))?;
-    let is_own = |ending: &str| beside(&database, ending) == target;
-    if target == database || PARTS.into_iter().chain(LOCKS).any(is_own) {
+    if is_own(from, to).map_err(|error| unwritable(&error))? {
         return Err(BackupError::Itself(to.to_owned()));
     }
     // Not `exists`, which a link that leads nowhere does not.
@@ -77,14 +83,13 @@ pub async fn back_up(from: &Path, to: &Path, replace: bool) -> Result<BackedUp, 
         return Err(BackupError::IsThere(to.to_owned()));
     }
     let mut remains = PARTS.into_iter().map(|ending| beside(to, ending));
-    if let Some(remains) = remains.find(|path| path.exists()) {
+    if let Some(remains) = remains.find(|path| path.symlink_metadata().is_ok()) {
         return Err(BackupError::Remains(remains));
     }
 
+    let workshop = Workshop::open(folder).map_err(|error| unwritable(&error))?;
     // A temporary file has the mode 0600, and takes it along.
-    let copy = tempfile::Builder::new()
-        .prefix(".dirsyncd-backup-")
-        .tempfile_in(folder)
+    let copy = tempfile::NamedTempFile::new_in(workshop.folder.path())
         .map_err(|error| unwritable(&error))?;
     let mut snapshot = Snapshot::look_into(from).await?;
     if snapshot.schema_version().await?.is_none() {
@@ -107,25 +112,109 @@ pub async fn back_up(from: &Path, to: &Path, replace: bool) -> Result<BackedUp, 
     };
     if let Err(error) = kept {
         return Err(match error.error.kind() {
-            std::io::ErrorKind::AlreadyExists => BackupError::IsThere(to.to_owned()),
+            io::ErrorKind::AlreadyExists => BackupError::IsThere(to.to_owned()),
             _ => unwritable(&error.error),
         });
     }
-    std::fs::File::open(folder)
+    File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| unwritable(&error))?;
     Ok(backed_up)
 }
 
-/// The path of a file that need not be there, without links in its folder.
-fn whole(folder: &Path, file: &Path) -> std::io::Result<PathBuf> {
-    let name = file.file_name().ok_or_else(|| {
-        std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            "that is no name of a file",
-        )
-    })?;
-    Ok(folder.canonicalize()?.join(name))
+/// Whether a file is, or would be, the database or one of those beside it, by whatever name: those stand
+/// beside the path that is configured, and beside the file where that path leads to one.
+fn is_own(database: &Path, file: &Path) -> io::Result<bool> {
+    let (target, whither) = (Place::of(file)?, identity(file));
+    for path in [database.to_owned(), database.canonicalize()?] {
+        for ending in [""].into_iter().chain(PARTS).chain(LOCKS) {
+            let own = beside(&path, ending);
+            if Place::of(&own)? == target || (whither.is_some() && identity(&own) == whither) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The place of a file that need not be there: its folder, and its name in it.
+#[derive(PartialEq, Eq)]
+struct Place {
+    folder: (u64, u64),
+    name: OsString,
+}
+
+impl Place {
+    fn of(file: &Path) -> io::Result<Self> {
+        let name = file.file_name().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "that is no name of a file")
+        })?;
+        let folder = match file.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let folder = folder.metadata()?;
+        Ok(Place {
+            folder: (folder.dev(), folder.ino()),
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Device and inode of the file to which a path leads, if there is one.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = path.metadata().ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// The private folder in which a backup is made. It is locked as long as its process lives, by which the
+/// next backup knows what nobody works in any more.
+struct Workshop {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl Workshop {
+    fn open(beside: &Path) -> io::Result<Self> {
+        remove_left_over(beside)?;
+        loop {
+            let folder = tempfile::Builder::new()
+                .prefix(WORKSHOP)
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(beside)?;
+            // Until it is locked, another backup may take it for left over, and remove it.
+            let lock = match File::open(folder.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                lock => lock?,
+            };
+            // Where folders cannot be locked, nothing is taken for left over.
+            let is_taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+            if !is_taken && folder.path().exists() {
+                return Ok(Workshop {
+                    folder,
+                    _lock: lock,
+                });
+            }
+        }
+    }
+}
+
+/// Removes the folders of backups whose processes were killed.
+fn remove_left_over(beside: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(beside)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name.as_encoded_bytes().starts_with(WORKSHOP.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // What cannot be opened, locked or removed is somebody else's.
+        if is_ours
+            && let Ok(folder) = File::open(entry.path())
+            && folder.try_lock().is_ok()
+        {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
 }
 
 impl Snapshot {

@@ -31,6 +31,12 @@ const SELECT_WRITES: &str = "SELECT o.id, o.run_id, o.external_id, o.kind, o.det
     LEFT JOIN reverted ON reverted.operation_id = o.id
     LEFT JOIN operations AS undoing ON undoing.id = reverted.undone_by";
 
+/// The operation that the row of `retries` has let go: the first that was sent of what had failed.
+pub(super) const LET_GO: &str = "(SELECT min(later.id) FROM operations AS later
+    JOIN operations AS failed ON failed.id = retries.operation_id AND failed.digest = later.digest
+    WHERE later.external_id = retries.external_id AND later.id > failed.id AND later.intended_at >= retries.asked_at
+        AND (later.kind GLOB 'group_*') = retries.is_group AND later.sent_at IS NOT NULL)";
+
 /// Which writes are wanted; all that is `None` or empty lets everything through.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -415,15 +421,17 @@ impl Snapshot {
         let keys: HashSet<&str> = writes.iter().map(|(_, key, _)| key.as_str()).collect();
         let keys: Vec<&str> = keys.into_iter().collect();
         let query = "SELECT approvals.asked_by, approvals.uid, approvals.sudo_user, approvals.asked_at, approvals.reason,
-                holds.name, approved.external_id, approved.run_id, approved.digest
+                holds.name, approved.external_id, approved.run_id, approved.digest, approved.kind
             FROM approved_operations AS approved JOIN approvals ON approvals.id = approved.approval_id
             JOIN holds ON holds.id = approvals.hold_id
             WHERE approved.result = 'let_through' AND approved.external_id";
-        let mut given: HashMap<(ExternalId, RunId), Vec<(Digest, Allowed)>> = HashMap::new();
+        let mut given: HashMap<(ExternalId, RunId), Vec<(Digest, String, Allowed)>> =
+            HashMap::new();
         for row in &self.rows_in(query, &keys).await? {
             let key: &str = row.try_get(6).at(&self.path)?;
             let run = RunId(row.try_get(7).at(&self.path)?);
-            let read = || Ok::<_, String>((digest(row, 8)?, allowed(row)?));
+            let kind = row.try_get(9).at(&self.path)?;
+            let read = || Ok::<_, String>((digest(row, 8)?, kind, allowed(row)?));
             let one = read().map_err(|why| self.row_error(row, &why))?;
             given
                 .entry((ExternalId::new(key), run))
@@ -435,10 +443,13 @@ impl Snapshot {
                 continue;
             };
             let digests = write.digests(*journalled);
-            // An older version has not journalled it.
-            let is_it = |digest: &Digest| journalled.is_none() || digests.contains(digest);
-            let theirs = given.iter().filter(|(digest, _)| is_it(digest));
-            write.approvals = theirs.map(|(_, allowed)| allowed.clone()).collect();
+            let is_it = |digest: &Digest, kind: &str| match journalled {
+                Some(_) => digests.contains(digest),
+                // An older version has not journalled it.
+                None => kind == write.what.kind(),
+            };
+            let theirs = given.iter().filter(|(digest, kind, _)| is_it(digest, kind));
+            write.approvals = theirs.map(|(.., allowed)| allowed.clone()).collect();
         }
         Ok(())
     }
@@ -446,14 +457,11 @@ impl Snapshot {
     async fn add_retries(&mut self, writes: &mut [Write]) -> Result<(), SnapshotError> {
         let keys: HashSet<&str> = writes.iter().map(|write| write.what.key()).collect();
         let keys: Vec<&str> = keys.into_iter().collect();
-        // The first operation after it is what it has let go.
-        let query = "SELECT asked_by, uid, sudo_user, asked_at, reason, NULL,
-                (SELECT min(later.id) FROM operations AS later WHERE later.external_id = retries.external_id
-                    AND later.id > retries.operation_id AND later.intended_at >= retries.asked_at
-                    AND (later.kind GLOB 'group_*') = retries.is_group)
-            FROM retries WHERE external_id";
+        let query = format!(
+            "SELECT asked_by, uid, sudo_user, asked_at, reason, NULL, {LET_GO} FROM retries WHERE external_id"
+        );
         let mut given: BTreeMap<OperationId, Vec<Allowed>> = BTreeMap::new();
-        for row in &self.rows_in(query, &keys).await? {
+        for row in &self.rows_in(&query, &keys).await? {
             if let Some(id) = row.try_get::<Option<i64>, _>(6).at(&self.path)? {
                 let one = allowed(row).map_err(|why| self.row_error(row, &why))?;
                 given.entry(OperationId(id)).or_default().push(one);
@@ -473,6 +481,14 @@ impl Snapshot {
 }
 
 impl Written {
+    /// The name of its kind.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Written::Account(operation) => operation.kind.name(),
+            Written::Group(operation, _) => operation.kind.name(),
+        }
+    }
+
     fn key(&self) -> &str {
         match self {
             Written::Account(operation) => operation.key.as_str(),

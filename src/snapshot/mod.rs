@@ -47,7 +47,7 @@ pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, Outcome, Pulled, Unclear};
 pub use lock::{Lock, open_files};
-pub use prune::{LAST_OPERATIONS, PruneError, Pruned, Pruning};
+pub use prune::{LAST_OPERATIONS, Prune, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;
 pub use saved::AppliedPlan;
 

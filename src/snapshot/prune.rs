@@ -7,18 +7,13 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::error::Context;
+use super::history::LET_GO;
 use super::{Journal, Snapshot, SnapshotError};
 use crate::model::{RunId, Timestamp};
 
 /// So many of the last operations of a person or group stay, and so many `dirsyncd explain` tells
 /// unless it is asked for more.
 pub const LAST_OPERATIONS: usize = 5;
-
-/// How many rows go in one transaction.
-const PORTION: usize = 500;
-
-/// How old the last run may be. A clock that is further ahead would make all runs old.
-const FRESH: chrono::TimeDelta = chrono::TimeDelta::days(7);
 
 /// The first run that is kept whole: the first of those that began since ?1 and not after now (?2),
 /// the last one that told a plan, the last that read the sources, and the last of those that ended; or
@@ -30,26 +25,26 @@ const FIRST_WHOLE_RUN: &str = "SELECT min(id) FROM (
     UNION ALL SELECT max(run_id) FROM pulls
     UNION ALL SELECT max(pulls.run_id) FROM pulls JOIN runs ON runs.id = pulls.run_id WHERE finished_at IS NOT NULL)";
 
-/// The pulls of the runs before ?1, but for the last one of each source, and its last full one.
-const OLD_PULLS: &str = "SELECT run_id, source FROM pulls WHERE run_id < ?1 AND (run_id, source) NOT IN (
-    SELECT max(run_id), source FROM pulls GROUP BY source
-    UNION ALL SELECT run_id, source FROM (SELECT run_id, source, max(started_at) FROM pulls JOIN runs ON runs.id = pulls.run_id
-        WHERE way = 'full' AND incomplete IS NULL GROUP BY source))";
+/// The pulls that stay whatever their run: the last one of each source, and its last full one.
+const NEEDED_PULLS: &str = "SELECT max(run_id), source FROM pulls GROUP BY source
+    UNION SELECT run_id, source FROM (SELECT run_id, source, max(started_at) FROM pulls JOIN runs ON runs.id = pulls.run_id
+        WHERE way = 'full' AND incomplete IS NULL GROUP BY source)";
 
-/// The operations of the runs before ?1 that are not needed, but for those that another row refers to.
-/// Needed are the last ones of everybody; of each kind and end the last one, by which it is known
-/// whose creation failed and whose deletion is in doubt; what has given an account to another key; and
-/// what somebody has let through, which shows that the approval is used up.
-fn old_operations() -> String {
+/// Whether an operation of a run before ?1 is not needed, but for what refers to it. Needed are the last
+/// ones of everybody; of each kind and end the last one, by which it is known whose creation failed and
+/// whose deletion is in doubt; what has given an account to another key; what somebody has let through,
+/// which shows that the approval is used up; and what somebody has let go again.
+fn is_old_operation() -> String {
     format!(
-        "SELECT id FROM operations AS old WHERE run_id < ?1 AND state IN ('done', 'failed', 'left')
+        "old.run_id < ?1 AND old.state IN ('done', 'failed', 'left')
         AND (SELECT later.id FROM operations AS later WHERE later.external_id = old.external_id AND later.id > old.id
             ORDER BY later.id LIMIT 1 OFFSET {LAST_OPERATIONS} - 1) IS NOT NULL
         AND EXISTS (SELECT 1 FROM operations AS later WHERE later.external_id = old.external_id AND later.id > old.id
             AND later.kind = old.kind AND later.state = old.state AND (later.sent_at IS NULL) = (old.sent_at IS NULL))
-        AND NOT (state = 'done' AND detail ->> '$.formerly' IS NOT NULL)
-        AND id NOT IN (SELECT passed.id FROM approved_operations AS approved JOIN operations AS passed
-            ON +passed.run_id = approved.run_id AND passed.external_id = approved.external_id AND passed.kind = approved.kind)"
+        AND NOT (old.state = 'done' AND old.detail ->> '$.formerly' IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM approved_operations AS approved WHERE approved.external_id = old.external_id
+            AND approved.run_id = old.run_id AND approved.kind = old.kind)
+        AND old.id NOT IN (SELECT coalesce({LET_GO}, 0) FROM retries WHERE retries.external_id = old.external_id)"
     )
 }
 
@@ -60,6 +55,22 @@ pub struct Pruning {
     pub at: Timestamp,
     /// The first run of which all is there; of the runs before it only what is needed.
     pub first_run: RunId,
+    /// Whether there is more to take out: that pruning was broken off.
+    pub has_more: bool,
+}
+
+/// What is to be taken out of the journal, and how.
+pub struct Prune<'a> {
+    /// What began earlier is old.
+    pub before: Timestamp,
+    /// What time it is. The caller has made sure of it: by a clock that is ahead all is old.
+    pub now: Timestamp,
+    /// Whether all of the journal is looked at, and not only what an earlier pruning has left to do.
+    pub anew: bool,
+    /// How many rows are looked at in one transaction.
+    pub portion: usize,
+    /// Asked between two of them: whether to break off.
+    pub stop: &'a dyn Fn() -> bool,
 }
 
 /// What was taken out of the journal.
@@ -86,17 +97,12 @@ pub enum PruneError {
         "operations of run {0} have no answer yet: the next sync reads back what became of them; prune after it"
     )]
     Unanswered(RunId),
-    /// The clock may be wrong.
-    #[error(
-        "there was no run in the last 7 days by this machine's clock, which may be wrong: sync first, and prune after it"
-    )]
-    Stale,
 }
 
 impl Snapshot {
     /// How far the journal has been pruned, if it ever was.
     pub async fn pruning(&mut self) -> Result<Option<Pruning>, SnapshotError> {
-        let row = sqlx::query("SELECT at, first_run FROM pruned")
+        let row = sqlx::query("SELECT at, first_run, after_operation IS NOT NULL FROM pruned")
             .fetch_optional(&mut self.connection)
             .await
             .at(&self.path)?;
@@ -104,6 +110,7 @@ impl Snapshot {
         Ok(Some(Pruning {
             at: super::rows::moment(&row, 0).map_err(|why| self.row_error(&row, &why))?,
             first_run: RunId(row.try_get(1).at(&self.path)?),
+            has_more: row.try_get(2).at(&self.path)?,
         }))
     }
 
@@ -129,23 +136,15 @@ impl Snapshot {
             .await
             .at(&self.path)?;
         let Some(first) = first else { return Ok(None) };
-        let (fresh, has_older): (bool, bool) = sqlx::query_as(
-            "SELECT EXISTS (SELECT 1 FROM runs WHERE started_at BETWEEN ? AND ?), EXISTS (SELECT 1 FROM runs WHERE id < ?)",
-        )
-        .bind((now - FRESH).timestamp_millis())
-        .bind(now.timestamp_millis())
-        .bind(first)
-        .fetch_one(&mut self.connection)
-        .await
-        .at(&self.path)?;
-        match (has_older, fresh) {
-            (false, _) => Ok(None),
-            (true, true) => Ok(Some(RunId(first))),
-            (true, false) => Err(PruneError::Stale),
-        }
+        let has_older = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM runs WHERE id < ?)")
+            .bind(first)
+            .fetch_one(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        Ok(Some(RunId(first)).filter(|_| has_older))
     }
 
-    /// That no row of any table refers to the row of this table. It is read from the schema, so that
+    /// That no row of any table refers to the row `old` of this table. It is read from the schema, so that
     /// what refers to a row keeps it without being named here.
     async fn not_referred_to(&mut self, table: &str) -> Result<String, SnapshotError> {
         let references: Vec<(String, String)> = sqlx::query_as(
@@ -160,7 +159,7 @@ impl Snapshot {
             .iter()
             .map(|(table, column)| {
                 format!(
-                    " AND id NOT IN (SELECT \"{column}\" FROM \"{table}\" WHERE \"{column}\" IS NOT NULL)"
+                    " AND NOT EXISTS (SELECT 1 FROM \"{table}\" AS child WHERE child.\"{column}\" = old.id)"
                 )
             })
             .collect())
@@ -168,90 +167,180 @@ impl Snapshot {
 }
 
 impl Journal {
-    /// Takes out of the journal what is not needed any more of the runs that began before `before`: at
-    /// most so many operations, and runs, in small transactions.
-    pub async fn prune(
-        &mut self,
-        before: Timestamp,
-        now: Timestamp,
-        most: usize,
-    ) -> Result<Pruned, PruneError> {
-        let Some(first) = self.first_whole_run(before, now).await? else {
+    /// Takes out of the journal what is not needed any more of the runs that began before that moment,
+    /// in small transactions. Each row is looked at once; where it breaks off, the next one may go on.
+    pub async fn prune(&mut self, prune: &Prune<'_>) -> Result<Pruned, PruneError> {
+        let Some(first) = self.first_whole_run(prune.before, prune.now).await? else {
             return Ok(Pruned::default());
         };
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
-        let first_run: i64 = sqlx::query_scalar(
-            "INSERT INTO pruned (id, at, first_run) VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE
-                SET at = excluded.at, first_run = max(first_run, excluded.first_run) RETURNING first_run",
+        let (first_run, operation, run): (i64, i64, i64) = sqlx::query_as(
+            "INSERT INTO pruned (id, at, first_run, after_operation, after_run) VALUES (1, ?1, ?2, 0, 0) ON CONFLICT (id) DO UPDATE
+                SET at = excluded.at, first_run = max(first_run, excluded.first_run),
+                    after_operation = iif(?3, 0, coalesce(after_operation, 0)), after_run = iif(?3, 0, coalesce(after_run, 0))
+                RETURNING first_run, after_operation, after_run",
         )
-        .bind(now.timestamp_millis())
+        .bind(prune.now.timestamp_millis())
         .bind(first.0)
+        .bind(prune.anew)
         .fetch_one(&mut *transaction)
         .await
         .at(&path)?;
         transaction.commit().await.at(&path)?;
 
-        let is_free = self.not_referred_to("operations").await?;
-        let old = old_operations() + &is_free;
-        let operations = self.take_out("operations", &old, first, most).await?;
-        self.take_out_pulls(first).await?;
-        let is_free = self.not_referred_to("runs").await?;
-        let old = format!("SELECT id FROM runs WHERE id < ?1 AND outcome IS NOT NULL{is_free}");
-        let runs = self.take_out("runs", &old, first, most).await?;
-        Ok(Pruned {
+        let mut pruned = Pruned {
             first_run: Some(RunId(first_run)),
-            runs,
-            operations,
-            has_more: operations == most || runs == most,
-        })
-    }
-
-    /// Deletes the rows of a table that this query for ids names, the oldest first. Tells how many.
-    async fn take_out(
-        &mut self,
-        table: &str,
-        old: &str,
-        first: RunId,
-        most: usize,
-    ) -> Result<usize, SnapshotError> {
-        let path = self.path.clone();
-        let query = format!("{old} ORDER BY id LIMIT ?2");
-        let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(query))
-            .bind(first.0)
-            .bind(i64::try_from(most).unwrap_or(i64::MAX))
-            .fetch_all(&mut self.connection)
+            has_more: true,
+            ..Pruned::default()
+        };
+        let is_free = self.not_referred_to("operations").await?;
+        let is_old = is_old_operation() + &is_free;
+        let last = "SELECT max(id) FROM operations WHERE run_id < ?";
+        let operations = Table {
+            name: "operations",
+            next: "after_operation",
+            is_old: &is_old,
+            last: self.highest(last, first).await?,
+        };
+        let is_through = self
+            .take_out(&operations, operation, first, prune, &mut pruned.operations)
+            .await?;
+        if !is_through || !self.take_out_pulls(first, prune).await? {
+            return Ok(pruned);
+        }
+        let is_free = self.not_referred_to("runs").await?;
+        let is_old = format!("old.id < ?1 AND old.outcome IS NOT NULL{is_free}");
+        let last = "SELECT max(id) FROM runs WHERE id < ?";
+        let runs = Table {
+            name: "runs",
+            next: "after_run",
+            is_old: &is_old,
+            last: self.highest(last, first).await?,
+        };
+        if !self
+            .take_out(&runs, run, first, prune, &mut pruned.runs)
+            .await?
+        {
+            return Ok(pruned);
+        }
+        let mut transaction = self.begin().await?;
+        sqlx::query("UPDATE pruned SET after_operation = NULL, after_run = NULL")
+            .execute(&mut *transaction)
             .await
             .at(&path)?;
-        let delete = format!("DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))");
-        for portion in ids.chunks(PORTION) {
+        transaction.commit().await.at(&path)?;
+        pruned.has_more = false;
+        Ok(pruned)
+    }
+
+    /// The highest number that this query finds before a run; 0 for none.
+    async fn highest(&mut self, query: &'static str, first: RunId) -> Result<i64, SnapshotError> {
+        let highest: Option<i64> = sqlx::query_scalar(query)
+            .bind(first.0)
+            .fetch_one(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        Ok(highest.unwrap_or_default())
+    }
+
+    /// Deletes the old rows of a table after this number, and counts them. Tells whether it came to the
+    /// end.
+    async fn take_out(
+        &mut self,
+        table: &Table<'_>,
+        mut after: i64,
+        first: RunId,
+        prune: &Prune<'_>,
+        count: &mut usize,
+    ) -> Result<bool, SnapshotError> {
+        let Table {
+            name,
+            next,
+            is_old,
+            last,
+        } = table;
+        let path = self.path.clone();
+        let look = format!(
+            "SELECT id, {is_old} FROM {name} AS old WHERE id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4"
+        );
+        let delete = format!("DELETE FROM {name} WHERE id IN (SELECT value FROM json_each(?))");
+        let note = format!("UPDATE pruned SET {next} = ?");
+        while after < *last {
+            if (prune.stop)() {
+                return Ok(false);
+            }
             let mut transaction = self.begin().await?;
+            let rows: Vec<(i64, bool)> = sqlx::query_as(AssertSqlSafe(look.as_str()))
+                .bind(first.0)
+                .bind(after)
+                .bind(last)
+                .bind(i64::try_from(prune.portion).unwrap_or(i64::MAX))
+                .fetch_all(&mut *transaction)
+                .await
+                .at(&path)?;
+            after = rows.last().map_or(*last, |(id, _)| *id);
+            let old = rows.iter().filter(|(_, is_old)| *is_old);
+            let old: Vec<i64> = old.map(|(id, _)| *id).collect();
             sqlx::query(AssertSqlSafe(delete.as_str()))
-                .bind(serde_json::json!(portion).to_string())
+                .bind(serde_json::json!(old).to_string())
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+            sqlx::query(AssertSqlSafe(note.as_str()))
+                .bind(after)
                 .execute(&mut *transaction)
                 .await
                 .at(&path)?;
             transaction.commit().await.at(&path)?;
+            *count += old.len();
         }
-        Ok(ids.len())
+        Ok(true)
     }
 
-    async fn take_out_pulls(&mut self, first: RunId) -> Result<(), SnapshotError> {
+    /// Deletes the pulls of the runs before this one that are not needed. Tells whether it came to the
+    /// end.
+    async fn take_out_pulls(
+        &mut self,
+        first: RunId,
+        prune: &Prune<'_>,
+    ) -> Result<bool, SnapshotError> {
         let path = self.path.clone();
-        let delete =
-            format!("DELETE FROM pulls WHERE (run_id, source) IN ({OLD_PULLS} LIMIT {PORTION})");
+        let needed: Vec<(i64, String)> = sqlx::query_as(NEEDED_PULLS)
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&path)?;
+        let needed = serde_json::json!(needed).to_string();
+        let delete = "DELETE FROM pulls WHERE (run_id, source) IN (SELECT run_id, source FROM pulls WHERE run_id < ?1
+            AND (run_id, source) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2)) ORDER BY run_id LIMIT ?3)";
         loop {
+            if (prune.stop)() {
+                return Ok(false);
+            }
             let mut transaction = self.begin().await?;
-            let deleted = sqlx::query(AssertSqlSafe(delete.as_str()))
+            let deleted = sqlx::query(delete)
                 .bind(first.0)
+                .bind(&needed)
+                .bind(i64::try_from(prune.portion).unwrap_or(i64::MAX))
                 .execute(&mut *transaction)
                 .await
                 .at(&path)?
                 .rows_affected();
             transaction.commit().await.at(&path)?;
-            if deleted < PORTION as u64 {
-                return Ok(());
+            if deleted < prune.portion as u64 {
+                return Ok(true);
             }
         }
     }
+}
+
+/// A table that is pruned by the numbers of its rows.
+struct Table<'a> {
+    name: &'static str,
+    /// The column of `pruned` that has the number up to which it was done.
+    next: &'static str,
+    /// Whether a row `old` goes; ?1 is the first run that is kept whole.
+    is_old: &'a str,
+    /// The highest number that may go.
+    last: i64,
 }

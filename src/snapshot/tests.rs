@@ -892,6 +892,74 @@ async fn who_lets_what_go_again_is_kept_for_good() {
     journal.close().await.unwrap();
 }
 
+/// All of a history.
+async fn writes(journal: &mut Journal) -> Vec<Write> {
+    let mut history = journal.history(Selection::default()).await.unwrap();
+    journal.next_writes(&mut history).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_retry_is_told_of_the_first_that_was_sent_of_what_had_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let wish = World::new(vec![person("a")], vec![]).planned();
+    let other = World::new(vec![with_mail(person("a"), "other@example.org")], vec![]).planned();
+    answered(&mut journal, run, &wish, Some(true), now()).await;
+    let asked = Asked {
+        by: Invoker {
+            name: "zoe".into(),
+            uid: 1000,
+            sudo_user: None,
+        },
+        reason: String::new(),
+    };
+    journal.retry(None, &asked, now()).await.unwrap();
+    // The deadline comes first, and then something else is sent.
+    let operations = wish.operations.iter().map(|planned| &planned.operation);
+    let ids = journal.intend(run, operations, now()).await.unwrap();
+    journal.carry_over(&ids).await.unwrap();
+    answered(&mut journal, run, &other, Some(true), now()).await;
+    for _ in 0..2 {
+        answered(&mut journal, run, &wish, None, now()).await;
+    }
+    let told = writes(&mut journal).await;
+    let told: Vec<usize> = told.iter().map(|write| write.retries.len()).collect();
+    assert_eq!(told, [0, 0, 0, 1, 0]);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_approval_of_an_older_version_is_told_of_what_is_of_its_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let create = World::new(vec![person("a")], vec![]).planned();
+    let leaver = World::new(vec![person("z")], vec![account("a"), account("z")]).planned();
+    answered(&mut journal, run, &create, None, now()).await;
+    answered(&mut journal, run, &leaver, None, now()).await;
+    sqlx::raw_sql(
+        "UPDATE operations SET digest = NULL;
+         INSERT INTO holds (name, message, figures, opened_at, expires_at, first_run, last_run) VALUES ('deactivate', 'm', '{}', 1, 2, 1, 1);
+         INSERT INTO approvals (hold_id, reason, asked_by, uid, asked_at, expires_at) VALUES (1, 'r', 'zoe', 1, 1, 2);
+         INSERT INTO approved_operations VALUES (1, zeroblob(16), 'key-a', 'deactivate', '{}', 1, 'let_through');",
+    )
+    .execute(&mut journal.connection)
+    .await
+    .unwrap();
+    let told = writes(&mut journal).await;
+    let told: Vec<_> = told
+        .iter()
+        .map(|write| (write.what.kind(), write.approvals.len()))
+        .collect();
+    assert_eq!(told, [("create", 0), ("deactivate", 1)]);
+    journal.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn since_when_a_login_waits_to_be_turned_off_is_kept_until_it_is() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The journal is not pruned by a wrong clock.
+//! The journal is not pruned by a wrong clock, neither by a sync nor by hand.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::support::{Dirsyncd, Organization, Person, database};
 use crate::trap::{Trap, Trapped};
 
 #[test]
-fn a_sync_whose_clock_is_years_ahead_takes_nothing_out_of_the_journal() {
+fn by_a_clock_that_is_years_ahead_nothing_is_taken_out_of_the_journal() {
     let organization = Organization::start();
     let mut people = Person::several(3);
     let dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&people));
@@ -29,6 +29,18 @@ fn a_sync_whose_clock_is_years_ahead_takes_nothing_out_of_the_journal() {
     output.expect_code(0);
     let begun = "SELECT (max(started_at) > 1000 * (unixepoch() + 700 * 86400)) || '' FROM runs";
     assert_eq!(texts(begun), ["1"], "the clock was ahead");
+    assert_eq!(texts(operations), all);
+    assert!(texts("SELECT at || '' FROM pruned").is_empty());
+    // By hand neither, though there is a run of late by that clock.
+    for words in [&["prune"][..], &["prune", "--dry-run"]] {
+        let ahead = Trapped::start(&dirsyncd, ports, words, Trap::NONE, years);
+        let (output, _) = ahead.wait(Duration::from_secs(60));
+        output.expect_code(3).expect_words(&[
+            "nothing was taken out, as this machine says that it is ",
+            ", and the API says ",
+            "set the clock right",
+        ]);
+    }
     assert_eq!(texts(operations), all);
     assert!(texts("SELECT at || '' FROM pruned").is_empty());
     // That run is no measure for what is old: at the right time nothing is.

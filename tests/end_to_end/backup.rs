@@ -120,6 +120,98 @@ fn a_backup_is_private_and_replaces_nothing_unasked() {
 }
 
 #[test]
+fn a_backup_replaces_no_file_of_the_database_by_whatever_name() {
+    let company = Company::of(2);
+    let real = company.file("real");
+    std::fs::create_dir(&real).unwrap();
+    let database = company.dirsyncd.database();
+    std::fs::rename(&database, real.join("kept.db")).unwrap();
+    let link = |original: &Path, link: &str| {
+        std::os::unix::fs::symlink(original, company.file(link)).unwrap();
+    };
+    link(&real.join("kept.db"), "state/dirsyncd.db");
+    link(&company.dirsyncd.state(), "again");
+    link(&database, "other.db");
+    std::fs::hard_link(real.join("kept.db"), company.file("hard.db")).unwrap();
+    let kept = std::fs::read(real.join("kept.db")).unwrap();
+    for own in [
+        "state/dirsyncd.db",
+        "state/dirsyncd.db-wal",
+        "state/dirsyncd.db.lock",
+        "state/dirsyncd.db.daemon.lock",
+        "real/kept.db",
+        "real/kept.db-wal",
+        "real/kept.db-journal",
+        "again/dirsyncd.db",
+        "again/dirsyncd.db-shm",
+        "again/dirsyncd.db.lock",
+        "other.db",
+        "hard.db",
+    ] {
+        let refused = company.back_up(&company.file(own), &["--force"]);
+        refused
+            .expect_code(2)
+            .expect_words(&["belongs to the database itself"]);
+    }
+    assert!(database.is_symlink());
+    assert_eq!(std::fs::read(real.join("kept.db")).unwrap(), kept);
+    company
+        .back_up(&company.file("backup.db"), &[])
+        .expect_code(0);
+    expect_whole(&company.file("backup.db"));
+}
+
+#[test]
+fn a_backup_that_is_stopped_leaves_nothing_and_one_that_is_killed_leaves_nothing_to_the_next() {
+    let company = Company::of(2);
+    database::execute(
+        &company.dirsyncd.database(),
+        "CREATE TABLE ballast AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000)
+         SELECT randomblob(1000) AS it FROM n",
+    );
+    let folders = || {
+        let files = std::fs::read_dir(company.dirsyncd.folder()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let ours = names.filter(|name| name.starts_with(".dirsyncd-backup-"));
+        ours.collect::<Vec<_>>()
+    };
+    // Stands still in the middle of it.
+    let begun = |name: &str| {
+        let running = company
+            .dirsyncd
+            .start(&["backup", &company.file(name).display().to_string()]);
+        eventually("the copy", SOON, || folders().first().cloned());
+        running.signal("STOP");
+        eventually("the stop", SOON, || running.is_stopped().then_some(()));
+        running
+    };
+    for signal in ["TERM", "INT"] {
+        let running = begun("stopped.db");
+        running.signal(signal);
+        running.signal("CONT");
+        let output = running.wait().expect_code(1);
+        output.expect_words(&["stopped by a signal: no backup was made"]);
+        assert!(!company.file("stopped.db").exists());
+        assert_eq!(folders(), [""; 0]);
+    }
+
+    let running = begun("killed.db");
+    let in_work = folders();
+    company
+        .back_up(&company.file("meanwhile.db"), &[])
+        .expect_code(0);
+    assert_eq!(folders(), in_work, "its owner lives");
+    running.signal("KILL");
+    assert_eq!(running.wait().code, None);
+    assert_eq!(folders(), in_work);
+    company
+        .back_up(&company.file("after.db"), &[])
+        .expect_code(0);
+    assert_eq!(folders(), [""; 0]);
+    expect_whole(&company.file("after.db"));
+}
+
+#[test]
 fn there_is_no_backup_of_nothing_or_of_what_is_damaged_or_of_a_newer_version() {
     let company = Company::of(60);
     let file = company.file("backup.db");

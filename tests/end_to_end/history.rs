@@ -367,8 +367,9 @@ fn what_was_done_to_a_group_half_way_is_told() {
         .dirsyncd
         .run(&["history", "--group", DEV])
         .expect_words(&[
-            "group_update dev: failed: ",
+            "group_update dev: failed, done in part (1 of 2 changes): ",
             " [not done]\n",
+            " [done]\n",
             "name  (none) → dev\n",
         ]);
 }
@@ -522,14 +523,21 @@ fn a_spreadsheet_gets_no_formula_and_a_terminal_no_control_character() {
         "match": "^PATCH .*/Users/",
         "times": 1,
         "status": 403,
-        "body": {"key": "forbidden.by-policy", "message": "not \u{1b}[31mthis\u{7}"},
+        "body": {"key": "forbidden.by-policy", "message": "not \u{1b}[31mthis\u{7}\u{200f}, no"},
     }]));
     company.sync(4);
     let text = company.dirsyncd.run(&["history"]).expect_code(0).stdout;
     assert!(
-        text.contains("forbidden.by-policy: not \u{fffd}[31mthis\u{fffd}"),
+        text.contains("forbidden.by-policy: not \u{fffd}[31mthis\u{fffd}\u{fffd}, no"),
         "{text}"
     );
+    for form in ["csv", "json"] {
+        let told = company.dirsyncd.run(&["history", "--format", form]);
+        let told = told.expect_code(0).stdout;
+        let words = r"forbidden.by-policy: not \u001b[31mthis\u0007\u200f, no";
+        assert!(told.contains(words), "{told}");
+        assert!(!told.contains(['\u{1b}', '\u{200f}']), "{told}");
+    }
     let is_odd = |c: char| c.is_control() && c != '\n';
     assert!(!text.contains(is_odd), "{text}");
 }

@@ -232,17 +232,75 @@ fn a_sync_prunes_once_a_day_and_not_what_is_recent() {
 }
 
 #[test]
-fn where_no_run_was_lately_the_clock_is_not_believed() {
+fn what_is_old_the_api_is_asked_by_hand_too() {
     let mut company = Company::new();
     for n in 0..12 {
         company.retitle(&format!("Title {n}"));
     }
     company.age(410);
-    // The last run was long ago, by a clock that may have been set ahead.
-    company.prune(&[]).expect_code(1).expect_words(&[
-        "there was no run in the last 7 days",
-        "may be wrong",
-        "sync first",
-    ]);
+    company.organization.kill();
+    for words in [&[][..], &["--dry-run"]] {
+        let refused = company.prune(words).expect_code(1);
+        refused.expect_words(&[
+            "nothing was taken out, as the API alone is believed what time it is: ",
+            "prune when it answers (`dirsyncd check`)",
+        ]);
+    }
     assert_eq!((company.count("runs"), company.count("pruned")), (13, 0));
+}
+
+#[test]
+fn long_after_the_last_run_that_one_stays_whole() {
+    let mut company = Company::new();
+    for n in 0..12 {
+        company.retitle(&format!("Title {n}"));
+    }
+    company.age(410);
+    let whole_from = || {
+        let output = company.dirsyncd.run(&["history", "--format", "json"]);
+        let json: Value = serde_json::from_str(&output.expect_code(0).stdout).unwrap();
+        json["complete_from_run"].clone()
+    };
+    assert_eq!(whole_from(), Value::Null);
+    company
+        .prune(&[])
+        .expect_code(0)
+        .expect_words(&["Taken out, ", "begins with run 13."]);
+    assert_eq!(whole_from(), 13);
+    let words = "The journal was pruned: it has all from run 13 on, ";
+    let text = company.dirsyncd.run(&["history"]).expect_code(0);
+    assert!(text.stdout.contains(words), "{text}");
+    let csv = company.dirsyncd.run(&["history", "--format", "csv"]);
+    assert!(
+        csv.stderr.contains(words) && !csv.stdout.contains(words),
+        "{csv}"
+    );
+    let runs = company.count("runs");
+    assert!(runs < 13, "{runs}");
+    company.dirsyncd.expect_nothing_to_do();
+    company.undoing("13");
+}
+
+#[test]
+fn a_pruning_that_broke_off_goes_on_with_the_next_sync() {
+    let mut company = Company::new();
+    for n in 0..12 {
+        company.retitle(&format!("Title {n}"));
+    }
+    company.age(410);
+    // As one leaves it whose time was used up a moment ago.
+    database::execute(
+        &company.dirsyncd.database(),
+        "INSERT INTO pruned (id, at, first_run, after_operation, after_run) VALUES (1, unixepoch() * 1000, 1, 8, 0)",
+    );
+    company.retitle("Next");
+    // Six creations and two changes that it had passed, the last five, and the one that came after it.
+    let left = database::texts(
+        &company.dirsyncd.database(),
+        "SELECT group_concat(id, ' ') FROM (SELECT id FROM operations ORDER BY id)",
+    );
+    assert_eq!(left, ["1 2 3 4 5 6 7 8 14 15 16 17 18 19"]);
+    let open = "SELECT coalesce(after_operation, 'none') || '' FROM pruned";
+    let open = database::texts(&company.dirsyncd.database(), open);
+    assert_eq!(open, ["none"]);
 }

@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 15] = [
+const ROWS: [(i64, &str); 16] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -106,13 +106,17 @@ const ROWS: [(i64, &str); 15] = [
         INSERT INTO retries VALUES (1, 'key-bob', 0, 2, 5, 'the address is taken', 'it is free', 'ann', 1000, 'ann', 1700000150000);
         INSERT INTO pending_deactivations VALUES ('key-max', 'uid=max,dc=example', 1700000200000, 3);"#,
     ),
-    (13, "INSERT INTO pruned VALUES (1, 1700000200000, 1);"),
+    (
+        13,
+        "INSERT INTO pruned (id, at, first_run) VALUES (1, 1700000200000, 1);",
+    ),
     (
         14,
         r#"UPDATE runs SET asked_by = 'ann', uid = 1000, sudo_user = 'zoe' WHERE id = 1;
         UPDATE operations SET requests = '[{"request": "POST /Users", "status": 409, "request_id": "request-2", "error": "taken"}]', settled_at = 1700000100000 WHERE id = 2;"#,
     ),
     (15, "UPDATE failures SET in_vain = 2;"),
+    (16, "UPDATE pruned SET after_operation = 3, after_run = 0;"),
 ];
 
 /// A database of this schema, with rows in all its tables.

@@ -1,10 +1,13 @@
 //! What is needed of old runs is there after the journal was pruned: whatever is asked of it is answered
 //! as before.
 
+use std::cell::Cell;
+
 use chrono::TimeDelta;
 use serde_json::json;
 
 use super::*;
+use crate::snapshot::history::LET_GO;
 
 const PEOPLE: usize = 8;
 const GROUPS: usize = 2;
@@ -26,6 +29,17 @@ async fn numbers(journal: &mut Journal, query: &str) -> Vec<i64> {
         .fetch_all(&mut journal.connection)
         .await
         .unwrap()
+}
+
+/// Takes out all that is old.
+fn whole(before: Timestamp, now: Timestamp) -> Prune<'static> {
+    Prune {
+        before,
+        now,
+        anew: false,
+        portion: 100,
+        stop: &|| false,
+    }
 }
 
 /// One of these.
@@ -156,7 +170,7 @@ async fn operation(journal: &mut Journal, chance: &mut fastrand::Rng, run: i64) 
     }
     let digest = chance
         .bool()
-        .then(|| chance.u128(..).to_be_bytes().to_vec());
+        .then(|| chance.u128(..3).to_be_bytes().to_vec());
     sqlx::query("INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at, sent_at, digest, progress) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?)")
         .bind(run)
         .bind(key)
@@ -215,6 +229,8 @@ async fn answers(journal: &mut Journal, first: i64) -> Vec<String> {
         "pending {:?}",
         journal.pending_deactivations().await.unwrap()
     ));
+    let let_go = format!("SELECT coalesce({LET_GO}, 0) FROM retries ORDER BY id");
+    told.push(format!("let go {:?}", numbers(journal, &let_go).await));
     told.push(format!(
         "applied {:?}",
         journal.applied_plan("plan-1").await.unwrap()
@@ -307,7 +323,19 @@ async fn whatever_is_asked_of_a_pruned_journal_is_answered_as_before() {
         // In pieces, as many runs would do it.
         let mut pruned = Vec::new();
         loop {
-            let piece = journal.prune(old, now(), 10).await.unwrap();
+            let asked = Cell::new(0);
+            let piece = Prune {
+                portion: 10,
+                stop: &|| asked.replace(asked.get() + 1) == 3,
+                ..whole(old, now())
+            };
+            let piece = journal.prune(&piece).await.unwrap();
+            assert!(piece.operations + piece.runs <= 30, "{piece:?}");
+            let pruning = journal.pruning().await.unwrap();
+            assert_eq!(
+                pruning.is_some_and(|pruning| pruning.has_more),
+                piece.has_more
+            );
             pruned.push(piece);
             if !piece.has_more {
                 break;
@@ -340,7 +368,7 @@ async fn whatever_is_asked_of_a_pruned_journal_is_answered_as_before() {
         )
         .await;
         assert_eq!(faults, [0], "seed {seed}");
-        let again = journal.prune(old, now(), 10).await.unwrap();
+        let again = journal.prune(&whole(old, now())).await.unwrap();
         assert_eq!((again.operations, again.runs), (0, 0), "seed {seed}");
         taken += gone;
         journal.close().await.unwrap();
@@ -365,42 +393,46 @@ async fn two_runs(journal: &mut Journal) {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_out_while_an_answer_is_awaited_or_the_clock_may_be_wrong() {
+async fn nothing_is_taken_out_while_an_answer_is_awaited_or_once_it_is_to_stop() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
         .await
         .unwrap();
     two_runs(&mut journal).await;
-    let all = numbers(&mut journal, "SELECT id FROM operations").await;
+    let ids = numbers(&mut journal, "SELECT id FROM operations").await;
+    let old = now() - keep();
 
-    // By a clock that is two years ahead everything is old.
-    let ahead = now() + TimeDelta::days(730);
-    let refused = journal.prune(ahead - keep(), ahead, 100).await;
-    assert!(matches!(refused, Err(PruneError::Stale)), "{refused:?}");
-    // By one that is behind nothing is.
+    // By a clock that is behind nothing is old.
     let behind = now() - TimeDelta::days(365);
-    let refused = journal.prune(behind - keep(), behind, 100).await;
-    assert!(!refused.is_ok_and(|pruned| pruned.operations > 0));
+    let nothing = journal.prune(&whole(behind - keep(), behind)).await;
+    assert_eq!(nothing.unwrap(), Pruned::default());
     for state in ["intended", "sent"] {
         execute(
             &mut journal,
             &format!("UPDATE operations SET state = '{state}' WHERE id = 12"),
         )
         .await;
-        let refused = journal.prune(now() - keep(), now(), 100).await;
+        let refused = journal.prune(&whole(old, now())).await;
         assert!(
             matches!(refused, Err(PruneError::Unanswered(RunId(2)))),
             "{refused:?}"
         );
     }
+    assert_eq!(journal.pruning().await.unwrap(), None);
+    execute(&mut journal, "UPDATE operations SET state = 'done'").await;
+    let stopped = Prune {
+        stop: &|| true,
+        ..whole(old, now())
+    };
+    let stopped = journal.prune(&stopped).await.unwrap();
+    assert_eq!((stopped.operations, stopped.runs), (0, 0));
+    assert!(stopped.has_more);
     assert_eq!(
         numbers(&mut journal, "SELECT id FROM operations").await,
-        all
+        ids
     );
-    assert_eq!(journal.pruning().await.unwrap(), None);
 
-    execute(&mut journal, "UPDATE operations SET state = 'done'").await;
-    let pruned = journal.prune(now() - keep(), now(), 100).await.unwrap();
+    let pruned = journal.prune(&whole(old, now())).await.unwrap();
     let expected = Pruned {
         first_run: Some(RunId(2)),
         runs: 1,
@@ -411,14 +443,73 @@ async fn nothing_is_taken_out_while_an_answer_is_awaited_or_the_clock_may_be_wro
     let pruning = Pruning {
         at: now(),
         first_run: RunId(2),
+        has_more: false,
     };
     assert_eq!(journal.pruning().await.unwrap(), Some(pruning));
     // A longer time does not bring back what is gone.
     let longer = now() - TimeDelta::days(900);
     assert_eq!(
-        journal.prune(longer, now(), 100).await.unwrap(),
+        journal.prune(&whole(longer, now())).await.unwrap(),
         Pruned::default()
     );
     assert_eq!(journal.pruning().await.unwrap(), Some(pruning));
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_pruning_that_broke_off_has_passed_is_looked_at_anew_only_if_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    two_runs(&mut journal).await;
+    execute(
+        &mut journal,
+        "UPDATE operations SET detail = '{\"formerly\": \"key-b\"}' WHERE id = 1",
+    )
+    .await;
+    let old = now() - keep();
+    let asked = Cell::new(0);
+    let first = Prune {
+        portion: 2,
+        stop: &|| asked.replace(asked.get() + 1) == 1,
+        ..whole(old, now())
+    };
+    assert_eq!(journal.prune(&first).await.unwrap().operations, 1);
+    execute(&mut journal, "UPDATE operations SET detail = '{}'").await;
+    let rest = journal.prune(&whole(old, now())).await.unwrap();
+    assert_eq!((rest.operations, rest.has_more), (4, false));
+    let anew = Prune {
+        anew: true,
+        ..whole(old, now())
+    };
+    let anew = journal.prune(&anew).await.unwrap();
+    assert_eq!((anew.operations, anew.runs), (1, 1));
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn whatever_refers_to_a_run_or_an_operation_is_found_by_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let references: Vec<(String, String)> = sqlx::query_as(
+        "SELECT tables.name, keys.\"from\" FROM sqlite_schema AS tables, pragma_foreign_key_list(tables.name) AS keys
+         WHERE tables.type = 'table' AND tables.name <> 'pruned' AND keys.\"table\" IN ('runs', 'operations')",
+    )
+    .fetch_all(&mut journal.connection)
+    .await
+    .unwrap();
+    assert!(references.len() > 10);
+    for (table, column) in references {
+        let query = format!("EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {column} = 1");
+        let plan: String = sqlx::query(sqlx::AssertSqlSafe(query))
+            .fetch_one(&mut journal.connection)
+            .await
+            .unwrap()
+            .get(3);
+        assert!(plan.starts_with("SEARCH"), "{table}.{column}: {plan}");
+    }
     journal.close().await.unwrap();
 }
