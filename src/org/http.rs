@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::traffic::traffic;
 use super::pace::{Limits, Pace};
 use super::{ApiError, Cause};
 use crate::config::{Organization, SecretRef, expect_guarded};
