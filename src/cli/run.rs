@@ -33,10 +33,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 fn load_scheduled(path: &Path) -> Result<Setup, Failure> {
     let setup = load_from(path)?;
     if setup.config.schedule.is_empty() {
-        return Err(Failure::usage(setup.config.invalid(
-            None,
-            "there is no [schedule]: say when to sync, for example sync = \"*/15 * * * *\"".to_owned(),
-        )));
+        return Err(Failure::usage(
+            setup.config.invalid(
+                None,
+                "there is no [schedule]: say when to sync, for example sync = \"*/15 * * * *\""
+                    .to_owned(),
+            ),
+        ));
     }
     Ok(setup)
 }

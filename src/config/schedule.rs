@@ -141,7 +141,10 @@ impl Schedule {
                 break;
             }
             let later = self.moments(time).into_iter().flatten();
-            first = first.into_iter().chain(later.filter(|moment| *moment > after)).min();
+            first = first
+                .into_iter()
+                .chain(later.filter(|moment| *moment > after))
+                .min();
         }
         first
     }
@@ -151,9 +154,10 @@ impl Schedule {
         let utc = |moment: chrono::DateTime<Tz>| moment.with_timezone(&chrono::Utc);
         match self.zone.from_local_datetime(&time) {
             LocalResult::Single(moment) => [Some(utc(moment)), None],
-            LocalResult::Ambiguous(first, second) => {
-                [Some(utc(first)), Some(utc(second)).filter(|_| !self.has_fixed_hours)]
-            }
+            LocalResult::Ambiguous(first, second) => [
+                Some(utc(first)),
+                Some(utc(second)).filter(|_| !self.has_fixed_hours),
+            ],
             LocalResult::None => {
                 let before = self.zone.from_local_datetime(&(time - MOST_SHIFT)).latest();
                 [before.map(|before| utc(before) + MOST_SHIFT), None]
@@ -294,13 +298,19 @@ mod tests {
         );
         assert_eq!(
             moments("*/30 * * * *", "2026-10-24T23:30:00Z", 6),
-            ["25 00:00", "25 00:30", "25 01:00", "25 01:30", "25 02:00", "25 02:30"]
+            [
+                "25 00:00", "25 00:30", "25 01:00", "25 01:30", "25 02:00", "25 02:30"
+            ]
         );
     }
 
     #[test]
     fn what_comes_in_every_hour_comes_in_every_hour_of_the_year() {
-        for zone in [Tz::Europe__Berlin, Tz::Australia__Lord_Howe, Tz::America__Sao_Paulo] {
+        for zone in [
+            Tz::Europe__Berlin,
+            Tz::Australia__Lord_Howe,
+            Tz::America__Sao_Paulo,
+        ] {
             let schedule = Schedule::parse("0 * * * *", zone).unwrap();
             let mut last: Timestamp = "2025-12-31T23:59:00Z".parse().unwrap();
             let mut first = true;
@@ -308,7 +318,10 @@ mod tests {
                 let next = schedule.next_after(last).unwrap();
                 let gap = next - last;
                 // Lord Howe's clocks go by half an hour.
-                assert!(first || gap <= TimeDelta::minutes(90), "{last} {next} {zone}");
+                assert!(
+                    first || gap <= TimeDelta::minutes(90),
+                    "{last} {next} {zone}"
+                );
                 assert!(next > last, "{last} {zone}");
                 (first, last) = (false, next);
             }

@@ -944,7 +944,13 @@ prune = {{ cron = "0 4 * * *" }}
         told,
         [
             (Job::Full, of("0 2 * * 0 (UTC)"), 600, false, false),
-            (Job::Sync, of("*/15 * * * * (Europe/Berlin)"), 30, true, true),
+            (
+                Job::Sync,
+                of("*/15 * * * * (Europe/Berlin)"),
+                30,
+                true,
+                true
+            ),
             (Job::Prune, of("0 4 * * * (Europe/Berlin)"), 30, true, true),
         ]
     );

@@ -105,7 +105,7 @@ impl Daemon<'_> {
         let mut last = chrono::Utc::now();
         let mut told = None;
         loop {
-            self.pulse.beat();
+            self.pulse.turn(false);
             if self.stop.requested() {
                 return None;
             }
@@ -148,6 +148,7 @@ impl Daemon<'_> {
         };
         let work = do_job(&setup, job, &control);
         tokio::pin!(work);
+        pulse.turn(true);
         loop {
             tokio::select! {
                 () = &mut work => break,
@@ -193,7 +194,9 @@ impl Daemon<'_> {
 
 fn tell_next(next: Option<(Timestamp, Job)>) {
     let Some((due, job)) = next else {
-        systemd::tell(&[sd_notify::NotifyState::Status("nothing is scheduled any more")]);
+        systemd::tell(&[sd_notify::NotifyState::Status(
+            "nothing is scheduled any more",
+        )]);
         return tracing::warn!("nothing is scheduled any more");
     };
     let status = format!("waiting; {job} at {}", due.format("%Y-%m-%d %H:%M:%S UTC"));

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::LOOK;
 use crate::apply::Watch;
 use crate::model::Kind;
 use crate::org::traffic;
@@ -16,6 +17,7 @@ struct Last {
     beat: Instant,
     /// How many answers the API had given then.
     answers: u64,
+    is_at_work: bool,
 }
 
 impl Default for Pulse {
@@ -23,28 +25,40 @@ impl Default for Pulse {
         Pulse(Mutex::new(Last {
             beat: Instant::now(),
             answers: 0,
+            is_at_work: false,
         }))
     }
 }
 
 impl Pulse {
     /// It has come on.
-    pub fn beat(&self) {
+    fn beat(&self) {
         if let Ok(mut last) = self.0.lock() {
             last.beat = Instant::now();
         }
     }
 
-    /// Whether it has not come on for so long, as far as is seen each time that this is asked.
-    pub fn hangs_for(&self, long: Duration) -> bool {
+    /// It begins a job, or waits for the next one.
+    pub(super) fn turn(&self, is_at_work: bool) {
+        if let Ok(mut last) = self.0.lock() {
+            last.beat = Instant::now();
+            last.is_at_work = is_at_work;
+        }
+    }
+
+    /// Whether a job has not come on for so long, or nobody has waited for the next one for longer than
+    /// that takes, as far as is seen each time that this is asked.
+    pub(super) fn hangs_for(&self, long: Duration) -> bool {
         let answers = traffic().answers();
         self.0.lock().is_ok_and(|mut last| {
             if last.answers != answers {
-                *last = Last {
-                    beat: Instant::now(),
-                    answers,
-                };
+                last.beat = Instant::now();
+                last.answers = answers;
             }
+            let long = match last.is_at_work {
+                true => long,
+                false => long.max(3 * LOOK),
+            };
             last.beat.elapsed() >= long
         })
     }

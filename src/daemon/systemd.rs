@@ -44,7 +44,10 @@ pub(super) fn keep_watch(pulse: &Arc<Pulse>, hang_after: Duration) -> Option<Wat
             if !hangs {
                 tell(&[NotifyState::Watchdog]);
             } else if !has_hung {
-                tracing::error!("the work has not gone on for {}: the watchdog is told no more", humantime::format_duration(hang_after));
+                tracing::error!(
+                    "the work has not gone on for {}: the watchdog is told no more",
+                    humantime::format_duration(hang_after)
+                );
             }
             has_hung = hangs;
         }

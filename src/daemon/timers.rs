@@ -32,7 +32,7 @@ impl Timer {
 
 impl Timers {
     /// The timers of a daemon that starts, when the jobs were last begun as `done` tells.
-    pub fn start(
+    pub(super) fn start(
         schedule: &[Scheduled],
         done: &BTreeMap<Job, Timestamp>,
         now: Timestamp,
@@ -58,7 +58,7 @@ impl Timers {
     }
 
     /// Takes another schedule. What stays as it was keeps its time.
-    pub fn take(&mut self, schedule: &[Scheduled], now: Timestamp, chance: Chance<'_>) {
+    pub(super) fn take(&mut self, schedule: &[Scheduled], now: Timestamp, chance: Chance<'_>) {
         let timers = schedule.iter().map(|scheduled| {
             let mut former = self.timers.iter();
             let former = former.find(|timer| timer.scheduled == *scheduled);
@@ -75,23 +75,16 @@ impl Timers {
     }
 
     /// What is to be done first, and when.
-    pub fn next(&self) -> Option<(Timestamp, Job)> {
+    pub(super) fn next(&self) -> Option<(Timestamp, Job)> {
         let dues = self.timers.iter();
         let dues = dues.filter_map(|timer| Some((timer.due?, timer.scheduled.job)));
         let place = |job| Job::ALL.iter().position(|other| *other == job);
         dues.min_by_key(|(due, job)| (*due, place(*job)))
     }
 
-    /// When each job is to be done next.
-    pub fn dues(&self) -> BTreeMap<Job, Timestamp> {
-        let dues = self.timers.iter();
-        dues.filter_map(|timer| Some((timer.scheduled.job, timer.due?)))
-            .collect()
-    }
-
     /// Sets the next time of a job that was done, however often it was due meanwhile; and of those
     /// that it has done as well.
-    pub fn ended(&mut self, job: Job, now: Timestamp, chance: Chance<'_>) {
+    pub(super) fn ended(&mut self, job: Job, now: Timestamp, chance: Chance<'_>) {
         for timer in &mut self.timers {
             let other = timer.scheduled.job;
             let is_due = timer.due.is_some_and(|due| due <= now);
@@ -102,7 +95,7 @@ impl Timers {
     }
 
     /// Asks the schedules anew, as the clock was set back: what is due may be far away now.
-    pub fn set_back(&mut self, now: Timestamp, chance: Chance<'_>) {
+    pub(super) fn set_back(&mut self, now: Timestamp, chance: Chance<'_>) {
         for timer in &mut self.timers {
             timer.set(now, chance);
         }
@@ -171,7 +164,10 @@ mod tests {
 
     #[test]
     fn what_came_due_several_times_while_another_was_at_work_or_the_machine_slept_is_done_once() {
-        let schedule = [job(Job::Sync, "*/15 * * * *"), job(Job::Reconcile, "0 3 * * *")];
+        let schedule = [
+            job(Job::Sync, "*/15 * * * *"),
+            job(Job::Reconcile, "0 3 * * *"),
+        ];
         let mut timers = started(&schedule, &[], "02:50");
         assert_eq!(timers.next(), Some((at("03:00"), Job::Sync)));
         timers.ended(Job::Sync, at("03:40"), EXACTLY);
@@ -210,14 +206,20 @@ mod tests {
             &[(Job::Reconcile, "01:00")],
             "02:30",
         );
-        let all = [job(Job::Sync, "*/10 * * * *"), reconcile, job(Job::Prune, "0 4 * * *")];
-        timers.take(&all, at("02:31"), EXACTLY);
-        let expected = [
-            (Job::Sync, at("02:40")),
-            (Job::Reconcile, at("02:30")),
-            (Job::Prune, at("04:00")),
+        let all = [
+            job(Job::Sync, "*/10 * * * *"),
+            reconcile,
+            job(Job::Prune, "0 4 * * *"),
         ];
-        assert_eq!(timers.dues(), expected.into());
+        timers.take(&all, at("02:31"), EXACTLY);
+        for (due, job) in [
+            ("02:30", Job::Reconcile),
+            ("02:40", Job::Sync),
+            ("04:00", Job::Prune),
+        ] {
+            assert_eq!(timers.next(), Some((at(due), job)));
+            timers.ended(job, at("23:59"), EXACTLY);
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use reqwest::{Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::traffic::traffic;
 use super::pace::{Limits, Pace};
+use super::traffic::traffic;
 use super::{ApiError, Cause};
 use crate::config::{Organization, SecretRef, expect_guarded};
 use crate::model::{Exchange, Timestamp};

@@ -8,13 +8,13 @@ use chrono_tz::Tz;
 use toml::Spanned;
 
 use super::written::{
-    AdoptFile, ApplyFile, ConfirmationFile, DaemonFile, JobFile, JobTableFile, JournalFile, LogFile, OneOrMany, PolicyFile,
-    ReconcileFile, ScheduleFile, TimeOrNeverFile,
+    AdoptFile, ApplyFile, ConfirmationFile, DaemonFile, JobFile, JobTableFile, JournalFile,
+    LogFile, OneOrMany, PolicyFile, ReconcileFile, ScheduleFile, TimeOrNeverFile,
 };
 use super::{Checked, Reader, nearest, unknown};
 use crate::config::{
-    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, Log, LogFormat, OnLeave, Per, Policy, Reconcile,
-    Schedule, Scheduled,
+    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, Log, LogFormat, OnLeave, Per, Policy,
+    Reconcile, Schedule, Scheduled,
 };
 use crate::model::{Attribute, Cause};
 
