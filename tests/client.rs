@@ -14,6 +14,7 @@ use axum::http::{Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use dirsyncd::config::Config;
+use dirsyncd::model::{AccountId, ScimId};
 use dirsyncd::org::{Cause, Reader, Remedy};
 
 /// What the scripted server was asked, as `METHOD path?query` and the `Authorization` header.
@@ -200,6 +201,65 @@ async fn a_key_that_the_answer_shows_is_not_told() {
     let (_folder, reader) = reader(&url);
     let error = reader.capabilities().await.unwrap_err().to_string();
     assert!(error.contains("sent: Bearer …;"), "{error}");
+}
+
+#[tokio::test]
+async fn no_part_of_a_key_is_left_where_long_words_are_cut() {
+    for before in 285..305 {
+        let words = format!("{} the-key and more", "x".repeat(before));
+        let (url, _) = server(move |_, _| with_status(403, &json!({"error": words}))).await;
+        let (_folder, reader) = reader(&url);
+        let error = reader.capabilities().await.unwrap_err().to_string();
+        let (_, told) = error.split_once(&"x".repeat(before)).unwrap();
+        let (told, _) = told.split_once(';').unwrap();
+        assert!(!told.contains(" t"), "{before}: {error}");
+        assert!(error.contains('…'), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_would_lead_to_another_resource_is_refused_where_it_is_read() {
+    for id in ["", ".", ".."] {
+        let user = json!({"id": id, "userName": "ada"});
+        let linked = json!({"id": "1", "userName": "ada",
+            "urn:scim:schemas:extension:atlassian-external:1.0": {"atlassianAccountId": id}});
+        let group = json!({"id": id, "displayName": "staff"});
+        let grown = json!({"id": "1", "displayName": "staff", "members": [{"value": id}]});
+        let words = |what: &str| format!("{what} `{id}`, which leads to no resource of its own");
+        for (resource, what) in [
+            (user, "the user `ada` has the id"),
+            (linked, "the user `ada` has the Atlassian account"),
+            (group, "the group `staff` has the id"),
+            (grown, "the group `staff` has a member with the id"),
+        ] {
+            // A user without an Atlassian account yet may say so by an empty one.
+            if id.is_empty() && what.ends_with("account") {
+                continue;
+            }
+            let is_user = resource["userName"].is_string();
+            let (url, log) =
+                server(move |_, _| ok(&json!({"totalResults": 1, "Resources": [resource]}))).await;
+            let (_folder, reader) = reader(&url);
+            let error = match is_user {
+                true => reader.all_accounts(&HashSet::new()).await.unwrap_err(),
+                false => reader.all_groups().await.unwrap_err(),
+            };
+            assert!(matches!(error.cause, Cause::Unintelligible(_)), "{error}");
+            assert!(error.to_string().contains(&words(what)), "{error}");
+            assert_eq!(log.lock().unwrap().len(), 1);
+        }
+        // One that comes from elsewhere, such as a database, is not sent.
+        let (url, log) = server(|_, _| ok(&json!({"id": "1"}))).await;
+        let (_folder, reader) = reader(&url);
+        let error = reader.group(&ScimId::new(id)).await.unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("the id `{id}`")),
+            "{error}"
+        );
+        let account = AccountId::new(id);
+        reader.deletion_barrier(&account).await.unwrap_err();
+        assert!(log.lock().unwrap().is_empty());
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::future::join_all;
 
-use super::{Applied, BREAKER, EndedBy, IN_FLIGHT, Sending};
+use super::{AgainInVain, Applied, BREAKER, EndedBy, IN_FLIGHT, Sending};
 use crate::model::{
     Evidence, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason,
     ManagedGroup, OperationId, ScimId, Timestamp, fold,
@@ -44,6 +44,7 @@ pub(super) async fn apply(
 ) -> Result<(), SnapshotError> {
     // By their folded names.
     let mut unsuccessful: HashSet<String> = HashSet::new();
+    let mut again = AgainInVain::default();
     let mut at = 0;
     while at < operations.len() {
         if !sending.goes_on(applied) {
@@ -61,22 +62,38 @@ pub(super) async fn apply(
                 GroupReason::Merged { into } => unsuccessful.contains(&fold(into)),
                 _ => false,
             });
+        let is_given_up = again.is_given_up(u32::from(is_deletion(&operations[at])));
+        let (given_up, batch): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|(_, operation)| is_given_up && operation.is_in_vain());
         at = end;
         for (id, operation) in waiting {
             journal.leave(&[id]).await?;
             applied.groups.leave(operation);
         }
+        for (id, operation) in given_up {
+            journal.carry_over(&[id]).await?;
+            unsuccessful.insert(fold(&operation.name));
+            applied.groups.leave(operation);
+        }
         let failed_before = applied.groups.failed.len();
         send_batch(&batch, sending, journal, applied).await?;
         let failed = applied.groups.failed[failed_before..].iter();
-        unsuccessful.extend(failed.map(|(operation, _)| fold(&operation.name)));
+        let failed: HashSet<String> = failed.map(|(one, _)| fold(&one.name)).collect();
+        for (_, operation) in batch.iter().filter(|(_, one)| one.is_in_vain()) {
+            again.note(failed.contains(&fold(&operation.name)));
+        }
+        unsuccessful.extend(failed);
     }
     Ok(())
 }
 
+fn is_deletion(operation: &GroupOperation) -> bool {
+    operation.kind == GroupChange::Delete
+}
+
 /// The end of the batch that begins here: deletions wait for all before them.
 fn batch_end(operations: &[ApprovedGroup], at: usize) -> usize {
-    let is_deletion = |operation: &ApprovedGroup| operation.kind == GroupChange::Delete;
     let first = is_deletion(&operations[at]);
     let same = operations[at..]
         .iter()
@@ -109,9 +126,9 @@ async fn send_batch(
         let (end, told) = match result {
             Ok(()) => (GroupEnd::Done, None),
             Err(error) if error.may_have_taken_effect() => {
-                applied.in_a_row += 1;
+                applied.in_a_row += usize::from(!operation.is_in_vain());
                 let error = format!("{error}; whether it took effect is read back by the next run");
-                (GroupEnd::Unknown, Some(error))
+                (GroupEnd::Unknown(error.clone()), Some(error))
             }
             Err(error) if error.concerns_everybody() => {
                 let why = EndedBy::Error(error.to_string());

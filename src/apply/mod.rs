@@ -58,8 +58,6 @@ pub struct Applied {
     pub pending: Option<Pending>,
     /// Failures in a row that look like the API's own.
     pub(crate) in_a_row: usize,
-    /// Failures in a row of what was tried in vain before.
-    pub(crate) in_vain_again: usize,
     /// Whether something has been sent.
     pub(crate) has_sent: bool,
     /// Whether the plan itself leaves something for the next run.
@@ -226,6 +224,28 @@ impl Deadline {
     }
 }
 
+/// Counts, within a wave, the failures in a row of what was tried in vain before: after as many as are in
+/// flight the rest of such is left, as it would only fail as well.
+#[derive(Default)]
+struct AgainInVain {
+    wave: u32,
+    in_a_row: usize,
+}
+
+impl AgainInVain {
+    /// Whether what was tried in vain before is given up in this wave.
+    fn is_given_up(&mut self, wave: u32) -> bool {
+        if wave != self.wave {
+            *self = AgainInVain { wave, in_a_row: 0 };
+        }
+        self.in_a_row >= IN_FLIGHT
+    }
+
+    fn note(&mut self, has_failed: bool) {
+        self.in_a_row = if has_failed { self.in_a_row + 1 } else { 0 };
+    }
+}
+
 /// A run that sends.
 struct Sending<'a> {
     writer: Writer,
@@ -366,6 +386,8 @@ async fn send(
 ) -> Result<(), SnapshotError> {
     let mut queue: Vec<Queued> = ids.iter().copied().zip(operations).collect();
     let mut ways: BTreeSet<&ExternalId> = BTreeSet::new();
+    let in_circles = in_circles(&queue, journal).await?;
+    let mut again = AgainInVain::default();
     let mut is_ending = false;
     let mut at = 0;
     while at < queue.len() {
@@ -387,7 +409,6 @@ async fn send(
         }
         let end = batch_end(&queue, at);
         let batch = queue[at..end].to_vec();
-        at = end;
         // An operation whose address another one failed to free would only fail as well.
         let (waiting, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, operation)| {
             operation
@@ -395,10 +416,12 @@ async fn send(
                 .iter()
                 .any(|key| unsuccessful.contains(key))
         });
-        let is_given_up = applied.in_vain_again >= IN_FLIGHT;
-        let (given_up, batch): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|(_, operation)| is_given_up && operation.is_in_vain());
+        let is_given_up = again.is_given_up(queue[at].1.wave);
+        let (given_up, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, operation)| {
+            let closes = !makes_way(operation) && in_circles.contains(&operation.key);
+            is_given_up && operation.is_in_vain() && !closes
+        });
+        at = end;
         for (id, operation) in waiting.into_iter().chain(given_up) {
             journal.carry_over(&[id]).await?;
             unsuccessful.insert(operation.key.clone());
@@ -414,13 +437,9 @@ async fn send(
         for (_, operation) in batch {
             let has_failed = unsuccessful.contains(&operation.key);
             if operation.is_in_vain() {
-                applied.in_vain_again = if has_failed {
-                    applied.in_vain_again + 1
-                } else {
-                    0
-                };
+                again.note(has_failed);
             }
-            if operation.reason == Reason::MakesWay && !has_failed {
+            if makes_way(operation) && !has_failed {
                 ways.insert(&operation.key);
             }
         }
@@ -437,20 +456,51 @@ fn divide<'a>(
     rest: Vec<Queued<'a>>,
     ways: &BTreeSet<&'a ExternalId>,
 ) -> (Vec<Queued<'a>>, Vec<Queued<'a>>) {
+    let closing = closing(&rest, ways.iter().copied());
+    rest.into_iter()
+        .partition(|(_, operation)| closing.contains(&operation.key))
+}
+
+/// Those who make way or have made way in this run or before, and whom they wait for: what was tried in
+/// vain of theirs is tried again in any case, so that the one comes back from the substitute address.
+async fn in_circles<'a>(
+    queue: &[Queued<'a>],
+    journal: &mut Journal,
+) -> Result<HashSet<&'a ExternalId>, SnapshotError> {
+    if !queue.iter().any(|(_, operation)| operation.is_in_vain()) {
+        return Ok(HashSet::new());
+    }
+    let keys: Vec<&ExternalId> = queue.iter().map(|(_, operation)| &operation.key).collect();
+    let parked = journal.parked(&keys).await?;
+    let ways = queue
+        .iter()
+        .filter(|(_, operation)| makes_way(operation) || parked.contains(&operation.key));
+    let ways = ways.map(|(_, operation)| &operation.key);
+    Ok(closing(queue, ways))
+}
+
+/// These and whom they wait for.
+fn closing<'a>(
+    queue: &[Queued<'a>],
+    ways: impl Iterator<Item = &'a ExternalId>,
+) -> HashSet<&'a ExternalId> {
     let mut of_key: HashMap<&ExternalId, Vec<&'a Approved>> = HashMap::new();
-    for (_, operation) in rest.iter().copied() {
+    for (_, operation) in queue.iter().copied() {
         of_key.entry(&operation.key).or_default().push(operation);
     }
     let mut closing: HashSet<&ExternalId> = HashSet::new();
-    let mut open: Vec<&ExternalId> = ways.iter().copied().collect();
+    let mut open: Vec<&ExternalId> = ways.collect();
     while let Some(key) = open.pop() {
         if closing.insert(key) {
             let operations = of_key.get(key).into_iter().flatten();
             open.extend(operations.flat_map(|operation| &operation.waits_for));
         }
     }
-    rest.into_iter()
-        .partition(|(_, operation)| closing.contains(&operation.key))
+    closing
+}
+
+fn makes_way(operation: &Operation) -> bool {
+    operation.reason == Reason::MakesWay
 }
 
 /// The end of the batch that begins here: it stays within a wave.

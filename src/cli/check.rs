@@ -1,13 +1,13 @@
 //! `dirsyncd check`: each thing that a run needs, checked and told.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{
-    Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, SecretError, Source,
-    SourceKind,
+    Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, Source, SourceKind,
 };
 use crate::directory::{self, Full, Request, Selection};
 use crate::mapping::{GroupMapping, Mapping, NotMapped};
@@ -94,14 +94,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(report.end())
 }
 
-/// Tells each file that others could read or change.
+/// Tells each file that others could read, change or replace.
 fn open_files(config: &Config, report: &mut Report) {
-    for secret in config.secrets() {
-        if let Err(SecretError::Open(open)) = secret.read_text() {
-            report.tell("permissions", Err::<String, _>(open));
-        }
-    }
-    for open in snapshot::open_files(&config.database) {
+    let open = config.open_files().into_iter();
+    let open = open.chain(snapshot::open_files(&config.database));
+    // Several files may lie in one folder.
+    let open: BTreeSet<String> = open.map(|open| open.to_string()).collect();
+    for open in open {
         report.tell("permissions", Err::<String, _>(open));
     }
 }

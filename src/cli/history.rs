@@ -175,7 +175,17 @@ async fn selection(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<Sel
     let run = arguments.run.map(RunId);
     if let Some(run) = run {
         let known = snapshot.has_ended(run).await.map_err(Failure::failed)?;
-        known.ok_or_else(|| Failure::usage(format!("there is no run {run} in the database")))?;
+        if known.is_none() {
+            let pruning = snapshot.pruning().await.map_err(Failure::failed)?;
+            let first = pruning.map(|pruning| pruning.first_run);
+            let why = match first.filter(|first| run < *first) {
+                Some(first) => format!(" any more: the journal has all from run {first} on"),
+                None => String::new(),
+            };
+            return Err(Failure::usage(format!(
+                "there is no run {run} in the database{why}"
+            )));
+        }
     }
     let named = [(&arguments.account, false), (&arguments.group, true)];
     let mut whose: Option<BTreeSet<_>> = None;

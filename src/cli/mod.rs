@@ -309,7 +309,7 @@ fn start_log(level: &str, format: LogFormat) {
 }
 
 /// Standard error, for the log. An event, which the subscriber writes as one, must not look like
-/// several, nor command the terminal; colours do, and there the subscriber sees to the values.
+/// several, nor command the terminal; its own colours do.
 struct LogLines {
     colours: bool,
 }
@@ -319,7 +319,7 @@ impl Write for LogLines {
         let text = String::from_utf8_lossy(event);
         let text = text.trim_end_matches('\n');
         let lines = match self.colours {
-            true => text.replace('\n', "\n  "),
+            true => coloured(text),
             false => report::message(text),
         };
         writeln!(std::io::stderr().lock(), "{lines}")?;
@@ -329,6 +329,27 @@ impl Write for LogLines {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// An event as a terminal may show it, with the colours and styles that the subscriber writes and no other
+/// command: it passes on what a field displays as it is.
+fn coloured(event: &str) -> String {
+    const STYLES: [&str; 9] = [
+        "[0m", "[1m", "[2m", "[3m", "[31m", "[32m", "[33m", "[34m", "[35m",
+    ];
+    let mut parts = event.split('\u{1b}');
+    let mut lines = report::message(parts.next().unwrap_or_default());
+    for part in parts {
+        match STYLES.into_iter().find(|style| part.starts_with(style)) {
+            Some(style) => {
+                lines.push('\u{1b}');
+                lines.push_str(style);
+                lines.push_str(&report::message(&part[style.len()..]));
+            }
+            None => lines.push_str(&report::message(&format!("\u{1b}{part}"))),
+        }
+    }
+    lines
 }
 
 /// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
@@ -367,4 +388,60 @@ fn shutdown_on_signals() -> Result<Shutdown, Failure> {
         std::process::exit(Exit::Failed as i32);
     });
     Ok(shutdown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Said {
+        fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+            let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            said.extend(event);
+            Ok(event.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_value_in_a_coloured_log_line_commands_no_terminal() {
+        let said = Said::default();
+        let writer = said.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(true)
+            .with_writer(move || writer.clone())
+            .finish();
+        let odd = "a\u{202e}b\u{1b}[2J\u{1b}[8mc\u{7}\r\u{9b}d\ne";
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(value = %odd, text = odd, "it says {odd}");
+        });
+        let event = said.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = String::from_utf8_lossy(&event).into_owned();
+
+        let shown = coloured(event.trim_end_matches('\n'));
+
+        assert!(shown.contains("\u{1b}[33m"), "{shown:?}");
+        for command in [
+            "\u{1b}[2J",
+            "\u{1b}[8m",
+            "\u{202e}",
+            "\u{7}",
+            "\r",
+            "\u{9b}",
+        ] {
+            assert!(!shown.contains(command), "{command:?}: {shown:?}");
+        }
+        let mut lines = shown.lines().skip(1);
+        assert!(lines.all(|line| line.starts_with("  ")), "{shown:?}");
+        // What is no colour is none of the subscriber's.
+        assert_eq!(coloured("a\u{1b}[2Jb\u{1b}"), "a\\u001b[2Jb\\u001b");
+    }
 }

@@ -1,4 +1,4 @@
-//! `dirsyncd retry`: lets go again what the organization has refused.
+//! `dirsyncd retry`: lets go again what the organization has refused or not answered.
 
 use clap::Args;
 

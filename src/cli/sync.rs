@@ -1,5 +1,7 @@
 //! `dirsyncd sync`: one run.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,7 +13,7 @@ use super::{
     start_log,
 };
 use crate::apply::{Control, EndedBy};
-use crate::config::LogFormat;
+use crate::config::{LogFormat, expect_guarded};
 use crate::report::{self, Detail, SavedPlan};
 use crate::run::{Finished, sync, sync_saved};
 
@@ -82,12 +84,18 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
 /// Reads a saved plan.
 fn read(path: &Path) -> Result<SavedPlan, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let unreadable = |error: std::io::Error| {
         Failure::usage(format!(
             "the plan {} cannot be read: {error}",
             path.display()
         ))
-    })?;
+    };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    // Its digests tell of accidents alone: whoever can write it can make them again.
+    expect_guarded("the plan", path, &metadata).map_err(Failure::usage)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
     SavedPlan::parse(&text)
         .map_err(|error| Failure::usage(format!("the plan {}: {error}", path.display())))
 }

@@ -31,7 +31,10 @@ pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
 pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use journal::Journal;
-pub use permissions::{OpenFile, expect_guarded, expect_private};
+pub use permissions::{
+    OpenFile, expect_guarded, expect_known_folders, expect_known_writers, expect_own,
+    expect_own_folders, expect_private,
+};
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
 };
@@ -198,6 +201,40 @@ impl Config {
             .into_iter()
             .chain(&self.organization.admin_key)
             .chain(of_sources)
+    }
+
+    /// Those of the files that it names, but the database, which others could read, change or replace.
+    pub fn open_files(&self) -> Vec<OpenFile> {
+        let secrets = self
+            .secrets()
+            .filter_map(|secret| match secret.read_text() {
+                Err(SecretError::Open(open)) => Some(open),
+                _ => None,
+            });
+        let of_sources = self.sources.iter().map(|source| &source.kind);
+        let certificates = of_sources.flat_map(|kind| match kind {
+            SourceKind::Ldap(server) => server.certificate_files(),
+            SourceKind::Ldif(_) => Vec::new(),
+        });
+        let of_api = self.organization.ca_file.iter();
+        let certificates = of_api
+            .map(|path| ("the CA file", path.as_path()))
+            .chain(certificates);
+        let open = |(what, path): (&str, &Path)| {
+            let file = std::fs::metadata(path).ok()?;
+            expect_guarded(what, path, &file).err()
+        };
+        let ldif = self.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Ldif(path) => {
+                let file = std::fs::metadata(path).ok()?;
+                expect_known_writers("the LDIF file", path, &file).err()
+            }
+            SourceKind::Ldap(_) => None,
+        });
+        secrets
+            .chain(certificates.filter_map(open))
+            .chain(ldif)
+            .collect()
     }
 
     /// Whether runs may delete accounts.

@@ -1,43 +1,48 @@
-//! Files that other users could read or change: what is in them is not used.
+//! Files that other users could read, change or replace: what is in them is not used.
 //!
 //! The rule is PostgreSQL's for its key files (`ssl_key_file`): a file of the user's own is for that
 //! user alone; root may let a group read one of root's, as systemd does with credentials and
-//! Kubernetes with secrets. Modes are looked at, not access, so that root is told too; a symbolic
-//! link counts as what it leads to.
+//! Kubernetes with secrets. That of OpenSSH (`StrictModes`) for what leads there: a file belongs to
+//! root or the user, and so does each folder on the way, in which nobody else may write. Modes are
+//! looked at, not access, so that root is told too; a symbolic link counts as what it leads to.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fs::{self, Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Uid};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{Gid, Group, Uid, User, getgroups};
 
-/// A file that others could read or change: which one, and how to mend that.
+/// A file or folder that others could read or change: which one, and how to mend that.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct OpenFile(String);
 
-/// Nobody else may read or change a file. `what` names it in the message, such as `the database`.
+/// How many symbolic links are followed at most, as by the system (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// What a container is given cannot be changed in it.
+const CONTAINERS: &str = "what is mounted into a container is mounted closed: in Kubernetes by `defaultMode: 0400`, with `fsGroup` for a user other than root, in Docker by `mode: 0400` and `uid`";
+
+/// Whom the folders on the way to a file may let write.
+#[derive(Clone, Copy)]
+enum Others {
+    /// Nobody but root and the user.
+    Nobody,
+    /// Also the owner of the folder, whoever that is.
+    Owner,
+    /// Also a group.
+    Group,
+}
+
+/// Nobody else may read or change a file. `what` names it in the message, such as `the secret file`.
 ///
 /// # Errors
 /// [`OpenFile`] where somebody may.
 pub fn expect_private(what: &str, path: &Path, file: &Metadata) -> Result<(), OpenFile> {
-    let is_root_s = file.uid() == 0;
-    let others = if is_root_s { 0o037 } else { 0o077 };
-    if file.mode() & others == 0 {
-        return Ok(());
-    }
-    let (user, name) = (Uid::effective(), path.display());
-    let mend = if user.is_root() || file.uid() == user.as_raw() {
-        format!("chmod 600 {name}")
-    } else if is_root_s {
-        format!("chgrp {} {name} && chmod 640 {name}", Gid::effective())
-    } else {
-        format!("chown {user} {name} && chmod 600 {name}")
-    };
-    Err(OpenFile(format!(
-        "{what} {name} is open to other users (mode {:04o}): run `{mend}`; what is mounted into a container is mounted with the mode 0400",
-        file.mode() & 0o7777
-    )))
+    expect_owner(what, path, file, " && chmod 600")?;
+    expect_closed(what, path, file, CONTAINERS)?;
+    expect_folders(path, Others::Nobody)
 }
 
 /// Nobody else may change a file; everybody may read it.
@@ -45,12 +50,285 @@ pub fn expect_private(what: &str, path: &Path, file: &Metadata) -> Result<(), Op
 /// # Errors
 /// [`OpenFile`] where somebody may.
 pub fn expect_guarded(what: &str, path: &Path, file: &Metadata) -> Result<(), OpenFile> {
-    if file.mode() & 0o022 == 0 {
+    expect_owner(what, path, file, " && chmod go-w")?;
+    expect_unchanged_by(0o022, "go-w", what, path, file)?;
+    expect_folders(path, Others::Nobody)
+}
+
+/// Not everybody may change a file. Whoever writes a directory to a file may be another user, or one
+/// of a group.
+///
+/// # Errors
+/// [`OpenFile`] where everybody may.
+pub fn expect_known_writers(what: &str, path: &Path, file: &Metadata) -> Result<(), OpenFile> {
+    expect_unchanged_by(0o002, "o-w", what, path, file)
+}
+
+/// Not everybody may replace a file by another.
+///
+/// # Errors
+/// [`OpenFile`] where everybody may write in a folder on the way to it.
+pub fn expect_known_folders(path: &Path) -> Result<(), OpenFile> {
+    expect_folders(path, Others::Group)
+}
+
+/// Nobody else may replace a file of the database. For root the folder may be anybody's: it is that of
+/// the daemon's user, into whose database root looks.
+///
+/// # Errors
+/// [`OpenFile`] where somebody may.
+pub fn expect_own_folders(path: &Path) -> Result<(), OpenFile> {
+    expect_folders(path, database_s_others())
+}
+
+/// Nobody else may read or change a file of the database, if it is there. A file of the user's own that
+/// was opened to others is closed again, as Kubernetes opens what is on a volume to its `fsGroup`
+/// each time that it is mounted; unless everybody could have changed it. It is not opened for that:
+/// closing it would drop the locks that SQLite holds on it.
+///
+/// # Errors
+/// [`OpenFile`] where somebody may.
+pub fn expect_own(what: &str, path: &Path) -> Result<(), OpenFile> {
+    let Ok(file) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let is_ours = file.is_file() && file.nlink() == 1 && file.uid() == Uid::effective().as_raw();
+    // What does not come of it is seen below.
+    if is_ours && file.mode() & 0o077 != 0 && file.mode() & 0o002 == 0 {
+        let closed = fs::set_permissions(path, Permissions::from_mode(0o600));
+        tracing::info!(file = %path.display(), was = format!("{:04o}", file.mode() & 0o7777), ?closed, "a file of the database was open to others, and is closed");
+    }
+    let Ok(file) = fs::metadata(path) else {
+        return Ok(());
+    };
+    if !matches!(database_s_others(), Others::Owner) {
+        expect_owner(what, path, &file, " && chmod 600")?;
+    }
+    let hint = "in Kubernetes keep the `runAsUser` that made it, and set `fsGroupChangePolicy: OnRootMismatch`";
+    expect_closed(what, path, &file, hint)
+}
+
+fn database_s_others() -> Others {
+    match Uid::effective().is_root() {
+        true => Others::Owner,
+        false => Others::Nobody,
+    }
+}
+
+/// The owner decides what is in a file, whatever its mode.
+fn expect_owner(what: &str, path: &Path, file: &Metadata, and_then: &str) -> Result<(), OpenFile> {
+    let user = Uid::effective();
+    if file.uid() == 0 || file.uid() == user.as_raw() {
+        return Ok(());
+    }
+    let (name, owner) = (path.display(), file.uid());
+    Err(OpenFile(format!(
+        "{what} {name} belongs to another user, {owner} (mode {:04o}): run `chown {user} {name}{and_then} {name}`, or dirsyncd as that user",
+        file.mode() & 0o7777
+    )))
+}
+
+fn expect_closed(what: &str, path: &Path, file: &Metadata, hint: &str) -> Result<(), OpenFile> {
+    let is_root_s = file.uid() == 0;
+    let others = if is_root_s { 0o037 } else { 0o077 };
+    if file.mode() & others == 0 {
+        return Ok(());
+    }
+    let name = path.display();
+    let mend = if is_root_s && !Uid::effective().is_root() {
+        format!("chgrp {} {name} && chmod 640 {name}", Gid::effective())
+    } else {
+        format!("chmod 600 {name}")
+    };
+    Err(OpenFile(format!(
+        "{what} {name} is open to other users (mode {:04o}): run `{mend}`; {hint}",
+        file.mode() & 0o7777
+    )))
+}
+
+fn expect_unchanged_by(
+    others: u32,
+    mend: &str,
+    what: &str,
+    path: &Path,
+    file: &Metadata,
+) -> Result<(), OpenFile> {
+    if file.mode() & others == 0 {
         return Ok(());
     }
     let name = path.display();
     Err(OpenFile(format!(
-        "{what} {name} may be changed by other users (mode {:04o}): run `chmod go-w {name}`",
+        "{what} {name} may be changed by other users (mode {:04o}): run `chmod {mend} {name}`",
         file.mode() & 0o7777
     )))
+}
+
+/// Who may write in a folder on the way to a file may put another one in its place.
+fn expect_folders(path: &Path, others: Others) -> Result<(), OpenFile> {
+    let mut open = way_to(path).into_iter();
+    open.find_map(|folder| open_folder(&folder, others))
+        .map_or(Ok(()), Err)
+}
+
+/// All folders by which the system comes to a file, also by symbolic links.
+fn way_to(path: &Path) -> Vec<PathBuf> {
+    let mut ways = vec![std::path::absolute(path).unwrap_or_else(|_| path.to_owned())];
+    let mut folders: Vec<PathBuf> = Vec::new();
+    let mut taken = 0;
+    while let Some(way) = ways.get(taken).cloned() {
+        taken += 1;
+        for part in way.ancestors() {
+            if part != way && !folders.iter().any(|folder| folder == part) {
+                folders.push(part.to_owned());
+            }
+            if let (Ok(link), Some(folder)) = (fs::read_link(part), part.parent()) {
+                let target = folder.join(link);
+                if ways.len() <= LINKS && !ways.contains(&target) {
+                    ways.push(target);
+                }
+            }
+        }
+    }
+    folders
+}
+
+fn open_folder(folder: &Path, others: Others) -> Option<OpenFile> {
+    // What is not there, or cannot be looked at, is told by whoever opens the file.
+    let found = fs::metadata(folder).ok()?;
+    let (mode, user) = (found.mode(), Uid::effective());
+    // Whoever has `/` has the machine; in some containers that is an odd number.
+    let is_known = [0, user.as_raw()].contains(&found.uid()) || folder == Path::new("/");
+    let is_foreign = matches!(others, Others::Nobody) && !is_known;
+    // In a sticky folder everybody replaces only what is their own.
+    let is_sticky = mode & 0o1000 != 0;
+    let by_group = mode & 0o020 != 0
+        && !matches!(others, Others::Group)
+        && !is_for_us_alone(Gid::from_raw(found.gid()));
+    let is_open = !is_sticky && (mode & 0o002 != 0 || by_group);
+    if !(is_foreign || is_open) || is_read_only(folder) {
+        return None;
+    }
+    let name = folder.display();
+    let mut mend = Vec::new();
+    if is_foreign {
+        mend.push(format!("chown {user} {name}"));
+    }
+    if is_open {
+        let whom = if by_group { "go-w" } else { "o-w" };
+        mend.push(format!("chmod {whom} {name}"));
+    }
+    Some(OpenFile(format!(
+        "the folder {name} belongs to user {} (mode {:04o}), so that other users may replace what is in it: run `{}`",
+        found.uid(),
+        mode & 0o7777,
+        mend.join(" && ")
+    )))
+}
+
+/// Whether a group has no members that count as others: root's group; or one of this process that is a
+/// number and nothing else, such as the `fsGroup` of Kubernetes, or the user's private group.
+fn is_for_us_alone(group: Gid) -> bool {
+    let is_ours =
+        group == Gid::effective() || getgroups().is_ok_and(|groups| groups.contains(&group));
+    let is_private = || match Group::from_gid(group) {
+        Ok(None) => true,
+        Ok(Some(group)) => User::from_uid(Uid::effective())
+            .ok()
+            .flatten()
+            .is_some_and(|user| {
+                user.name == group.name && group.mem.iter().all(|member| *member == user.name)
+            }),
+        Err(_) => false,
+    };
+    group.as_raw() == 0 || (is_ours && is_private())
+}
+
+/// Nobody here changes what is mounted read-only, as Kubernetes mounts its configuration, in folders
+/// of the mode 0777.
+fn is_read_only(folder: &Path) -> bool {
+    statvfs(folder).is_ok_and(|mounted| mounted.flags().contains(FsFlags::ST_RDONLY))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// A folder with a guarded file in `outer/inner/`.
+    fn nested() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().join("outer/inner");
+        fs::create_dir_all(&inner).unwrap();
+        for folder in [&inner, &root.path().join("outer")] {
+            set_mode(folder, 0o755);
+        }
+        let file = inner.join("file");
+        fs::write(&file, "").unwrap();
+        set_mode(&file, 0o600);
+        (root, file)
+    }
+
+    fn check(path: &Path) -> Result<(), String> {
+        let file = fs::metadata(path).unwrap();
+        expect_private("the secret file", path, &file).map_err(|open| open.to_string())
+    }
+
+    #[test]
+    fn every_folder_on_the_way_counts_unless_it_is_sticky() {
+        let (root, file) = nested();
+        let outer = root.path().join("outer");
+        assert_eq!(check(&file), Ok(()));
+        for (mode, whom) in [(0o757, "o-w"), (0o777, "o-w")] {
+            set_mode(&outer, mode);
+            let mend = format!("run `chmod {whom} {}`", outer.display());
+            assert!(check(&file).unwrap_err().contains(&mend));
+        }
+        set_mode(&outer, 0o1777);
+        assert_eq!(check(&file), Ok(()));
+    }
+
+    #[test]
+    fn the_folders_behind_links_count_too() {
+        // As Kubernetes mounts a volume: key -> ..data/key, ..data -> ..2024.
+        let (root, file) = nested();
+        let inner = file.parent().unwrap();
+        let volume = root.path().join("volume");
+        fs::create_dir(&volume).unwrap();
+        set_mode(&volume, 0o755);
+        symlink(inner, volume.join("..data")).unwrap();
+        symlink("..data/file", volume.join("file")).unwrap();
+        assert_eq!(check(&volume.join("file")), Ok(()));
+        for open in [inner, volume.as_path()] {
+            set_mode(open, 0o707);
+            let words = check(&volume.join("file")).unwrap_err();
+            assert!(words.contains("(mode 0707)"), "{words}");
+            set_mode(open, 0o755);
+        }
+        // A link that leads to itself ends, too.
+        symlink("round", volume.join("round")).unwrap();
+        assert!(way_to(&volume.join("round")).contains(&volume));
+    }
+
+    #[test]
+    fn a_file_of_the_database_is_closed_unless_everybody_could_have_changed_it() {
+        let (_root, file) = nested();
+        let own = || expect_own("the database file", &file).map_err(|open| open.to_string());
+        for mode in [0o660, 0o640, 0o644, 0o2660] {
+            set_mode(&file, mode);
+            assert_eq!(own(), Ok(()));
+            assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
+        }
+        set_mode(&file, 0o662);
+        assert!(own().unwrap_err().contains("(mode 0662): run `chmod 600 "));
+        // What has another name as well may be something else.
+        set_mode(&file, 0o660);
+        fs::hard_link(&file, file.with_extension("other")).unwrap();
+        assert!(own().unwrap_err().contains("(mode 0660): run `chmod 600 "));
+    }
 }

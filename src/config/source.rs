@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -192,6 +192,15 @@ pub struct Ldap {
 }
 
 impl Ldap {
+    /// The files with certificates, each with what it is called in messages.
+    pub(super) fn certificate_files(&self) -> Vec<(&'static str, &Path)> {
+        let ca = self.ca_file.as_ref().map(|path| ("the CA file", path));
+        let own = self.client_certificate.as_ref();
+        let own = own.map(|own| ("the client certificate", &own.chain));
+        let files = ca.into_iter().chain(own);
+        files.map(|(what, path)| (what, path.as_path())).collect()
+    }
+
     /// The servers, for messages.
     pub fn place(&self) -> String {
         match &self.servers {

@@ -375,18 +375,23 @@ impl<'a> Access<'a> {
         match result.rc {
             0 => Ok(ldap),
             // busy and unavailable say nothing about who binds (RFC 4511 appendix A.2).
-            51 | 52 => Err(Failure::Away(describe(&result))),
+            51 | 52 => Err(Failure::Away(self.words(&result))),
             // A wrong password is not tried elsewhere: that would lock the account.
             _ => Err(Failure::Final(self.refused(url, &result))),
         }
     }
 
-    fn refused(&self, url: &str, result: &LdapResult) -> DirectoryError {
-        let mut why = describe(result);
-        // A server may show what it was sent.
-        if let Some(password) = &self.password {
-            why = why.replace(password.expose_secret(), "…");
+    /// What the server says of a bind: it may show what it was sent.
+    fn words(&self, result: &LdapResult) -> String {
+        let words = describe(result);
+        match &self.password {
+            Some(password) => words.replace(password.expose_secret(), "…"),
+            None => words,
         }
+    }
+
+    fn refused(&self, url: &str, result: &LdapResult) -> DirectoryError {
+        let why = self.words(result);
         let (who, advice) = match &self.server.bind {
             Bind::Simple { dn, password } => (
                 format!("as `{dn}`"),
@@ -483,6 +488,9 @@ fn tls_config(server: &Server) -> Result<Arc<rustls::ClientConfig>, DirectoryErr
             let wrong =
                 |place: String, why: String| DirectoryError::ClientCertificate { place, why };
             let file = format!("the file {}", chain.display());
+            let unreadable = |error| wrong(file.clone(), format!("cannot be read: {error}"));
+            let metadata = std::fs::metadata(chain).map_err(unreadable)?;
+            expect_guarded("the client certificate", chain, &metadata)?;
             let certificates = certificates(chain).map_err(|why| wrong(file.clone(), why))?;
             let text = key.read_text()?;
             // What the PEM reader says of a fault may show a line of it.

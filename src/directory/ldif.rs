@@ -12,7 +12,7 @@ use std::{
 use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 
 use super::DirectoryError;
-use crate::config::Search;
+use crate::config::{Search, expect_known_folders, expect_known_writers};
 use crate::model::{Dn, Entry, PullEnd};
 
 /// The longest line, with its continuations, that is read: so that a file without line ends cannot fill memory.
@@ -28,6 +28,10 @@ pub(super) fn pull(
     each: &mut dyn FnMut(Entry),
 ) -> Result<PullEnd, DirectoryError> {
     let mut reader = open(path)?;
+    // Not refused, as a volume that another container exports to may be so, and not to be changed.
+    if let Err(open) = expect_known_folders(path) {
+        tracing::warn!(%open, "everybody may replace the LDIF file {}", path.display());
+    }
     let mut entries = 0;
     let mut odd_dn: Option<String> = None;
     while let Some(entry) = reader.next() {
@@ -88,8 +92,10 @@ pub(super) fn open(path: &Path) -> Result<LdifReader<BufReader<File>>, Directory
         why,
     };
     let file = File::open(path).map_err(refuse)?;
+    let metadata = file.metadata().map_err(refuse)?;
+    expect_known_writers("the LDIF file", path, &metadata)?;
     // Reading a pipe or a device may never end.
-    if !file.metadata().map_err(refuse)?.is_file() {
+    if !metadata.is_file() {
         return Err(refuse(io::Error::other("it is no regular file")));
     }
     let name = path.display().to_string();

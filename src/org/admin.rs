@@ -10,7 +10,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::read::{segment, unintelligible};
+use super::read::{fit, segment, unintelligible};
+use super::scim::{OddId, fitting_account};
 use super::write::{lifecycle_path, refused};
 use super::{ApiError, Capabilities, Cause, Reader, Writer};
 use crate::model::{
@@ -41,8 +42,11 @@ struct Extended {
     department: Option<String>,
 }
 
-impl From<Account> for ExistingAccount {
-    fn from(account: Account) -> Self {
+impl TryFrom<Account> for ExistingAccount {
+    type Error = OddId;
+
+    fn try_from(account: Account) -> Result<Self, OddId> {
+        let account_id = fitting_account(account.email.as_deref(), &account.account_id)?;
         let extended = account.extended_profile.unwrap_or_default();
         let values = [
             (Attribute::Email, account.email),
@@ -54,16 +58,16 @@ impl From<Account> for ExistingAccount {
             (Attribute::Organization, extended.organization),
             (Attribute::Department, extended.department),
         ];
-        ExistingAccount {
-            scim_id: ScimId::new(&account.account_id),
-            account_id: Some(AccountId::new(account.account_id)),
+        Ok(ExistingAccount {
+            scim_id: ScimId::new(account_id.as_str()),
+            account_id: Some(account_id),
             external_id: None,
             profile: values
                 .into_iter()
                 .filter_map(|(attribute, value)| Some((attribute, value?)))
                 .collect::<Profile>(),
             active: account.account_status == "active",
-        }
+        })
     }
 }
 
@@ -94,7 +98,10 @@ impl Reader {
                 return;
             }
             match serde_json::from_value::<Account>(item.clone()) {
-                Ok(account) => accounts.push(ExistingAccount::from(account)),
+                Ok(account) => match ExistingAccount::try_from(account) {
+                    Ok(account) => accounts.push(account),
+                    Err(error) => odd = Some(error.to_string()),
+                },
                 Err(error) => odd = Some(error.to_string()),
             }
         })
@@ -171,7 +178,7 @@ impl Reader {
         };
         let account: Account = serde_json::from_value(reply.body["account"].clone())
             .map_err(|error| unintelligible(&path, error.to_string()))?;
-        Ok(Some(account.into()))
+        Ok(Some(fit(&path, account)?))
     }
 }
 

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::pace::{Limits, Pace};
+use super::scim::is_odd;
 use super::traffic::traffic;
 use super::{ApiError, Cause};
 use crate::config::{Organization, SecretRef, expect_guarded};
@@ -167,6 +168,16 @@ impl Http {
         body: Option<&Value>,
     ) -> Result<Reply, ApiError> {
         let request = format!("{method} {path}");
+        // A URL has its dots worked out, and would lead elsewhere.
+        if let Some(odd) = path.split('/').skip(1).find(|segment| is_odd(segment)) {
+            return Err(ApiError {
+                cause: Cause::Declined(format!(
+                    "{request} is not sent, as by the id `{odd}` it would reach another resource"
+                )),
+                request,
+                request_id: None,
+            });
+        }
         let noted = Noted::sending(&method, &request);
         let mut attempt = 1;
         let mut has_fresh_key = false;
@@ -321,7 +332,7 @@ impl Http {
 
     fn refusal(&self, status: StatusCode, body: &[u8], key: &SecretString) -> Cause {
         // A gateway may show the request that it refuses.
-        let message = message_of(body).replace(key.expose_secret(), "…");
+        let message = message_of(body, key.expose_secret());
         match status.as_u16() {
             status @ 300..=399 => Cause::Refused {
                 status,
@@ -388,8 +399,9 @@ fn is_safe_to_repeat(method: &Method, cause: &Cause) -> bool {
     }
 }
 
-/// The API's own words in an error body, in any of its shapes (contract section 7), shortened.
-fn message_of(body: &[u8]) -> String {
+/// The API's own words in an error body, in any of its shapes (contract section 7), without the key
+/// and then shortened.
+fn message_of(body: &[u8], key: &str) -> String {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let message = json.as_ref().and_then(|json| {
@@ -411,6 +423,7 @@ fn message_of(body: &[u8]) -> String {
         (!parts.is_empty()).then(|| parts.join(": "))
     });
     let message = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let message = message.replace(key, "…");
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(300) {
         None if line.is_empty() => "no reason given".to_owned(),

@@ -1,6 +1,7 @@
 //! The reading half of the client.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt::Display;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -275,7 +276,7 @@ impl Reader {
         id: fn(&Resource) -> &ScimId,
     ) -> Result<Vec<Resource>, ApiError>
     where
-        Json: DeserializeOwned + Into<Resource>,
+        Json: DeserializeOwned + TryInto<Resource, Error: Display>,
     {
         let path = self.scim_path(kind);
         let mut all: Vec<Resource> = Vec::new();
@@ -310,7 +311,7 @@ impl Reader {
             }
             total = page.total_results;
             for resource in page.resources {
-                let resource = resource.into();
+                let resource = fit(&path, resource)?;
                 if !seen.insert(id(&resource).clone()) {
                     let repeated = id(&resource);
                     return Err(unintelligible(
@@ -353,14 +354,15 @@ impl Reader {
         value: &str,
     ) -> Result<Vec<Resource>, ApiError>
     where
-        Json: DeserializeOwned + Into<Resource>,
+        Json: DeserializeOwned + TryInto<Resource, Error: Display>,
     {
         let path = self.scim_path(kind);
         let filter = scim::equals(attribute, value);
         let query = [("filter", filter.as_str())];
         let reply = self.scim()?.send(Method::GET, &path, &query, None).await?;
         let page: Page<Json> = read(&path, reply)?;
-        Ok(page.resources.into_iter().map(Into::into).collect())
+        let fitting = page.resources.into_iter().map(|json| fit(&path, json));
+        fitting.collect()
     }
 
     /// The group of this id; `None` when there is none (any more).
@@ -382,11 +384,11 @@ impl Reader {
         id: &ScimId,
     ) -> Result<Option<Resource>, ApiError>
     where
-        Json: DeserializeOwned + Into<Resource>,
+        Json: DeserializeOwned + TryInto<Resource, Error: Display>,
     {
         let path = self.resource_path(kind, id);
         match self.scim()?.send(Method::GET, &path, &[], None).await {
-            Ok(reply) => Ok(Some(read::<Json>(&path, reply)?.into())),
+            Ok(reply) => Ok(Some(fit(&path, read::<Json>(&path, reply)?)?)),
             Err(ApiError {
                 cause: Cause::NotFound(_),
                 ..
@@ -433,6 +435,15 @@ fn next_cursor(next: &Value) -> Option<String> {
 
 fn read<T: DeserializeOwned>(path: &str, reply: Reply) -> Result<T, ApiError> {
     serde_json::from_value::<T>(reply.body).map_err(|error| unintelligible(path, error.to_string()))
+}
+
+/// The resource that is read, if later requests can name it by its ids.
+pub(super) fn fit<Json, Resource>(path: &str, json: Json) -> Result<Resource, ApiError>
+where
+    Json: TryInto<Resource, Error: Display>,
+{
+    json.try_into()
+        .map_err(|error| unintelligible(path, error.to_string()))
 }
 
 pub(super) fn unintelligible(path: &str, why: String) -> ApiError {

@@ -40,19 +40,49 @@ pub(super) struct Page<T> {
 
 /// A user with all that the API shows.
 #[derive(Deserialize)]
-#[serde(from = "Value")]
+#[serde(try_from = "Value")]
 pub(super) struct RawUser {
     pub(super) id: ScimId,
     pub(super) json: Value,
 }
 
-impl From<Value> for RawUser {
-    fn from(json: Value) -> Self {
-        RawUser {
-            id: ScimId::new(json["id"].as_str().unwrap_or_default()),
-            json,
-        }
+impl TryFrom<Value> for RawUser {
+    type Error = OddId;
+
+    fn try_from(json: Value) -> Result<Self, OddId> {
+        let name = json["userName"].as_str();
+        let id = json["id"].as_str().unwrap_or_default();
+        let id = ScimId::new(fit(id, || of_user(name, "id"))?);
+        Ok(RawUser { id, json })
     }
+}
+
+/// An id by which a path leads to another resource than the one that has it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}, which leads to no resource of its own")]
+pub(super) struct OddId(String);
+
+/// Whether a segment of a path does not stand for itself (RFC 3986 section 5.2.4; escaping changes nothing of it).
+pub(super) fn is_odd(segment: &str) -> bool {
+    matches!(segment, "" | "." | "..")
+}
+
+/// The id, if it can stand in a path; `whose` names what has it.
+fn fit(id: &str, whose: impl FnOnce() -> String) -> Result<&str, OddId> {
+    match is_odd(id) {
+        true => Err(OddId(format!("{} `{id}`", whose()))),
+        false => Ok(id),
+    }
+}
+
+fn of_user(name: Option<&str>, what: &str) -> String {
+    let name = name.map_or_else(String::new, |name| format!(" `{name}`"));
+    format!("the user{name} has the {what}")
+}
+
+/// The id of the Atlassian account of the user, if it can stand in a path.
+pub(super) fn fitting_account(name: Option<&str>, id: &str) -> Result<AccountId, OddId> {
+    fit(id, || of_user(name, "Atlassian account")).map(AccountId::new)
 }
 
 /// A group as the API shows it.
@@ -71,21 +101,27 @@ struct Member {
     value: String,
 }
 
-impl From<Group> for ExistingGroup {
-    fn from(group: Group) -> Self {
-        ExistingGroup {
-            scim_id: ScimId::new(group.id),
+impl TryFrom<Group> for ExistingGroup {
+    type Error = OddId;
+
+    fn try_from(group: Group) -> Result<Self, OddId> {
+        let name = group.display_name;
+        let id = |id: &str, what: &str| {
+            fit(id, || format!("the group `{name}` has {what}")).map(ScimId::new)
+        };
+        Ok(ExistingGroup {
+            scim_id: id(&group.id, "the id")?,
             external_id: group
                 .external_id
                 .filter(|id| !id.is_empty())
                 .map(ExternalId::new),
-            name: group.display_name,
             members: group
                 .members
-                .into_iter()
-                .map(|member| ScimId::new(member.value))
-                .collect(),
-        }
+                .iter()
+                .map(|member| id(&member.value, "a member with the id"))
+                .collect::<Result<_, _>>()?,
+            name,
+        })
     }
 }
 
@@ -158,8 +194,17 @@ struct Atlassian {
     atlassian_account_id: Option<String>,
 }
 
-impl From<User> for ExistingAccount {
-    fn from(user: User) -> Self {
+impl TryFrom<User> for ExistingAccount {
+    type Error = OddId;
+
+    fn try_from(user: User) -> Result<Self, OddId> {
+        let name = user.user_name.as_deref();
+        let scim_id = ScimId::new(fit(&user.id, || of_user(name, "id"))?);
+        let account_id = user.atlassian.atlassian_account_id.as_deref();
+        let account_id = account_id
+            .filter(|id| !id.is_empty())
+            .map(|id| fitting_account(name, id))
+            .transpose()?;
         let email = user
             .emails
             .iter()
@@ -192,9 +237,9 @@ impl From<User> for ExistingAccount {
             (Attribute::Department, user.enterprise.department),
             (Attribute::EmployeeNumber, user.enterprise.employee_number),
         ];
-        ExistingAccount {
-            scim_id: ScimId::new(user.id),
-            account_id: user.atlassian.atlassian_account_id.map(AccountId::new),
+        Ok(ExistingAccount {
+            scim_id,
+            account_id,
             external_id: user
                 .external_id
                 .filter(|id| !id.is_empty())
@@ -204,7 +249,7 @@ impl From<User> for ExistingAccount {
                 .filter_map(|(attribute, value)| Some((attribute, value?)))
                 .collect::<Profile>(),
             active: user.active.unwrap_or(true),
-        }
+        })
     }
 }
 

@@ -71,7 +71,8 @@ impl Writer {
     }
 
     /// A restored account may be about to be deleted without this database knowing, as after an older
-    /// one was put back: the organization refuses to open it before the deletion is cancelled.
+    /// one was put back: the organization refuses to open it before the deletion is cancelled. Where none
+    /// could be, the refusal has another cause, and is what is told.
     async fn carry_out_at_last(
         &self,
         operation: &Operation,
@@ -83,9 +84,11 @@ impl Writer {
             .is_err_and(|error| matches!(error.cause, Cause::Conflict(_)));
         let opens = operation.active == (false, true) && !operation.cancel_delete;
         match &operation.target {
-            Some(target) if is_conflict && opens && self.reader.admin().is_ok() => {
-                self.cancel_delete(target).await?;
-                self.carry_out(operation, sent_before).await
+            Some(target) if is_conflict && opens && self.reader.has_admin_key() => {
+                match self.send_cancellation(target).await {
+                    Ok(()) => self.carry_out(operation, sent_before).await,
+                    Err(_) => answer,
+                }
             }
             _ => answer,
         }
@@ -310,21 +313,20 @@ impl Writer {
 
     /// Cancels a requested deletion. That none is under way any more is as good.
     pub(super) async fn cancel_delete(&self, target: &Target) -> Result<(), ApiError> {
-        let account = self.account_id(target).await?;
-        let path = lifecycle_path(&account, "cancel-delete");
-        match self
-            .reader
-            .admin()?
-            .send(Method::POST, &path, &[], None)
-            .await
-        {
-            Ok(_)
-            | Err(ApiError {
+        match self.send_cancellation(target).await {
+            Err(ApiError {
                 cause: Cause::Conflict(_),
                 ..
             }) => Ok(()),
-            Err(error) => Err(error),
+            result => result,
         }
+    }
+
+    async fn send_cancellation(&self, target: &Target) -> Result<(), ApiError> {
+        let account = self.account_id(target).await?;
+        let path = lifecycle_path(&account, "cancel-delete");
+        let admin = self.reader.admin()?;
+        admin.send(Method::POST, &path, &[], None).await.map(|_| ())
     }
 
     /// The Atlassian account: known, or read from the SCIM resource.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Calls, GroupPlan, Plan, Way};
-use crate::model::{ExternalId, Operation, Reason};
+use crate::model::{ExternalId, Operation, Reason, Timestamp};
 
 /// What of a plan is left for the next run, as it does not fit `max_calls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,10 +104,23 @@ impl<'a> Fitting<'a> {
         (together, cost)
     }
 
+    /// Whether this goes.
+    fn takes(&self, item: Item) -> bool {
+        match item {
+            Item::Account(at) => self.accounts.contains(&at),
+            Item::Group(at) => self.groups.contains(&at),
+        }
+    }
+
+    /// Whether so many requests more fit.
+    fn has_room(&self, cost: u64) -> bool {
+        self.used + cost <= self.max_calls
+    }
+
     /// Lets this go if it fits, with whatever goes with it. What takes more than all that there is goes
     /// in its place, as it never would else, and nothing after it.
     fn take(&mut self, item: Item, (together, cost): (BTreeSet<usize>, u64)) {
-        self.is_full |= self.used + cost > self.max_calls && cost <= self.max_calls;
+        self.is_full |= !self.has_room(cost) && cost <= self.max_calls;
         if self.is_full {
             return;
         }
@@ -131,32 +144,27 @@ impl Plan {
             return;
         };
         let order = self.sent_in_order();
+        let mut in_vain: Vec<Item> = order.clone();
+        in_vain.retain(|item| self.tried_in_vain(*item).is_some());
+        in_vain.sort_by_key(|item| self.tried_in_vain(*item));
+        let turns = self.turns(&in_vain, way, max_calls);
         let mut fitting = Fitting::new(self, way, max_calls);
-        // What was tried in vain takes half of it, or what the others leave.
-        let mut left_to_vain = (max_calls / 2).max(1);
-        let mut last = Vec::new();
-        for item in &order {
+        // What the others leave is for those in vain.
+        let rest = in_vain.iter().map(|item| (*item, true));
+        for (item, is_rest) in order.iter().map(|item| (*item, false)).chain(rest) {
             if fitting.is_full {
                 break;
             }
-            let together = fitting.together(*item);
-            if self.is_in_vain(*item) {
-                match left_to_vain.checked_sub(together.1) {
-                    Some(rest) => left_to_vain = rest,
-                    None => {
-                        last.push(*item);
-                        continue;
-                    }
-                }
-            }
-            fitting.take(*item, together);
-        }
-        for item in last {
-            if fitting.is_full {
-                break;
+            if fitting.takes(item) {
+                continue;
             }
             let together = fitting.together(item);
-            fitting.take(item, together);
+            let is_in_vain = self.tried_in_vain(item).is_some();
+            // Where it does not fit, others are not left for it.
+            let has_turn = turns.takes(item) && fitting.has_room(together.1);
+            if is_rest || !is_in_vain || has_turn {
+                fitting.take(item, together);
+            }
         }
         let Fitting {
             accounts,
@@ -178,10 +186,29 @@ impl Plan {
         }
     }
 
-    fn is_in_vain(&self, item: Item) -> bool {
+    /// Which of those that were tried in vain, the longest ago first, have their turn while others need
+    /// the budget: what half of it takes; the first also if it takes more, as it never would else.
+    fn turns(&self, in_vain: &[Item], way: Way, max_calls: u64) -> Fitting<'_> {
+        let mut turns = Fitting::new(self, way, max_calls / 2);
+        for item in in_vain {
+            let (together, cost) = turns.together(*item);
+            // What takes more than the whole budget goes where others leave something.
+            if cost > max_calls {
+                continue;
+            }
+            turns.is_full |= turns.used > 0 && !turns.has_room(cost);
+            if turns.is_full {
+                break;
+            }
+            turns.take(*item, (together, cost));
+        }
+        turns
+    }
+
+    fn tried_in_vain(&self, item: Item) -> Option<Timestamp> {
         match item {
-            Item::Account(at) => self.operations[at].is_in_vain,
-            Item::Group(_) => false,
+            Item::Account(at) => self.operations[at].tried_in_vain,
+            Item::Group(at) => self.groups.as_ref()?.operations.get(at)?.tried_in_vain,
         }
     }
 

@@ -7,11 +7,11 @@ use std::fmt;
 use chrono::TimeDelta;
 use serde::Serialize;
 
-use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal};
+use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal, PlannedGroup};
 use super::{Desired, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped};
-use crate::model::{Digest, ExternalId, GroupOrigin, Operation, Reason, Timestamp};
+use crate::model::{Digest, ExternalId, GroupChange, GroupOrigin, Operation, Reason, Timestamp};
 
-/// An operation that was refused, as the last run that sent it has left it.
+/// An operation that was refused, or tried in vain, as the last run that sent it has left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// What was to be done to whom: something else is tried at once.
@@ -28,7 +28,7 @@ pub struct Failed {
     pub last: Timestamp,
 }
 
-/// All that was refused and has not succeeded since.
+/// All that was refused or tried in vain, and has not succeeded since.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     /// Of people, by their key.
@@ -129,14 +129,17 @@ impl Failures {
         tried.collect()
     }
 
-    /// Whether this operation has got no usable answer before, or was refused so often that what can
-    /// wait would be in quarantine: it must not keep others from theirs.
-    pub(super) fn is_in_vain(&self, operation: &Operation) -> bool {
-        let failed = self.people.get(&operation.key);
-        failed.is_some_and(|failed| {
-            let is_often = failed.in_vain > 0 || failed.count >= self.quarantine_after;
-            is_often && failed.digest == operation.digest()
-        })
+    /// When this operation was last tried, if it has got no usable answer before, or was refused so often
+    /// that what can wait would be in quarantine: it must not keep others from theirs.
+    pub(super) fn tried_in_vain(&self, operation: &Operation) -> Option<Timestamp> {
+        let failed = self.people.get(&operation.key)?;
+        let last = self.last_in_vain(failed)?;
+        (failed.digest == operation.digest()).then_some(last)
+    }
+
+    fn last_in_vain(&self, failed: &Failed) -> Option<Timestamp> {
+        let is_often = failed.in_vain > 0 || failed.count >= self.quarantine_after;
+        is_often.then_some(failed.last)
     }
 
     /// What keeps a person's operation from being tried now, if anything does.
@@ -320,7 +323,8 @@ pub(super) fn over(plan: &Plan, desired: &Desired, known: &Known) -> Vec<Externa
 }
 
 impl GroupPlan {
-    /// Takes out the operations that were refused before and are not tried now.
+    /// Takes out the operations that were refused before and are not tried now. What is tried again comes
+    /// after its like.
     pub fn set_aside(&mut self, failures: &Failures, now: Timestamp) {
         let groups = &failures.groups;
         if groups.is_empty() {
@@ -328,22 +332,26 @@ impl GroupPlan {
         }
         let mut planned: HashMap<ExternalId, BTreeSet<[u8; 16]>> = HashMap::new();
         let (mut refusals, mut notices) = (Vec::new(), Vec::new());
-        self.operations.retain(|one| {
+        let mut tried = Vec::new();
+        for mut one in std::mem::take(&mut self.operations) {
             let operation = &one.operation;
             let Some(failed) = groups.get(&operation.key) else {
-                return true;
+                self.operations.push(one);
+                continue;
             };
             let digest = operation.digest();
             let digests = planned.entry(operation.key.clone()).or_default();
             digests.insert(digest.0);
             if !one.holds.is_empty() || digest != failed.digest {
-                return true;
+                self.operations.push(one);
+                continue;
             }
             let kind = operation.kind.name();
-            let failing = failures.standing(&operation.key, failed, kind, false, now);
-            let is_tried = failing.is_none();
-            match failing {
-                None => {}
+            match failures.standing(&operation.key, failed, kind, false, now) {
+                None => {
+                    one.tried_in_vain = failures.last_in_vain(failed);
+                    tried.push((failed.last, one));
+                }
                 Some(failing) if failing.until.is_none() => refusals.push(GroupRefusal {
                     dn: entries(&operation.origins).unwrap_or_else(|| operation.name.clone()),
                     why: failing.to_string(),
@@ -353,8 +361,12 @@ impl GroupPlan {
                     what: GroupNoticed::PutOff(failing.to_string()),
                 }),
             }
-            is_tried
-        });
+        }
+        tried.sort_by_key(|(last, _)| *last);
+        self.operations
+            .extend(tried.into_iter().map(|(_, one)| one));
+        let is_deletion = |one: &PlannedGroup| one.operation.kind == GroupChange::Delete;
+        self.operations.sort_by_key(is_deletion);
         // A group of which something is not known may be planned so again.
         if self.refusals.is_empty() && self.suspensions.is_empty() {
             let is_over = |(key, failed): &(&ExternalId, &Failed)| {

@@ -220,9 +220,9 @@ pub struct Planned {
     pub approvals: Vec<i64>,
     /// How far it can be undone.
     pub undo: Undo,
-    /// Whether it has got no usable answer before, or was refused again and again: it takes half of a
-    /// budget at most while others need it, and is given up for the run once some of its kind fail again.
-    pub is_in_vain: bool,
+    /// When it was last tried, if it has got no usable answer before, or was refused again and again: such
+    /// take half of a budget while others need it, and are given up for the wave once some fail again.
+    pub tried_in_vain: Option<Timestamp>,
 }
 
 impl Planned {

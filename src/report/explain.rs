@@ -412,6 +412,7 @@ fn retried(retry: &GivenRetry) -> String {
         .as_ref()
         .map_or(String::new(), |reason| format!(" ({reason})"));
     let times = match count {
+        0 => "tries without a usable answer".to_owned(),
         1 => "1 refusal".to_owned(),
         count => format!("{count} refusals"),
     };

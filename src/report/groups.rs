@@ -70,7 +70,11 @@ fn operation(
     is_left: bool,
     detail: Detail,
 ) {
-    let PlannedGroup { operation, holds } = planned;
+    let PlannedGroup {
+        operation,
+        holds,
+        tried_in_vain: _,
+    } = planned;
     let sign = match operation.kind {
         GroupChange::Create => '+',
         GroupChange::Adopt => '=',
@@ -251,7 +255,13 @@ pub(super) fn json(whole: &Plan, plan: &GroupPlan) -> Value {
     })
 }
 
-fn one(whole: &Plan, PlannedGroup { operation, holds }: &PlannedGroup, is_left: bool) -> Value {
+fn one(
+    whole: &Plan,
+    PlannedGroup {
+        operation, holds, ..
+    }: &PlannedGroup,
+    is_left: bool,
+) -> Value {
     let GroupOperation {
         kind,
         reason,

@@ -87,16 +87,25 @@ pub fn retried(all: &[Retried]) -> String {
     for Retried {
         operation,
         count,
+        in_vain,
         error,
         ..
     } in all
     {
         held(&mut out, operation);
-        let times = match count {
-            1 => "once".to_owned(),
-            count => format!("{count} times in a row"),
+        let refused = match count {
+            0 => None,
+            1 => Some("refused once".to_owned()),
+            count => Some(format!("refused {count} times in a row")),
         };
-        line(&mut out, &format!("      refused {times}, last: {error}"));
+        let unanswered = match in_vain {
+            0 => None,
+            1 => Some("without a usable answer once".to_owned()),
+            count => Some(format!("without a usable answer {count} times")),
+        };
+        let tries: Vec<String> = refused.into_iter().chain(unanswered).collect();
+        let tries = tries.join(", ");
+        line(&mut out, &format!("      {tries}; last: {error}"));
     }
     out
 }

@@ -179,7 +179,7 @@ fn operation(plan: &Plan, planned: &Planned, is_left: bool) -> Value {
         waits,
         approvals: _,
         undo,
-        is_in_vain: _,
+        tried_in_vain: _,
     } = planned;
     let names = |holds: &[usize]| -> Vec<&str> {
         let named = holds.iter().map(|at| plan.holds[*at].name.as_str());

@@ -197,6 +197,7 @@ fn plan_of_groups() -> Plan {
             undoes: None,
         },
         holds: Vec::new(),
+        tried_in_vain: None,
     };
     let found = GroupReason::Found { by: "name".into() };
     let from = "developers".to_owned();

@@ -1,4 +1,4 @@
-//! What the organization has refused, who has let what go again, and whose login waits to be turned
+//! What the organization has refused or not answered, who has let what go again, and whose login waits to be turned
 //! off.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,9 +20,6 @@ const SELECT_FAILURES: &str =
     "SELECT failures.external_id, is_group, failures.digest, count, failures.error, first_at, last_at, detail, kind, operation_id, in_vain
      FROM failures JOIN operations ON operations.id = failures.operation_id";
 
-/// Of those what was refused, and not only got no usable answer.
-const REFUSED: &str = "count > 0";
-
 /// Something that failed, and may go again.
 #[derive(Clone, Debug)]
 pub struct Retried {
@@ -30,6 +27,8 @@ pub struct Retried {
     pub operation: HeldOperation,
     /// How often it was refused in a row.
     pub count: u32,
+    /// How often it got no usable answer.
+    pub in_vain: u32,
     /// The last error.
     pub error: String,
     /// The last one that failed, in the journal.
@@ -44,7 +43,7 @@ type Whose = (String, bool);
 pub struct GivenRetry {
     /// What it was, by the name of its kind.
     pub kind: String,
-    /// How often it had been refused in a row.
+    /// How often it had been refused in a row; 0 of what had got no usable answer only.
     pub count: u32,
     /// The name of the user who asked.
     pub by: String,
@@ -62,7 +61,7 @@ pub enum RetryError {
     Snapshot(#[from] SnapshotError),
     /// Nothing of that has failed.
     #[error(
-        "nothing waits for another try that is of `{who}`: give a key, an e-mail address, a user name, the name of a group or a DN of what was refused, or --all{}", those(.failing)
+        "nothing waits for another try that is of `{who}`: give a key, an e-mail address, a user name, the name of a group or a DN of what has failed, or --all{}", those(.failing)
     )]
     Unknown {
         /// What was asked for.
@@ -84,15 +83,15 @@ fn those(failing: &[String]) -> String {
     /// So many names stand in a line.
     const NAMED: usize = 10;
     if failing.is_empty() {
-        return " (nothing was refused)".to_owned();
+        return " (nothing has failed)".to_owned();
     }
     let more = if failing.len() > NAMED { ", …" } else { "" };
     let named = &failing[..failing.len().min(NAMED)];
-    format!(" (refused: {}{more})", named.join(", "))
+    format!(" (failed: {}{more})", named.join(", "))
 }
 
 impl Snapshot {
-    /// All that was refused and has not succeeded since. `quarantine_after` is the configuration's.
+    /// All that was refused or tried in vain, and has not succeeded since. `quarantine_after` is the configuration's.
     pub async fn failures(&mut self, quarantine_after: u32) -> Result<Failures, SnapshotError> {
         let rows = sqlx::query(SELECT_FAILURES)
             .fetch_all(&mut self.connection)
@@ -119,7 +118,7 @@ impl Snapshot {
         key: &ExternalId,
     ) -> Result<Option<(Failed, Operation)>, SnapshotError> {
         let query = format!(
-            "{SELECT_FAILURES} WHERE {REFUSED} AND failures.external_id = ? AND is_group = 0"
+            "{SELECT_FAILURES} WHERE count > 0 AND failures.external_id = ? AND is_group = 0"
         );
         let row = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
             .bind(key.as_str())
@@ -214,8 +213,8 @@ impl Journal {
         transaction.commit().await.at(&path)
     }
 
-    /// Lets what was refused go again in the next run: that of one person or group, or all of it. It
-    /// counts as if it had never been refused.
+    /// Lets what was refused, or got no usable answer, go again in the next run: that of one person or
+    /// group, or all of it. It counts as if it had never been tried.
     pub async fn retry(
         &mut self,
         who: Option<&str>,
@@ -223,8 +222,7 @@ impl Journal {
         now: Timestamp,
     ) -> Result<Vec<Retried>, RetryError> {
         let path = self.path.clone();
-        let query = format!("{SELECT_FAILURES} WHERE {REFUSED}");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
+        let rows = sqlx::query(SELECT_FAILURES)
             .fetch_all(&mut self.connection)
             .await
             .at(&path)?;
@@ -309,7 +307,8 @@ fn the_one(all: &HashMap<Whose, Retried>, who: &str) -> Result<Whose, RetryError
     }
 }
 
-/// Counts one more failure of an operation; of another one than before it is the first.
+/// Counts one more failure of an operation, as a refusal or as a try in vain; of another one than before
+/// it is the first.
 pub(super) async fn count_failure(
     transaction: &mut Transaction<'_, Sqlite>,
     (key, is_group): (&ExternalId, bool),
@@ -340,7 +339,7 @@ pub(super) async fn count_failure(
     Ok(())
 }
 
-/// Forgets what was refused of a person or group.
+/// Forgets what has failed of a person or group.
 pub(super) async fn forget_failure(
     transaction: &mut Transaction<'_, Sqlite>,
     key: &ExternalId,
@@ -393,6 +392,7 @@ fn retried(row: &SqliteRow) -> Result<(Whose, Retried), String> {
     let one = Retried {
         operation: HeldOperation::of(key.clone(), kind, detail, failed.digest),
         count: failed.count,
+        in_vain: failed.in_vain,
         error: failed.error,
         last: OperationId(row.try_get(9).map_err(in_words)?),
     };

@@ -33,8 +33,9 @@ pub enum GroupEnd {
     Failed(Failure),
     /// It is given up, and the next run plans anew.
     Left,
-    /// Whether the last request took effect is not known; the next run reads it back.
-    Unknown,
+    /// It got no usable answer, as the error says: whether the last request took effect is not known; the
+    /// next run reads it back.
+    Unknown(String),
 }
 
 impl Snapshot {
@@ -148,30 +149,28 @@ impl Journal {
             forget(&mut transaction, group).await.at(&path)?;
         }
         record_undone_group(&mut transaction, &path, id, operation, progress, is_done).await?;
-        match end {
-            GroupEnd::Done => forget_failure(&mut transaction, &operation.key, true)
-                .await
-                .at(&path)?,
-            GroupEnd::Failed(failure) if failure.is_refusal && operation.undoes.is_none() => {
-                let (whose, what) = ((&operation.key, true), operation.digest());
-                count_failure(
-                    &mut transaction,
-                    whose,
-                    id,
-                    what,
-                    (&failure.error, true),
-                    now,
-                )
+        if is_done {
+            forget_failure(&mut transaction, &operation.key, true)
                 .await
                 .at(&path)?;
-            }
-            GroupEnd::Failed(_) | GroupEnd::Left | GroupEnd::Unknown => {}
+        }
+        let failed = match end {
+            GroupEnd::Failed(failure) => Some((failure.error.as_str(), failure.is_refusal)),
+            GroupEnd::Unknown(error) => Some((error.as_str(), false)),
+            GroupEnd::Done | GroupEnd::Left => None,
+        };
+        // Whoever reverts a run sees to it.
+        if let Some(why) = failed.filter(|_| operation.undoes.is_none()) {
+            let (whose, what) = ((&operation.key, true), operation.digest());
+            count_failure(&mut transaction, whose, id, what, why, now)
+                .await
+                .at(&path)?;
         }
         let (state, error) = match end {
             GroupEnd::Done => ("done", None),
             GroupEnd::Failed(failure) => ("failed", Some(failure.error.as_str())),
             GroupEnd::Left => ("left", None),
-            GroupEnd::Unknown => ("sent", None),
+            GroupEnd::Unknown(_) => ("sent", None),
         };
         keep_evidence(&mut transaction, id, evidence, now)
             .await

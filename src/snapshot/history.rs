@@ -425,31 +425,30 @@ impl Snapshot {
             FROM approved_operations AS approved JOIN approvals ON approvals.id = approved.approval_id
             JOIN holds ON holds.id = approvals.hold_id
             WHERE approved.result = 'let_through' AND approved.external_id";
-        let mut given: HashMap<(ExternalId, RunId), Vec<(Digest, String, Allowed)>> =
-            HashMap::new();
+        // By person or group, run and kind.
+        type Of = (ExternalId, RunId, String);
+        let mut given: HashMap<Of, Vec<(Digest, Allowed)>> = HashMap::new();
         for row in &self.rows_in(query, &keys).await? {
             let key: &str = row.try_get(6).at(&self.path)?;
             let run = RunId(row.try_get(7).at(&self.path)?);
-            let kind = row.try_get(9).at(&self.path)?;
-            let read = || Ok::<_, String>((digest(row, 8)?, kind, allowed(row)?));
+            let kind: String = row.try_get(9).at(&self.path)?;
+            let read = || Ok::<_, String>((digest(row, 8)?, allowed(row)?));
             let one = read().map_err(|why| self.row_error(row, &why))?;
             given
-                .entry((ExternalId::new(key), run))
+                .entry((ExternalId::new(key), run, kind))
                 .or_default()
                 .push(one);
         }
         for (write, key, journalled) in writes {
-            let Some(given) = given.get(&(key.clone(), write.run)) else {
+            let of = (key.clone(), write.run, write.what.kind().to_owned());
+            let Some(given) = given.get(&of) else {
                 continue;
             };
             let digests = write.digests(*journalled);
-            let is_it = |digest: &Digest, kind: &str| match journalled {
-                Some(_) => digests.contains(digest),
-                // An older version has not journalled it.
-                None => kind == write.what.kind(),
-            };
-            let theirs = given.iter().filter(|(digest, kind, _)| is_it(digest, kind));
-            write.approvals = theirs.map(|(.., allowed)| allowed.clone()).collect();
+            // An older version has not journalled it.
+            let is_it = |digest: &Digest| journalled.is_none() || digests.contains(digest);
+            let theirs = given.iter().filter(|(digest, _)| is_it(digest));
+            write.approvals = theirs.map(|(_, allowed)| allowed.clone()).collect();
         }
         Ok(())
     }

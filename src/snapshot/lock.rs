@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::SnapshotError;
-use crate::config::{OpenFile, expect_private};
+use crate::config::{OpenFile, expect_own, expect_own_folders};
 
 /// What an open file is called.
 const FILE: &str = "the database file";
@@ -51,6 +51,7 @@ impl Lock {
             let words = format!("{}: {error}", path.display());
             SnapshotError::io(database, &std::io::Error::new(error.kind(), words))
         };
+        expect_own_folders(&path)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -60,8 +61,7 @@ impl Lock {
             .open(&path)
             .map_err(failed)?;
         // Whoever may open it may also hold the lock.
-        let metadata = file.metadata().map_err(failed)?;
-        expect_private(FILE, &path, &metadata)?;
+        expect_own(FILE, &path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -129,15 +129,17 @@ pub(super) const PARTS: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// What dirsyncd has beside it.
 pub(super) const LOCKS: [&str; 2] = [".lock", ".daemon.lock"];
 
-/// Those files of a database that others could read or change.
-pub fn open_files(database: &Path) -> impl Iterator<Item = OpenFile> {
+/// Those files of a database that others could read, change or replace, after what can be closed to
+/// them was closed. What is not there is made for its owner alone.
+pub fn open_files(database: &Path) -> Vec<OpenFile> {
+    // Before anything in it is touched.
+    if let Err(open) = expect_own_folders(database) {
+        return vec![open];
+    }
     let endings = [""].into_iter().chain(PARTS).chain(LOCKS);
-    endings.filter_map(move |ending| {
-        let path = beside(database, ending);
-        // What is not there is made for its owner alone.
-        let metadata = std::fs::metadata(&path).ok()?;
-        expect_private(FILE, &path, &metadata).err()
-    })
+    endings
+        .filter_map(|ending| expect_own(FILE, &beside(database, ending)).err())
+        .collect()
 }
 
 pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {

@@ -116,7 +116,7 @@ impl Snapshot {
 
     /// Opens a database that is there; this connection changes nothing.
     async fn look_into(path: &Path) -> Result<Self, SnapshotError> {
-        if let Some(open) = open_files(path).next() {
+        if let Some(open) = open_files(path).into_iter().next() {
             return Err(open.into());
         }
         // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a
@@ -502,6 +502,19 @@ impl Snapshot {
         keys: &[&ExternalId],
     ) -> Result<HashSet<ExternalId>, SnapshotError> {
         let query = "SELECT DISTINCT external_id FROM operations WHERE kind = 'create' AND state IN ('left', 'failed') AND external_id";
+        self.keys_in(query, keys).await
+    }
+
+    /// The people among these whose account has made way for others and has not got its own address since.
+    pub async fn parked(
+        &mut self,
+        keys: &[&ExternalId],
+    ) -> Result<HashSet<ExternalId>, SnapshotError> {
+        let query = "SELECT external_id FROM operations AS way
+            WHERE state = 'done' AND kind = 'update' AND detail ->> '$.reason.cause' = 'makes_way'
+            AND NOT EXISTS (SELECT 1 FROM operations AS later
+                WHERE later.external_id = way.external_id AND later.id > way.id AND later.state = 'done')
+            AND external_id";
         self.keys_in(query, keys).await
     }
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::*;
 use crate::config::{Guard, Guards, Limit, Per};
 use crate::model::{
-    Complete, Digest, Evidence, GroupChange, GroupMember, GroupOperation, GroupReason, GroupTarget,
-    Invoker, Lifecycle, PullEnd, RunId,
+    Complete, Digest, Evidence, GroupChange, GroupMember, GroupOperation, GroupProgress,
+    GroupReason, GroupTarget, Invoker, Lifecycle, PullEnd, RunId,
 };
 use crate::plan::fixture::{World, account, at_most, brief, key, now, person, source, with_mail};
 use crate::plan::groups::{GroupSuspension, PlannedGroup};
@@ -344,6 +344,7 @@ fn losing(name: &str, members: &[&str]) -> PlannedGroup {
             undoes: None,
         },
         holds: vec![0],
+        tried_in_vain: None,
     }
 }
 
@@ -526,6 +527,48 @@ async fn of_two_operations_on_one_group_each_uses_up_its_own_approval() {
     let live = journal.approvals(now()).await.unwrap();
     let live: Vec<Digest> = live.into_iter().map(|approval| approval.digest).collect();
     assert_eq!(live, [operations[1].operation.digest()]);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_approval_of_a_part_is_used_up_once_the_whole_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    let week = chrono::TimeDelta::days(7);
+    let leaving = losing("one", &["a"]);
+    let mut joining = losing("one", &["b"]);
+    joining.holds.clear();
+    joining.operation.add = std::mem::take(&mut joining.operation.remove);
+    let mut whole = joining.clone();
+    whole.operation.remove = leaving.operation.remove.clone();
+    // Who joins goes, and who leaves is held until somebody approves that.
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let plan = losing_members(vec![joining, leaving.clone()], false);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    journal
+        .approve("protected", &[], &zoe(), now())
+        .await
+        .unwrap();
+    let live = async |journal: &mut Journal| -> Vec<Digest> {
+        let live = journal.approvals(now()).await.unwrap();
+        live.into_iter().map(|approval| approval.digest).collect()
+    };
+    let approved = [leaving.operation.digest()];
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let plan = losing_members(vec![whole.clone()], false);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let sent = [&whole.operation].into_iter();
+    let ids = journal.intend_groups(run, sent, now()).await.unwrap();
+    assert_eq!(live(&mut journal).await, approved);
+    journal.mark_sent(&ids, now()).await.unwrap();
+    assert_eq!(live(&mut journal).await, []);
+    // Somebody who leaves once more is held once more.
+    let plan = losing_members(vec![leaving], false);
+    journal.record_holds(run, &plan, week, now()).await.unwrap();
+    let holds = journal.open_holds(now()).await.unwrap();
+    assert!(!holds[0].operations[0].is_approved);
     journal.close().await.unwrap();
 }
 
@@ -863,7 +906,7 @@ async fn who_lets_what_go_again_is_kept_for_good() {
     let unknown = journal.retry(Some("nobody"), &asked(""), now()).await;
     let told = unknown.unwrap_err().to_string();
     assert!(
-        told.contains("`nobody`") && told.contains("(refused: a, b, c)"),
+        told.contains("`nobody`") && told.contains("(failed: a, b, c)"),
         "{told}"
     );
     assert_eq!(journal.failures(5).await.unwrap().people.len(), 3);
@@ -957,6 +1000,64 @@ async fn an_approval_of_an_older_version_is_told_of_what_is_of_its_kind() {
         .map(|write| (write.what.kind(), write.approvals.len()))
         .collect();
     assert_eq!(told, [("create", 0), ("deactivate", 1)]);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    let run = journal.begin_run("test", now()).await.unwrap();
+    let operation = losing("one", &["a"]).operation;
+    let end = async |journal: &mut Journal, operation: &GroupOperation, end: GroupEnd| {
+        let sent = [operation].into_iter();
+        let ids = journal.intend_groups(run, sent, now()).await.unwrap();
+        journal.mark_sent(&ids, now()).await.unwrap();
+        let progress = GroupProgress::default();
+        let end = (&end, &Evidence::Answers(Vec::new()));
+        let answer = journal.answer_group(ids[0], operation, &progress, end, now());
+        answer.await.unwrap();
+        let failures = journal.failures(5).await.unwrap();
+        let failed = failures.groups.get(&operation.key).cloned();
+        failed.map(|failed| (failed.count, failed.in_vain, failed.digest))
+    };
+    let unknown = || GroupEnd::Unknown("no answer".to_owned());
+    let failed = |is_refusal| {
+        GroupEnd::Failed(Failure {
+            error: "403".to_owned(),
+            is_refusal,
+            is_gone: false,
+        })
+    };
+    let digest = operation.digest();
+    let counted = end(&mut journal, &operation, unknown()).await;
+    assert_eq!(counted, Some((0, 1, digest)));
+    let counted = end(&mut journal, &operation, failed(false)).await;
+    assert_eq!(counted, Some((0, 2, digest)));
+    let counted = end(&mut journal, &operation, failed(true)).await;
+    assert_eq!(counted, Some((1, 2, digest)));
+    // To read it back and see nothing is no end.
+    let counted = end(&mut journal, &operation, GroupEnd::Left).await;
+    assert_eq!(counted, Some((1, 2, digest)));
+    assert_eq!(end(&mut journal, &operation, GroupEnd::Done).await, None);
+    // Whoever reverts a run sees to it.
+    let mut reverting = operation.clone();
+    reverting.undoes = Some(crate::model::Undoes {
+        operations: Vec::new(),
+        lets_go: false,
+    });
+    assert_eq!(end(&mut journal, &reverting, unknown()).await, None);
+
+    end(&mut journal, &operation, unknown()).await;
+    let wish = World::new(vec![person("a")], vec![]).planned();
+    answered(&mut journal, run, &wish, Some(false), now()).await;
+    let let_go = journal.retry(Some("ONE"), &zoe(), now()).await.unwrap();
+    assert_eq!((let_go[0].count, let_go[0].in_vain), (0, 1));
+    assert_eq!(journal.retry(None, &zoe(), now()).await.unwrap().len(), 1);
+    assert_eq!(journal.retries_of(&key("a")).await.unwrap()[0].count, 0);
+    let failures = journal.failures(5).await.unwrap();
+    assert!(failures.people.is_empty() && failures.groups.is_empty());
     journal.close().await.unwrap();
 }
 

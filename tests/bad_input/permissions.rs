@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::database_file::{give, is_root, open_to_all};
 use crate::refused;
+use crate::support::program::NAMELESS_GROUP;
 use crate::support::{
     Output, Person, World, database, file_reference, replaced, set_mode, write_private,
 };
@@ -30,6 +31,11 @@ fn world() -> World {
     world
 }
 
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().unwrap().permissions().mode() & 0o7777
+}
+
 fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(ending);
@@ -48,16 +54,16 @@ fn an_open_file_is_refused_and_the_message_mends_it() {
     let private = [
         (world.dirsyncd.folder().join("key"), "the secret file"),
         (world.dirsyncd.password_file(), "the secret file"),
-        (database.clone(), "the database file"),
-        (beside(&database, "-wal"), "the database file"),
-        (beside(&database, "-shm"), "the database file"),
-        (beside(&database, ".lock"), "the database file"),
     ];
+    let of_database = ["", "-wal", "-shm", ".lock"].map(|ending| beside(&database, ending));
     let private = private.iter().flat_map(|(path, what)| {
         [0o604, 0o602, 0o644, 0o660, 0o666].map(|mode| (path, *what, mode))
     });
+    let of_database = of_database
+        .iter()
+        .flat_map(|path| [0o602, 0o666].map(|mode| (path, "the database file", mode)));
     let guarded = [0o622, 0o602, 0o664, 0o666].map(|mode| (&config, "the configuration", mode));
-    for (path, what, mode) in private.chain(guarded) {
+    for (path, what, mode) in private.chain(of_database).chain(guarded) {
         println!("{} {mode:o}", path.display());
         let before = world.organization.mark();
         let words = [
@@ -91,6 +97,121 @@ fn an_open_file_is_refused_and_the_message_mends_it() {
         assert!(world.organization.writes_since(before).is_empty());
     }
     world.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn a_database_that_its_volume_has_opened_to_a_group_is_closed_again() {
+    let world = world();
+    for verb in ["check", "plan", "sync"] {
+        for ending in ["", ".lock"] {
+            set_mode(&beside(&world.dirsyncd.database(), ending), 0o660);
+        }
+        set_mode(&world.dirsyncd.state(), 0o2770);
+        world.dirsyncd.run(&[verb]).expect_code(0);
+        assert_eq!(mode(&world.dirsyncd.database()), 0o600, "{verb}");
+    }
+    assert_eq!(mode(&beside(&world.dirsyncd.database(), ".lock")), 0o600);
+}
+
+#[test]
+fn a_volume_of_kubernetes_is_used_by_a_user_without_rights() {
+    if !is_root() {
+        return;
+    }
+    let mut world = World::synced(&Person::four());
+    open_to_all(&mut world);
+    world.dirsyncd.as_nobody = true;
+    // fsGroup: root's folder, into which the group may write, and root's secret, which it may read.
+    let (state, password) = (world.dirsyncd.state(), world.dirsyncd.password_file());
+    let chown =
+        |path: &Path| std::os::unix::fs::chown(path, Some(0), NAMELESS_GROUP.parse().ok()).unwrap();
+    chown(&state);
+    set_mode(&state, 0o2775);
+    for file in std::fs::read_dir(&state).unwrap() {
+        set_mode(&file.unwrap().path(), 0o660);
+    }
+    chown(&password);
+    set_mode(&password, 0o440);
+    world.dirsyncd.run(&["sync"]).expect_code(0);
+    assert_eq!(mode(&world.dirsyncd.database()), 0o600);
+    // Where all may write, they may replace it.
+    set_mode(&state, 0o2777);
+    let words = ["other users may replace what is in it: run `chmod o-w "];
+    refused::by_plan_and_sync(&world, 1, &words);
+    give(&state);
+}
+
+#[test]
+fn what_others_own_or_could_replace_is_refused_and_mended() {
+    if !is_root() {
+        return;
+    }
+    let world = world();
+    let config = world.dirsyncd.config_file();
+    let key = world.dirsyncd.folder().join("key");
+    for (path, code) in [(&config, 2), (&key, 1)] {
+        give(path);
+        for verb in ["check", "plan", "sync"] {
+            world
+                .dirsyncd
+                .run(&[verb])
+                .expect_code(code)
+                .expect_words(&["belongs to another user, 65534 (mode "]);
+        }
+        mend(&world.dirsyncd.run(&["plan"]));
+        world.dirsyncd.expect_nothing_to_do();
+    }
+    // Root looks into the database of the daemon's user.
+    give(&world.dirsyncd.state());
+    give(&world.dirsyncd.database());
+    world.dirsyncd.expect_nothing_to_do();
+    let folder = world.dirsyncd.folder();
+    set_mode(folder, 0o777);
+    let output = world.dirsyncd.run(&["plan"]).expect_code(2);
+    mend(&output.expect_words(&[
+        "the folder ",
+        "(mode 0777), so that other users may replace",
+    ]));
+    world.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn a_plan_or_a_directory_that_everybody_could_write_is_refused() {
+    let world = world();
+    let plan = world.dirsyncd.folder().join("plan.json");
+    let plan_text = plan.display().to_string();
+    world
+        .dirsyncd
+        .run(&["plan", "--save", &plan_text])
+        .expect_code(0);
+    set_mode(&plan, 0o620);
+    let output = world.dirsyncd.run(&["sync", "--plan", &plan_text]);
+    mend(
+        &output
+            .expect_code(2)
+            .expect_words(&["the plan ", "(mode 0620)"]),
+    );
+    world
+        .dirsyncd
+        .run(&["sync", "--plan", &plan_text])
+        .expect_code(0);
+
+    let ldif = crate::support::people::directory(&Person::four());
+    let world = crate::support::Dirsyncd::from_ldif(&world.organization, &ldif);
+    set_mode(&world.ldif_file(), 0o666);
+    for verb in ["check", "plan", "sync"] {
+        world
+            .run(&[verb])
+            .expect_code(1)
+            .expect_words(&["the LDIF file ", "(mode 0666): run `chmod o-w "]);
+    }
+    mend(&world.run(&["plan"]));
+    set_mode(&world.ldif_file(), 0o664);
+    let output = world.run(&["plan"]);
+    assert!(
+        !output.stderr.contains("changed by other users"),
+        "{output}"
+    );
 }
 
 #[test]

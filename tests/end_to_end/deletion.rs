@@ -272,3 +272,37 @@ fn a_deletion_that_an_older_database_does_not_know_of_is_cancelled_when_the_pers
         assert!(world.organization.account_status(id).is_some());
     }
 }
+
+#[test]
+fn a_conflict_without_a_deletion_under_way_is_told_in_its_own_words() {
+    for admin_key_may in [true, false] {
+        let world = deleting();
+        let alan = &Person::four()[2];
+        world.slapd.delete(&alan.dn());
+        world.dirsyncd.sync(0);
+        world.slapd.add(alan);
+        let taken = json!({"scimType": "uniqueness", "detail": "the address is another's"});
+        let mut faults =
+            vec![json!({"match": "^PATCH .*/Users/", "times": 1, "status": 409, "body": taken})];
+        if !admin_key_may {
+            faults.push(json!({"match": "/lifecycle/cancel-delete$", "times": 1, "status": 403}));
+        }
+        world.organization.faults(&json!(faults));
+        let mark = world.organization.mark();
+
+        let output = world
+            .dirsyncd
+            .sync(4)
+            .expect_words(&["was refused with 409: uniqueness: the address is another's"]);
+
+        assert!(!output.stdout.contains("cancel-delete"), "{output}");
+        let requests = world.organization.requests_since(mark);
+        let patches = requests.iter().filter(|request| request.method == "PATCH");
+        assert_eq!(patches.count(), 1, "{requests:?}");
+        assert!(
+            requests
+                .iter()
+                .any(|request| is_lifecycle("cancel-delete")(&request))
+        );
+    }
+}

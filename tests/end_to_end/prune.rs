@@ -268,6 +268,10 @@ fn long_after_the_last_run_that_one_stays_whole() {
         .expect_words(&["Taken out, ", "begins with run 13."]);
     assert_eq!(whole_from(), 13);
     let words = "The journal was pruned: it has all from run 13 on, ";
+    let gone = company.dirsyncd.run(&["history", "--run", "7"]);
+    gone.expect_code(2).expect_words(&[
+        "there is no run 7 in the database any more: the journal has all from run 13 on",
+    ]);
     let text = company.dirsyncd.run(&["history"]).expect_code(0);
     assert!(text.stdout.contains(words), "{text}");
     let csv = company.dirsyncd.run(&["history", "--format", "csv"]);

@@ -101,7 +101,7 @@ fn one_person_is_put_off_then_in_quarantine_and_goes_when_somebody_says_so() {
         .expect_code(2)
         .expect_words(&[
             "nothing waits for another try that is of `nobody@example.org`",
-            "(refused: Ada Lovelace)",
+            "(failed: Ada Lovelace)",
         ]);
     world.dirsyncd.run(&["retry"]).expect_code(2);
     world
@@ -395,16 +395,9 @@ fn those_whom_the_api_never_answers_do_not_keep_the_others_from_theirs() {
     let people = Person::several(20);
     let mut world = World::synced(&people[..19]);
     world.dirsyncd.rest = "[guards]\nchange_email = { at_most = 99 }\n".to_owned();
-    let mut ids = Vec::new();
-    for person in &people[..18] {
-        ids.push(world.account(person).scim_id.clone());
-        let mail = format!("new-{}", person.mail.as_deref().unwrap());
-        world.slapd.replace(&person.dn(), &[("mail", &mail)]);
-    }
+    let moves = moving(&world, &people[..18]);
     world.slapd.add(&people[19]);
-    let requests = format!("^PATCH .*/Users/({})", ids.join("|"));
-    let broken = json!([{"match": requests, "times": 100_000, "status": 500}]);
-    world.organization.faults(&broken);
+    world.organization.faults(&broken(&[&moves]));
     // It may be everybody's trouble: after sixteen in a row the run ends.
     world.dirsyncd.sync(4).expect_words(&[
         "16 failed, 3 left for the next run",
@@ -417,8 +410,92 @@ fn those_whom_the_api_never_answers_do_not_keep_the_others_from_theirs() {
     assert_eq!(applied["ended_by"], Value::Null, "{second}");
     assert!(applied["left"].as_u64().unwrap() > 0, "{second}");
     assert_eq!(world.organization.active(), 20);
+    world
+        .dirsyncd
+        .run(&["retry", people[0].mail.as_deref().unwrap()])
+        .expect_code(0)
+        .expect_words(&["1 operation.", "      without a usable answer "]);
     // As soon as it answers, all of them go.
     world.organization.heal();
     world.dirsyncd.sync(0).expect_words(&["Done: 18 applied."]);
     world.dirsyncd.expect_nothing_to_do();
+}
+
+/// So many people with an account, all of whom get another address that the organization does not give
+/// them, with the requests that it answers so.
+fn moving(world: &World, people: &[Person]) -> String {
+    let mut ids = Vec::new();
+    for person in people {
+        ids.push(world.account(person).scim_id.clone());
+        let mail = format!("new-{}", person.mail.as_deref().unwrap());
+        world.slapd.replace(&person.dn(), &[("mail", &mail)]);
+    }
+    format!("^PATCH .*/Users/({})", ids.join("|"))
+}
+
+fn broken(requests: &[&str]) -> Value {
+    let rules = requests
+        .iter()
+        .map(|requests| json!({"match": requests, "times": 100_000, "status": 500}));
+    rules.collect()
+}
+
+#[test]
+fn what_fails_again_in_one_wave_gives_up_nothing_of_the_next() {
+    let people = Person::several(11);
+    let mut world = World::synced(&people[..9]);
+    world.dirsyncd.rest = "[guards]\nchange_email = { at_most = 99 }\n".to_owned();
+    let moves = moving(&world, &people[..9]);
+    for person in &people[9..] {
+        world.slapd.add(person);
+    }
+    let faults = broken(&[&moves, "^POST .*/Users$"]);
+    world.organization.faults(&faults);
+    world
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["Done: 0 applied, 11 failed."]);
+    world.organization.heal();
+    world.organization.faults(&broken(&[&moves]));
+    world
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["Done: 2 applied, 8 failed, 1 left for the next run (1 update)."]);
+    assert_eq!(world.organization.active(), 11);
+}
+
+#[test]
+fn an_account_at_a_substitute_address_comes_out_of_it_whatever_else_fails_again() {
+    let people = Person::several(12);
+    let mut world = World::synced(&people);
+    world.dirsyncd.rest = "[guards]\nchange_email = { at_most = 99 }\n".to_owned();
+    let moves = moving(&world, &people[3..]);
+    let mails: Vec<String> = (0..3)
+        .map(|at| people[(at + 1) % 3].mail.clone().unwrap())
+        .collect();
+    for (person, mail) in people.iter().zip(&mails) {
+        world.slapd.replace(&person.dn(), &[("mail", mail)]);
+    }
+    // Who makes way has the first key; whoever takes that address is not answered.
+    let parked = (0..3).min_by_key(|at| people[*at].key()).unwrap();
+    let taker = world.account(&people[(parked + 2) % 3]).scim_id;
+    let taking = format!("^PATCH .*/Users/{taker}");
+    world.organization.faults(&broken(&[&moves, &taking]));
+    world
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["Done: 1 applied, 10 failed, 2 left for the next run (2 update)."]);
+    let mail = |world: &World, at: usize| world.account(&people[at]).email;
+    assert!(mail(&world, parked).contains("+dirsyncd-"));
+
+    // Of those who fail again the last is left, but not who took part in the circle.
+    world.organization.heal();
+    world.organization.faults(&broken(&[&moves]));
+    world
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["Done: 3 applied, 8 failed, 1 left for the next run (1 update)."]);
+    for (at, wanted) in mails.iter().enumerate() {
+        assert_eq!(mail(&world, at), *wanted);
+    }
 }

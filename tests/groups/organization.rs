@@ -657,6 +657,54 @@ fn an_organization_that_fails_every_group_ends_the_run() {
 }
 
 #[test]
+fn groups_that_are_never_answered_keep_nothing_else_from_its_turn() {
+    let mut files = Files::of(Person::several(3));
+    let names: Vec<String> = (0..18).map(|n| format!("g{n:02}")).collect();
+    let groups = |members: &'static [usize]| -> Vec<(&str, &str, &[usize])> {
+        let groups = names
+            .iter()
+            .map(|name| (name.as_str(), name.as_str(), members));
+        groups.collect()
+    };
+    files.groups(&groups(&[0]));
+    files.dirsyncd.sync(0);
+    let ids: Vec<String> = names
+        .iter()
+        .map(|name| files.organization.group(name).scim_id)
+        .collect();
+    let broken = format!("^(PATCH|PUT) .*/Groups/({})", ids.join("|"));
+    files.organization.faults(&json!([
+        {"match": broken, "times": 100_000, "status": 500}
+    ]));
+    let mut changed = groups(&[0, 1]);
+    changed.push(("new", "new", &[2]));
+    files.people[0].title = "Director".to_owned();
+    files.groups(&changed);
+    // It may be everybody's trouble.
+    files
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["the last 16 operations got no usable answer"]);
+    // Then the others go first, and those who fail again do not end the run.
+    files
+        .dirsyncd
+        .sync(4)
+        .expect_words(&[
+            "Groups failed (15)",
+            "3 left for the next run (3 group_update)",
+        ])
+        .expect_words(&["Done: 2 applied"]);
+    assert_eq!(files.members("new"), [2]);
+    let titles = files.organization.accounts().into_iter();
+    let titles: Vec<String> = titles.filter_map(|one| one.title).collect();
+    assert!(titles.contains(&"Director".to_owned()), "{titles:?}");
+    files.organization.heal();
+    files.dirsyncd.sync(0);
+    assert_eq!(files.members("g17"), [0, 1]);
+    files.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
 fn without_a_rule_groups_are_not_looked_at() {
     let mut files = Files::of(Person::several(2));
     files.groups(&[("dev", "dev", &[0])]);

@@ -16,6 +16,9 @@ use super::organization::Organization;
 use super::people::BASE;
 use super::{eventually, file_reference, set_mode, write_private};
 
+/// The other group of nobody, which has no name, as the `fsGroup` of Kubernetes.
+pub const NAMELESS_GROUP: &str = "42424";
+
 /// The program with its configuration.
 pub struct Dirsyncd {
     folder: Folder,
@@ -166,7 +169,7 @@ impl Dirsyncd {
         let mut command = if self.as_nobody {
             let mut command = Command::new("setpriv");
             command
-                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                .args(["--reuid=65534", "--regid=65534", "--groups", NAMELESS_GROUP])
                 .arg(program);
             command
         } else {

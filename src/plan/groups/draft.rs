@@ -419,6 +419,7 @@ impl<'a> Draft<'a> {
         self.plan.operations.push(PlannedGroup {
             operation,
             holds: Vec::new(),
+            tried_in_vain: None,
         });
     }
 

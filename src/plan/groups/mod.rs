@@ -26,7 +26,7 @@ use crate::config::GroupRule;
 use crate::mapping::{GroupFault, UnmappedGroup};
 use crate::model::{
     DesiredGroup, ExistingGroup, ExternalId, GroupChange, GroupOperation, Lifecycle,
-    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId,
+    MEMBERS_A_GROUP, ManagedAccount, ManagedGroup, ScimId, Timestamp,
 };
 
 pub use parts::Parts;
@@ -114,6 +114,8 @@ pub struct PlannedGroup {
     pub operation: GroupOperation,
     /// What holds it: indices in [`Plan::holds`](super::Plan::holds).
     pub holds: Vec<usize>,
+    /// As [`Planned::tried_in_vain`].
+    pub tried_in_vain: Option<Timestamp>,
 }
 
 impl GroupPlan {

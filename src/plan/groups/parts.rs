@@ -31,6 +31,7 @@ impl Parts {
         for PlannedGroup {
             mut operation,
             holds,
+            tried_in_vain: _,
         } in planned
         {
             if operation.kind == GroupChange::Update {
@@ -83,6 +84,7 @@ impl Parts {
             let parts = parts.map(|(operation, holds)| PlannedGroup {
                 operation,
                 holds: [before.as_slice(), &holds].concat(),
+                tried_in_vain: None,
             });
             as_sent(parts.collect())
         });

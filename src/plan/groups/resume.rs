@@ -316,6 +316,7 @@ pub fn resume(
         groups.operations.push(PlannedGroup {
             operation,
             holds: held.into_iter().collect(),
+            tried_in_vain: None,
         });
     }
     plan.groups = Some(groups);

@@ -177,6 +177,7 @@ pub fn revert(
             Ok(operation) => plan.operations.push(PlannedGroup {
                 operation,
                 holds: Vec::new(),
+                tried_in_vain: None,
             }),
             Err(why) => told.push(why),
         }

@@ -18,6 +18,7 @@ use std::ops::Deref;
 
 use chrono::TimeDelta;
 
+use super::groups::PlannedGroup;
 use super::revert::hold_prefix;
 use super::{Known, Plan, Planned, Undo, reverted};
 use crate::config::{Guard, Guards, Per};
@@ -261,7 +262,7 @@ fn with_those_that_wait(
             waits: waits.into_iter().collect(),
             approvals: approvals.into_iter().collect(),
             undo: Undo::of(&operation, now),
-            is_in_vain: known.failures.is_in_vain(&operation),
+            tried_in_vain: known.failures.tried_in_vain(&operation),
             operation,
         })
         .collect()
@@ -300,35 +301,26 @@ pub fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
 /// An operation that the guards have let through. Only [`Plan::approve`] makes one, and the
 /// writing client sends nothing else.
 #[derive(Clone, Debug)]
-pub struct Approved {
-    operation: Operation,
+pub struct Approved<What = Operation> {
+    operation: What,
     is_in_vain: bool,
 }
 
-impl Approved {
-    /// Whether it was tried in vain before: see [`Planned::is_in_vain`].
+/// The same of a group.
+pub type ApprovedGroup = Approved<GroupOperation>;
+
+impl<What> Approved<What> {
+    /// Whether it was tried in vain before: see [`Planned::tried_in_vain`].
     pub fn is_in_vain(&self) -> bool {
         self.is_in_vain
     }
 }
 
-impl Deref for Approved {
-    type Target = Operation;
+impl<What> Deref for Approved<What> {
+    type Target = What;
 
-    fn deref(&self) -> &Operation {
+    fn deref(&self) -> &What {
         &self.operation
-    }
-}
-
-/// A group operation that the guards have let through, as [`Approved`] is one of an account.
-#[derive(Clone, Debug)]
-pub struct ApprovedGroup(GroupOperation);
-
-impl Deref for ApprovedGroup {
-    type Target = GroupOperation;
-
-    fn deref(&self) -> &GroupOperation {
-        &self.0
     }
 }
 
@@ -394,21 +386,27 @@ impl Plan {
         let (left, sent): (Vec<_>, Vec<_>) = free.partition(|(at, _)| is_left(at));
         let approved = |(_, planned): (usize, &Planned)| Approved {
             operation: planned.operation.clone(),
-            is_in_vain: planned.is_in_vain,
+            is_in_vain: planned.tried_in_vain.is_some(),
         };
         let groups = self.groups.iter();
         let free = groups.clone().flat_map(|plan| {
             let free = plan.free_at();
-            free.map(|at| (at, plan.operations[at].operation.clone()))
+            free.map(|at| (at, &plan.operations[at]))
         });
         let is_left = |at: &usize| self.carried_over.groups.contains(at);
         let (left_groups, sent_groups): (Vec<_>, Vec<_>) = free.partition(|(at, _)| is_left(at));
-        let of_groups = |all: Vec<(usize, GroupOperation)>| all.into_iter().map(|(_, one)| one);
+        let approved_group = |(_, planned): (usize, &PlannedGroup)| Approved {
+            operation: planned.operation.clone(),
+            is_in_vain: planned.tried_in_vain.is_some(),
+        };
         ApprovedPlan {
-            groups: of_groups(sent_groups).map(ApprovedGroup).collect(),
+            groups: sent_groups.into_iter().map(approved_group).collect(),
             max_calls: self.carried_over.max_calls,
             calls: self.carried_over.calls,
-            carried_over_groups: of_groups(left_groups).collect(),
+            carried_over_groups: left_groups
+                .into_iter()
+                .map(|(_, planned)| planned.operation.clone())
+                .collect(),
             group_notes: groups.clone().flat_map(|plan| plan.notes.clone()).collect(),
             forgotten_groups: groups.flat_map(|plan| plan.forgotten.clone()).collect(),
             operations: sent.into_iter().map(approved).collect(),

@@ -436,7 +436,7 @@ fn the_rights_of_an_operation_are_those_that_its_way_needs() {
             waits: Vec::new(),
             approvals: Vec::new(),
             undo: Undo::Full,
-            is_in_vain: false,
+            tried_in_vain: None,
         }],
         ..Plan::default()
     };

@@ -70,6 +70,7 @@ fn group(members: usize) -> PlannedGroup {
             undoes: None,
         },
         holds: Vec::new(),
+        tried_in_vain: None,
     }
 }
 
@@ -246,6 +247,101 @@ fn what_was_tried_in_vain_leaves_half_of_a_budget_to_the_others() {
         failed.digest = crate::model::Digest([7; 16]);
     }
     assert_eq!(sent(&world, Some(4)), ["a", "b", "c", "d"]);
+}
+
+/// Six who leave, one who gets another address and a group of three requests: all of them got no usable
+/// answer, in this order. Of so many others nothing is known.
+fn tried_in_vain(leaving: &[&str], titles: usize) -> World {
+    let vain = ["a", "b", "c", "d", "e", "f", "mail"];
+    let titles: Vec<String> = (0..titles).map(|at| format!("title{at}")).collect();
+    let names = vain.iter().chain(leaving).copied();
+    let names = names.chain(titles.iter().map(String::as_str));
+    let mut people = vec![with_mail(person("mail"), "new@example.org")];
+    let head = |name: &String| with(person(name), Attribute::Title, "Head");
+    people.extend(titles.iter().map(head));
+    let mut world = World::new(people, names.map(account).collect());
+    world.failures.quarantine_after = 5;
+    let group = &group(150).operation;
+    let failed = |digest, at: usize| Failed {
+        digest,
+        count: 0,
+        in_vain: 1,
+        error: "no answer".into(),
+        first: now() - TimeDelta::days(2),
+        last: now() - TimeDelta::hours(20 - at as i64),
+    };
+    let plan = world.planned();
+    for (at, name) in vain.into_iter().enumerate() {
+        let mut planned = plan.operations.iter().map(|one| &one.operation);
+        let operation = planned.find(|one| one.key == key(name)).unwrap();
+        let failed = failed(operation.digest(), at);
+        world.failures.people.insert(key(name), failed);
+    }
+    let failed = failed(group.digest(), vain.len());
+    world.failures.groups.insert(group.key.clone(), failed);
+    world
+}
+
+/// What of it goes, by the names.
+fn going(world: &World, max_calls: u64) -> Vec<String> {
+    let mut plan = world.planned();
+    let mut groups = GroupPlan {
+        operations: vec![group(150)],
+        ..GroupPlan::default()
+    };
+    groups.set_aside(&world.failures, now());
+    plan.groups = Some(groups);
+    plan.fit(Some(max_calls), SCIM);
+    let approved = plan.approve();
+    let keys = approved.operations().iter().map(|one| &one.key);
+    let keys = keys.chain(approved.groups().iter().map(|one| &one.key));
+    keys.map(|key| key.as_str().trim_start_matches("key-").to_owned())
+        .collect()
+}
+
+#[test]
+fn each_of_those_in_vain_has_its_turn_in_half_of_a_budget() {
+    let mut world = tried_in_vain(&[], 4);
+    let mut sent = Vec::new();
+    for run in 1..=6 {
+        let going = going(&world, 4);
+        let failed = |name: &String| world.failures.people.contains_key(&key(name));
+        let (again, others): (Vec<_>, Vec<_>) = going
+            .into_iter()
+            .partition(|name| failed(name) || name == "group");
+        assert!(!others.is_empty());
+        for name in &again {
+            let failures = &mut world.failures;
+            let of = if name == "group" {
+                &mut failures.groups
+            } else {
+                &mut failures.people
+            };
+            of.get_mut(&key(name)).unwrap().last = now() + TimeDelta::minutes(run);
+        }
+        sent.push(again.join(" "));
+    }
+    // The group takes more than half, and has its turn as well.
+    assert_eq!(sent, ["a b", "c d", "e f", "mail", "group", "a b"]);
+}
+
+#[test]
+fn what_was_tried_in_vain_and_does_not_fit_leaves_nobody_else() {
+    // It is the group's turn, and those who leave go before it.
+    let mut world = tried_in_vain(&["x", "y"], 4);
+    world.failures.groups.get_mut(&key("group")).unwrap().last = now() - TimeDelta::days(1);
+    assert_eq!(going(&world, 5), ["x", "y", "group"]);
+    assert_eq!(going(&world, 4), ["x", "y", "title0", "title1"]);
+    // What takes more than the budget goes where the others leave something, as the last.
+    assert_eq!(going(&tried_in_vain(&[], 4), 2), ["a", "title0"]);
+    let all = going(&tried_in_vain(&[], 0), 2);
+    assert_eq!(all, ["a", "b"]);
+    let mut world = tried_in_vain(&[], 1);
+    world
+        .accounts
+        .retain(|one| [key("a"), key("title0")].contains(&one.key));
+    world.people.retain(|one| one.key == key("title0"));
+    assert_eq!(going(&world, 2), ["a", "title0", "group"]);
 }
 
 #[test]

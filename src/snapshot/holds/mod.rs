@@ -21,8 +21,13 @@ use crate::plan::{Approval, HeldForAll, Opened};
 pub use approve::{ApproveError, Asked};
 
 /// The approvals of a time that are not used up: no run has looked at them, or one has let the
-/// operation through and broke off before it was sent.
-const LIVE_APPROVALS: &str = "SELECT approved.approval_id, holds.name, approved.digest
+/// operation through and broke off before it was sent. Who joins a group and who leaves is approved
+/// each by itself and may be sent as one: the fourth column has what was sent so.
+const LIVE_APPROVALS: &str = "SELECT approved.approval_id, holds.name, approved.digest,
+        (SELECT json_group_array(json(operations.detail)) FROM operations WHERE approved.result = 'let_through'
+            AND operations.run_id = approved.run_id AND operations.external_id = approved.external_id
+            AND operations.kind = approved.kind AND approved.kind = 'group_update'
+            AND operations.sent_at IS NOT NULL)
     FROM approvals JOIN holds ON holds.id = approvals.hold_id
     JOIN approved_operations AS approved ON approved.approval_id = approvals.id
     WHERE approvals.expires_at > ?
@@ -201,15 +206,21 @@ impl Snapshot {
             .fetch_all(&mut self.connection)
             .await
             .at(&self.path)?;
-        rows.iter()
-            .map(|row| {
-                Ok(Approval {
-                    id: row.try_get(0).at(&self.path)?,
-                    hold: row.try_get(1).at(&self.path)?,
-                    digest: digest(row, 2).map_err(|why| self.row_error(row, &why))?,
-                })
-            })
-            .collect()
+        let mut live = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let sent: Vec<GroupOperation> =
+                json(row, 3).map_err(|why| self.row_error(row, &why))?;
+            let approval = Approval {
+                id: row.try_get(0).at(&self.path)?,
+                hold: row.try_get(1).at(&self.path)?,
+                digest: digest(row, 2).map_err(|why| self.row_error(row, &why))?,
+            };
+            let mut parts = sent.iter().flat_map(GroupOperation::digests);
+            if !parts.any(|part| part == approval.digest) {
+                live.push(approval);
+            }
+        }
+        Ok(live)
     }
 
     /// The records of the holds that are open and have not expired, by their names.

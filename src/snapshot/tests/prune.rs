@@ -204,6 +204,10 @@ async fn answers(journal: &mut Journal, first: i64) -> Vec<String> {
         sorted(journal.doubtful_deletions().await.unwrap())
     ));
     told.push(format!(
+        "parked {:?}",
+        sorted(journal.parked(&all).await.unwrap())
+    ));
+    told.push(format!(
         "believed {:?}",
         journal.last_pull_was_believed().await.unwrap()
     ));
