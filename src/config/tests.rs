@@ -339,7 +339,7 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
         ),
         (
             add("[schedule]\nsync = { cron = \"0 * * * *\", zone = \"UTC\" }\n"),
-            "14:31",
+            "14:30",
             "unknown key `zone`",
         ),
         (
