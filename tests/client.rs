@@ -210,10 +210,8 @@ async fn no_part_of_a_key_is_left_where_long_words_are_cut() {
         let (url, _) = server(move |_, _| with_status(403, &json!({"error": words}))).await;
         let (_folder, reader) = reader(&url);
         let error = reader.capabilities().await.unwrap_err().to_string();
-        let (_, told) = error.split_once(&"x".repeat(before)).unwrap();
-        let (told, _) = told.split_once(';').unwrap();
-        assert!(!told.contains(" t"), "{before}: {error}");
-        assert!(error.contains('…'), "{error}");
+        assert!(error.contains(&"x".repeat(before.min(300))), "{error}");
+        assert!(!error.contains("x t"), "{before}: {error}");
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::draft::{active_change, differences};
-use super::{Desired, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped};
+use super::draft::differences;
+use super::{Desired, Known, Refusal, RefusalReason};
 use crate::model::{
     Attribute, Change, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason,
     ScimId, fold,
@@ -77,18 +77,14 @@ fn is_gone(account: &ManagedAccount) -> bool {
 
 /// Takes out the operations that cannot get their address, and gives the others their wave and
 /// their place. Where people exchange addresses in a circle, one of them makes way for a while.
-pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known, plan: &mut Plan) {
+pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
     undo_lonely_ways(operations);
     // A refused operation does not free its old address, which may refuse another one.
     loop {
         let mut refused = taken(operations, known);
         if refused.is_empty() {
             let circle = assign_waves(operations);
-            let waiting = wait_for_nobody(operations);
-            if !waiting.is_empty() {
-                plan.skipped.extend(waiting);
-                continue;
-            }
             if circle.is_empty() {
                 break;
             }
@@ -101,14 +97,14 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known, plan: &mut 
             None => true,
             Some(why) => {
                 if operation.reason != Reason::MakesWay {
-                    plan.refusals.push(Refusal {
+                    refusals.push(Refusal {
                         key: Some(operation.key.clone()),
                         source: operation.source.clone(),
                         dn: operation.dn.clone(),
                         why: why.clone(),
                     });
                 }
-                keep_old_values(operation)
+                cancel_alone(operation)
             }
         });
         undo_lonely_ways(operations);
@@ -118,54 +114,20 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known, plan: &mut 
         let place = |one: &Operation| (one.wave, last_tries.get(&one.key), one.kind);
         (place(a), &a.dn, &a.key).cmp(&(place(b), &b.dn, &b.key))
     });
+    refusals
 }
 
-/// Lets an account that is about to be deleted come back with its old values where it cannot have the
-/// new ones now, as what is deleted cannot be had again. Whether it is one.
-pub(super) fn keep_old_values(operation: &mut Operation) -> bool {
+/// Leaves of an operation that cancels a deletion nothing but that, as what is deleted cannot be had
+/// again. Whether it is one.
+pub(super) fn cancel_alone(operation: &mut Operation) -> bool {
     if operation.cancel_delete {
         let wanted = std::mem::replace(&mut operation.after, operation.before.clone());
         operation.after.set_local(&wanted);
+        operation.active.1 = operation.active.0;
         let is_key = |change: &Change| change.attribute == Change::EXTERNAL_ID;
         operation.changes.retain(is_key);
-        let active = active_change(operation.active.0, operation.active.1);
-        operation.changes.extend(active);
     }
     operation.cancel_delete
-}
-
-/// Leaves the login of an account as it is.
-pub(super) fn keep_login(operation: &mut Operation) {
-    operation.active.1 = operation.active.0;
-    operation
-        .changes
-        .retain(|change| change.attribute != Change::ACTIVE);
-}
-
-/// Cancels deletions at once that would wait for others, who may be held or fail for longer than an
-/// account can be had again. Whose new values wait.
-fn wait_for_nobody(operations: &mut [Operation]) -> Vec<Skipped> {
-    let entries: HashMap<&ExternalId, &str> = operations
-        .iter()
-        .map(|operation| (&operation.key, operation.dn.as_str()))
-        .collect();
-    let waits = |operation: &&Operation| operation.cancel_delete && !operation.waits_for.is_empty();
-    let skipped = |operation: &Operation| {
-        let keys = operation.waits_for.iter();
-        let freers: Vec<&str> = keys.filter_map(|key| entries.get(key).copied()).collect();
-        Skipped {
-            key: Some(operation.key.clone()),
-            dn: operation.dn.clone(),
-            why: SkipReason::ValuesWait {
-                freers: freers.join("; "),
-            },
-        }
-    };
-    let waiting = operations.iter().filter(waits).map(skipped).collect();
-    for operation in operations.iter_mut().filter(|one| waits(&&**one)) {
-        keep_old_values(operation);
-    }
-    waiting
 }
 
 /// The values of an account without its addresses, which get values that nobody else has.

@@ -1,6 +1,6 @@
 //! A plan in the making: person by person, then absence by absence.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::lifecycle::{self, Event, State, Step};
 use super::newcomer::{Candidates, Holders};
@@ -34,6 +34,11 @@ pub(super) struct Draft<'a> {
     pub(super) newcomers: Vec<(&'a DesiredAccount, Reason)>,
     /// Those of the snapshot whose accounts were given to entries that were made anew.
     pub(super) taken_over: HashSet<&'a ExternalId>,
+    /// Those of the snapshot whose accounts may be those of entries that were made anew, and who are not
+    /// deleted as long as that is open.
+    pub(super) claimed: HashSet<&'a ExternalId>,
+    /// Those of the snapshot whose deletion is cancelled alone.
+    pub(super) cancelled: HashSet<&'a ExternalId>,
     /// Those of the snapshot who are out of scope, by proof, and why.
     pub(super) departures: BTreeMap<&'a ExternalId, Departed<'a>>,
     pub(super) operations: Vec<Operation>,
@@ -114,6 +119,7 @@ impl<'a> Draft<'a> {
             // A source that has another name by now is not another one.
             && self.policies.of_sources.contains_key(&account.source)
             && account.lifecycle.has_account()
+            && !self.may_be_deleted(account)
         {
             let from = account.source.clone();
             return self.skip(&person.key, &person.dn, SkipReason::KeptInSource { from });
@@ -131,7 +137,7 @@ impl<'a> Draft<'a> {
         // What is deleted cannot be had again: the account is kept, with its old address.
         if !takes_address && !matches!(step, Step::CancelAndRestore | Step::Cancel) {
             if matches!(step, Step::Create | Step::Adopt) {
-                self.keep_predecessor(person);
+                self.keep_predecessors(person);
             }
             return;
         }
@@ -147,11 +153,19 @@ impl<'a> Draft<'a> {
                 ..operation(person, account, Kind::Deactivate, Reason::Disabled)
             }),
             Step::Restore | Step::CancelAndRestore => {
-                let after = if takes_address {
-                    self.wanted(person, account, policy)
-                } else {
-                    account.profile.clone()
-                };
+                // New values are given by the next run: they may be held, or wait for others, for longer
+                // than a deletion can be cancelled.
+                let cancels = step == Step::CancelAndRestore;
+                if cancels {
+                    self.cancelled.insert(&account.key);
+                }
+                let mut after = account.profile.clone();
+                after.set_local(&person.profile);
+                if !cancels {
+                    after = self.wanted(person, account, policy);
+                } else if takes_address && !differences(&after, &person.profile).is_empty() {
+                    self.skip(&person.key, &person.dn, SkipReason::ValuesLater);
+                }
                 let mut changes = differences(&account.profile, &after);
                 changes.extend(active_change(false, true));
                 let reason = match account.absence {
@@ -161,7 +175,7 @@ impl<'a> Draft<'a> {
                 self.operations.push(Operation {
                     after,
                     active: (false, true),
-                    cancel_delete: step == Step::CancelAndRestore,
+                    cancel_delete: cancels,
                     changes,
                     ..operation(person, account, Kind::Restore, reason)
                 });
@@ -173,6 +187,7 @@ impl<'a> Draft<'a> {
                 if is_barred {
                     self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
                 }
+                self.cancelled.insert(&account.key);
                 self.operations.push(Operation {
                     cancel_delete: true,
                     absence: account.absence.filter(|_| stays_off).map(back),
@@ -425,25 +440,38 @@ impl<'a> Draft<'a> {
     }
 
     /// Cancels the deletion of the accounts of those who are in the directory, although what they are
-    /// to be is not known: what is deleted cannot be had again.
+    /// to be is not known.
     pub(super) fn keep_unclear(&mut self, desired: &Desired) {
         let unmapped = desired.unmapped.iter();
         let unmapped = unmapped.filter_map(|unmapped| unmapped.key.as_ref());
         let repeated = desired.repeated.iter().map(|(person, _)| &person.key);
-        let keys: BTreeSet<&ExternalId> = unmapped.chain(repeated).collect();
-        for account in keys.iter().filter_map(|key| self.known.accounts.get(key)) {
-            let state = self.state(&account.key, self.policies.of(&account.source));
-            let is_planned = |operation: &Operation| *operation.row() == account.key;
-            if lifecycle::next(state, Event::Disabled) == Step::Cancel
-                && !self.operations.iter().any(is_planned)
-            {
-                self.operations.push(Operation {
-                    cancel_delete: true,
-                    absence: account.absence.map(back),
-                    ..operation_on(account, Kind::Restore, Reason::Returned)
-                });
-            }
+        let known = self.known;
+        for account in unmapped
+            .chain(repeated)
+            .filter_map(|key| known.accounts.get(key))
+        {
+            self.cancel(account, account.absence.map(back));
         }
+    }
+
+    /// Cancels the deletion of an account that may be somebody's who is in the directory, and does nothing
+    /// else to it: what is deleted cannot be had again.
+    pub(super) fn cancel(&mut self, account: &'a ManagedAccount, absence: Option<Absence>) {
+        let state = self.state(&account.key, self.policies.of(&account.source));
+        if lifecycle::next(state, Event::Disabled) == Step::Cancel
+            && self.cancelled.insert(&account.key)
+        {
+            self.operations.push(Operation {
+                cancel_delete: true,
+                absence,
+                ..operation_on(account, Kind::Restore, Reason::Returned)
+            });
+        }
+    }
+
+    pub(super) fn may_be_deleted(&self, account: &ManagedAccount) -> bool {
+        matches!(account.lifecycle, Lifecycle::DeletePending { .. })
+            || self.known.doubtful_deletions.contains(&account.key)
     }
 
     /// What follows for those who have left, and whose account nobody has taken over.
@@ -451,6 +479,7 @@ impl<'a> Draft<'a> {
         for (key, departed) in std::mem::take(&mut self.departures) {
             if let Some(account) = self.known.accounts.get(key)
                 && !self.taken_over.contains(key)
+                && !self.cancelled.contains(key)
             {
                 self.departed(account, departed);
             }
@@ -483,7 +512,7 @@ impl<'a> Draft<'a> {
                 });
                 return;
             }
-            Step::Delete => {
+            Step::Delete if !self.claimed.contains(&account.key) => {
                 let since = absence.since;
                 let reason = Reason::LeftLongAgo { since };
                 self.operations.push(gone(Kind::Delete, reason));

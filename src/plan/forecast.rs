@@ -235,11 +235,7 @@ pub(super) fn refuse_forbidden(operations: &mut Vec<Operation>, known: &Known) -
             return true;
         };
         refusals.push(refusal(operation, refused));
-        let is_kept = addresses::keep_old_values(operation);
-        if is_kept && why(operation).is_some() {
-            addresses::keep_login(operation);
-        }
-        is_kept
+        addresses::cancel_alone(operation)
     });
     refusals
 }

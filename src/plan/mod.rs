@@ -384,6 +384,8 @@ pub fn plan(
         holders: newcomer::Holders::new(known),
         newcomers: Vec::new(),
         taken_over: HashSet::new(),
+        claimed: HashSet::new(),
+        cancelled: HashSet::new(),
         departures: BTreeMap::new(),
         operations: Vec::new(),
         plan: Plan::default(),
@@ -443,10 +445,11 @@ fn conclude(
 ) -> Plan {
     plan.pending = pending::deactivations(&operations, known);
     plan.refusals
-        .extend(newcomer::refuse_shared_accounts(&mut operations, known));
+        .extend(newcomer::refuse_shared_accounts(&mut operations));
     plan.refusals
         .extend(forecast::refuse_forbidden(&mut operations, known));
-    addresses::settle(&mut operations, known, &mut plan);
+    plan.refusals
+        .extend(addresses::settle(&mut operations, known));
     loop {
         let refused = failures::refuse_quarantined(&mut operations, known, now);
         if refused.is_empty() {
@@ -454,7 +457,8 @@ fn conclude(
         }
         plan.refusals.extend(refused);
         // What they do not free nobody takes.
-        addresses::settle(&mut operations, known, &mut plan);
+        plan.refusals
+            .extend(addresses::settle(&mut operations, known));
     }
     plan.skipped
         .extend(failures::put_off(&mut operations, known, now));

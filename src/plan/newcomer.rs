@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::addresses::{keep_old_values, parked, unique_attributes};
+use super::addresses::{parked, unique_attributes};
 use super::draft::{Draft, active_change, back, differences, operation, operation_on};
 use super::lifecycle::State;
 use super::{Known, Refusal, RefusalReason, SkipReason};
@@ -100,11 +100,8 @@ fn name(rule: &[Attribute]) -> String {
 }
 
 /// Takes out the operations that give one account to several people: it can be one person's
-/// only. If it is being deleted, that is cancelled all the same.
-pub(super) fn refuse_shared_accounts(
-    operations: &mut Vec<Operation>,
-    known: &Known,
-) -> Vec<Refusal> {
+/// only.
+pub(super) fn refuse_shared_accounts(operations: &mut Vec<Operation>) -> Vec<Refusal> {
     let gives =
         |operation: &Operation| operation.kind == Kind::Adopt || operation.formerly.is_some();
     let mut adopted: HashMap<ScimId, Vec<String>> = HashMap::new();
@@ -118,7 +115,6 @@ pub(super) fn refuse_shared_accounts(
     }
     adopted.retain(|_, people| people.len() > 1);
     let mut refusals = Vec::new();
-    let mut kept = BTreeMap::new();
     operations.retain(|operation| {
         let shared = operation.target.as_ref().filter(|_| gives(operation));
         let Some(people) = shared.and_then(|target| adopted.get(&target.scim_id)) else {
@@ -133,18 +129,8 @@ pub(super) fn refuse_shared_accounts(
                 people: people.join("; "),
             },
         });
-        let former = operation.formerly.as_ref();
-        let account = former.and_then(|former| known.accounts.get(former));
-        if let (true, Some(account)) = (operation.cancel_delete, account) {
-            kept.entry(&account.key).or_insert_with(|| Operation {
-                cancel_delete: true,
-                absence: account.absence,
-                ..operation_on(account, Kind::Restore, operation.reason.clone())
-            });
-        }
         false
     });
-    operations.extend(kept.into_values());
     refusals
 }
 
@@ -202,8 +188,8 @@ enum Predecessor<'a> {
     None,
     /// It is this one, by what.
     Is(&'a ManagedAccount, &'static str),
-    /// It cannot be said.
-    Unclear(RefusalReason),
+    /// It cannot be said, and it may be one of these.
+    Unclear(RefusalReason, Vec<&'a ManagedAccount>),
 }
 
 /// Where the person of an account stands in a run.
@@ -268,27 +254,36 @@ impl<'a> Draft<'a> {
     pub(super) fn newcomer(&mut self, person: &'a DesiredAccount, reason: Reason) {
         let policy = self.policies.of(&person.source);
         match self.predecessor(person, policy) {
+            Predecessor::Is(account, _) if self.may_be_deleted(account) => {
+                let holder = describe_managed(account);
+                self.claim(account);
+                self.skip(&person.key, &person.dn, SkipReason::Uncancelled { holder });
+            }
             Predecessor::Is(account, by) => self.rehire(person, account, policy, by),
-            Predecessor::Unclear(why) => self.refuse(person, why),
+            Predecessor::Unclear(why, candidates) => {
+                candidates.into_iter().for_each(|one| self.claim(one));
+                self.refuse(person, why);
+            }
             Predecessor::None => self.newcomers.push((person, reason)),
         }
     }
 
-    /// Keeps the account from being deleted that somebody has from before who cannot have the new
-    /// address.
-    pub(super) fn keep_predecessor(&mut self, person: &'a DesiredAccount) {
+    /// Keeps the accounts that somebody may have from before who cannot have an account now.
+    pub(super) fn keep_predecessors(&mut self, person: &DesiredAccount) {
         let policy = self.policies.of(&person.source);
-        if let Predecessor::Is(account, by) = self.predecessor(person, policy)
-            && self.may_be_deleted(account)
-        {
-            self.rehire(person, account, policy, by);
-            self.operations.last_mut().map(keep_old_values);
+        match self.predecessor(person, policy) {
+            Predecessor::Is(account, _) => self.claim(account),
+            Predecessor::Unclear(_, candidates) => {
+                candidates.into_iter().for_each(|one| self.claim(one));
+            }
+            Predecessor::None => {}
         }
     }
 
-    fn may_be_deleted(&self, account: &ManagedAccount) -> bool {
-        matches!(account.lifecycle, Lifecycle::DeletePending { .. })
-            || self.known.doubtful_deletions.contains(&account.key)
+    /// Sees that an account is not deleted that may be somebody's who is in the directory.
+    fn claim(&mut self, account: &'a ManagedAccount) {
+        self.claimed.insert(&account.key);
+        self.cancel(account, account.absence);
     }
 
     /// Creates or adopts the accounts of the newcomers.
@@ -355,19 +350,31 @@ impl<'a> Draft<'a> {
             .filter(|account| account.key != person.key)
             .filter(|account| !self.taken_over.contains(&account.key))
             .any(|account| matches!(self.standing(account), Standing::Here));
-        for account in accounts {
-            let Some(by) = same_person(person, account, is_shared) else {
-                continue;
-            };
-            let (gone_since, is_deleted) = match self.standing(account) {
-                Standing::Gone { since, cause } => (since, cause == Some(Cause::Deleted)),
-                // That several claim it is told of each.
-                Standing::Here if self.taken_over.contains(&account.key) => (self.now, true),
-                Standing::Unproven => {
-                    let holder = describe_managed(account);
-                    return Predecessor::Unclear(RefusalReason::PerhapsReturned { holder });
-                }
-                Standing::Here | Standing::Ended => continue,
+        // Each with since when its person is gone, and whether the entry was deleted, if that is proven.
+        let possible: Vec<_> = accounts
+            .into_iter()
+            .filter_map(|account| {
+                let by = same_person(person, account, is_shared)?;
+                let gone = match self.standing(account) {
+                    Standing::Gone { since, cause } => Some((since, cause == Some(Cause::Deleted))),
+                    // That several claim it is told of each.
+                    Standing::Here if self.taken_over.contains(&account.key) => {
+                        Some((self.now, true))
+                    }
+                    Standing::Unproven => None,
+                    Standing::Here | Standing::Ended => return None,
+                };
+                Some((account, by, gone))
+            })
+            .collect();
+        let unclear = |account: &ManagedAccount| {
+            let holder = describe_managed(account);
+            let all = possible.iter().map(|(account, ..)| *account);
+            Predecessor::Unclear(RefusalReason::PerhapsReturned { holder }, all.collect())
+        };
+        for (account, by, gone) in possible.iter().copied() {
+            let Some((gone_since, is_deleted)) = gone else {
+                return unclear(account);
             };
             if by == NUMBER {
                 found.push((account, by));
@@ -379,8 +386,7 @@ impl<'a> Draft<'a> {
                 continue;
             }
             if !self.is_clock_trusted {
-                let holder = describe_managed(account);
-                return Predecessor::Unclear(RefusalReason::PerhapsReturned { holder });
+                return unclear(account);
             }
             if self.now - gone_since < policy.rehire_within {
                 found.push((account, by));
@@ -395,7 +401,11 @@ impl<'a> Draft<'a> {
                     .map(|(account, by)| format!("{} (same {by})", describe_managed(account)))
                     .collect();
                 let candidates = candidates.join("; ");
-                Predecessor::Unclear(RefusalReason::AmbiguousReturn { candidates })
+                let several = several.iter().map(|(account, _)| *account);
+                Predecessor::Unclear(
+                    RefusalReason::AmbiguousReturn { candidates },
+                    several.collect(),
+                )
             }
         }
     }
@@ -461,10 +471,7 @@ impl<'a> Draft<'a> {
         if person.active && is_barred {
             self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
         }
-        let may_be_deleted = self.may_be_deleted(account);
         let kind = match (was_active, active) {
-            // Only a restoration cancels it.
-            _ if may_be_deleted => Kind::Restore,
             (true, false) => Kind::Deactivate,
             (false, true) => Kind::Restore,
             (true, true) | (false, false) => Kind::Update,
@@ -484,7 +491,7 @@ impl<'a> Draft<'a> {
             formerly: Some(account.key.clone()),
             after,
             active: (was_active, active),
-            cancel_delete: may_be_deleted,
+            cancel_delete: false,
             absence: account.absence.filter(|_| is_barred).map(back),
             changes,
             ..operation(person, account, kind, Reason::Rehired { by: by.to_owned() })

@@ -292,13 +292,18 @@ pub enum SkipReason {
         /// Whose operation.
         freer: String,
     },
-    /// The deletion of the account is cancelled at once, and for the new values others come first.
+    /// The deletion of the account is cancelled, and nothing else is done to it at once.
     #[error(
-        "comes back with the former values, as a deletion can be cancelled for a time only; the new ones wait for what {freers} is to free, and are given by a later run"
+        "comes back with the former values, as a deletion can be cancelled for a time only; the next run gives the new ones"
     )]
-    ValuesWait {
-        /// Whose operations.
-        freers: String,
+    ValuesLater,
+    /// The account of the person's old entry is being deleted.
+    #[error(
+        "is to have the account of an entry that is gone, {holder}, whose deletion is cancelled first; the next run gives it"
+    )]
+    Uncancelled {
+        /// Whose account it was.
+        holder: String,
     },
     /// A group is not as the saved plan expects it any more.
     #[error("not done ({}): no longer as the saved plan expects it: {what}", kind.name())]

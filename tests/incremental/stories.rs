@@ -178,6 +178,14 @@ fn a_sync_that_is_killed_loses_no_change() {
     sync.wait();
 
     world.organization.heal();
+    // What is on its way arrives all the same.
+    let renamed = || {
+        let title = |person: &&Person| world.account(person).title.as_deref() == Some("Renamed");
+        people.iter().filter(title).count()
+    };
+    eventually("what was sent", SOON, || {
+        (renamed() == world.organization.writes_since(mark).len()).then_some(())
+    });
     let (plan, changed) = expect_one_plan(&world.dirsyncd);
     assert_eq!(changed, 0, "the cookie was kept before anything was sent");
     assert!(

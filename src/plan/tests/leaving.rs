@@ -327,6 +327,10 @@ fn a_deletion_is_cancelled_also_while_the_address_is_not_to_be_had() {
     // Who frees the address is held.
     let mut held = freed();
     held.limit(Guard::ChangeEmail, at_most(0));
+    // Its own change of the address would be held.
+    let mut holding = back(vec![], vec![]);
+    holding.limit(Guard::ChangeEmail, at_most(0));
+    holding.guards.protected = ["key-a".to_owned()].into();
     let exchanged = back(
         vec![with_mail(person("b"), "a@example.org")],
         vec![account("b")],
@@ -347,12 +351,12 @@ fn a_deletion_is_cancelled_also_while_the_address_is_not_to_be_had() {
             vec![],
             true,
         ),
-        // Once it is free, the next run gives it.
-        (freed(), "wait for what uid=b", vec!["update b"], true),
-        (exchanged, "wait for what uid=b", vec![], true),
-        (held, "wait for what uid=b", vec!["!update b"], true),
-        (refused(1), "wait for what uid=b", vec![], true),
-        (refused(5), "wait for what uid=b", vec![], true),
+        (freed(), "the next run gives", vec!["update b"], true),
+        (exchanged, "the next run gives", vec![], true),
+        (held, "the next run gives", vec!["!update b"], true),
+        (holding, "the next run gives", vec![], true),
+        (refused(1), "the next run gives", vec![], true),
+        (refused(5), "the next run gives", vec![], true),
         (unverified(), "b@example.org", vec![], true),
         (kept_off, "b@example.org", vec![], false),
     ] {
@@ -370,6 +374,25 @@ fn a_deletion_is_cancelled_also_while_the_address_is_not_to_be_had() {
         let told = refusal(&plan, "a") + &why_skipped(&plan, "a");
         assert!(told.contains(words), "{told}");
     }
+    // Once it is free, the next run gives it.
+    let mut world = freed();
+    let plan = world.planned();
+    world.apply(&plan);
+    assert_eq!(brief(&world.planned()), ["update a"]);
+}
+
+#[test]
+fn a_deletion_that_may_be_under_way_is_cancelled_in_whatever_source_the_person_is_back() {
+    let left = ManagedAccount {
+        source: SourceName::new("other"),
+        ..in_state("a", DEACTIVATED, Some("2026-05-01T00:00:00Z"))
+    };
+    let mut world = World::new(vec![person("a")], vec![left]);
+    world.policy.on_source_change = Change::Keep;
+    world.of_sources = vec!["other"];
+    assert_eq!(brief(&world.planned()), [""; 0]);
+    world.doubtful = vec!["a"];
+    assert_eq!(brief(&world.planned()), ["restore a"]);
 }
 
 #[test]

@@ -153,42 +153,28 @@ fn an_entry_made_anew_is_a_rehire() {
 }
 
 #[test]
-fn a_rehire_gets_the_account_back_in_whatever_state_it_is() {
-    let since = at("2026-06-10T00:00:00Z");
-    let pending = Lifecycle::DeletePending { since };
-    for (lifecycle, cancels) in [(DEACTIVATED, false), (pending, true)] {
-        let old = ManagedAccount {
-            lifecycle,
-            ..in_state("a", lifecycle, Some("2026-06-01T00:00:00Z"))
-        };
-        let mut old = old;
-        old.profile.set(Attribute::EmployeeNumber, "7");
-        let mut world = made_anew(old.clone(), with_number(person("new"), "7"));
-        let plan = world.planned();
-        assert_eq!(brief(&plan), ["restore new"]);
-        let operation = &plan.operations[0].operation;
-        assert_eq!(operation.cancel_delete, cancels);
-        assert_eq!(operation.active, (false, true));
-        world.apply(&plan);
-        assert_eq!(brief(&world.planned()), Vec::<String>::new());
-        // Where the login stays off on return, the account is theirs all the same.
-        let mut world = made_anew(old, with_number(person("new"), "7"));
-        world.policy.on_return = Return::Keep;
-        let plan = world.planned();
-        let kind = if cancels { "restore" } else { "update" };
-        assert_eq!(brief(&plan), [format!("{kind} new")]);
-        assert_eq!(plan.operations[0].operation.cancel_delete, cancels);
-        let operation = &plan.operations[0].operation;
-        assert_eq!(operation.active, (false, false));
-        // A later absence is counted from its own beginning.
-        assert_eq!(operation.absence.map(|absence| absence.pulls), Some(0));
-        if !cancels {
-            // It is off since it was turned off.
-            world.apply(&plan);
-            let account = world.accounts.iter().find(|one| one.key == key("new"));
-            assert_eq!(account.unwrap().lifecycle, DEACTIVATED);
-        }
-    }
+fn a_rehire_gets_an_account_back_whose_login_is_off() {
+    let mut old = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let mut world = made_anew(old.clone(), with_number(person("new"), "7"));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["restore new"]);
+    assert_eq!(plan.operations[0].operation.active, (false, true));
+    world.apply(&plan);
+    assert_eq!(brief(&world.planned()), Vec::<String>::new());
+    // Where the login stays off on return, the account is theirs all the same.
+    let mut world = made_anew(old, with_number(person("new"), "7"));
+    world.policy.on_return = Return::Keep;
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["update new"]);
+    let operation = &plan.operations[0].operation;
+    assert_eq!(operation.active, (false, false));
+    // A later absence is counted from its own beginning.
+    assert_eq!(operation.absence.map(|absence| absence.pulls), Some(0));
+    // It is off since it was turned off.
+    world.apply(&plan);
+    let account = world.accounts.iter().find(|one| one.key == key("new"));
+    assert_eq!(account.unwrap().lifecycle, DEACTIVATED);
 }
 
 #[test]
@@ -479,79 +465,117 @@ fn nobody_is_rehired_into_the_account_of_who_was_back_before_a_followed_pull() {
     assert_eq!(brief(&plan.unwrap()), ["create new"]);
 }
 
-#[test]
-fn a_rehire_into_an_account_that_is_being_deleted_cancels_that_in_any_case() {
-    let since = at("2026-06-10T00:00:00Z");
-    let pending = Lifecycle::DeletePending { since };
-    let mut old = in_state("a", pending, Some("2026-06-01T00:00:00Z"));
-    old.profile.set(Attribute::EmployeeNumber, "7");
-    let new = DesiredAccount {
-        active: false,
-        ..with_number(person("new"), "7")
-    };
-    let plan = made_anew(old, new).planned();
-    assert_eq!(brief(&plan), ["restore new"]);
-    let operation = &plan.operations[0].operation;
-    assert!(operation.cancel_delete);
-    assert_eq!(operation.active, (false, false));
-}
-
-#[test]
-fn a_rehire_into_an_account_that_is_being_deleted_takes_it_over_also_without_its_new_address() {
+/// `a`, who has the number 7, is gone, and the account is being deleted.
+fn being_deleted() -> ManagedAccount {
     let mut old = in_state(
         "a",
         pending("2026-06-10T00:00:00Z"),
         Some("2026-06-01T00:00:00Z"),
     );
     old.profile.set(Attribute::EmployeeNumber, "7");
-    let new = with_number(with_mail(person("new"), "b@example.org"), "7");
-    // Who has the address keeps it, or is to free it.
-    for (mail, others) in [
-        ("b@example.org", vec![]),
-        ("free@example.org", vec!["update b"]),
-    ] {
-        let mut world = made_anew(old.clone(), new.clone());
-        world.accounts.push(account("b"));
-        world.people.push(with_mail(person("b"), mail));
-        let plan = world.planned();
-        assert_eq!(brief(&plan), [vec!["restore new"], others].concat());
-        let operation = &plan.operations[0].operation;
-        assert_eq!(operation.new_external_id(), Some(Some("key-new")));
-        assert_eq!(operation.formerly, Some(key("a")));
-        let email = operation.after.get(Attribute::Email);
-        assert_eq!(email, Some("a@example.org"));
-        let told = plan.refusals.len() + plan.skipped.len();
-        assert_eq!(told, 1, "{:?} {:?}", plan.refusals, plan.skipped);
-    }
+    old
 }
 
-#[test]
-fn an_account_that_several_claim_is_not_deleted_meanwhile() {
-    let mut old = in_state(
-        "a",
-        pending("2026-06-10T00:00:00Z"),
-        Some("2026-06-01T00:00:00Z"),
-    );
-    old.profile.set(Attribute::EmployeeNumber, "7");
-    let claims = |name| with_number(person(name), "7");
-    let mut world = made_anew(old, claims("new"));
-    world.people.push(claims("other"));
-    world.policy.delete_after = Some(TimeDelta::days(1));
-    let plan = world.planned();
-    assert_eq!(brief(&plan), ["restore a"]);
+/// That the deletion of `a`'s account is cancelled, and nothing else done to it.
+fn expect_cancelled(plan: &Plan, others: &[&str]) {
+    assert_eq!(brief(plan), [&["restore a"], others].concat());
     let operation = &plan.operations[0].operation;
     assert!(operation.cancel_delete);
     assert_eq!(operation.active, (false, false));
     assert_eq!(operation.changes, []);
-    assert!(refusal(&plan, "new").contains("uid=other"));
-    // It waits for whoever is right.
+    assert_eq!(operation.formerly, None);
+}
+
+#[test]
+fn a_rehire_into_an_account_that_is_being_deleted_cancels_that_first() {
+    for is_active in [true, false] {
+        let new = DesiredAccount {
+            active: is_active,
+            ..with_number(person("new"), "7")
+        };
+        let mut world = made_anew(being_deleted(), new);
+        world.guards.protected = ["key-a".to_owned()].into();
+        let plan = world.planned();
+        expect_cancelled(&plan, &[]);
+        let told = plan.skipped.iter().find(|one| one.key == Some(key("new")));
+        assert!(told.unwrap().why.to_string().contains("cancelled first"));
+        world.apply(&plan);
+        world.guards.protected.clear();
+        let kind = if is_active { "restore" } else { "update" };
+        assert_eq!(brief(&world.planned()), [format!("{kind} new")]);
+    }
+}
+
+#[test]
+fn whose_account_may_be_somebodys_who_cannot_have_one_now_is_not_deleted() {
+    let contested = |people: &[&str]| {
+        let number = |name: &&str| with_number(with_mail(person(name), "same@example.org"), "7");
+        people.iter().map(number).collect::<Vec<_>>()
+    };
+    let taken = vec![
+        with_number(with_mail(person("new"), "b@example.org"), "7"),
+        person("b"),
+    ];
+    // Found by the address alone, which is open as long as others claim it.
+    let by_address = vec![
+        with_mail(person("new"), "a@example.org"),
+        with_mail(person("b"), "a@example.org"),
+    ];
+    let several = vec![
+        with_number(person("new"), "7"),
+        with_number(person("other"), "7"),
+    ];
+    for (name, people) in [
+        ("taken", taken),
+        ("contested", contested(&["new", "other"])),
+        ("found by the address", by_address),
+        ("claimed by several", several),
+    ] {
+        let mut world = World::new(people, vec![being_deleted(), account("b")]);
+        world.people.push(person("z"));
+        world.accounts.push(account("z"));
+        if !world.people.iter().any(|one| one.key == key("b")) {
+            world.people.push(person("b"));
+        }
+        world.policy.delete_after = Some(TimeDelta::days(30));
+        world.policy.rehire_within = TimeDelta::days(365);
+        let plan = world.planned();
+        expect_cancelled(&plan, &[]);
+        let told = refusal(&plan, "new");
+        let skipped = plan.skipped.iter().any(|one| one.key == Some(key("new")));
+        assert!(!told.is_empty() || skipped, "{name}");
+        world.apply(&plan);
+        // Not when it is due again either.
+        world.now += TimeDelta::days(100);
+        let plan = world.planned();
+        assert_eq!(brief(&plan), [""; 0], "{name}");
+        assert!(!refusal(&plan, "new").is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn of_several_accounts_that_may_be_a_newcomers_none_is_deleted() {
+    let left = |name: &str, lifecycle| {
+        let mut account = in_state(name, lifecycle, Some("2026-03-01T00:00:00Z"));
+        account.profile.set(Attribute::EmployeeNumber, "7");
+        account
+    };
+    let people = vec![with_number(person("new"), "7"), person("z")];
+    let accounts = vec![
+        left("a", pending("2026-06-10T00:00:00Z")),
+        left("b", DEACTIVATED),
+        account("z"),
+    ];
+    let mut world = World::new(people, accounts);
+    world.policy.delete_after = Some(TimeDelta::days(30));
+    let plan = world.planned();
+    expect_cancelled(&plan, &[]);
+    assert!(refusal(&plan, "new").contains("uid=b"));
     world.apply(&plan);
-    let plan = world.planned();
-    assert_eq!(brief(&plan), [""; 0]);
-    world.people.pop();
-    let plan = world.planned();
-    assert_eq!(brief(&plan), ["restore new"]);
-    assert_eq!(plan.operations[0].operation.formerly, Some(key("a")));
+    world.now += TimeDelta::days(100);
+    assert_eq!(brief(&world.planned()), [""; 0]);
+    world.people.remove(0);
+    assert_eq!(brief(&world.planned()), ["delete a", "delete b"]);
 }
 
 #[test]
