@@ -1,9 +1,15 @@
 //! `dirsyncd run`: the daemon.
 
-use clap::Args;
+use std::path::Path;
 
-use super::{ConfigArgument, Exit, Failure, load, shutdown_on_signals, start_log};
-use crate::daemon;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::{ConfigArgument, Exit, Failure, load_from, shutdown_on_signals, start_log};
+use crate::config::Job;
+use crate::daemon::{self, Wish};
+use crate::run::Setup;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -12,8 +18,21 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let setup = load(&arguments.config)?;
-    let Some(schedule) = setup.config.schedule.clone() else {
+    let path = arguments.config.path;
+    let setup = load_scheduled(&path)?;
+    start_log(&setup.config.log.level, setup.config.log.format);
+    let stop = shutdown_on_signals()?;
+    let wishes = wishes_by_signals()?;
+    let reload = || load_scheduled(&path).map_err(|failure| failure.message);
+    daemon::run(setup, &reload, wishes, stop)
+        .await
+        .map_err(Failure::failed)?;
+    Ok(Exit::Done)
+}
+
+fn load_scheduled(path: &Path) -> Result<Setup, Failure> {
+    let setup = load_from(path)?;
+    if setup.config.schedule.is_empty() {
         return Err(Failure::usage(
             setup.config.invalid(
                 None,
@@ -21,11 +40,27 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
                     .to_owned(),
             ),
         ));
-    };
-    start_log(&setup.config.log.level, setup.config.log.format);
-    let stop = shutdown_on_signals()?;
-    daemon::run(&setup, &schedule, stop)
-        .await
-        .map_err(Failure::failed)?;
-    Ok(Exit::Done)
+    }
+    Ok(setup)
+}
+
+/// What SIGHUP and SIGUSR1 ask for.
+fn wishes_by_signals() -> Result<mpsc::Receiver<Wish>, Failure> {
+    let cannot = |error| Failure::failed(format!("cannot listen for signals: {error}"));
+    let mut hang_up = signal(SignalKind::hangup()).map_err(cannot)?;
+    let mut user = signal(SignalKind::user_defined1()).map_err(cannot)?;
+    let (sender, wishes) = mpsc::channel(16);
+    tokio::spawn(async move {
+        loop {
+            let wish = tokio::select! {
+                Some(()) = hang_up.recv() => Wish::Reload,
+                Some(()) = user.recv() => Wish::Do(Job::Sync),
+                else => return,
+            };
+            if sender.send(wish).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(wishes)
 }

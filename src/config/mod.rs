@@ -4,6 +4,7 @@
 //! paths are relative to the folder of the configuration file.
 
 mod apply;
+mod daemon;
 mod error;
 mod file;
 mod freeze;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use apply::Apply;
+pub use daemon::Daemon;
 pub use error::{ConfigError, nearest};
 pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
@@ -41,7 +43,7 @@ pub use rule::{
     AttributeRule, Making, MappingTarget, Origin, PlacedExpression, PlacedRule, Rule,
     is_attribute_name, is_language_tag, lookup_key,
 };
-pub use schedule::{Schedule, ScheduleError};
+pub use schedule::{Job, Schedule, ScheduleError, Scheduled};
 pub use secret::{SecretError, SecretRef};
 pub use source::{
     Bind, ClientCertificate, Discovery, Incremental, Ldap, Preset, ReferralHost, Search, Servers,
@@ -68,8 +70,10 @@ pub struct Config {
     pub guards: Guards,
     /// How a run carries its plan out.
     pub apply: Apply,
-    /// When the daemon runs.
-    pub schedule: Option<Schedule>,
+    /// What the daemon does when; nothing, if there is no `[schedule]`.
+    pub schedule: Vec<Scheduled>,
+    /// How the daemon is run.
+    pub daemon: Daemon,
     /// What is done about accounts that somebody has changed in the organization.
     pub reconcile: Reconcile,
     /// What is kept of the past.

@@ -6,13 +6,11 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::{Limit, Schedule};
+use super::Limit;
 
-/// What `dirsyncd reconcile` takes into the snapshot, and when the daemon runs it.
+/// What `dirsyncd reconcile` takes into the snapshot.
 #[derive(Clone, Debug)]
 pub struct Reconcile {
-    /// When the daemon does it; never when `None`.
-    pub schedule: Option<Schedule>,
     /// What the snapshot takes over, so that the next sync corrects it; the rest is only told.
     pub correct: BTreeSet<DriftKind>,
     /// How many accounts may be missing, and how many of a kind may be taken over.
@@ -22,7 +20,6 @@ pub struct Reconcile {
 impl Default for Reconcile {
     fn default() -> Self {
         Reconcile {
-            schedule: None,
             correct: BTreeSet::new(),
             limit: Limit {
                 always: 5,

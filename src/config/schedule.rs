@@ -1,19 +1,86 @@
-//! Cron expressions with a time zone.
+//! What the daemon does when: jobs with cron expressions in time zones.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use chrono::{LocalResult, NaiveDateTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
 use crate::model::Timestamp;
 
-/// When the daemon syncs.
+/// What the daemon does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Job {
+    /// A sync, which reads only what changed where a source allows that.
+    Sync,
+    /// A sync that reads every source in full.
+    Full,
+    /// Reads the organization back.
+    Reconcile,
+    /// Takes out of the journal what is old.
+    Prune,
+}
+
+impl Job {
+    /// Every job, in the order in which those go that are due at the same moment: a full sync is
+    /// a sync as well.
+    pub const ALL: [Job; 4] = [Job::Full, Job::Sync, Job::Reconcile, Job::Prune];
+
+    /// The name in the configuration, in logs and in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Job::Sync => "sync",
+            Job::Full => "full",
+            Job::Reconcile => "reconcile",
+            Job::Prune => "prune",
+        }
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A job with its times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scheduled {
+    /// What is done.
+    pub job: Job,
+    /// When.
+    pub schedule: Schedule,
+    /// It begins up to so much later, by chance, so that not all daemons begin at once.
+    pub jitter: Duration,
+    /// Whether it is also done when the daemon starts.
+    pub at_start: bool,
+    /// Whether it is done when the daemon starts if a time of it has passed since it was last done.
+    pub catch_up: bool,
+}
+
+/// Moments by a cron expression.
+///
+/// Its times are those of a clock on the wall. When that is put forward, what would come in the hour
+/// that is left out comes as much later. When it is put back, what has fixed hours comes the first time
+/// alone; what comes in every hour (`*`, `*/2`) goes on in both.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     expression: String,
     schedule: cron::Schedule,
     zone: Tz,
+    /// Whether it comes at given hours.
+    has_fixed_hours: bool,
 }
+
+impl PartialEq for Schedule {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.expression, self.zone) == (&other.expression, other.zone)
+    }
+}
+
+/// By how much a clock on the wall is put forward or back at most, with a margin.
+const MOST_SHIFT: TimeDelta = TimeDelta::hours(3);
 
 /// Why a cron expression was refused.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +113,8 @@ impl Schedule {
             ),
             fields => fields.join(" "),
         };
+        let hours = normalized.split_whitespace().nth(2);
+        let has_fixed_hours = hours.is_some_and(|hours| !hours.starts_with(['*', '?']));
         let schedule = cron::Schedule::from_str(&normalized)
             .map_err(|error| refuse(error.to_string().replace('\n', " ").trim().to_owned()))?;
         if schedule.upcoming(zone).next().is_none() {
@@ -55,21 +124,45 @@ impl Schedule {
             expression: expression.to_owned(),
             schedule,
             zone,
+            has_fixed_hours,
         })
-    }
-
-    /// The time zone of its times.
-    pub fn zone(&self) -> Tz {
-        self.zone
     }
 
     /// The first moment after `after` that the schedule names.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let next = self
-            .schedule
-            .after(&after.with_timezone(&self.zone))
-            .next()?;
-        Some(next.with_timezone(&chrono::Utc))
+        let wall = |moment: Timestamp| moment.with_timezone(&self.zone).naive_local();
+        // A time on the wall may come a little later, and twice: begin before it, and go on until
+        // nothing earlier can follow.
+        let from = (wall(after) - MOST_SHIFT).and_utc();
+        let mut first: Option<Timestamp> = None;
+        for time in self.schedule.after(&from) {
+            let time = time.naive_utc();
+            if first.is_some_and(|first| time > wall(first) + MOST_SHIFT) {
+                break;
+            }
+            let later = self.moments(time).into_iter().flatten();
+            first = first
+                .into_iter()
+                .chain(later.filter(|moment| *moment > after))
+                .min();
+        }
+        first
+    }
+
+    /// When it is this time on the wall, as far as the schedule means it.
+    fn moments(&self, time: NaiveDateTime) -> [Option<Timestamp>; 2] {
+        let utc = |moment: chrono::DateTime<Tz>| moment.with_timezone(&chrono::Utc);
+        match self.zone.from_local_datetime(&time) {
+            LocalResult::Single(moment) => [Some(utc(moment)), None],
+            LocalResult::Ambiguous(first, second) => [
+                Some(utc(first)),
+                Some(utc(second)).filter(|_| !self.has_fixed_hours),
+            ],
+            LocalResult::None => {
+                let before = self.zone.from_local_datetime(&(time - MOST_SHIFT)).latest();
+                [before.map(|before| utc(before) + MOST_SHIFT), None]
+            }
+        }
     }
 }
 
@@ -152,6 +245,87 @@ mod tests {
             schedule.next_after(after).unwrap().to_rfc3339(),
             "2026-11-25T11:00:00+00:00"
         );
+    }
+
+    /// The moments of a schedule in Berlin, from one moment on.
+    fn moments(expression: &str, from: &str, count: usize) -> Vec<String> {
+        let schedule = Schedule::parse(expression, chrono_tz::Europe::Berlin).unwrap();
+        let next = |moment: &Timestamp| schedule.next_after(*moment);
+        let first = next(&from.parse().unwrap());
+        std::iter::successors(first, next)
+            .take(count)
+            .map(|moment| moment.format("%d %H:%M").to_string())
+            .collect()
+    }
+
+    #[test]
+    fn in_the_night_without_two_oclock_every_job_is_done_once() {
+        // On 29 March 2026 at one o'clock UTC the clocks go from two to three.
+        for (expression, expected) in [
+            // At half past three, as it is one and a half hour after half past one.
+            ("30 2 * * *", ["28 01:30", "29 01:30", "30 00:30"]),
+            ("30 2,3 * * *", ["28 01:30", "28 02:30", "29 01:30"]),
+            ("0 3 * * *", ["28 02:00", "29 01:00", "30 01:00"]),
+            ("0 4 * * *", ["28 03:00", "29 02:00", "30 02:00"]),
+        ] {
+            let from = "2026-03-28T00:00:00Z";
+            assert_eq!(moments(expression, from, 3), expected, "{expression}");
+        }
+        assert_eq!(
+            moments("*/30 * * * *", "2026-03-29T00:00:00Z", 4),
+            ["29 00:30", "29 01:00", "29 01:30", "29 02:00"]
+        );
+        assert_eq!(
+            moments("30 2,3 * * *", "2026-03-29T00:00:00Z", 2),
+            ["29 01:30", "30 00:30"]
+        );
+    }
+
+    #[test]
+    fn in_the_night_with_two_oclock_twice_fixed_hours_count_once_and_the_rest_goes_on() {
+        // On 25 October 2026 at one o'clock UTC the clocks go from three back to two.
+        for (expression, expected) in [
+            ("30 2 * * *", ["24 00:30", "25 00:30", "26 01:30"]),
+            ("0 2-3 * * *", ["24 00:00", "24 01:00", "25 00:00"]),
+            ("0 3 * * *", ["24 01:00", "25 02:00", "26 02:00"]),
+        ] {
+            let from = "2026-10-23T12:00:00Z";
+            assert_eq!(moments(expression, from, 3), expected, "{expression}");
+        }
+        assert_eq!(
+            moments("0 2-3 * * *", "2026-10-24T12:00:00Z", 3),
+            ["25 00:00", "25 02:00", "26 01:00"]
+        );
+        assert_eq!(
+            moments("*/30 * * * *", "2026-10-24T23:30:00Z", 6),
+            [
+                "25 00:00", "25 00:30", "25 01:00", "25 01:30", "25 02:00", "25 02:30"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_comes_in_every_hour_comes_in_every_hour_of_the_year() {
+        for zone in [
+            Tz::Europe__Berlin,
+            Tz::Australia__Lord_Howe,
+            Tz::America__Sao_Paulo,
+        ] {
+            let schedule = Schedule::parse("0 * * * *", zone).unwrap();
+            let mut last: Timestamp = "2025-12-31T23:59:00Z".parse().unwrap();
+            let mut first = true;
+            while last < "2027-01-01T00:00:00Z".parse::<Timestamp>().unwrap() {
+                let next = schedule.next_after(last).unwrap();
+                let gap = next - last;
+                // Lord Howe's clocks go by half an hour.
+                assert!(
+                    first || gap <= TimeDelta::minutes(90),
+                    "{last} {next} {zone}"
+                );
+                assert!(next > last, "{last} {zone}");
+                (first, last) = (false, next);
+            }
+        }
     }
 
     #[test]

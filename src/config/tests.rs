@@ -43,8 +43,7 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert_eq!(config.organization.forecast_accounts, 200);
     assert_eq!(config.policy, Policy::default());
     assert!(!config.deletes());
-    assert!(config.schedule.is_none());
-    assert!(config.reconcile.schedule.is_none());
+    assert_eq!(config.schedule, []);
     assert!(config.reconcile.correct.is_empty());
     assert_eq!(config.reconcile.limit.allowed(1000), Some(100));
     let source = &config.sources[0];
@@ -332,6 +331,26 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
             add("[schedule]\nsync = \"0 * * * *\"\nreconcile = \"daily\"\n"),
             "15:13",
             "`daily` is no cron expression",
+        ),
+        (
+            add("[schedule]\nsync = { cron = \"0 * * * *\", jitter = \"soon\" }\n"),
+            "14:39",
+            "`soon` is no duration",
+        ),
+        (
+            add("[schedule]\nsync = { cron = \"0 * * * *\", zone = \"UTC\" }\n"),
+            "14:30",
+            "unknown key `zone`",
+        ),
+        (
+            add("[schedule]\ntime_zone = \"UTC\"\n"),
+            "13:1",
+            "there is no job in [schedule]",
+        ),
+        (
+            add("[schedule]\nsync = 15\n"),
+            "14:8",
+            "a cron expression, or { cron =",
         ),
         (
             add("[reconcile]\ncorrect = [\"changed\", \"rekeyed\"]\n"),
@@ -899,14 +918,51 @@ fn guards_that_make_no_sense_are_refused_where_they_stand() {
 }
 
 #[test]
-fn reconciling_has_a_schedule_of_its_own_in_the_same_zone() {
+fn each_job_has_times_of_its_own_and_the_rest_from_the_whole_schedule() {
     let text = format!(
-        "{MINIMAL}\n[schedule]\nsync = \"0 * * * *\"\nreconcile = \"30 3 * * *\"\ntime_zone = \"Europe/Berlin\"\n\
+        r#"{MINIMAL}
+[schedule]
+time_zone = "Europe/Berlin"
+jitter = "30s"
+at_start = true
+sync = "*/15 * * * *"
+full = {{ cron = "0 2 * * 0", time_zone = "UTC", jitter = "10m", at_start = false, catch_up = false }}
+prune = {{ cron = "0 4 * * *" }}
+"#
+    );
+    let jobs = parse(&text).unwrap().schedule;
+    let told: Vec<_> = jobs
+        .iter()
+        .map(|one| {
+            let times = one.schedule.to_string();
+            let seconds = one.jitter.as_secs();
+            (one.job, times, seconds, one.at_start, one.catch_up)
+        })
+        .collect();
+    let of = |text: &str| text.to_owned();
+    assert_eq!(
+        told,
+        [
+            (Job::Full, of("0 2 * * 0 (UTC)"), 600, false, false),
+            (
+                Job::Sync,
+                of("*/15 * * * * (Europe/Berlin)"),
+                30,
+                true,
+                true
+            ),
+            (Job::Prune, of("0 4 * * * (Europe/Berlin)"), 30, true, true),
+        ]
+    );
+}
+
+#[test]
+fn reconciling_corrects_what_it_is_told_to() {
+    let text = format!(
+        "{MINIMAL}\n\
          [reconcile]\ncorrect = [\"deleted\", \"changed\"]\nlimit = {{ at_most = 3 }}\n"
     );
     let reconcile = parse(&text).unwrap().reconcile;
-    let schedule = reconcile.schedule.unwrap();
-    assert_eq!(schedule.to_string(), "30 3 * * * (Europe/Berlin)");
     let kinds = [DriftKind::Changed, DriftKind::Deleted];
     assert_eq!(reconcile.correct, kinds.into());
     assert_eq!(reconcile.limit.allowed(1000), Some(3));

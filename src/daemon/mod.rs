@@ -1,218 +1,239 @@
-//! The daemon: syncs, and reconciles, each on a cron schedule, until it is asked to stop.
+//! The daemon: does its jobs each on a schedule, and at once when it is asked to, until it is to stop.
 //!
-//! Floor 8. There is one loop, so no two runs are ever under way at once; that another process
-//! is not at work either, the journal's lock sees to.
+//! Floor 8. One job is at work at a time, so no two runs are ever under way at once; that another
+//! process is not at work either, the journal's lock sees to.
 
+mod log;
+mod pulse;
+mod systemd;
+mod timers;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::{Control, EndedBy, Shutdown, Unwatched};
-use crate::config::Schedule;
-use crate::model::{RunId, Timestamp};
-use crate::plan::{Decided, Excess, Notice, Noticed, Reconciliation, SkipReason};
-use crate::report::{reconciled_line, summary_line};
-use crate::run::{Finished, Orders, RunError, Setup, Task, reconcile, sync};
-use crate::snapshot::{Journal, Lock, SnapshotError};
+use tokio::sync::mpsc;
+
+use crate::apply::{Control, Shutdown};
+use crate::config::Job;
+use crate::model::Timestamp;
+use crate::pull::Depth;
+use crate::run::{Orders, Setup, Task, prune, reconcile, sync};
+use crate::snapshot::{Journal, Lock, Snapshot, SnapshotError};
+
+use pulse::Pulse;
+use timers::Timers;
 
 /// How often the wall clock is looked at while waiting, so that a suspended machine or a
 /// corrected clock does not move a run by more than this.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// Runs until `stop` is requested; the operation in flight is finished then. A run that fails
+/// How long another writer is waited for: `dirsyncd approve` is done in no time, and a sync by hand
+/// makes one of the schedule needless.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the daemon can be asked for while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To do a job at once, or once what is at work is done.
+    Do(Job),
+    /// To read the configuration again.
+    Reload,
+}
+
+/// Reads the configuration again; what is wrong with it in words.
+pub type Reload<'a> = &'a dyn Fn() -> Result<Setup, String>;
+
+/// Runs until `stop` is requested; the operation in flight is finished then. A job that fails
 /// is logged, and the next one is tried.
-pub async fn run(setup: &Setup, schedule: &Schedule, stop: Shutdown) -> Result<(), SnapshotError> {
+pub async fn run(
+    setup: Setup,
+    reload: Reload<'_>,
+    mut wishes: mpsc::Receiver<Wish>,
+    stop: Shutdown,
+) -> Result<(), SnapshotError> {
     let _lock = Lock::daemon(&setup.config.database)?;
     // A database that cannot be used is told at the start, not in the middle of the night.
     Journal::open(&setup.config.database).await?.close().await?;
-    notify(&[sd_notify::NotifyState::Ready]);
-    let mut timers = vec![Timer::new(Job::Sync, schedule)];
-    let reconciles = setup.config.reconcile.schedule.iter();
-    timers.extend(reconciles.map(|schedule| Timer::new(Job::Reconcile, schedule)));
-    while let Some(job) = wait(&mut timers, &stop).await {
-        let control = Control {
-            watch: &Unwatched,
-            stop: stop.clone(),
-            now: &chrono::Utc::now,
-            asked_by: None,
-        };
-        match job {
-            Job::Sync => log(sync(setup, Orders::ROUTINE, "schedule", &control).await),
-            Job::Reconcile => {
-                log_reconciled(reconcile(setup, &Task::default(), &control).await);
-            }
-        }
-        if stop.requested() {
+    let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
+    let begun = snapshot.jobs_begun().await?;
+    snapshot.close().await?;
+    let pulse = Arc::new(Pulse::default());
+    let _watchdog = systemd::keep_watch(&pulse, setup.config.daemon.hang_after);
+    let now = chrono::Utc::now();
+    let mut daemon = Daemon {
+        timers: Timers::start(&setup.config.schedule, &begun, now, &delay),
+        setup: Arc::new(setup),
+        reload,
+        wanted: BTreeSet::new(),
+        pulse,
+        stop,
+    };
+    systemd::tell(&[sd_notify::NotifyState::Ready]);
+    while let Some(job) = daemon.wait(&mut wishes).await {
+        daemon.work(job, &mut wishes).await;
+        if daemon.stop.requested() {
             break;
         }
-        for timer in timers.iter_mut().filter(|timer| timer.job == job) {
-            timer.due = timer.schedule.next_after(chrono::Utc::now());
-        }
+        daemon.timers.ended(job, chrono::Utc::now(), &delay);
     }
-    notify(&[sd_notify::NotifyState::Stopping]);
+    systemd::tell(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopped");
     Ok(())
 }
 
-/// What the daemon does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Job {
-    Sync,
-    Reconcile,
+/// A delay up to this long, by chance.
+fn delay(most: Duration) -> Duration {
+    let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(fastrand::u64(0..=most))
 }
 
-/// When a job is to be done next. One that has become due while another was at work is done after it.
-struct Timer<'a> {
-    job: Job,
-    schedule: &'a Schedule,
-    /// `None` when the schedule never comes again.
-    due: Option<Timestamp>,
+struct Daemon<'a> {
+    setup: Arc<Setup>,
+    reload: Reload<'a>,
+    timers: Timers,
+    /// What somebody wants done at once.
+    wanted: BTreeSet<Job>,
+    pulse: Arc<Pulse>,
+    stop: Shutdown,
 }
 
-impl<'a> Timer<'a> {
-    fn new(job: Job, schedule: &'a Schedule) -> Self {
-        Timer {
-            job,
-            schedule,
-            due: schedule.next_after(chrono::Utc::now()),
-        }
-    }
-}
-
-/// Waits for the wall clock to reach the first of the timers; `None` when there is nothing to wait
-/// for any more. When the clock is set back, the schedules are asked anew.
-async fn wait(timers: &mut [Timer<'_>], stop: &Shutdown) -> Option<Job> {
-    let mut last = chrono::Utc::now();
-    let mut told = None;
-    loop {
-        let now = chrono::Utc::now();
-        if now < last {
-            for timer in timers.iter_mut() {
-                timer.due = timer.schedule.next_after(now).or(timer.due);
+impl Daemon<'_> {
+    /// Waits for the wall clock to reach the first of the timers, or for a wish; `None` when it is to
+    /// stop. When the clock is set back, the schedules are asked anew.
+    async fn wait(&mut self, wishes: &mut mpsc::Receiver<Wish>) -> Option<Job> {
+        let mut last = chrono::Utc::now();
+        let mut told = None;
+        loop {
+            self.pulse.turn(false);
+            if self.stop.requested() {
+                return None;
+            }
+            if let Some(job) = Job::ALL.into_iter().find(|job| self.wanted.remove(job)) {
+                return Some(job);
+            }
+            let now = chrono::Utc::now();
+            if now < last {
+                self.timers.set_back(now, &delay);
+            }
+            last = now;
+            let next = self.timers.next();
+            if let Some((due, job)) = next
+                && now >= due
+            {
+                return Some(job);
+            }
+            if told.replace(next) != Some(next) {
+                tell_next(next);
+            }
+            let rest = next.map_or(LOOK, |(due, _)| (due - now).to_std().unwrap_or_default());
+            tokio::select! {
+                () = tokio::time::sleep(rest.min(LOOK)) => {}
+                Some(wish) = wishes.recv() => self.hear(wish),
+                () = self.stop.wait() => return None,
             }
         }
-        last = now;
-        let dues = timers.iter().filter_map(|timer| Some((timer.due?, timer)));
-        let (due, timer) = dues.min_by_key(|(due, _)| *due)?;
-        if now >= due {
-            return Some(timer.job);
+    }
+
+    /// Does a job. Wishes are heard meanwhile, and what is to be done for them comes after it.
+    async fn work(&mut self, job: Job, wishes: &mut mpsc::Receiver<Wish>) {
+        systemd::tell(&[sd_notify::NotifyState::Status(&format!("{job} is at work"))]);
+        let setup = Arc::clone(&self.setup);
+        let pulse = Arc::clone(&self.pulse);
+        let control = Control {
+            watch: &*pulse,
+            stop: self.stop.clone(),
+            now: &chrono::Utc::now,
+            asked_by: None,
+        };
+        let work = do_job(&setup, job, &control);
+        tokio::pin!(work);
+        pulse.turn(true);
+        loop {
+            tokio::select! {
+                () = &mut work => break,
+                Some(wish) = wishes.recv() => self.hear(wish),
+            }
         }
-        if told.replace(due) != Some(due) {
-            let (job, schedule) = (timer.job, timer.schedule);
-            tracing::info!(%due, %schedule, ?job, "waiting for the next run");
+    }
+
+    fn hear(&mut self, wish: Wish) {
+        match wish {
+            Wish::Do(job) => {
+                tracing::info!(%job, "asked for");
+                self.wanted.insert(job);
+            }
+            Wish::Reload => self.reload(),
         }
-        let rest = (due - now).to_std().unwrap_or_default();
-        tokio::select! {
-            () = tokio::time::sleep(rest.min(LOOK)) => {}
-            () = stop.wait() => return None,
+    }
+
+    /// Takes the configuration as it is in its file now, if it can be used.
+    fn reload(&mut self) {
+        systemd::reloading();
+        match (self.reload)() {
+            Ok(setup) if setup.config.database != self.setup.config.database => {
+                tracing::error!(
+                    database = %self.setup.config.database.display(),
+                    "the configuration is not taken: another `database` needs a restart; the former one stays in force"
+                );
+            }
+            Ok(setup) => {
+                let now = chrono::Utc::now();
+                self.timers.take(&setup.config.schedule, now, &delay);
+                self.setup = Arc::new(setup);
+                tracing::info!("the configuration is read again and in force");
+                tell_next(self.timers.next());
+            }
+            Err(error) => tracing::error!(
+                "the configuration is not taken, and the former one stays in force: {error}"
+            ),
         }
+        systemd::tell(&[sd_notify::NotifyState::Ready]);
     }
 }
 
-/// Logs what was changed in the organization by hand.
-fn log_reconciled(result: Result<(Option<RunId>, Reconciliation), RunError>) {
-    let (run, found) = match result {
-        Ok((run, found)) => (run.map(|run| run.0), found),
-        Err(RunError::Stopped) => return tracing::info!("the reconciliation was stopped"),
-        Err(error) => return tracing::error!("the reconciliation failed: {error}"),
+fn tell_next(next: Option<(Timestamp, Job)>) {
+    let Some((due, job)) = next else {
+        systemd::tell(&[sd_notify::NotifyState::Status(
+            "nothing is scheduled any more",
+        )]);
+        return tracing::warn!("nothing is scheduled any more");
     };
-    for Decided { drift, after, .. } in &found.drifts {
-        let kinds: Vec<&str> = drift.kinds.keys().map(|kind| kind.name()).collect();
-        let (kinds, dn) = (kinds.join(", "), &drift.row.dn);
-        let taken_over = after.is_some();
-        tracing::warn!(run, dn, kinds, taken_over, "changed in the organization");
-    }
-    for Excess {
-        kind,
-        count,
-        of,
-        allowed,
-    } in &found.excess
-    {
-        tracing::error!(run, %kind, count, of, allowed, "too much to be taken over");
-    }
-    for drift in &found.group_drifts {
-        let group = &drift.row.name;
-        tracing::warn!(run, group, "changed in the organization");
-    }
-    tracing::info!(run, "{}", reconciled_line(&found));
+    let status = format!("waiting; {job} at {}", due.format("%Y-%m-%d %H:%M:%S UTC"));
+    systemd::tell(&[sd_notify::NotifyState::Status(&status)]);
+    tracing::info!(%due, %job, "waiting for the next run");
 }
 
-fn log(result: Result<Finished, RunError>) {
-    match result {
-        Ok(Finished { run, plan, applied }) => {
-            for Notice { source, what } in &plan.notices {
-                let source = source.as_str();
-                match what {
-                    Noticed::ReadInFull { .. } => tracing::info!(%run, source, "{what}"),
-                    Noticed::Missed { .. } => tracing::error!(%run, source, "{what}"),
-                }
-            }
-            for hold in &plan.holds {
-                tracing::warn!(%run, hold = hold.name, "held: {hold}");
-            }
-            for suspension in &plan.suspensions {
-                tracing::warn!(
-                    %run,
-                    source = suspension.source.as_str(),
-                    absent = suspension.absent,
-                    "absences are not believed: {}",
-                    suspension.why
-                );
-            }
-            for refusal in &plan.refusals {
-                tracing::warn!(%run, dn = refusal.dn, "refused: {}", refusal.why);
-            }
-            for skipped in &plan.skipped {
-                // The others are skipped for good, and the summary counts them.
-                if matches!(skipped.why, SkipReason::UnverifiedDomain { .. })
-                    || skipped.why.is_stale()
-                {
-                    tracing::warn!(%run, dn = skipped.dn, "skipped: {}", skipped.why);
-                }
-            }
-            for refusal in plan.groups.iter().flat_map(|groups| &groups.refusals) {
-                tracing::warn!(%run, dn = refusal.dn, "refused: {}", refusal.why);
-            }
-            for suspension in plan.groups.iter().flat_map(|groups| &groups.suspensions) {
-                tracing::warn!(
-                    %run,
-                    place = suspension.place,
-                    "nobody is taken out of groups: {}",
-                    suspension.why
-                );
-            }
-            match &applied.ended_by {
-                None | Some(EndedBy::Stop) => {}
-                Some(EndedBy::Error(error)) => {
-                    tracing::error!(%run, "the run ended early: {error}");
-                }
-                Some(budget) => tracing::warn!(%run, "left for the next run: {budget}"),
-            }
-            if let Some(pending) = &applied.pending {
-                tracing::warn!(
-                    %run,
-                    count = pending.count,
-                    since = %pending.since,
-                    dn = pending.dn,
-                    "deactivations are not done"
-                );
-            }
-            tracing::info!(
-                %run,
-                done = applied.done,
-                failed = applied.failed.len() + applied.groups.failed.len(),
-                left = applied.left + applied.groups.left,
-                "{}",
-                summary_line(&plan)
-            );
+/// Does a job, and logs how it went.
+async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) {
+    let database = &setup.config.database;
+    if let Err(error) = note(database, job).await {
+        // It is done again after a restart, at worst.
+        tracing::debug!(%job, "not noted: {error}");
+    }
+    match job {
+        Job::Sync | Job::Full => {
+            let depth = match job {
+                Job::Full => Depth::Full,
+                _ => Depth::Changes,
+            };
+            let orders = Orders {
+                depth,
+                ..Orders::ROUTINE
+            };
+            log::synced(sync(setup, orders, "schedule", control).await);
         }
-        Err(RunError::Stopped) => tracing::info!("the run was stopped before anything was sent"),
-        Err(error) => tracing::error!("the run failed: {error}"),
+        Job::Reconcile => log::reconciled(reconcile(setup, &Task::default(), control).await),
+        Job::Prune => match setup.config.journal.keep {
+            Some(keep) => log::pruned(prune(setup, keep, false, PATIENCE, control).await),
+            None => tracing::warn!("nothing is pruned: `keep` in [journal] is false"),
+        },
     }
 }
 
-/// Tells systemd, where there is one (sd_notify(3)).
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd was not told");
-    }
+/// Notes that a job begins, so that after an outage it is known whether one was missed.
+async fn note(database: &std::path::Path, job: Job) -> Result<(), SnapshotError> {
+    let mut journal = Journal::open_within(database, PATIENCE).await?;
+    journal.begin_job(job, chrono::Utc::now()).await?;
+    journal.close().await
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::pace::{Limits, Pace};
 use super::scim::is_odd;
+use super::traffic::traffic;
 use super::{ApiError, Cause};
 use crate::config::{Organization, SecretRef, expect_guarded};
 use crate::model::{Exchange, Timestamp};
@@ -255,6 +256,7 @@ impl Http {
             ..Failure::of(Cause::Throttled)
         })?;
         self.sent.fetch_add(1, Ordering::Relaxed);
+        traffic().sent();
         let began = tokio::time::Instant::now();
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
@@ -285,6 +287,7 @@ impl Http {
         let is_throttled = status == StatusCode::TOO_MANY_REQUESTS
             || (status == StatusCode::SERVICE_UNAVAILABLE && limits.retry_after.is_some());
         self.pace.learn(is_throttled, &limits);
+        traffic().answered(is_throttled);
         let wait = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => limits.wait(),
             _ => None,

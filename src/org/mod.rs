@@ -13,8 +13,10 @@ mod http;
 mod pace;
 mod read;
 mod scim;
+mod traffic;
 mod write;
 
 pub use error::{ApiError, Cause, Remedy};
 pub use read::{Capabilities, Reader};
+pub use traffic::{Traffic, traffic};
 pub use write::Writer;

@@ -253,7 +253,6 @@ async fn look(
         None => configured.correct.clone(),
     };
     let rules = Reconcile {
-        schedule: None,
         correct,
         // What was done since a backup may be anything.
         limit: match task.rebuild {

@@ -13,7 +13,7 @@ use super::lock::{Lock, Standing};
 use super::revert::record_undone;
 use super::verdicts::{record_ends, record_verdicts};
 use super::{Snapshot, SnapshotError, rows};
-use crate::config::SourceScope;
+use crate::config::{Job, SourceScope};
 use crate::model::{
     AccountId, Answer, Attribute, Cause, Cursor, Digest, Evidence, Exchange, ExternalId, Invoker,
     ManagedAccount, Operation, OperationId, RunId, SourceName, Timestamp,
@@ -149,6 +149,18 @@ impl Journal {
     /// Closes the database and lets the next writer in.
     pub async fn close(self) -> Result<(), SnapshotError> {
         self.snapshot.close().await
+    }
+
+    /// Notes that the daemon begins a job.
+    pub async fn begin_job(&mut self, job: Job, now: Timestamp) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        sqlx::query("INSERT OR REPLACE INTO jobs (job, begun_at) VALUES (?, ?)")
+            .bind(job.name())
+            .bind(now.timestamp_millis())
+            .execute(&mut self.snapshot.connection)
+            .await
+            .at(&path)?;
+        Ok(())
     }
 
     /// Records the start of a run that nobody has asked for, as [`begin_run_by`](Self::begin_run_by)

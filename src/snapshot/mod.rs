@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Connection, QueryBuilder, Row, SqliteConnection};
 
-use crate::config::SourceScope;
+use crate::config::{Job, SourceScope};
 use crate::model::{
     Attribute, Cursor, ExternalId, ManagedAccount, Operation, OperationId, ScimId, SourceName,
     Timestamp, fold,
@@ -352,6 +352,19 @@ impl Snapshot {
         rows.iter()
             .map(|row| rows::cursor(row).map_err(|why| self.row_error(row, &why)))
             .collect()
+    }
+
+    /// When the daemon last began its jobs.
+    pub async fn jobs_begun(&mut self) -> Result<BTreeMap<Job, Timestamp>, SnapshotError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT job, begun_at FROM jobs")
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        let of_row = |(name, at): (String, i64)| {
+            let job = Job::ALL.into_iter().find(|job| job.name() == name)?;
+            Some((job, Timestamp::from_timestamp_millis(at)?))
+        };
+        Ok(rows.into_iter().filter_map(of_row).collect())
     }
 
     /// Whether the last run that read the sources for all believed whom it did not see to be gone.

@@ -3,13 +3,64 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::support::{Person, SOON, World, database, eventually};
+use std::path::{Path, PathBuf};
 
-/// What systemd would be told, as far as it has come.
-fn told(socket: &UnixDatagram) -> Option<String> {
-    let mut buffer = [0; 1024];
-    let length = socket.recv(&mut buffer).ok()?;
-    Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+use tempfile::TempDir;
+
+use crate::support::program::Running;
+use crate::support::{Person, SOON, World, database, eventually, write_private};
+
+/// Hears what systemd is told.
+struct Systemd {
+    socket: UnixDatagram,
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl Systemd {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Systemd {
+            socket,
+            path,
+            _folder: folder,
+        }
+    }
+
+    fn start(&self, world: &World) -> Running {
+        let environment = [("NOTIFY_SOCKET", self.path.as_path())];
+        world.dirsyncd.start_with(&["run"], &environment)
+    }
+
+    /// The next message, if one has come.
+    fn told(&self) -> Option<String> {
+        let mut buffer = [0; 1024];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
+    /// Waits for a message with these words.
+    fn expect(&self, words: &str) -> String {
+        eventually(words, SOON, || {
+            self.told().filter(|message| message.contains(words))
+        })
+    }
+}
+
+/// A daemon whose jobs are far away.
+fn once_a_year(people: &[Person]) -> World {
+    let mut world = World::of(people);
+    world.dirsyncd.rest = "[schedule]\nsync = \"0 0 1 1 *\"\n".to_owned();
+    world
+}
+
+fn expect_logged(daemon: &Running, words: &str) {
+    eventually(words, SOON, || {
+        daemon.stderr().contains(words).then_some(())
+    });
 }
 
 fn every_second(people: &[Person]) -> World {
@@ -21,16 +72,12 @@ fn every_second(people: &[Person]) -> World {
 #[test]
 fn the_daemon_brings_changes_over_by_itself_and_ends_on_sigterm() {
     let world = every_second(&Person::four());
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let daemon = world
-        .dirsyncd
-        .start_with(&["run"], &[("NOTIFY_SOCKET", &path)]);
+    let systemd = Systemd::new();
+    let daemon = systemd.start(&world);
 
-    let ready = eventually("READY=1", SOON, || told(&socket));
-    assert!(ready.contains("READY=1"), "{ready}");
+    systemd.expect("READY=1");
+    systemd.expect("STATUS=waiting; sync at ");
+    systemd.expect("STATUS=sync is at work");
     eventually("the four accounts", SOON, || {
         (world.organization.active() == 4).then_some(())
     });
@@ -46,8 +93,7 @@ fn the_daemon_brings_changes_over_by_itself_and_ends_on_sigterm() {
 
     daemon.signal("TERM");
     daemon.wait_within(Duration::from_secs(10)).expect_code(0);
-    let stopping = eventually("STOPPING=1", SOON, || told(&socket));
-    assert!(stopping.contains("STOPPING=1"), "{stopping}");
+    systemd.expect("STOPPING=1");
     world.dirsyncd.expect_nothing_to_do();
 }
 
@@ -139,19 +185,150 @@ fn a_second_sync_at_the_same_time_is_refused_and_names_the_first() {
 
 #[test]
 fn a_second_daemon_refuses_to_start_and_names_the_first() {
-    let mut world = World::of(&Person::four());
-    world.dirsyncd.rest = "[schedule]\nsync = \"0 0 1 1 *\"\n".to_owned();
+    let world = once_a_year(&Person::four());
     let first = world.dirsyncd.start(&["run"]);
-    eventually("the first daemon", SOON, || {
-        first
-            .stderr()
-            .contains("waiting for the next run")
-            .then_some(())
-    });
+    expect_logged(&first, "waiting for the next run");
     let second = world.dirsyncd.start(&["run"]);
     let holder = format!("process {}", first.id());
     second
         .wait_within(Duration::from_secs(5))
         .expect_code(1)
         .expect_words(&[&holder]);
+}
+
+#[test]
+fn sigusr1_syncs_at_once_and_once_more_after_what_is_at_work() {
+    let world = once_a_year(&Person::four());
+    let daemon = world.dirsyncd.start(&["run"]);
+    expect_logged(&daemon, "waiting for the next run");
+    assert_eq!(world.organization.active(), 0);
+    world.organization.slow_writes(500);
+    daemon.signal("USR1");
+    eventually("the first account", SOON, || {
+        (world.organization.active() > 0).then_some(())
+    });
+    // Who comes while the first sync is at work is seen by the one that is asked for meanwhile.
+    let joiner = Person::new("radia", "Radia", "Perlman");
+    world.slapd.add(&joiner);
+    daemon.signal("USR1");
+    eventually("the joiner's account", SOON, || {
+        world.organization.of_key(&joiner.key())
+    });
+    daemon.signal("TERM");
+    daemon.wait_within(Duration::from_secs(10)).expect_code(0);
+}
+
+#[test]
+fn sighup_takes_the_configuration_anew_and_keeps_the_old_one_if_the_new_is_wrong() {
+    let mut world = once_a_year(&Person::four());
+    let systemd = Systemd::new();
+    let daemon = systemd.start(&world);
+    systemd.expect("READY=1");
+    systemd.expect("STATUS=waiting; sync at ");
+    let config = world.dirsyncd.config_file();
+
+    for (wrong, words) in [
+        ("nonsense".to_owned(), "expected `=`"),
+        (
+            world.dirsyncd.config().replace("sync =", "snyc ="),
+            "did you mean `sync`?",
+        ),
+        (
+            world.dirsyncd.config().replace("dirsyncd.db", "other.db"),
+            "another `database` needs a restart",
+        ),
+    ] {
+        write_private(&config, wrong);
+        daemon.signal("HUP");
+        systemd.expect("RELOADING=1");
+        systemd.expect("READY=1");
+        expect_logged(&daemon, words);
+        assert!(daemon.stderr().contains("the configuration is not taken"));
+    }
+    assert!(!daemon.stderr().contains("in force\n"));
+
+    world.dirsyncd.rest = "[schedule]\nsync = \"* * * * * *\"\n".to_owned();
+    write_private(&config, world.dirsyncd.config());
+    daemon.signal("HUP");
+    let reloading = systemd.expect("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    systemd.expect("READY=1");
+    eventually("the four accounts", SOON, || {
+        (world.organization.active() == 4).then_some(())
+    });
+    daemon.signal("TERM");
+    daemon.wait_within(Duration::from_secs(10)).expect_code(0);
+}
+
+#[test]
+fn a_run_that_was_missed_while_the_daemon_was_down_is_made_up_for_once() {
+    let mut world = World::of(&Person::four());
+    let with = |settings: &str| format!("[schedule]\nsync = \"0 0 1 1 *\"\n{settings}");
+    world.dirsyncd.rest = with("at_start = true\n");
+    let daemon = world.dirsyncd.start(&["run"]);
+    eventually("the four accounts", SOON, || {
+        (world.organization.active() == 4).then_some(())
+    });
+    expect_logged(&daemon, "waiting for the next run");
+    daemon.signal("TERM");
+    daemon.wait_within(Duration::from_secs(10)).expect_code(0);
+
+    let runs = |world: &World| {
+        let count = "SELECT count(*) || '' FROM runs";
+        database::texts(&world.dirsyncd.database(), count)
+    };
+    assert_eq!(runs(&world), ["1"]);
+    let long_ago = "UPDATE jobs SET begun_at = begun_at - 2 * 366 * 86400000";
+    for (settings, is_missed, expected) in [
+        ("", false, "1"),
+        ("catch_up = false\n", true, "1"),
+        ("", true, "2"),
+        ("", false, "2"),
+    ] {
+        world.dirsyncd.rest = with(settings);
+        if is_missed {
+            database::execute(&world.dirsyncd.database(), long_ago);
+        }
+        let daemon = world.dirsyncd.start(&["run"]);
+        expect_logged(&daemon, "waiting for the next run");
+        daemon.signal("TERM");
+        daemon.wait_within(Duration::from_secs(10)).expect_code(0);
+        assert_eq!(runs(&world), [expected], "{settings} {is_missed}");
+    }
+}
+
+#[test]
+fn the_watchdog_is_told_as_long_as_the_work_goes_on() {
+    let mut world = World::of(&Person::four());
+    world.dirsyncd.rest =
+        "[schedule]\nsync = \"0 0 1 1 *\"\n[daemon]\nhang_after = \"1s\"\n".to_owned();
+    let systemd = Systemd::new();
+    let environment = [
+        ("NOTIFY_SOCKET", systemd.path.as_path()),
+        ("WATCHDOG_USEC", Path::new("200000")),
+    ];
+    let daemon = world.dirsyncd.start_with(&["run"], &environment);
+    systemd.expect("READY=1");
+    for _ in 0..20 {
+        systemd.expect("WATCHDOG=1");
+    }
+    // While nothing is to be done, nothing hangs.
+    assert!(!daemon.stderr().contains("has not gone on"));
+
+    world.organization.slow_writes(60_000);
+    daemon.signal("USR1");
+    eventually("no news", SOON, || {
+        // Who is told and does not listen would be waited for.
+        while systemd.told().is_some() {}
+        let log = daemon.stderr();
+        log.contains("the work has not gone on for 1s")
+            .then_some(())
+    });
+    while systemd.told().is_some() {}
+    systemd.socket.set_nonblocking(false).unwrap();
+    let quiet = Duration::from_secs(2);
+    systemd.socket.set_read_timeout(Some(quiet)).unwrap();
+    assert_eq!(systemd.told(), None);
+    daemon.signal("KILL");
+    daemon.wait();
 }

@@ -18,7 +18,7 @@ use toml::Spanned;
 
 use self::written::{File, ProvisioningFile, SecretFile};
 use super::error::{Invalid, explain, nearest};
-use super::{Config, ConfigError, Policy, Schedule, SecretRef, Source};
+use super::{Config, ConfigError, Policy, SecretRef, Source};
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| {
@@ -71,6 +71,7 @@ impl Reader<'_> {
             reconcile,
             journal,
             schedule,
+            daemon,
             log,
         } = file;
         if source.is_empty() {
@@ -112,14 +113,10 @@ impl Reader<'_> {
             }
             groups.push(self.group(spanned, &sources, &presets)?);
         }
-        let (schedule, reconciles) = match schedule {
-            None => (None, None),
-            Some(schedule) => {
-                let (sync, reconcile) = self.schedule(schedule)?;
-                (Some(sync), reconcile)
-            }
+        let (schedule, zone) = match schedule {
+            None => (Vec::new(), Tz::UTC),
+            Some(schedule) => self.schedule(schedule)?,
         };
-        let zone = schedule.as_ref().map_or(Tz::UTC, Schedule::zone);
         Ok(Config {
             path: self.path.to_owned(),
             organization: self.organization(organization)?,
@@ -131,7 +128,8 @@ impl Reader<'_> {
             guards: self.guards(guards, zone)?,
             apply: self.apply(apply)?,
             schedule,
-            reconcile: self.reconcile(reconcile, reconciles)?,
+            daemon: self.daemon(daemon)?,
+            reconcile: self.reconcile(reconcile)?,
             journal: self.journal(journal)?,
             log: self.log(log)?,
             text: self.text.into(),

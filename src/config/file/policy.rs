@@ -1,18 +1,20 @@
 //! How the tables about a run are checked: `[policy]`, `[apply]`, `[reconcile]`, `[journal]`,
 //! `[schedule]` and `[log]`.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use toml::Spanned;
 
 use super::written::{
-    AdoptFile, ApplyFile, ConfirmationFile, JournalFile, LogFile, OneOrMany, PolicyFile,
-    ReconcileFile, ScheduleFile, TimeOrNeverFile,
+    AdoptFile, ApplyFile, ConfirmationFile, DaemonFile, JobFile, JobTableFile, JournalFile,
+    LogFile, OneOrMany, PolicyFile, ReconcileFile, ScheduleFile, TimeOrNeverFile,
 };
 use super::{Checked, Reader, nearest, unknown};
 use crate::config::{
-    Adopt, Apply, Confirmation, Guard, Journal, Log, LogFormat, OnLeave, Per, Policy, Reconcile,
-    Schedule,
+    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, Log, LogFormat, OnLeave, Per, Policy,
+    Reconcile, Schedule, Scheduled,
 };
 use crate::model::{Attribute, Cause};
 
@@ -180,25 +182,82 @@ impl Reader<'_> {
         })
     }
 
-    /// When to sync, and when to reconcile.
-    pub(super) fn schedule(&self, file: ScheduleFile) -> Checked<(Schedule, Option<Schedule>)> {
-        let zone = match &file.time_zone {
+    /// What the daemon does when, and the time zone of the whole.
+    pub(super) fn schedule(&self, file: Spanned<ScheduleFile>) -> Checked<(Vec<Scheduled>, Tz)> {
+        let span = file.span();
+        let ScheduleFile {
+            sync,
+            full,
+            reconcile,
+            prune,
+            time_zone,
+            jitter,
+            at_start,
+            catch_up,
+        } = file.into_inner();
+        let zone = match &time_zone {
             None => Tz::UTC,
             Some(zone) => self.time_zone(zone)?,
         };
-        let parse =
-            |cron: &Spanned<String>| self.check(cron.span(), Schedule::parse(cron.get_ref(), zone));
-        Ok((
-            parse(&file.sync)?,
-            file.reconcile.as_ref().map(parse).transpose()?,
-        ))
+        let jitter = match &jitter {
+            None => Duration::ZERO,
+            Some(jitter) => self.duration(jitter)?,
+        };
+        let written = |job| match job {
+            Job::Sync => &sync,
+            Job::Full => &full,
+            Job::Reconcile => &reconcile,
+            Job::Prune => &prune,
+        };
+        let mut jobs = Vec::new();
+        for job in Job::ALL {
+            let Some(written) = written(job) else {
+                continue;
+            };
+            let parse = |cron: &str, span, zone| self.check(span, Schedule::parse(cron, zone));
+            let mut scheduled = Scheduled {
+                job,
+                schedule: match written.get_ref() {
+                    JobFile::Cron(cron) => parse(cron, written.span(), zone)?,
+                    JobFile::Table(JobTableFile {
+                        cron, time_zone, ..
+                    }) => {
+                        let zone = match time_zone {
+                            None => zone,
+                            Some(zone) => self.time_zone(zone)?,
+                        };
+                        parse(cron.get_ref(), cron.span(), zone)?
+                    }
+                },
+                jitter,
+                at_start: at_start.unwrap_or(false),
+                catch_up: catch_up.unwrap_or(true),
+            };
+            if let JobFile::Table(own) = written.get_ref() {
+                if let Some(jitter) = &own.jitter {
+                    scheduled.jitter = self.duration(jitter)?;
+                }
+                scheduled.at_start = own.at_start.unwrap_or(scheduled.at_start);
+                scheduled.catch_up = own.catch_up.unwrap_or(scheduled.catch_up);
+            }
+            jobs.push(scheduled);
+        }
+        if jobs.is_empty() {
+            return self.refuse(
+                span,
+                "there is no job in [schedule]: say when to sync, for example sync = \"*/15 * * * *\"",
+            );
+        }
+        Ok((jobs, zone))
     }
 
-    pub(super) fn reconcile(
-        &self,
-        file: ReconcileFile,
-        schedule: Option<Schedule>,
-    ) -> Checked<Reconcile> {
+    pub(super) fn daemon(&self, file: DaemonFile) -> Checked<Daemon> {
+        Ok(Daemon {
+            hang_after: self.timeout(file.hang_after, Daemon::default().hang_after)?,
+        })
+    }
+
+    pub(super) fn reconcile(&self, file: ReconcileFile) -> Checked<Reconcile> {
         let correct = file.correct.iter();
         let correct = correct.map(|kind| self.check(kind.span(), kind.get_ref().parse()));
         let limit = match file.limit {
@@ -212,7 +271,6 @@ impl Reader<'_> {
             Some(limit) => self.limit(Guard::Update, limit.span(), limit.into_inner())?,
         };
         Ok(Reconcile {
-            schedule,
             correct: correct.collect::<Checked<_>>()?,
             limit,
         })

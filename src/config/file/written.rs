@@ -33,7 +33,9 @@ pub(super) struct File {
     pub(super) reconcile: ReconcileFile,
     #[serde(default)]
     pub(super) journal: JournalFile,
-    pub(super) schedule: Option<ScheduleFile>,
+    pub(super) schedule: Option<Spanned<ScheduleFile>>,
+    #[serde(default)]
+    pub(super) daemon: DaemonFile,
     #[serde(default)]
     pub(super) log: LogFile,
 }
@@ -372,9 +374,61 @@ pub(super) struct ReconcileFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScheduleFile {
-    pub(super) sync: Spanned<String>,
-    pub(super) reconcile: Option<Spanned<String>>,
+    pub(super) sync: Option<Spanned<JobFile>>,
+    pub(super) full: Option<Spanned<JobFile>>,
+    pub(super) reconcile: Option<Spanned<JobFile>>,
+    pub(super) prune: Option<Spanned<JobFile>>,
     pub(super) time_zone: Option<Spanned<String>>,
+    pub(super) jitter: Option<Spanned<String>>,
+    pub(super) at_start: Option<bool>,
+    pub(super) catch_up: Option<bool>,
+}
+
+/// A job's times; what is not set is as in the whole of `[schedule]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobTableFile {
+    pub(super) cron: Spanned<String>,
+    pub(super) time_zone: Option<Spanned<String>>,
+    pub(super) jitter: Option<Spanned<String>>,
+    pub(super) at_start: Option<bool>,
+    pub(super) catch_up: Option<bool>,
+}
+
+pub(super) enum JobFile {
+    Cron(String),
+    Table(JobTableFile),
+}
+
+impl<'de> Deserialize<'de> for JobFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JobVisitor)
+    }
+}
+
+struct JobVisitor;
+
+/// Written by hand because an untagged enum would lose the places of what is in it.
+impl<'de> Visitor<'de> for JobVisitor {
+    type Value = JobFile;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a cron expression, or { cron = \"…\", time_zone = \"…\", jitter = \"…\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, cron: &str) -> Result<JobFile, E> {
+        Ok(JobFile::Cron(cron.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<JobFile, A::Error> {
+        JobTableFile::deserialize(de::value::MapAccessDeserializer::new(map)).map(JobFile::Table)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DaemonFile {
+    pub(super) hang_after: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 16] = [
+const ROWS: [(i64, &str); 17] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -117,6 +117,10 @@ const ROWS: [(i64, &str); 16] = [
     ),
     (15, "UPDATE failures SET in_vain = 2;"),
     (16, "UPDATE pruned SET after_operation = 3, after_run = 0;"),
+    (
+        17,
+        "INSERT INTO jobs VALUES ('sync', 1700000200000), ('full', 1700000000000);",
+    ),
 ];
 
 /// A database of this schema, with rows in all its tables.
