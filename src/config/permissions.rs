@@ -488,4 +488,148 @@ mod tests {
         fs::hard_link(&file, file.with_extension("other")).unwrap();
         assert!(own().unwrap_err().contains("(mode 0660): run `chmod 600 "));
     }
+
+    /// Gives a file to a user and a group, where this is root.
+    fn give(path: &Path, user: u32, group: u32) {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+    }
+
+    /// Neither root's group nor one of this process.
+    const STRANGERS: u32 = 65_533;
+
+    #[test]
+    fn a_group_of_others_may_neither_write_in_a_folder_nor_change_a_file() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let (root, file) = nested();
+        let outer = root.path().join("outer");
+        set_mode(&outer, 0o775);
+        assert_eq!(check(&file), Ok(()));
+        give(&outer, 0, STRANGERS);
+        let words = check(&file).unwrap_err();
+        let mend = format!(
+            "(mode 0775), so that other users may replace what is in it: run `chmod go-w {}`",
+            outer.display()
+        );
+        assert!(words.contains(&mend), "{words}");
+        assert!(expect_own_folders(&file).is_err());
+        assert!(expect_known_folders(&file).is_ok());
+        set_mode(&outer, 0o755);
+
+        // What is opened to a group of our own is ours still.
+        set_mode(&file, 0o664);
+        let guarded = || {
+            let found = fs::metadata(&file).unwrap();
+            expect_guarded("the plan", &file, &found).map_err(|open| open.to_string())
+        };
+        assert_eq!(guarded(), Ok(()));
+        give(&file, 0, STRANGERS);
+        assert!(
+            guarded()
+                .unwrap_err()
+                .contains("(mode 0664): run `chmod go-w ")
+        );
+
+        set_mode(&file, 0o660);
+        let own = || expect_own("the database file", &file).map_err(|open| open.to_string());
+        assert!(own().unwrap_err().contains("(mode 0660): run `chmod 600 "));
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o660);
+        // It could not be changed.
+        set_mode(&file, 0o640);
+        assert_eq!(own(), Ok(()));
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_of_others_is_refused_but_for_a_database_that_root_looks_into() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let (root, file) = nested();
+        let outer = root.path().join("outer");
+        give(&outer, 65_534, 65_534);
+        let words = check(&file).unwrap_err();
+        let mend = format!("run `chown 0 {}`", outer.display());
+        assert!(
+            words.contains("belongs to user 65534 (mode 0755)"),
+            "{words}"
+        );
+        assert!(words.contains(&mend), "{words}");
+        assert!(expect_own_folders(&file).is_ok());
+    }
+
+    #[test]
+    fn root_uses_a_database_of_its_folder_s_owner_and_no_other() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let (root, file) = nested();
+        let inner = file.parent().unwrap();
+        let own =
+            |path: &Path| expect_own("the database file", path).map_err(|open| open.to_string());
+        give(&file, 65_534, 65_534);
+        let foreign = "belongs to another user, 65534 (mode 0600)";
+        assert!(own(&file).unwrap_err().contains(foreign));
+        // Where everybody may put one.
+        set_mode(inner, 0o1777);
+        assert!(own(&file).unwrap_err().contains(foreign));
+        set_mode(inner, 0o755);
+        give(inner, 65_534, 65_534);
+        assert_eq!(own(&file), Ok(()));
+        give(&file, 1, 1);
+        assert!(
+            own(&file)
+                .unwrap_err()
+                .contains("belongs to another user, 1 ")
+        );
+
+        // What that owner has made a link or another name of is root's.
+        let secret = root.path().join("secret");
+        fs::write(&secret, "").unwrap();
+        set_mode(&secret, 0o600);
+        let (link, name) = (inner.join("link"), inner.join("name"));
+        for target in [secret.as_path(), Path::new("nowhere")] {
+            symlink(target, &link).unwrap();
+            std::os::unix::fs::lchown(&link, Some(65_534), None).unwrap();
+            assert!(
+                own(&link)
+                    .unwrap_err()
+                    .contains("is a link of another user, 65534")
+            );
+            fs::remove_file(&link).unwrap();
+        }
+        fs::hard_link(&secret, &name).unwrap();
+        assert!(own(&name).unwrap_err().contains("has another name as well"));
+    }
+
+    #[test]
+    fn around_a_private_folder_anybody_may_write() {
+        let (_root, file) = nested();
+        let outer = file.parent().unwrap().parent().unwrap();
+        set_mode(outer, 0o777);
+        let made = PrivateFolder::make_in(outer, "private-").unwrap();
+        let (folder, kept) = (made.path().to_owned(), made.path().join("copy"));
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        fs::write(&kept, "").unwrap();
+        set_mode(&kept, 0o600);
+        assert_eq!(check(&kept), Ok(()));
+        assert!(expect_own_folders(&kept).is_ok());
+        assert!(check(&file).is_err());
+        drop(made);
+        assert!(!folder.exists());
+        // Nor is one of that name private after it.
+        fs::create_dir(&folder).unwrap();
+        set_mode(&folder, 0o700);
+        fs::write(&kept, "").unwrap();
+        assert!(expect_own_folders(&kept).is_err());
+    }
+
+    #[test]
+    fn paths_of_mount_points_are_read_as_they_are() {
+        let path = |field: &str| unescaped(field.as_bytes());
+        assert_eq!(path("/a\\040b\\134c"), Path::new("/a b\\c"));
+        assert_eq!(path("/a\\04"), Path::new("/a\\04"));
+        assert!(mount_points().iter().any(|point| point == "/proc"));
+    }
 }

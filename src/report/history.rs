@@ -625,3 +625,25 @@ fn text_of(value: Option<impl Display>) -> String {
 fn second(moment: Timestamp) -> impl Display {
     moment.format("%Y-%m-%d %H:%M:%S UTC")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_begins_with_a_formula_wherever_a_spreadsheet_begins_one() {
+        for (text, shown) in [
+            ("=1+1", "'=1+1"),
+            (" +49 30 1", " '+49 30 1"),
+            ("x;=1+1", "x;'=1+1"),
+            ("x; \u{a0}@SUM(A1);-2;", "x; \u{a0}'@SUM(A1);'-2;"),
+            // The quotes that a spreadsheet takes off.
+            ("x;\"\"=1", "x;\"\"'=1"),
+            ("a-b; c=d, e@f", "a-b; c=d, e@f"),
+            ("", ""),
+            ("a\n=b", "a\\u000a=b"),
+        ] {
+            assert_eq!(cell(text), shown, "{text:?}");
+        }
+    }
+}
