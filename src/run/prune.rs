@@ -18,10 +18,11 @@ const PORTION: usize = 500;
 /// So much of its time a run gives to it; the next one goes on.
 const OF_A_RUN: Duration = Duration::from_secs(5);
 
-/// After so long, pruning by hand lets other writers in.
-const TURN: Duration = Duration::from_secs(1);
+/// After so long, pruning by hand lets other writers in: sooner than a run gives up waiting
+/// ([`PATIENCE`](super::PATIENCE)).
+const TURN: Duration = Duration::from_millis(250);
 
-/// So long they have for that, who look only now and then whether they may.
+/// So long they have for that, as they look only now and then whether they may.
 const PAUSE: Duration = LOOK.saturating_mul(4);
 
 /// So often at most a run begins with it.
