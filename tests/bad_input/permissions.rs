@@ -128,7 +128,10 @@ fn a_volume_of_kubernetes_is_used_by_a_user_without_rights() {
     chown(&state);
     set_mode(&state, 0o2775);
     for file in std::fs::read_dir(&state).unwrap() {
-        set_mode(&file.unwrap().path(), 0o660);
+        let file = file.unwrap().path();
+        let group = NAMELESS_GROUP.parse().ok();
+        std::os::unix::fs::chown(&file, Some(65534), group).unwrap();
+        set_mode(&file, 0o660);
     }
     chown(&password);
     set_mode(&password, 0o440);
