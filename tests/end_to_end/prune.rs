@@ -335,5 +335,5 @@ fn a_sync_gets_in_while_pruning_by_hand_goes_on() {
     pruning
         .wait()
         .expect_code(0)
-        .expect_words(&["Taken out, ", "299995 operations"]);
+        .expect_words(&["Taken out, ", "299,995 operations"]);
 }
