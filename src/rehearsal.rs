@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::apply::Control;
-use crate::config::{Organization, Provisioning, SecretRef};
+use crate::config::{Organization, PrivateFolder, Provisioning, SecretRef};
 use crate::model::{Attribute, ScimId};
 use crate::org::{ApiError, Reader};
 use crate::plan::Plan;
@@ -93,7 +93,7 @@ async fn play(
         Some(_) => reader.verified_domains().await?,
         None => assumed_domains(&dry_run(setup, orders, control).await?, &users),
     };
-    let folder = tempfile::tempdir()?;
+    let folder = PrivateFolder::new()?;
     let copy = simulator::start(simulator::Options {
         listen: ([127, 0, 0, 1], 0).into(),
         state: folder.path().join("organization"),

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::simulate::organization_block;
 use super::{Exit, Failure, print, start_log};
 use crate::apply::{Control, Shutdown};
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, PrivateFolder};
 use crate::demo::{Change, Company};
 use crate::report::{self, Detail};
 use crate::run::{Orders, Setup, dry_run, sync};
@@ -29,7 +29,7 @@ const SHOWN: Detail = Detail { limit: Some(3) };
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     start_log("warn", LogFormat::Text);
     let began = Instant::now();
-    let folder = tempfile::tempdir()
+    let folder = PrivateFolder::new()
         .map_err(|error| Failure::failed(format!("no temporary folder: {error}")))?;
     let mut company = Company::new(7, arguments.people as usize);
     let organization = simulator::start(simulator::Options {

@@ -32,8 +32,8 @@ pub use group::{GroupAdoption, GroupDeparture, GroupRule};
 pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use journal::Journal;
 pub use permissions::{
-    OpenFile, expect_guarded, expect_known_folders, expect_known_writers, expect_own,
-    expect_own_folders, expect_private,
+    OpenFile, PrivateFolder, expect_guarded, expect_known_folders, expect_known_writers,
+    expect_own, expect_own_file, expect_own_folders, expect_private,
 };
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
@@ -227,7 +227,9 @@ impl Config {
         let ldif = self.sources.iter().filter_map(|source| match &source.kind {
             SourceKind::Ldif(path) => {
                 let file = std::fs::metadata(path).ok()?;
-                expect_known_writers("the LDIF file", path, &file).err()
+                expect_known_writers("the LDIF file", path, &file)
+                    .and_then(|()| expect_known_folders(path))
+                    .err()
             }
             SourceKind::Ldap(_) => None,
         });

@@ -6,10 +6,17 @@
 //! root or the user, and so does each folder on the way, in which nobody else may write. Modes are
 //! looked at, not access, so that root is told too; a symbolic link counts as what it leads to.
 
-use std::fs::{self, Metadata, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::ffi::OsString;
+use std::fs::{self, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Group, Uid, User, getgroups};
 
@@ -23,6 +30,52 @@ const LINKS: usize = 40;
 
 /// What a container is given cannot be changed in it.
 const CONTAINERS: &str = "what is mounted into a container is mounted closed: in Kubernetes by `defaultMode: 0400`, with `fsGroup` for a user other than root, in Docker by `mode: 0400` and `uid`";
+
+/// The private folders that there are.
+static PRIVATE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn private_folders() -> MutexGuard<'static, Vec<PathBuf>> {
+    PRIVATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder that this process has made for itself alone, and that goes with this. Who may write in the
+/// folders around it does not matter: what is in it is this process's own, and places for temporary files
+/// and backups are often shared.
+pub struct PrivateFolder(tempfile::TempDir);
+
+impl PrivateFolder {
+    /// Makes one among the temporary files.
+    ///
+    /// # Errors
+    /// When it cannot be made there.
+    pub fn new() -> io::Result<Self> {
+        Self::make_in(&std::env::temp_dir(), ".dirsyncd-")
+    }
+
+    /// Makes one in a folder; its name begins so.
+    ///
+    /// # Errors
+    /// When it cannot be made there.
+    pub fn make_in(folder: &Path, prefix: &str) -> io::Result<Self> {
+        let made = tempfile::Builder::new()
+            .prefix(prefix)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(std::path::absolute(folder)?)?;
+        private_folders().push(made.path().to_owned());
+        Ok(PrivateFolder(made))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        private_folders().retain(|path| path != self.0.path());
+    }
+}
 
 /// Whom the folders on the way to a file may let write.
 #[derive(Clone, Copy)]
@@ -45,13 +98,19 @@ pub fn expect_private(what: &str, path: &Path, file: &Metadata) -> Result<(), Op
     expect_folders(path, Others::Nobody)
 }
 
-/// Nobody else may change a file; everybody may read it.
+/// Nobody else may change a file; everybody may read it. The user's own file may have been opened to a group
+/// without other members, as a volume of Kubernetes opens it to its `fsGroup`.
 ///
 /// # Errors
 /// [`OpenFile`] where somebody may.
 pub fn expect_guarded(what: &str, path: &Path, file: &Metadata) -> Result<(), OpenFile> {
     expect_owner(what, path, file, " && chmod go-w")?;
-    expect_unchanged_by(0o022, "go-w", what, path, file)?;
+    let is_ours = file.uid() == Uid::effective().as_raw();
+    let others = match is_ours && is_for_us_alone(Gid::from_raw(file.gid())) {
+        true => 0o002,
+        false => 0o022,
+    };
+    expect_unchanged_by(others, "go-w", what, path, file)?;
     expect_folders(path, Others::Nobody)
 }
 
@@ -83,29 +142,85 @@ pub fn expect_own_folders(path: &Path) -> Result<(), OpenFile> {
 
 /// Nobody else may read or change a file of the database, if it is there. A file of the user's own that
 /// was opened to others is closed again, as Kubernetes opens what is on a volume to its `fsGroup`
-/// each time that it is mounted; unless everybody could have changed it. It is not opened for that:
-/// closing it would drop the locks that SQLite holds on it.
+/// each time that it is mounted; unless others could have changed it. What a link leads to is looked at
+/// by its own name.
 ///
 /// # Errors
 /// [`OpenFile`] where somebody may.
 pub fn expect_own(what: &str, path: &Path) -> Result<(), OpenFile> {
-    let Ok(file) = fs::symlink_metadata(path) else {
+    // Neither followed nor opened for reading, as closing it would drop the locks that SQLite holds on it.
+    let handle = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_PATH | OFlag::O_NOFOLLOW).bits())
+        .open(path);
+    let Ok((handle, mut file)) = handle.and_then(|handle| {
+        let file = handle.metadata()?;
+        Ok((handle, file))
+    }) else {
         return Ok(());
     };
-    let is_ours = file.is_file() && file.nlink() == 1 && file.uid() == Uid::effective().as_raw();
-    // What does not come of it is seen below.
-    if is_ours && file.mode() & 0o077 != 0 && file.mode() & 0o002 == 0 {
-        let closed = fs::set_permissions(path, Permissions::from_mode(0o600));
-        tracing::info!(file = %path.display(), was = format!("{:04o}", file.mode() & 0o7777), ?closed, "a file of the database was open to others, and is closed");
+    if file.is_symlink() {
+        return expect_own_link(what, path, &file);
     }
-    let Ok(file) = fs::metadata(path) else {
-        return Ok(());
-    };
-    if !matches!(database_s_others(), Others::Owner) {
-        expect_owner(what, path, &file, " && chmod 600")?;
+    let is_ours = file.is_file() && file.nlink() == 1 && file.uid() == Uid::effective().as_raw();
+    let (is_open, by_group) = (file.mode() & 0o077 != 0, file.mode() & 0o020 != 0);
+    let is_changed =
+        file.mode() & 0o002 != 0 || (by_group && !is_for_us_alone(Gid::from_raw(file.gid())));
+    // What does not come of it is seen below.
+    if is_ours && is_open && !is_changed {
+        // By the handle, so that nothing else is closed in its place.
+        let this = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let closed = fs::set_permissions(this, Permissions::from_mode(0o600));
+        let was = format!("{:04o}", file.mode() & 0o7777);
+        if by_group {
+            tracing::warn!(file = %path.display(), was, ?closed, "a file of the database was open to its group for writing, and is closed");
+        } else {
+            tracing::info!(file = %path.display(), was, ?closed, "a file of the database was open to others, and is closed");
+        }
+        file = handle.metadata().unwrap_or(file);
+    }
+    expect_own_file(what, path, &file)
+}
+
+/// Nobody else may read or change a file of the database that was opened. It belongs to root or the user;
+/// one that root looks into may also belong to the owner of its folder, the daemon's user, but then it has
+/// no other name, by which it could be a file of somebody else.
+///
+/// # Errors
+/// [`OpenFile`] where somebody may.
+pub fn expect_own_file(what: &str, path: &Path, file: &Metadata) -> Result<(), OpenFile> {
+    let folder = path.parent().map(|folder| match folder.as_os_str() {
+        name if name.is_empty() => Path::new("."),
+        _ => folder,
+    });
+    let folder = folder.and_then(|folder| fs::metadata(folder).ok());
+    let owner = folder.map_or(0, |folder| folder.uid());
+    let is_known = matches!(database_s_others(), Others::Owner) && file.uid() == owner;
+    if !is_known {
+        expect_owner(what, path, file, " && chmod 600")?;
+    }
+    if owner != Uid::effective().as_raw() && owner != 0 && (!file.is_file() || file.nlink() > 1) {
+        return Err(OpenFile(format!(
+            "{what} {0} is no file, or has another name as well, in a folder of user {owner}: see what it is (`ls -l {0}`), or run dirsyncd as that user",
+            path.display()
+        )));
     }
     let hint = "in Kubernetes keep the `runAsUser` that made it, and set `fsGroupChangePolicy: OnRootMismatch`";
-    expect_closed(what, path, &file, hint)
+    expect_closed(what, path, file, hint)
+}
+
+/// A link in place of a file of the database is root's or the user's; root follows that of another user only to
+/// that user's own files.
+fn expect_own_link(what: &str, path: &Path, link: &Metadata) -> Result<(), OpenFile> {
+    let is_known = [0, Uid::effective().as_raw()].contains(&link.uid());
+    let is_own = || fs::metadata(path).is_ok_and(|file| file.uid() == link.uid());
+    if is_known || (matches!(database_s_others(), Others::Owner) && is_own()) {
+        return Ok(());
+    }
+    let (name, owner) = (path.display(), link.uid());
+    Err(OpenFile(format!(
+        "{what} {name} is a link of another user, {owner}, who decides where it leads: run `rm {name}`, or dirsyncd as that user"
+    )))
 }
 
 fn database_s_others() -> Others {
@@ -170,14 +285,18 @@ fn expect_folders(path: &Path, others: Others) -> Result<(), OpenFile> {
         .map_or(Ok(()), Err)
 }
 
-/// All folders by which the system comes to a file, also by symbolic links.
+/// All folders by which the system comes to a file, also by symbolic links; from a private one on.
 fn way_to(path: &Path) -> Vec<PathBuf> {
+    let private = private_folders().clone();
     let mut ways = vec![std::path::absolute(path).unwrap_or_else(|_| path.to_owned())];
     let mut folders: Vec<PathBuf> = Vec::new();
     let mut taken = 0;
     while let Some(way) = ways.get(taken).cloned() {
         taken += 1;
         for part in way.ancestors() {
+            if private.iter().any(|folder| folder == part) {
+                break;
+            }
             if part != way && !folders.iter().any(|folder| folder == part) {
                 folders.push(part.to_owned());
             }
@@ -204,8 +323,8 @@ fn open_folder(folder: &Path, others: Others) -> Option<OpenFile> {
     let by_group = mode & 0o020 != 0
         && !matches!(others, Others::Group)
         && !is_for_us_alone(Gid::from_raw(found.gid()));
-    let is_open = !is_sticky && (mode & 0o002 != 0 || by_group);
-    if !(is_foreign || is_open) || is_read_only(folder) {
+    let is_open = !is_sticky && (mode & 0o002 != 0 || by_group) && !is_mounted(folder, &found);
+    if !(is_foreign || is_open) {
         return None;
     }
     let name = folder.display();
@@ -238,15 +357,53 @@ fn is_for_us_alone(group: Gid) -> bool {
             .is_some_and(|user| {
                 user.name == group.name && group.mem.iter().all(|member| *member == user.name)
             }),
+        // So says the library where there is no such file at all, as in images without a system.
+        Err(Errno::ENOENT) => matches!(Path::new("/etc/group").try_exists(), Ok(false)),
         Err(_) => false,
     };
     group.as_raw() == 0 || (is_ours && is_private())
 }
 
-/// Nobody here changes what is mounted read-only, as Kubernetes mounts its configuration, in folders
-/// of the mode 0777.
-fn is_read_only(folder: &Path) -> bool {
-    statvfs(folder).is_ok_and(|mounted| mounted.flags().contains(FsFlags::ST_RDONLY))
+/// Whether a folder was given to this machine or container as it is, as Kubernetes gives configuration and
+/// secrets: root's, of the mode 0777, mounted read-only by itself, with the files one folder below. That
+/// all is read-only in a service with `ProtectSystem=strict` says nothing of who may change it outside.
+fn is_mounted(folder: &Path, found: &Metadata) -> bool {
+    let is_read_only =
+        || statvfs(folder).is_ok_and(|mounted| mounted.flags().contains(FsFlags::ST_RDONLY));
+    let is_mount_point = || {
+        let Ok(folder) = folder.canonicalize() else {
+            return false;
+        };
+        let mount_points = mount_points();
+        let above = [Some(folder.as_path()), folder.parent()];
+        let mut above = above.into_iter().flatten();
+        above.any(|folder| {
+            folder != Path::new("/") && mount_points.iter().any(|point| point == folder)
+        })
+    };
+    found.uid() == 0 && is_read_only() && is_mount_point()
+}
+
+/// What something is mounted on (proc_pid_mountinfo(5)); nothing where that cannot be read.
+fn mount_points() -> Vec<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let lines = table.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(unescaped)
+        .collect()
+}
+
+/// A path of that table, in which spaces and the like stand as `\040`.
+fn unescaped(mut field: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(field.len());
+    while let Some((first, rest)) = field.split_first() {
+        let code = rest.get(..3).filter(|_| *first == b'\\');
+        let code = code.and_then(|code| u8::from_str_radix(str::from_utf8(code).ok()?, 8).ok());
+        path.push(code.unwrap_or(*first));
+        field = if code.is_some() { &rest[3..] } else { rest };
+    }
+    PathBuf::from(OsString::from_vec(path))
 }
 
 #[cfg(test)]
@@ -330,5 +487,149 @@ mod tests {
         set_mode(&file, 0o660);
         fs::hard_link(&file, file.with_extension("other")).unwrap();
         assert!(own().unwrap_err().contains("(mode 0660): run `chmod 600 "));
+    }
+
+    /// Gives a file to a user and a group, where this is root.
+    fn give(path: &Path, user: u32, group: u32) {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+    }
+
+    /// Neither root's group nor one of this process.
+    const STRANGERS: u32 = 65_533;
+
+    #[test]
+    fn a_group_of_others_may_neither_write_in_a_folder_nor_change_a_file() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let (root, file) = nested();
+        let outer = root.path().join("outer");
+        set_mode(&outer, 0o775);
+        assert_eq!(check(&file), Ok(()));
+        give(&outer, 0, STRANGERS);
+        let words = check(&file).unwrap_err();
+        let mend = format!(
+            "(mode 0775), so that other users may replace what is in it: run `chmod go-w {}`",
+            outer.display()
+        );
+        assert!(words.contains(&mend), "{words}");
+        assert!(expect_own_folders(&file).is_err());
+        assert!(expect_known_folders(&file).is_ok());
+        set_mode(&outer, 0o755);
+
+        // What is opened to a group of our own is ours still.
+        set_mode(&file, 0o664);
+        let guarded = || {
+            let found = fs::metadata(&file).unwrap();
+            expect_guarded("the plan", &file, &found).map_err(|open| open.to_string())
+        };
+        assert_eq!(guarded(), Ok(()));
+        give(&file, 0, STRANGERS);
+        assert!(
+            guarded()
+                .unwrap_err()
+                .contains("(mode 0664): run `chmod go-w ")
+        );
+
+        set_mode(&file, 0o660);
+        let own = || expect_own("the database file", &file).map_err(|open| open.to_string());
+        assert!(own().unwrap_err().contains("(mode 0660): run `chmod 600 "));
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o660);
+        // It could not be changed.
+        set_mode(&file, 0o640);
+        assert_eq!(own(), Ok(()));
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_of_others_is_refused_but_for_a_database_that_root_looks_into() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let (root, file) = nested();
+        let outer = root.path().join("outer");
+        give(&outer, 65_534, 65_534);
+        let words = check(&file).unwrap_err();
+        let mend = format!("run `chown 0 {}`", outer.display());
+        assert!(
+            words.contains("belongs to user 65534 (mode 0755)"),
+            "{words}"
+        );
+        assert!(words.contains(&mend), "{words}");
+        assert!(expect_own_folders(&file).is_ok());
+    }
+
+    #[test]
+    fn root_uses_a_database_of_its_folder_s_owner_and_no_other() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let (root, file) = nested();
+        let inner = file.parent().unwrap();
+        let own =
+            |path: &Path| expect_own("the database file", path).map_err(|open| open.to_string());
+        give(&file, 65_534, 65_534);
+        let foreign = "belongs to another user, 65534 (mode 0600)";
+        assert!(own(&file).unwrap_err().contains(foreign));
+        // Where everybody may put one.
+        set_mode(inner, 0o1777);
+        assert!(own(&file).unwrap_err().contains(foreign));
+        set_mode(inner, 0o755);
+        give(inner, 65_534, 65_534);
+        assert_eq!(own(&file), Ok(()));
+        give(&file, 1, 1);
+        assert!(
+            own(&file)
+                .unwrap_err()
+                .contains("belongs to another user, 1 ")
+        );
+
+        // What that owner has made a link or another name of is root's.
+        let secret = root.path().join("secret");
+        fs::write(&secret, "").unwrap();
+        set_mode(&secret, 0o600);
+        let (link, name) = (inner.join("link"), inner.join("name"));
+        for target in [secret.as_path(), Path::new("nowhere")] {
+            symlink(target, &link).unwrap();
+            std::os::unix::fs::lchown(&link, Some(65_534), None).unwrap();
+            assert!(
+                own(&link)
+                    .unwrap_err()
+                    .contains("is a link of another user, 65534")
+            );
+            fs::remove_file(&link).unwrap();
+        }
+        fs::hard_link(&secret, &name).unwrap();
+        assert!(own(&name).unwrap_err().contains("has another name as well"));
+    }
+
+    #[test]
+    fn around_a_private_folder_anybody_may_write() {
+        let (_root, file) = nested();
+        let outer = file.parent().unwrap().parent().unwrap();
+        set_mode(outer, 0o777);
+        let made = PrivateFolder::make_in(outer, "private-").unwrap();
+        let (folder, kept) = (made.path().to_owned(), made.path().join("copy"));
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        fs::write(&kept, "").unwrap();
+        set_mode(&kept, 0o600);
+        assert_eq!(check(&kept), Ok(()));
+        assert!(expect_own_folders(&kept).is_ok());
+        assert!(check(&file).is_err());
+        drop(made);
+        assert!(!folder.exists());
+        // Nor is one of that name private after it.
+        fs::create_dir(&folder).unwrap();
+        set_mode(&folder, 0o700);
+        fs::write(&kept, "").unwrap();
+        assert!(expect_own_folders(&kept).is_err());
+    }
+
+    #[test]
+    fn paths_of_mount_points_are_read_as_they_are() {
+        let path = |field: &str| unescaped(field.as_bytes());
+        assert_eq!(path("/a\\040b\\134c"), Path::new("/a b\\c"));
+        assert_eq!(path("/a\\04"), Path::new("/a\\04"));
+        assert!(mount_points().iter().any(|point| point == "/proc"));
     }
 }

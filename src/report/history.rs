@@ -60,7 +60,7 @@ pub enum HistoryForm {
     Text,
     /// One document, each write in a line of its own.
     Json,
-    /// RFC 4180, for spreadsheets: what one would take for a formula begins with an apostrophe.
+    /// RFC 4180, for spreadsheets: what one would take for a formula has an apostrophe before it.
     Csv,
 }
 
@@ -145,13 +145,20 @@ fn csv(out: &mut dyn io::Write) -> csv::Writer<&mut dyn io::Write> {
         .from_writer(out)
 }
 
-/// A cell of one line that a spreadsheet does not take for a formula, nor a terminal for a command.
+/// A cell of one line that a spreadsheet does not take for a formula, nor a terminal for a command. Where the
+/// decimal mark is a comma, a spreadsheet begins a cell after each semicolon, quoted or not.
 fn cell(text: &str) -> String {
-    let shown = printable(text).replace('\n', "\\u000a");
-    match shown.starts_with(['=', '+', '-', '@']) {
-        true => format!("'{shown}"),
-        false => shown,
+    let text = printable(text).replace('\n', "\\u000a");
+    let mut shown = String::with_capacity(text.len() + 1);
+    for part in text.split_inclusive(';') {
+        let begins = part.trim_start_matches(|c: char| c.is_whitespace() || c == '"');
+        shown.push_str(&part[..part.len() - begins.len()]);
+        if begins.starts_with(['=', '+', '-', '@']) {
+            shown.push('\'');
+        }
+        shown.push_str(begins);
     }
+    shown
 }
 
 /// Whom a write concerns, and what it does, of accounts and groups alike.
@@ -617,4 +624,26 @@ fn text_of(value: Option<impl Display>) -> String {
 
 fn second(moment: Timestamp) -> impl Display {
     moment.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_begins_with_a_formula_wherever_a_spreadsheet_begins_one() {
+        for (text, shown) in [
+            ("=1+1", "'=1+1"),
+            (" +49 30 1", " '+49 30 1"),
+            ("x;=1+1", "x;'=1+1"),
+            ("x; \u{a0}@SUM(A1);-2;", "x; \u{a0}'@SUM(A1);'-2;"),
+            // The quotes that a spreadsheet takes off.
+            ("x;\"\"=1", "x;\"\"'=1"),
+            ("a-b; c=d, e@f", "a-b; c=d, e@f"),
+            ("", ""),
+            ("a\n=b", "a\\u000a=b"),
+        ] {
+            assert_eq!(cell(text), shown, "{text:?}");
+        }
+    }
 }

@@ -6,10 +6,11 @@ use chrono::TimeDelta;
 
 use super::{RunError, Setup};
 use crate::apply::{Control, Shutdown};
+use crate::config::PrivateFolder;
 use crate::model::Timestamp;
 use crate::org::{ApiError, Reader};
 use crate::plan::{Known, clock_fault};
-use crate::snapshot::{Journal, Prune, PruneError, Pruned, Snapshot};
+use crate::snapshot::{Journal, LOOK, Prune, PruneError, Pruned, Snapshot};
 
 /// So many rows are looked at in one transaction.
 const PORTION: usize = 500;
@@ -17,8 +18,12 @@ const PORTION: usize = 500;
 /// So much of its time a run gives to it; the next one goes on.
 const OF_A_RUN: Duration = Duration::from_secs(5);
 
-/// After so long, pruning by hand lets other writers in.
-const TURN: Duration = Duration::from_secs(1);
+/// After so long, pruning by hand lets other writers in: sooner than a run gives up waiting
+/// ([`PATIENCE`](super::PATIENCE)).
+const TURN: Duration = Duration::from_millis(250);
+
+/// So long they have for that, as they look only now and then whether they may.
+const PAUSE: Duration = LOOK.saturating_mul(4);
 
 /// So often at most a run begins with it.
 fn interval() -> TimeDelta {
@@ -73,7 +78,7 @@ pub async fn prune(
 
     let folder;
     let pruned = if is_dry {
-        folder = tempfile::tempdir()?;
+        folder = PrivateFolder::new()?;
         let copy = folder.path().join("dirsyncd.db");
         tokio::select! {
             copied = Snapshot::copy(database, &copy) => copied.map_err(PruneError::from)?,
@@ -118,6 +123,12 @@ async fn prune_all(
             has_more: pruned.has_more,
         };
         anew = false;
+        if all.has_more {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.wait() => {}
+            }
+        }
     }
     Ok(all)
 }

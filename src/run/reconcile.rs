@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Orders, PATIENCE, RunError, Setup, begin, groups, make_plan, number_holds};
 use crate::apply::Control;
-use crate::config::{DriftKind, Limit, Reconcile};
+use crate::config::{DriftKind, Limit, PrivateFolder, Reconcile};
 use crate::model::{
     ExistingAccount, ExistingGroup, ExternalId, Lifecycle, ManagedAccount, ManagedGroup, Profile,
     RunId, ScimId, SourceName, Timestamp, fold,
@@ -113,7 +113,7 @@ pub async fn reconcile(
         let (run, found) = on(setup, task, journal, reader, control).await?;
         return Ok((Some(run), found));
     }
-    let folder = tempfile::tempdir().map_err(ReconcileError::from)?;
+    let folder = PrivateFolder::new().map_err(ReconcileError::from)?;
     let copy = folder.path().join("dirsyncd.db");
     Snapshot::copy(database, &copy).await?;
     let journal = Journal::open(&copy).await?;

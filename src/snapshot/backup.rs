@@ -1,16 +1,15 @@
 //! A copy of the whole database, as it is at one moment, made while a run may be writing.
 
 use std::ffi::OsString;
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
 
 use super::error::Context;
 use super::lock::{LOCKS, PARTS, beside};
 use super::{Snapshot, SnapshotError};
+use crate::config::PrivateFolder;
 use crate::model::RunId;
 
 /// How the folder begins in which a backup is made, beside the file that it is going to be.
@@ -170,7 +169,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// The private folder in which a backup is made. It is locked as long as its process lives, by which the
 /// next backup knows what nobody works in any more.
 struct Workshop {
-    folder: TempDir,
+    folder: PrivateFolder,
     _lock: File,
 }
 
@@ -178,10 +177,7 @@ impl Workshop {
     fn open(beside: &Path) -> io::Result<Self> {
         remove_left_over(beside)?;
         loop {
-            let folder = tempfile::Builder::new()
-                .prefix(WORKSHOP)
-                .permissions(Permissions::from_mode(0o700))
-                .tempdir_in(beside)?;
+            let folder = PrivateFolder::make_in(beside, WORKSHOP)?;
             // Until it is locked, another backup may take it for left over, and remove it.
             let lock = match File::open(folder.path()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -21,7 +21,7 @@ use crate::model::{
 use crate::plan::{Deviation, Pulls, Verdict};
 
 /// How often a lock is looked at that is waited for: the system tells nobody when it is let go.
-const LOOK: Duration = Duration::from_millis(50);
+pub const LOOK: Duration = Duration::from_millis(50);
 
 /// The database, for writing.
 pub struct Journal {

@@ -8,8 +8,10 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 use super::SnapshotError;
-use crate::config::{OpenFile, expect_own, expect_own_folders};
+use crate::config::{OpenFile, expect_own, expect_own_file, expect_own_folders};
 
 /// What an open file is called.
 const FILE: &str = "the database file";
@@ -37,7 +39,7 @@ impl Lock {
 
     /// Whether a run that writes is under way.
     pub fn is_held(database: &Path) -> bool {
-        let file = File::open(beside(database, ".lock"));
+        let file = options().open(beside(database, ".lock"));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
@@ -52,16 +54,23 @@ impl Lock {
             SnapshotError::io(database, &std::io::Error::new(error.kind(), words))
         };
         expect_own_folders(&path)?;
-        let mut file = OpenOptions::new()
-            .read(true)
+        // Whoever may open it may also hold the lock.
+        expect_own(FILE, &path)?;
+        let mut file = options()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        // Whoever may open it may also hold the lock.
-        expect_own(FILE, &path)?;
+        // What was opened may be another one than was there, and is written to below.
+        let found = file.metadata().map_err(failed)?;
+        expect_own_file(FILE, &path, &found)?;
+        if !found.is_file() || found.nlink() > 1 {
+            let kind = std::io::ErrorKind::InvalidInput;
+            let what = "it is no file, or has another name as well: remove it";
+            return Err(failed(std::io::Error::new(kind, what)));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -85,6 +94,15 @@ impl Lock {
             .map_err(failed)?;
         Ok(Lock { _file: file })
     }
+}
+
+/// Opens a lock file, and neither what a link in its place leads to nor a pipe, for which it would wait.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
+    options
 }
 
 /// Which file stands at a path. A database that was removed or replaced would take what is written
@@ -136,9 +154,17 @@ pub fn open_files(database: &Path) -> Vec<OpenFile> {
     if let Err(open) = expect_own_folders(database) {
         return vec![open];
     }
+    // Where the database is a link, SQLite has its files beside what it leads to.
+    let target = database.read_link().and_then(|_| database.canonicalize());
+    let beside_target = target.iter().flat_map(|target| {
+        let endings = [""].into_iter().chain(PARTS);
+        endings.map(|ending| beside(target, ending))
+    });
     let endings = [""].into_iter().chain(PARTS).chain(LOCKS);
     endings
-        .filter_map(|ending| expect_own(FILE, &beside(database, ending)).err())
+        .map(|ending| beside(database, ending))
+        .chain(beside_target)
+        .filter_map(|path| expect_own(FILE, &path).err())
         .collect()
 }
 

@@ -45,7 +45,7 @@ pub use failures::{GivenRetry, Retried, RetryError};
 pub use groups::{GroupEnd, UnansweredGroup};
 pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
-pub use journal::{Answered, Failure, Journal, Outcome, Pulled, Unclear};
+pub use journal::{Answered, Failure, Journal, LOOK, Outcome, Pulled, Unclear};
 pub use lock::{Lock, open_files};
 pub use prune::{LAST_OPERATIONS, Prune, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;
@@ -116,9 +116,7 @@ impl Snapshot {
 
     /// Opens a database that is there; this connection changes nothing.
     async fn look_into(path: &Path) -> Result<Self, SnapshotError> {
-        if let Some(open) = open_files(path).into_iter().next() {
-            return Err(open.into());
-        }
+        expect_closed(path)?;
         // Not `read_only`: a reader of a WAL database needs its shared-memory file, which a
         // read-only connection would leave behind. `query_only` forbids every change instead.
         let options = SqliteConnectOptions::new()
@@ -147,6 +145,8 @@ impl Snapshot {
     }
 
     async fn open_for_writing(path: &Path) -> Result<Self, SnapshotError> {
+        // Before anything is made where a link of another user leads.
+        expect_closed(path)?;
         make_private(path).map_err(|error| SnapshotError::io(path, &error))?;
         // Before the journal mode is set, which writes: a database of something else stays as
         // it is.
@@ -627,6 +627,12 @@ fn unreadable(path: &Path, row: &str, why: &str) -> SnapshotError {
         row: row.to_owned(),
         why: why.to_owned(),
     }
+}
+
+/// None of its files may be open to others.
+fn expect_closed(database: &Path) -> Result<(), SnapshotError> {
+    let open = open_files(database).into_iter().next();
+    open.map_or(Ok(()), |open| Err(open.into()))
 }
 
 /// Makes the file, if need be, for its owner's eyes only; SQLite gives the files beside it the

@@ -34,7 +34,7 @@ const NEEDED_PULLS: &str = "SELECT max(run_id), source FROM pulls GROUP BY sourc
 /// ones of everybody; of each kind and end the last one, by which it is known whose creation failed and
 /// whose deletion is in doubt; what has given an account to another key; what somebody has let through,
 /// which shows that the approval is used up; and what somebody has let go again.
-fn is_old_operation() -> String {
+pub(super) fn is_old_operation() -> String {
     format!(
         "old.run_id < ?1 AND old.state IN ('done', 'failed', 'left')
         AND (SELECT later.id FROM operations AS later WHERE later.external_id = old.external_id AND later.id > old.id

@@ -62,7 +62,7 @@ fn an_open_file_is_refused_and_the_message_mends_it() {
     let of_database = of_database
         .iter()
         .flat_map(|path| [0o602, 0o666].map(|mode| (path, "the database file", mode)));
-    let guarded = [0o622, 0o602, 0o664, 0o666].map(|mode| (&config, "the configuration", mode));
+    let guarded = [0o622, 0o602, 0o646, 0o666].map(|mode| (&config, "the configuration", mode));
     for (path, what, mode) in private.chain(of_database).chain(guarded) {
         println!("{} {mode:o}", path.display());
         let before = world.organization.mark();
@@ -128,7 +128,10 @@ fn a_volume_of_kubernetes_is_used_by_a_user_without_rights() {
     chown(&state);
     set_mode(&state, 0o2775);
     for file in std::fs::read_dir(&state).unwrap() {
-        set_mode(&file.unwrap().path(), 0o660);
+        let file = file.unwrap().path();
+        let group = NAMELESS_GROUP.parse().ok();
+        std::os::unix::fs::chown(&file, Some(65534), group).unwrap();
+        set_mode(&file, 0o660);
     }
     chown(&password);
     set_mode(&password, 0o440);
@@ -184,12 +187,12 @@ fn a_plan_or_a_directory_that_everybody_could_write_is_refused() {
         .dirsyncd
         .run(&["plan", "--save", &plan_text])
         .expect_code(0);
-    set_mode(&plan, 0o620);
+    set_mode(&plan, 0o602);
     let output = world.dirsyncd.run(&["sync", "--plan", &plan_text]);
     mend(
         &output
             .expect_code(2)
-            .expect_words(&["the plan ", "(mode 0620)"]),
+            .expect_words(&["the plan ", "(mode 0602)"]),
     );
     world
         .dirsyncd
@@ -315,4 +318,172 @@ fn a_database_is_made_for_its_owner_alone() {
     // So is its copy, with which a rehearsal works.
     world.dirsyncd.run(&["rehearse"]).expect_code(0);
     assert_eq!(database::accounts(&world.dirsyncd.database()).len(), 4);
+}
+
+#[test]
+fn root_is_led_nowhere_by_a_link_in_the_folder_of_the_daemon_s_user() {
+    let world = world();
+    let state = world.dirsyncd.state();
+    let precious = world.dirsyncd.folder().join("precious");
+    write_private(&precious, "precious");
+    let lock = beside(&world.dirsyncd.database(), ".lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(&precious, &lock).unwrap();
+    give(&state);
+    give(&world.dirsyncd.database());
+    let output = world.dirsyncd.run(&["sync"]);
+    output.expect_code(1).expect_words(&["dirsyncd.db.lock"]);
+    if is_root() {
+        std::os::unix::fs::lchown(&lock, Some(65534), Some(65534)).unwrap();
+        let output = world.dirsyncd.run(&["sync"]).expect_code(1);
+        mend(&output.expect_words(&["is a link of another user, 65534"]));
+    } else {
+        std::fs::remove_file(&lock).unwrap();
+    }
+    std::fs::hard_link(&precious, &lock).unwrap();
+    let output = world.dirsyncd.run(&["sync"]).expect_code(1);
+    output.expect_words(&["has another name as well"]);
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    std::fs::remove_file(&lock).unwrap();
+    world.dirsyncd.sync(0);
+}
+
+#[test]
+fn the_files_beside_a_linked_database_are_looked_at() {
+    let world = world();
+    let (database, target) = (
+        world.dirsyncd.database(),
+        world.dirsyncd.folder().join("elsewhere.db"),
+    );
+    std::fs::rename(&database, &target).unwrap();
+    std::os::unix::fs::symlink(&target, &database).unwrap();
+    world.dirsyncd.expect_nothing_to_do();
+    let log = beside(&target, "-wal");
+    write_private(&log, "");
+    set_mode(&log, 0o666);
+    for verb in ["check", "plan", "sync"] {
+        let output = world.dirsyncd.run(&[verb]).expect_code(1);
+        output.expect_words(&["elsewhere.db-wal is open to other users (mode 0666)"]);
+    }
+    mend(&world.dirsyncd.run(&["plan"]));
+    world.dirsyncd.sync(0);
+}
+
+#[test]
+fn copies_are_made_where_everybody_may_write() {
+    let world = world();
+    let shared = world.dirsyncd.folder().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    // As an `emptyDir` of Kubernetes for /tmp.
+    set_mode(&shared, 0o777);
+    for words in [
+        &["prune", "--dry-run"][..],
+        &["reconcile", "--dry-run"],
+        &["rehearse"],
+    ] {
+        let run = world.dirsyncd.start_with(words, &[("TMPDIR", &shared)]);
+        run.wait().expect_code(0);
+    }
+    let backup = shared.join("backup.db").display().to_string();
+    world.dirsyncd.run(&["backup", &backup]).expect_code(0);
+    assert_eq!(std::fs::read_dir(&shared).unwrap().count(), 1);
+}
+
+#[test]
+fn check_names_the_folder_of_an_ldif_file_that_everybody_may_replace() {
+    let organization = crate::support::Organization::start();
+    let ldif = crate::support::people::directory(&Person::four());
+    let dirsyncd = crate::support::Dirsyncd::from_ldif(&organization, &ldif);
+    let folder = dirsyncd.folder().join("export");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::rename(dirsyncd.ldif_file(), folder.join("directory.ldif")).unwrap();
+    let mut dirsyncd = dirsyncd;
+    dirsyncd.set_source("file", "\"export/directory.ldif\"");
+    set_mode(&folder, 0o757);
+    let output = dirsyncd.run(&["check"]).expect_code(1);
+    mend(&output.expect_words(&["FAIL  permissions: the folder ", "export belongs to user"]));
+    dirsyncd.run(&["check"]).expect_code(0);
+}
+
+/// Runs a verb after these commands in mounts of its own, which root alone may make; `$1` is the folder with
+/// the configuration.
+fn mounted(
+    dirsyncd: &crate::support::Dirsyncd,
+    commands: &str,
+    verb: &str,
+) -> (Option<i32>, String) {
+    let script = format!("set -e; {commands}; exec $AS \"$2\" {verb} -c \"$1/config.toml\"");
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script, "sh"])
+        .arg(dirsyncd.folder())
+        .arg(env!("CARGO_BIN_EXE_dirsyncd"))
+        .env(
+            "AS",
+            match dirsyncd.as_nobody {
+                true => format!("setpriv --reuid=65534 --regid=65534 --groups {NAMELESS_GROUP}"),
+                false => String::new(),
+            },
+        )
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_read_only_mount_excuses_what_is_mounted_closed_and_not_a_whole_system_that_is_read_only() {
+    if !is_root() {
+        return;
+    }
+    let mut world = world();
+    world.dirsyncd.expect_nothing_to_do();
+    let secrets = world.dirsyncd.folder().join("secrets");
+    let inner = secrets.join("data");
+    std::fs::create_dir_all(&inner).unwrap();
+    let key = inner.join("key");
+    write_private(&key, &world.organization.scim_key);
+    let block = &world.dirsyncd.organization;
+    world.dirsyncd.organization = replaced(block, "scim_key", &file_reference(&key));
+    std::fs::write(world.dirsyncd.config_file(), world.dirsyncd.config()).unwrap();
+    set_mode(&secrets, 0o777);
+    set_mode(&inner, 0o777);
+    let bind = |what: &str| {
+        format!("mount --bind \"$1{what}\" \"$1{what}\"; mount -o remount,ro,bind \"$1{what}\"")
+    };
+    // As Kubernetes mounts a secret.
+    let (code, said) = mounted(&world.dirsyncd, &bind("/secrets"), "plan");
+    assert_eq!(code, Some(0), "{said}");
+    // As systemd does with `ProtectSystem=strict`: the folder is read-only as a part of all.
+    let (code, said) = mounted(&world.dirsyncd, &bind(""), "plan");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("so that other users may replace what is in it"),
+        "{said}"
+    );
+    // Nor is what others own theirs alone.
+    give(&secrets);
+    let (code, said) = mounted(&world.dirsyncd, &bind("/secrets"), "plan");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("secrets belongs to user 65534 (mode 0777)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_a_file_of_groups_a_group_has_no_name() {
+    if !is_root() {
+        return;
+    }
+    let mut world = World::synced(&Person::four());
+    open_to_all(&mut world);
+    world.dirsyncd.as_nobody = true;
+    let state = world.dirsyncd.state();
+    std::os::unix::fs::chown(&state, Some(0), NAMELESS_GROUP.parse().ok()).unwrap();
+    set_mode(&state, 0o2775);
+    world.dirsyncd.expect_nothing_to_do();
+    let bare = "cp -r /etc \"$1/etc\"; rm -f \"$1/etc/group\" \"$1/etc/nsswitch.conf\"; chmod 755 \"$1/etc\"; mount --bind \"$1/etc\" /etc";
+    let (code, said) = mounted(&world.dirsyncd, bare, "plan");
+    assert_eq!(code, Some(0), "{said}");
+    give(&state);
 }

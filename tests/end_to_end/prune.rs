@@ -1,9 +1,11 @@
 //! What is old is taken out of the journal, and never what is still needed.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::people::directory;
-use crate::support::{Dirsyncd, Organization, Output, Person, Planned, database};
+use crate::support::{Dirsyncd, Organization, Output, Person, Planned, database, eventually};
 
 /// A company in an LDIF file.
 struct Company {
@@ -307,4 +309,31 @@ fn a_pruning_that_broke_off_goes_on_with_the_next_sync() {
     let open = "SELECT coalesce(after_operation, 'none') || '' FROM pruned";
     let open = database::texts(&company.dirsyncd.database(), open);
     assert_eq!(open, ["none"]);
+}
+
+#[test]
+fn a_sync_gets_in_while_pruning_by_hand_goes_on() {
+    let mut company = Company::new();
+    company.retitle("Next");
+    let many = "INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at, sent_at, answered_at)
+        WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 300000)
+        SELECT 1, 'nobody', 'update', '{}', 'done', 0, 0, 0 FROM numbers";
+    database::execute(&company.dirsyncd.database(), many);
+    company.age(410);
+    let pruning = company.dirsyncd.start(&["prune"]);
+    let minute = Duration::from_secs(60);
+    eventually("it has begun", minute, || {
+        (company.count("pruned") > 0).then_some(())
+    });
+    company.dirsyncd.rest = "[journal]\nkeep = false\n".to_owned();
+    eventually("a sync", minute, || {
+        (company.dirsyncd.run(&["sync"]).code == Some(0)).then_some(())
+    });
+    let open = "SELECT coalesce(after_operation, 'none') || '' FROM pruned";
+    let open = database::texts(&company.dirsyncd.database(), open);
+    assert_ne!(open, ["none"]);
+    pruning
+        .wait()
+        .expect_code(0)
+        .expect_words(&["Taken out, ", "299,995 operations"]);
 }

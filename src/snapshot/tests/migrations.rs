@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 17] = [
+const ROWS: [(i64, &str); 18] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -121,6 +121,7 @@ const ROWS: [(i64, &str); 17] = [
         17,
         "INSERT INTO jobs VALUES ('sync', 1700000200000), ('full', 1700000000000);",
     ),
+    (18, ""),
 ];
 
 /// A database of this schema, with rows in all its tables.
@@ -174,10 +175,10 @@ async fn a_database_of_every_schema_keeps_all_its_rows_when_it_is_brought_up_to_
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(
         ROWS.map(|(version, _)| version).to_vec(),
-        (1..=newest_migration()).collect::<Vec<_>>(),
+        MIGRATIONS.iter().map(|one| one.version).collect::<Vec<_>>(),
         "each schema has its rows here"
     );
-    for version in 1..=newest_migration() {
+    for (version, _) in ROWS {
         let path = folder.path().join(format!("{version}.db"));
         of_schema(version, &path).await;
         let mut seen = Snapshot::look_into(&path).await.unwrap();

@@ -515,5 +515,22 @@ async fn whatever_refers_to_a_run_or_an_operation_is_found_by_an_index() {
             .get(3);
         assert!(plan.starts_with("SEARCH"), "{table}.{column}: {plan}");
     }
+    // Nor does what is asked of each operation take longer the more were let through in its run.
+    let is_old = crate::snapshot::prune::is_old_operation();
+    let query = format!("EXPLAIN QUERY PLAN SELECT {is_old} FROM operations AS old WHERE id > 0");
+    let steps: Vec<String> = sqlx::query(sqlx::AssertSqlSafe(query))
+        .fetch_all(&mut journal.connection)
+        .await
+        .unwrap()
+        .iter()
+        .map(|step| step.get(3))
+        .collect();
+    let approved = steps.iter().find(|step| step.contains(" approved "));
+    let by = "(run_id=? AND external_id=?)";
+    assert!(approved.is_some_and(|step| step.contains(by)), "{steps:#?}");
+    assert!(
+        steps.iter().all(|step| !step.starts_with("SCAN")),
+        "{steps:#?}"
+    );
     journal.close().await.unwrap();
 }
