@@ -622,7 +622,7 @@ async fn make_plan(
     if let Some(groups) = &mut plan.groups {
         groups.set_aside(&known.failures, now);
     }
-    plan.fit(setup.config.apply.max_calls, reader.way());
+    plan.fit(setup.config.apply.max_calls, reader.way(), now);
     end_absences(&mut plan, &desired, &known);
     let source_of = |key: &ExternalId| Some(known.accounts.get(key)?.source.clone());
     let recorded = Pulled {

@@ -222,13 +222,11 @@ async fn an_id_that_would_lead_to_another_resource_is_refused_where_it_is_read()
         let linked = json!({"id": "1", "userName": "ada",
             "urn:scim:schemas:extension:atlassian-external:1.0": {"atlassianAccountId": id}});
         let group = json!({"id": id, "displayName": "staff"});
-        let grown = json!({"id": "1", "displayName": "staff", "members": [{"value": id}]});
         let words = |what: &str| format!("{what} `{id}`, which leads to no resource of its own");
         for (resource, what) in [
             (user, "the user `ada` has the id"),
             (linked, "the user `ada` has the Atlassian account"),
             (group, "the group `staff` has the id"),
-            (grown, "the group `staff` has a member with the id"),
         ] {
             // A user without an Atlassian account yet may say so by an empty one.
             if id.is_empty() && what.ends_with("account") {
@@ -255,8 +253,52 @@ async fn an_id_that_would_lead_to_another_resource_is_refused_where_it_is_read()
             "{error}"
         );
         let account = AccountId::new(id);
-        reader.deletion_barrier(&account).await.unwrap_err();
+        let error = reader.deletion_barrier(&account).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Declined(_)), "{error}");
+        assert!(
+            error.to_string().contains(&format!("by the id `{id}`")),
+            "{error}"
+        );
         assert!(log.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_member_with_an_odd_id_keeps_nobody_from_reading_the_groups() {
+    let odd = json!({"id": "1", "displayName": "staff", "members": [
+        {"value": ""}, {"value": "."}, {"value": ".."}, {"value": "7"}]});
+    let other = json!({"id": "2", "displayName": "dev"});
+    let (url, _) =
+        server(move |_, _| ok(&json!({"totalResults": 2, "Resources": [odd, other]}))).await;
+    let (_folder, reader) = reader(&url);
+    let groups = reader.all_groups().await.unwrap();
+    let groups = groups.into_iter().map(|one| (one.name, one.members));
+    assert_eq!(
+        groups.collect::<Vec<_>>(),
+        [
+            ("staff".to_owned(), vec![ScimId::new("7")]),
+            ("dev".to_owned(), Vec::new())
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_made_has_an_id_of_its_own() {
+    for (answer, id) in [
+        (json!({}), ""),
+        (json!({"id": ""}), ""),
+        (json!({"id": "."}), "."),
+        (json!({"id": ".."}), ".."),
+    ] {
+        let (url, _) = server(move |_, _| ok(&answer)).await;
+        let (_folder, reader) = reader(&url);
+        let plan = dirsyncd::plan::Plan::default().approve();
+        let writer = dirsyncd::org::Writer::for_plan(reader, &plan);
+        let error = writer.create_group("staff", None).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Unintelligible(_)), "{error}");
+        assert!(error.may_have_taken_effect());
+        let words = format!("the new resource has the id `{id}`");
+        assert!(error.to_string().contains(&words), "{error}");
     }
 }
 

@@ -75,6 +75,12 @@ fn fit(id: &str, whose: impl FnOnce() -> String) -> Result<&str, OddId> {
     }
 }
 
+/// The id in the answer to a creation, if there is one that can stand in a path.
+pub(super) fn made_id(body: &Value) -> Result<ScimId, OddId> {
+    let id = body["id"].as_str().unwrap_or_default();
+    fit(id, || "the new resource has the id".to_owned()).map(ScimId::new)
+}
+
 fn of_user(name: Option<&str>, what: &str) -> String {
     let name = name.map_or_else(String::new, |name| format!(" `{name}`"));
     format!("the user{name} has the {what}")
@@ -106,20 +112,16 @@ impl TryFrom<Group> for ExistingGroup {
 
     fn try_from(group: Group) -> Result<Self, OddId> {
         let name = group.display_name;
-        let id = |id: &str, what: &str| {
-            fit(id, || format!("the group `{name}` has {what}")).map(ScimId::new)
-        };
+        let id = fit(&group.id, || format!("the group `{name}` has the id"))?;
+        // A member is never in a path, and one with an odd id is nobody's account.
+        let members = group.members.into_iter().map(|member| member.value);
         Ok(ExistingGroup {
-            scim_id: id(&group.id, "the id")?,
+            scim_id: ScimId::new(id),
             external_id: group
                 .external_id
                 .filter(|id| !id.is_empty())
                 .map(ExternalId::new),
-            members: group
-                .members
-                .iter()
-                .map(|member| id(&member.value, "a member with the id"))
-                .collect::<Result<_, _>>()?,
+            members: members.filter(|id| !is_odd(id)).map(ScimId::new).collect(),
             name,
         })
     }
@@ -477,10 +479,11 @@ pub(super) fn remove_members(members: &[ScimId]) -> Value {
     json!({ "schemas": [PATCH_OP], "Operations": operations })
 }
 
-/// The Atlassian account in the answer to a write, where the answer has a body.
+/// The Atlassian account in the answer to a write, where the answer tells one that can stand in a path.
 pub(super) fn account_id(body: &Value) -> Option<AccountId> {
     body[ATLASSIAN]["atlassianAccountId"]
         .as_str()
+        .filter(|id| !is_odd(id))
         .map(AccountId::new)
 }
 
@@ -526,4 +529,18 @@ pub(super) fn missing_from(schemas: &Value) -> BTreeSet<Attribute> {
 pub(super) fn equals(attribute: &str, value: &str) -> String {
     // The value is a JSON string, which escapes what has to be.
     format!("{attribute} eq {}", json!(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_with_an_odd_account_tells_none() {
+        for (told, read) in [("", None), (".", None), ("..", None), ("5:a", Some("5:a"))] {
+            let body = json!({ ATLASSIAN: { "atlassianAccountId": told } });
+            assert_eq!(account_id(&body), read.map(AccountId::new));
+        }
+        assert_eq!(account_id(&Value::Null), None);
+    }
 }

@@ -174,12 +174,12 @@ impl Writer {
         let path = self.reader.scim_path(kind);
         let scim = self.reader.scim()?;
         let reply = scim.send(Method::POST, &path, &[], Some(body)).await?;
-        match reply.body["id"].as_str() {
-            Some(id) => Ok((ScimId::new(id), reply)),
-            None => Err(ApiError {
+        match scim::made_id(&reply.body) {
+            Ok(id) => Ok((id, reply)),
+            Err(odd) => Err(ApiError {
                 request: format!("POST {path}"),
                 request_id: reply.request_id,
-                cause: Cause::Unintelligible("the new resource has no id".to_owned()),
+                cause: Cause::Unintelligible(odd.to_string()),
             }),
         }
     }

@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::TimeDelta;
+
+use super::failures::is_never_given_up;
 use super::{Calls, GroupPlan, Plan, Way};
 use crate::model::{ExternalId, Operation, Reason, Timestamp};
 
@@ -119,23 +122,33 @@ impl<'a> Fitting<'a> {
 
     /// Lets this go if it fits, with whatever goes with it. What takes more than all that there is goes
     /// in its place, as it never would else, and nothing after it.
-    fn take(&mut self, item: Item, (together, cost): (BTreeSet<usize>, u64)) {
-        self.is_full |= !self.has_room(cost) && cost <= self.max_calls;
-        if self.is_full {
+    fn take(&mut self, item: Item) {
+        if self.is_full || self.takes(item) {
+            return;
+        }
+        let (together, cost) = self.together(item);
+        self.is_full = !self.has_room(cost);
+        if self.is_full && cost <= self.max_calls {
             return;
         }
         self.used += cost;
-        self.is_full = self.used > self.max_calls;
         self.accounts.extend(together);
         if let Item::Group(at) = item {
             self.groups.insert(at);
         }
     }
+
+    fn take_all<'b>(&mut self, items: impl IntoIterator<Item = &'b Item>) {
+        for item in items {
+            self.take(*item);
+        }
+    }
 }
 
 impl Plan {
-    /// Leaves for the next run what does not fit so many requests.
-    pub fn fit(&mut self, max_calls: Option<u64>, way: Way) {
+    /// Leaves for the next run what does not fit so many requests. Of what was tried in vain some has its
+    /// turn first, so that no new work keeps it from ever being tried again.
+    pub fn fit(&mut self, max_calls: Option<u64>, way: Way, now: Timestamp) {
         self.carried_over = CarriedOver {
             max_calls,
             ..CarriedOver::default()
@@ -144,28 +157,35 @@ impl Plan {
             return;
         };
         let order = self.sent_in_order();
-        let mut in_vain: Vec<Item> = order.clone();
-        in_vain.retain(|item| self.tried_in_vain(*item).is_some());
-        in_vain.sort_by_key(|item| self.tried_in_vain(*item));
-        let turns = self.turns(&in_vain, way, max_calls);
-        let mut fitting = Fitting::new(self, way, max_calls);
-        // What the others leave is for those in vain.
-        let rest = in_vain.iter().map(|item| (*item, true));
-        for (item, is_rest) in order.iter().map(|item| (*item, false)).chain(rest) {
+        let is_in_vain = |item: &Item| self.tried_in_vain(*item).is_some();
+        let (mut in_vain, others): (Vec<Item>, Vec<Item>) =
+            order.iter().copied().partition(is_in_vain);
+        in_vain.sort_by_key(|item| (!self.is_never_given_up(*item), self.tried_in_vain(*item)));
+        let turns = match self.large_turn(&in_vain, &others, (way, max_calls), now) {
+            Some(large) => vec![large],
+            None => self.turns(&in_vain, way, max_calls),
+        };
+        let new = || Fitting::new(self, way, max_calls);
+        let mut fitting = new();
+        fitting.take_all(&turns);
+        for (at, item) in others.iter().enumerate() {
             if fitting.is_full {
                 break;
             }
-            if fitting.takes(item) {
-                continue;
+            let (_, cost) = fitting.together(*item);
+            // Beside those who have their turn it might never fit.
+            let is_large = cost > max_calls - max_calls / 2 && cost <= max_calls;
+            if is_large && !fitting.has_room(cost) {
+                let mut before_turns = new();
+                before_turns.take_all(others[..=at].iter().chain(&turns));
+                if before_turns.takes(*item) {
+                    fitting = before_turns;
+                }
             }
-            let together = fitting.together(item);
-            let is_in_vain = self.tried_in_vain(item).is_some();
-            // Where it does not fit, others are not left for it.
-            let has_turn = turns.takes(item) && fitting.has_room(together.1);
-            if is_rest || !is_in_vain || has_turn {
-                fitting.take(item, together);
-            }
+            fitting.take(*item);
         }
+        // What the others leave is for those in vain.
+        fitting.take_all(&in_vain);
         let Fitting {
             accounts,
             groups,
@@ -186,23 +206,51 @@ impl Plan {
         }
     }
 
-    /// Which of those that were tried in vain, the longest ago first, have their turn while others need
-    /// the budget: what half of it takes; the first also if it takes more, as it never would else.
-    fn turns(&self, in_vain: &[Item], way: Way, max_calls: u64) -> Fitting<'_> {
+    /// Which of those that were tried in vain have their turn while others need the budget: what half of
+    /// it takes. What is never given up comes first, but one is always whoever was tried the longest ago.
+    fn turns(&self, in_vain: &[Item], way: Way, max_calls: u64) -> Vec<Item> {
         let mut turns = Fitting::new(self, way, max_calls / 2);
-        for item in in_vain {
-            let (together, cost) = turns.together(*item);
-            // What takes more than the whole budget goes where others leave something.
-            if cost > max_calls {
-                continue;
-            }
-            turns.is_full |= turns.used > 0 && !turns.has_room(cost);
-            if turns.is_full {
-                break;
-            }
-            turns.take(*item, (together, cost));
+        let mut queue: Vec<Item> = in_vain.to_vec();
+        queue.retain(|item| turns.together(*item).1 <= most_a_turn(max_calls));
+        let rest = queue.get_mut(1..).unwrap_or_default();
+        let oldest = (0..rest.len()).min_by_key(|at| self.tried_in_vain(rest[*at]));
+        if let Some(oldest) = oldest {
+            rest[..=oldest].rotate_right(1);
         }
-        turns
+        turns.take_all(&queue);
+        queue.retain(|item| turns.takes(*item));
+        queue
+    }
+
+    /// Of what was tried in vain and takes too much for a turn beside others: what was tried the longest ago,
+    /// if that is a day or more, and what else is never given up leaves it the room.
+    fn large_turn(
+        &self,
+        in_vain: &[Item],
+        others: &[Item],
+        (way, max_calls): (Way, u64),
+        now: Timestamp,
+    ) -> Option<Item> {
+        let mut urgent = Fitting::new(self, way, max_calls);
+        let large = |item: &&Item| {
+            let (_, cost) = urgent.together(**item);
+            cost > most_a_turn(max_calls) && cost <= max_calls
+        };
+        let large = in_vain.iter().filter(large);
+        let large = *large.min_by_key(|item| self.tried_in_vain(**item))?;
+        // While the clock is behind the last try, no time can be waited for.
+        let last = self.tried_in_vain(large)?;
+        let is_due = last > now || now - last >= TimeDelta::days(1);
+        urgent.take_all(others.iter().filter(|item| self.is_never_given_up(**item)));
+        let has_room = !urgent.is_full && urgent.has_room(urgent.together(large).1);
+        (is_due && has_room).then_some(large)
+    }
+
+    fn is_never_given_up(&self, item: Item) -> bool {
+        match item {
+            Item::Account(at) => is_never_given_up(&self.operations[at].operation),
+            Item::Group(_) => false,
+        }
     }
 
     fn tried_in_vain(&self, item: Item) -> Option<Timestamp> {
@@ -278,6 +326,11 @@ impl Plan {
         let first = free(false).chain(groups.map(Item::Group));
         first.chain(free(true)).collect()
     }
+}
+
+/// What may take a turn of those in vain in any run: so much that there is always room for two of such.
+fn most_a_turn(max_calls: u64) -> u64 {
+    (max_calls / 4).max(1).min(max_calls / 2)
 }
 
 fn makes_way(operation: &Operation) -> bool {

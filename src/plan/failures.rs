@@ -103,7 +103,7 @@ fn minute(moment: Timestamp) -> impl fmt::Display {
 
 /// Whether an operation is never given up: a login that is to be turned off is a matter of security,
 /// and a deletion can be cancelled for a time only.
-fn is_never_given_up(operation: &Operation) -> bool {
+pub(super) fn is_never_given_up(operation: &Operation) -> bool {
     operation.turns_login_off() || operation.cancel_delete
 }
 

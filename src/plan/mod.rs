@@ -221,7 +221,7 @@ pub struct Planned {
     /// How far it can be undone.
     pub undo: Undo,
     /// When it was last tried, if it has got no usable answer before, or was refused again and again: such
-    /// take half of a budget while others need it, and are given up for the wave once some fail again.
+    /// have half of a budget by turns, see [`Plan::fit`], and are given up for the wave once some fail again.
     pub tried_in_vain: Option<Timestamp>,
 }
 

@@ -299,7 +299,7 @@ async fn make_plan(
     }
     plan.forecast.unseen_rights = known.answers.unseen_rights;
     plan.forecast.unseen_addresses = known.answers.unseen_addresses;
-    plan.fit(setup.config.apply.max_calls, reader.way());
+    plan.fit(setup.config.apply.max_calls, reader.way(), now);
     Ok(plan)
 }
 

@@ -312,7 +312,7 @@ async fn plan_again(
         // A saved plan is no word on those who are not in it.
         groups.over_failures.clear();
     }
-    plan.fit(setup.config.apply.max_calls, reader.way());
+    plan.fit(setup.config.apply.max_calls, reader.way(), now);
     Ok(plan)
 }
 

@@ -705,6 +705,41 @@ fn groups_that_are_never_answered_keep_nothing_else_from_its_turn() {
 }
 
 #[test]
+fn groups_that_are_not_answered_again_do_not_end_the_run() {
+    let mut files = Files::of(Person::several(3));
+    let names: Vec<String> = (0..18).map(|n| format!("g{n:02}")).collect();
+    let groups = |members: &'static [usize]| -> Vec<(&str, &str, &[usize])> {
+        let groups = names
+            .iter()
+            .map(|name| (name.as_str(), name.as_str(), members));
+        groups.collect()
+    };
+    files.groups(&groups(&[0]));
+    files.dirsyncd.sync(0);
+    let faults = json!([
+        {"match": "^(PATCH|PUT|POST) .*/Groups", "times": 100_000, "status": 500}
+    ]);
+    files.organization.faults(&faults);
+    let mut changed = groups(&[0, 1]);
+    files.groups(&changed);
+    files
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["the last 16 operations got no usable answer"]);
+    // One that is new and sixteen in a row that are not: what comes after them goes.
+    changed.push(("new", "new", &[2]));
+    files.people[0].title = "Director".to_owned();
+    files.groups(&changed);
+    files
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["Done: 1 applied", "Groups failed (16)"]);
+    let titles = files.organization.accounts().into_iter();
+    let titles: Vec<String> = titles.filter_map(|one| one.title).collect();
+    assert!(titles.contains(&"Director".to_owned()), "{titles:?}");
+}
+
+#[test]
 fn without_a_rule_groups_are_not_looked_at() {
     let mut files = Files::of(Person::several(2));
     files.groups(&[("dev", "dev", &[0])]);

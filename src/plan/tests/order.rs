@@ -1,6 +1,6 @@
 //! In which order operations are sent, and what of them fits a budget.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use super::super::*;
 use super::properties::odd_world;
 use crate::model::{
     Attribute, ExternalId, GroupChange, GroupMember, GroupOperation, GroupReason, Lifecycle,
-    ManagedAccount, Reason,
+    ManagedAccount, Reason, Timestamp,
 };
 
 const SCIM: Way = Way::Scim {
@@ -129,7 +129,7 @@ fn a_budget_is_used_up_in_the_order_in_which_operations_are_sent() {
     };
     let left = |max_calls| {
         let mut plan = with_group();
-        plan.fit(max_calls, SCIM);
+        plan.fit(max_calls, SCIM, now());
         let kinds: Vec<String> = plan
             .carried_over_by_kind()
             .into_iter()
@@ -165,7 +165,7 @@ fn a_budget_is_used_up_in_the_order_in_which_operations_are_sent() {
         }),
         ..Plan::default()
     };
-    plan.fit(Some(1), SCIM);
+    plan.fit(Some(1), SCIM, now());
     assert_eq!(plan.carried_over.groups, [1].into());
 }
 
@@ -188,7 +188,7 @@ fn a_circle_is_not_opened_where_the_budget_does_not_close_it() {
         (None, 6),
     ] {
         let mut plan = world.planned();
-        plan.fit(max_calls, SCIM);
+        plan.fit(max_calls, SCIM, now());
         let approved = plan.approve();
         assert_eq!(approved.operations().len(), sent, "{max_calls:?}");
         let calls = max_calls.map_or(0, |_| sent as u64);
@@ -220,7 +220,7 @@ fn what_was_tried_in_vain_leaves_half_of_a_budget_to_the_others() {
     world.failures.people.get_mut(&key("d")).unwrap().last = now() - TimeDelta::days(3);
     let sent = |world: &World, max_calls| -> Vec<String> {
         let mut plan = world.planned();
-        plan.fit(max_calls, SCIM);
+        plan.fit(max_calls, SCIM, now());
         let approved = plan.approve();
         let operations = approved.operations().iter();
         operations
@@ -291,7 +291,7 @@ fn going(world: &World, max_calls: u64) -> Vec<String> {
     };
     groups.set_aside(&world.failures, now());
     plan.groups = Some(groups);
-    plan.fit(Some(max_calls), SCIM);
+    plan.fit(Some(max_calls), SCIM, now());
     let approved = plan.approve();
     let keys = approved.operations().iter().map(|one| &one.key);
     let keys = keys.chain(approved.groups().iter().map(|one| &one.key));
@@ -302,6 +302,8 @@ fn going(world: &World, max_calls: u64) -> Vec<String> {
 #[test]
 fn each_of_those_in_vain_has_its_turn_in_half_of_a_budget() {
     let mut world = tried_in_vain(&[], 4);
+    let day = TimeDelta::days(1);
+    world.failures.groups.get_mut(&key("group")).unwrap().last = now() - day;
     let mut sent = Vec::new();
     for run in 1..=6 {
         let going = going(&world, 4);
@@ -317,12 +319,12 @@ fn each_of_those_in_vain_has_its_turn_in_half_of_a_budget() {
             } else {
                 &mut failures.people
             };
-            of.get_mut(&key(name)).unwrap().last = now() + TimeDelta::minutes(run);
+            of.get_mut(&key(name)).unwrap().last = now() - TimeDelta::minutes(60 - run);
         }
         sent.push(again.join(" "));
     }
-    // The group takes more than half, and has its turn as well.
-    assert_eq!(sent, ["a b", "c d", "e f", "mail", "group", "a b"]);
+    // The group takes more than half, and has its turn once a day.
+    assert_eq!(sent, ["group", "a b", "c d", "e f", "a mail", "b c"]);
 }
 
 #[test]
@@ -331,7 +333,11 @@ fn what_was_tried_in_vain_and_does_not_fit_leaves_nobody_else() {
     let mut world = tried_in_vain(&["x", "y"], 4);
     world.failures.groups.get_mut(&key("group")).unwrap().last = now() - TimeDelta::days(1);
     assert_eq!(going(&world, 5), ["x", "y", "group"]);
-    assert_eq!(going(&world, 4), ["x", "y", "title0", "title1"]);
+    assert_eq!(going(&world, 4), ["x", "y", "a", "b"]);
+    // A day ago is not long enough ago where it is less.
+    let group = world.failures.groups.get_mut(&key("group")).unwrap();
+    group.last += TimeDelta::seconds(1);
+    assert_eq!(going(&world, 5), ["x", "y", "a", "b", "title0"]);
     // What takes more than the budget goes where the others leave something, as the last.
     assert_eq!(going(&tried_in_vain(&[], 4), 2), ["a", "title0"]);
     let all = going(&tried_in_vain(&[], 0), 2);
@@ -342,6 +348,86 @@ fn what_was_tried_in_vain_and_does_not_fit_leaves_nobody_else() {
         .retain(|one| [key("a"), key("title0")].contains(&one.key));
     world.people.retain(|one| one.key == key("title0"));
     assert_eq!(going(&world, 2), ["a", "title0", "group"]);
+}
+
+/// A run of those who were tried in vain, of others who come every time, and of their failures.
+struct Runs {
+    world: World,
+    /// When each was last tried.
+    last: BTreeMap<String, Timestamp>,
+    now: Timestamp,
+}
+
+impl Runs {
+    fn of(logins: usize, cancelled: usize, titles: usize) -> Self {
+        let names = |what: &'static str, count| (0..count).map(move |at| format!("{what}{at}"));
+        let mut people: Vec<_> = names("title", titles)
+            .map(|name| with(person(&name), Attribute::Title, "Head"))
+            .collect();
+        people.extend(names("cancel", cancelled).map(|name| person(&name)));
+        people.push(person("stays"));
+        let active = names("off", logins).chain(names("title", titles));
+        let mut accounts: Vec<_> = active.map(|name| account(&name)).collect();
+        accounts.push(account("stays"));
+        let since = at("2026-06-10T00:00:00Z");
+        let deleted = |name: String| in_state(&name, Lifecycle::DeletePending { since }, None);
+        accounts.extend(names("cancel", cancelled).map(deleted));
+        let world = World::new(people, accounts);
+        // What is cosmetic has waited longest.
+        let all = names("title", titles).chain(names("off", logins));
+        let all = all.chain(names("cancel", cancelled)).enumerate();
+        let hour = |at: usize| now() - TimeDelta::hours(20) + TimeDelta::minutes(at as i64);
+        Runs {
+            last: all.map(|(at, name)| (name, hour(at))).collect(),
+            now: now(),
+            world,
+        }
+    }
+
+    /// An hour later: what goes of those in vain, and how many of so many others.
+    fn next(&mut self, max_calls: u64, (leaving, coming): (usize, usize)) -> (Vec<String>, usize) {
+        self.now += TimeDelta::hours(1);
+        let World {
+            people, accounts, ..
+        } = &mut self.world;
+        let before = (people.len(), accounts.len());
+        accounts.extend((0..leaving).map(|at| account(&format!("leaver{at}"))));
+        people.extend((0..coming).map(|at| person(&format!("new{at}"))));
+        let mut plan = self.world.planned();
+        self.world.people.truncate(before.0);
+        self.world.accounts.truncate(before.1);
+        for one in &mut plan.operations {
+            let name = one.operation.key.as_str().trim_start_matches("key-");
+            one.tried_in_vain = self.last.get(name).copied();
+        }
+        plan.fit(Some(max_calls), SCIM, self.now);
+        let approved = plan.approve();
+        let sent = approved.operations().iter().map(|one| one.key.as_str());
+        let sent = sent.map(|key| key.trim_start_matches("key-").to_owned());
+        let (again, others): (Vec<_>, Vec<_>) = sent.partition(|name| self.last.contains_key(name));
+        for name in &again {
+            self.last.insert(name.clone(), self.now);
+        }
+        (again, others.len())
+    }
+}
+
+#[test]
+fn a_login_that_could_not_be_turned_off_waits_for_no_title() {
+    let mut runs = Runs::of(1, 0, 2);
+    for _ in 0..4 {
+        let (again, others) = runs.next(4, (0, 10));
+        assert!(again.contains(&"off0".to_owned()), "{again:?}");
+        assert_eq!((again.len(), others), (2, 2));
+    }
+}
+
+#[test]
+fn what_takes_more_than_half_of_a_budget_goes_beside_those_in_vain() {
+    let mut world = tried_in_vain(&[], 0);
+    world.failures.groups.clear();
+    // Two of those in vain leave two of four requests, and it takes three.
+    assert_eq!(going(&world, 4), ["a", "group"]);
 }
 
 #[test]
@@ -455,7 +541,7 @@ proptest! {
         world.limit(Guard::ChangeEmail, at_most(limit));
         let mut plan = world.planned();
         let whole = plan.calls(SCIM).total();
-        plan.fit(Some(max_calls), SCIM);
+        plan.fit(Some(max_calls), SCIM, now());
         let used = plan.calls(SCIM).total();
         let approved = plan.approve();
         let sent = approved.operations();
@@ -471,5 +557,37 @@ proptest! {
                 prop_assert!(others.any(|one| one.key == operation.key && one.reason != Reason::MakesWay));
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn whatever_is_tried_in_vain_and_whatever_else_comes_each_has_its_turn(
+        max_calls in 4..14_u64,
+        logins in 0..5_usize,
+        cancelled in 0..3_usize,
+        titles in 0..6_usize,
+        fresh in proptest::collection::vec((0..3_usize, 0..14_usize), 48),
+    ) {
+        let mut runs = Runs::of(logins, cancelled, titles);
+        let mut tried = BTreeSet::new();
+        let is_large = |name: &str| name.starts_with("cancel") && max_calls < 8;
+        for (at, (leaving, coming)) in fresh.into_iter().enumerate() {
+            let (again, others) = runs.next(max_calls, (leaving, coming));
+            let had_large = again.iter().any(|name| is_large(name));
+            let half = (max_calls - max_calls / 2) as usize;
+            prop_assert!(had_large || others >= half.min(leaving + coming), "{others}: {again:?}");
+            // One who was tried the longest ago at most goes before what is never given up.
+            let cosmetic = again.iter().filter(|name| name.starts_with("title")).count();
+            let off = again.iter().filter(|name| name.starts_with("off")).count();
+            prop_assert!(had_large || off == logins || cosmetic <= 1, "{again:?}");
+            tried.extend(again);
+            let small = runs.last.keys().filter(|name| !is_large(name));
+            let all_small = small.filter(|name| !tried.contains(*name)).count() == 0;
+            prop_assert!(at < runs.last.len() || all_small, "{tried:?} of {:?}", runs.last);
+        }
+        prop_assert_eq!(tried.len(), runs.last.len(), "{:?}", tried);
     }
 }
