@@ -146,6 +146,8 @@ impl EndedBy {
 pub trait Watch {
     /// So many entries of the sources have been read.
     fn entries_read(&self, _entries: u64) {}
+    /// The work goes on.
+    fn went_on(&self) {}
     /// So many operations are about to be sent.
     fn sending(&self, _operations: usize) {}
     /// An operation has ended.

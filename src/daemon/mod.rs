@@ -68,6 +68,7 @@ pub async fn run(
         wanted: BTreeSet::new(),
         pulse,
         stop,
+        looked: now,
     };
     systemd::tell(&[sd_notify::NotifyState::Ready]);
     while let Some(job) = daemon.wait(&mut wishes).await {
@@ -96,13 +97,14 @@ struct Daemon<'a> {
     wanted: BTreeSet<Job>,
     pulse: Arc<Pulse>,
     stop: Shutdown,
+    /// What the clock showed when it was last looked at: it may be set back also while a job is at work.
+    looked: Timestamp,
 }
 
 impl Daemon<'_> {
     /// Waits for the wall clock to reach the first of the timers, or for a wish; `None` when it is to
     /// stop. When the clock is set back, the schedules are asked anew.
     async fn wait(&mut self, wishes: &mut mpsc::Receiver<Wish>) -> Option<Job> {
-        let mut last = chrono::Utc::now();
         let mut told = None;
         loop {
             self.pulse.turn(false);
@@ -113,10 +115,10 @@ impl Daemon<'_> {
                 return Some(job);
             }
             let now = chrono::Utc::now();
-            if now < last {
+            if now < self.looked {
                 self.timers.set_back(now, &delay);
             }
-            last = now;
+            self.looked = now;
             let next = self.timers.next();
             if let Some((due, job)) = next
                 && now >= due

@@ -65,6 +65,10 @@ impl Pulse {
 }
 
 impl Watch for Pulse {
+    fn went_on(&self) {
+        self.beat();
+    }
+
     fn entries_read(&self, _entries: u64) {
         self.beat();
     }

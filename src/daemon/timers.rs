@@ -61,7 +61,10 @@ impl Timers {
     pub(super) fn take(&mut self, schedule: &[Scheduled], now: Timestamp, chance: Chance<'_>) {
         let timers = schedule.iter().map(|scheduled| {
             let mut former = self.timers.iter();
-            let former = former.find(|timer| timer.scheduled == *scheduled);
+            let former = former.find(|timer| {
+                let Scheduled { job, schedule, .. } = &timer.scheduled;
+                (job, schedule) == (&scheduled.job, &scheduled.schedule)
+            });
             let mut timer = Timer {
                 scheduled: scheduled.clone(),
                 due: former.and_then(|timer| timer.due),
@@ -94,10 +97,13 @@ impl Timers {
         }
     }
 
-    /// Asks the schedules anew, as the clock was set back: what is due may be far away now.
+    /// Asks the schedules anew, as the clock was set back: what is due may be far away now. What is due
+    /// sooner, as it waits for its jitter or for another job, stays so.
     pub(super) fn set_back(&mut self, now: Timestamp, chance: Chance<'_>) {
         for timer in &mut self.timers {
+            let former = timer.due;
             timer.set(now, chance);
+            timer.due = timer.due.into_iter().chain(former).min();
         }
     }
 }
@@ -226,6 +232,9 @@ mod tests {
     fn a_clock_that_is_set_back_does_not_keep_anything_waiting() {
         let mut timers = started(&[job(Job::Sync, "0 * * * *")], &[], "12:30");
         timers.set_back(at("07:10"), EXACTLY);
+        assert_eq!(timers.next(), Some((at("08:00"), Job::Sync)));
+        // What has come due meanwhile is not put off.
+        timers.set_back(at("08:10"), EXACTLY);
         assert_eq!(timers.next(), Some((at("08:00"), Job::Sync)));
     }
 }

@@ -446,6 +446,12 @@ impl<'a> Draft<'a> {
         let unmapped = unmapped.filter_map(|unmapped| unmapped.key.as_ref());
         let repeated = desired.repeated.iter().map(|(person, _)| &person.key);
         let known = self.known;
+        for (person, _) in &desired.repeated {
+            let state = self.state(&person.key, self.policies.of(&person.source));
+            if lifecycle::next(state, Event::Enabled) == Step::Create {
+                self.keep_predecessors(person);
+            }
+        }
         for account in unmapped
             .chain(repeated)
             .filter_map(|key| known.accounts.get(key))

@@ -1,11 +1,12 @@
 //! When the journal is pruned.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
 use super::{RunError, Setup};
-use crate::apply::{Control, Shutdown};
+use crate::apply::Control;
 use crate::config::PrivateFolder;
 use crate::model::Timestamp;
 use crate::org::{ApiError, Reader};
@@ -84,9 +85,9 @@ pub async fn prune(
             copied = Snapshot::copy(database, &copy) => copied.map_err(PruneError::from)?,
             () = control.stop.wait() => return Err(CannotPrune::Stopped),
         }
-        prune_all(&copy, (keep, now), patience, &control.stop).await?
+        prune_all(&copy, (keep, now), patience, control).await?
     } else {
-        prune_all(database, (keep, now), patience, &control.stop).await?
+        prune_all(database, (keep, now), patience, control).await?
     };
     Ok(pruned)
 }
@@ -95,8 +96,9 @@ async fn prune_all(
     database: &std::path::Path,
     (keep, now): (TimeDelta, Timestamp),
     patience: Duration,
-    stop: &Shutdown,
+    control: &Control<'_>,
 ) -> Result<Pruned, PruneError> {
+    let stop = &control.stop;
     let mut all = Pruned {
         has_more: true,
         ..Pruned::default()
@@ -104,14 +106,14 @@ async fn prune_all(
     let mut anew = true;
     while all.has_more && !stop.requested() {
         let mut journal = Journal::open_within(database, patience).await?;
-        let began = Instant::now();
+        let is_over = after_a_portion(TURN);
         let pruned = journal
             .prune(&Prune {
                 before: cutoff(now, keep),
                 now,
                 anew,
                 portion: PORTION,
-                stop: &|| stop.requested() || began.elapsed() > TURN,
+                stop: &|| stop.requested() || is_over(),
             })
             .await;
         journal.close().await?;
@@ -123,6 +125,7 @@ async fn prune_all(
             has_more: pruned.has_more,
         };
         anew = false;
+        control.watch.went_on();
         if all.has_more {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
@@ -131,6 +134,13 @@ async fn prune_all(
         }
     }
     Ok(all)
+}
+
+/// Whether so long is over, asked before each portion; not before the first, so that also on a slow disk
+/// each turn comes on.
+fn after_a_portion(long: Duration) -> impl Fn() -> bool {
+    let (began, is_first) = (Instant::now(), Cell::new(true));
+    move || !is_first.replace(false) && began.elapsed() > long
 }
 
 /// Prunes the journal in a run, if that was not done lately and the clock is right.
@@ -152,13 +162,13 @@ pub(super) async fn prune_now_and_then(
         tracing::debug!("the journal is not pruned: {why}");
         return Ok(());
     }
-    let began = Instant::now();
+    let is_over = after_a_portion(OF_A_RUN);
     let prune = Prune {
         before: cutoff(now, keep),
         now,
         anew: false,
         portion: PORTION,
-        stop: &|| control.stop.requested() || began.elapsed() > OF_A_RUN,
+        stop: &|| control.stop.requested() || is_over(),
     };
     match journal.prune(&prune).await {
         Ok(pruned) if pruned.operations == 0 && pruned.runs == 0 => {}

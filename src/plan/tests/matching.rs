@@ -525,11 +525,16 @@ fn whose_account_may_be_somebodys_who_cannot_have_one_now_is_not_deleted() {
         with_number(person("new"), "7"),
         with_number(person("other"), "7"),
     ];
+    let repeated = vec![
+        with_number(person("new"), "7"),
+        with_number(with_mail(person("new"), "other@example.org"), "7"),
+    ];
     for (name, people) in [
         ("taken", taken),
         ("contested", contested(&["new", "other"])),
         ("found by the address", by_address),
         ("claimed by several", several),
+        ("two entries of one key", repeated),
     ] {
         let mut world = World::new(people, vec![being_deleted(), account("b")]);
         world.people.push(person("z"));
