@@ -491,7 +491,6 @@ impl<'a> Draft<'a> {
             formerly: Some(account.key.clone()),
             after,
             active: (was_active, active),
-            cancel_delete: false,
             absence: account.absence.filter(|_| is_barred).map(back),
             changes,
             ..operation(person, account, kind, Reason::Rehired { by: by.to_owned() })

@@ -1,5 +1,5 @@
 //! How the tables about a run are checked: `[policy]`, `[apply]`, `[reconcile]`, `[journal]`,
-//! `[schedule]` and `[log]`.
+//! `[schedule]`, `[daemon]` and `[log]`.
 
 use std::time::Duration;
 
