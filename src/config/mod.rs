@@ -24,7 +24,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use apply::Apply;
+pub use apply::{Apply, LEAST_CALLS};
 pub use daemon::Daemon;
 pub use error::{ConfigError, nearest};
 pub use freeze::{Freeze, Window};

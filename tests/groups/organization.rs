@@ -621,14 +621,19 @@ fn groups_go_out_before_what_is_cosmetic() {
     files.groups(&[]);
     files.dirsyncd.sync(0);
     files.people[0].title = "Director".to_owned();
-    files.groups(&[("dev", "dev", &[0, 1])]);
+    files.groups(&[
+        ("dev", "dev", &[0, 1]),
+        ("ops", "ops", &[0, 1]),
+        ("qa", "qa", &[0, 1]),
+        ("web", "web", &[0, 1]),
+    ]);
     let rest = files.dirsyncd.rest.clone();
-    files.dirsyncd.rest += "\n[apply]\nmax_calls = 2\n";
-    // To make the group, and to let both join.
+    files.dirsyncd.rest += "\n[apply]\nmax_calls = 8\n";
+    // To make each group, and to let both join.
     files
         .dirsyncd
         .sync(4)
-        .expect_words(&["Done: 1 applied, 1 left for the next run (1 update)"]);
+        .expect_words(&["Done: 4 applied, 1 left for the next run (1 update)"]);
     assert_eq!(files.members("dev"), [0, 1]);
     files.dirsyncd.rest = rest;
     files.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
