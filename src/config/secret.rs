@@ -42,7 +42,7 @@ pub enum SecretError {
     Env(String),
     /// No credentials folder was passed, nor is there one of the package.
     #[error(
-        "the systemd credential `{0}` is not there: CREDENTIALS_DIRECTORY is not set, and there is no {CREDENTIALS}/{0}; add `LoadCredential={0}:FILE` to the unit, or use `file = …` outside systemd"
+        "the systemd credential `{0}` is not there: CREDENTIALS_DIRECTORY is not set, and {CREDENTIALS}/{0} is not there for this user; add `LoadCredential={0}:FILE` to the unit, or use `file = …` outside systemd"
     )]
     NoCredentials(String),
     /// The secret is empty or more than one line.

@@ -116,12 +116,14 @@ fn the_unit_lives_a_day_in_a_booted_system() {
     expect("enabled", "disabled");
     expect("at_boot", "inactive");
     expect("folder", "700 root");
+    expect("check", "0");
+    expect("first_sync", "0 root");
     expect("wrong", "exit-code 2 0");
     expect("before_ready", "activating/start");
     expect("after_ready", "active/running");
     assert!(seen["user"].starts_with("dirsyncd "), "{told}");
     expect("rights", "0000000000000000 1 2");
-    expect("state", "700 dirsyncd");
+    expect("state", "700 dirsyncd dirsyncd");
     expect("socket_folder", "dirsyncd");
     for name in ["scim-key", "ldap-password"] {
         expect(&format!("{name}_of_daemon"), "read");
@@ -156,15 +158,15 @@ fn the_unit_lives_a_day_in_a_booted_system() {
         entry.unwrap_or_else(|| panic!("`{words}` is not in {journal}"))
     };
     let refusal = find("refused: ");
-    assert_eq!(refusal["DIRSYNCD_RUN"], "1");
+    assert_eq!(refusal["DIRSYNCD_RUN"], "2");
     assert_eq!(refusal["DIRSYNCD_DN"], refused.dn());
     assert_eq!(refusal["PRIORITY"], "4");
     assert_eq!(refusal["SYSLOG_IDENTIFIER"], "dirsyncd");
     assert_eq!(refusal["_SYSTEMD_UNIT"], "dirsyncd.service");
     let told_to_all = refusal["MESSAGE"].as_str().unwrap();
     assert!(told_to_all.contains(&refused.dn()), "{told_to_all}");
-    let summary = find("done=4");
-    assert_eq!(summary["DIRSYNCD_DONE"], "4");
+    let summary = find("done=3");
+    assert_eq!(summary["DIRSYNCD_DONE"], "3");
     assert_eq!(summary["PRIORITY"], "6");
     // Why it does not start is an error too.
     let wrong = find("dirsyncd: ");

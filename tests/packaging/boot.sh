@@ -30,6 +30,12 @@ say enabled "$(systemctl is-enabled dirsyncd)"
 say at_boot "$(show ActiveState)"
 say folder "$(stat -c '%a %U' credentials)"
 
+# Root tries it, and begins with one person.
+dirsyncd check >/check.out 2>&1
+say check "$?"
+dirsyncd sync --user ada@example.org >/first.out 2>&1
+say first_sync "$? $(stat -L -c %U /var/lib/dirsyncd/dirsyncd.db)"
+
 mv config.toml right.toml
 echo nonsense >config.toml
 systemctl start dirsyncd
@@ -50,7 +56,7 @@ mv right.toml config.toml
 
 say user "$(stat -c '%U %u' "/proc/$(show MainPID)")"
 say rights "$(process CapEff) $(process NoNewPrivs) $(process Seccomp)"
-say state "$(stat -L -c '%a %U' /var/lib/dirsyncd)"
+say state "$(stat -L -c '%a %U' /var/lib/dirsyncd) $(stat -L -c %U /var/lib/dirsyncd/dirsyncd.db)"
 say socket_folder "$(stat -c '%U' /run/dirsyncd)"
 for name in scim-key ldap-password; do
   say "${name}_of_daemon" "$(as dirsyncd cat $credentials/$name | cmp - credentials/$name && echo read)"

@@ -22,7 +22,6 @@ fn rules(correct: &[DriftKind]) -> Reconcile {
     Reconcile {
         correct: correct.iter().copied().collect(),
         limit: Limit::default(),
-        ..Reconcile::default()
     }
 }
 
