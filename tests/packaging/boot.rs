@@ -129,6 +129,8 @@ fn the_unit_lives_a_day_in_a_booted_system() {
         expect(&format!("{name}_of_daemon"), "read");
         expect(&format!("{name}_of_others"), "0");
     }
+    // Nobody has put it there, and the unit starts all the same.
+    assert_eq!(seen["admin_key"].trim(), "\\n", "{told}");
     assert!(seen["status"].starts_with("waiting; sync at "), "{told}");
     expect("plan", "3 1");
     expect("reload_of_wrong", "0 active");
