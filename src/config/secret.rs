@@ -8,6 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{OpenFile, expect_private};
 
+/// Where the unit's credentials come from. A command that root gives beside the daemon is passed none by
+/// systemd, and takes them from there.
+const CREDENTIALS: &str = "/etc/dirsyncd/credentials";
+
 /// Where to read a secret: a file, an environment variable or a systemd credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretRef {
@@ -36,9 +40,9 @@ pub enum SecretError {
     /// The variable is not set, or not text.
     #[error("the environment variable {0}, which should hold a secret, is not set")]
     Env(String),
-    /// No credentials folder was passed.
+    /// No credentials folder was passed, nor is there one of the package.
     #[error(
-        "the systemd credential `{0}` is not there: CREDENTIALS_DIRECTORY is not set; add `LoadCredential={0}:FILE` to the unit, or use `file = …` outside systemd"
+        "the systemd credential `{0}` is not there: CREDENTIALS_DIRECTORY is not set, and {CREDENTIALS}/{0} is not there for this user; add `LoadCredential={0}:FILE` to the unit, or use `file = …` outside systemd"
     )]
     NoCredentials(String),
     /// The secret is empty or more than one line.
@@ -55,9 +59,13 @@ impl SecretRef {
                 std::env::var(name).map_err(|_| SecretError::Env(name.clone()))?
             }
             SecretRef::Credential(name) => {
-                let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
-                    .ok_or_else(|| SecretError::NoCredentials(name.clone()))?;
-                read_file(&Path::new(&folder).join(name))?
+                let passed = std::env::var_os("CREDENTIALS_DIRECTORY");
+                let folder = passed.as_deref().unwrap_or(CREDENTIALS.as_ref());
+                let path = Path::new(folder).join(name);
+                if passed.is_none() && !path.exists() {
+                    return Err(SecretError::NoCredentials(name.clone()));
+                }
+                read_file(&path)?
             }
         };
         Ok(SecretString::from(text))
