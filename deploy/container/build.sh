@@ -46,7 +46,9 @@ buildah bud --isolation chroot --pull-never --network host --format docker --qui
   --build-arg DEBIAN="$base" \
   --build-arg VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" \
   --build-arg REVISION="$(git -c safe.directory='*' rev-parse HEAD 2>/dev/null || echo unknown)" \
-  --file deploy/container/Containerfile --target given --tag "$image" "$context"
+  --file deploy/container/Containerfile --target given --tag "$image" "$context" >/dev/null
+# Images of former times, which have lost their name to this one.
+buildah rmi --prune --force >/dev/null
 
 step "the demo in it"
 container=$(buildah from --pull-never "$image")
