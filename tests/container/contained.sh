@@ -17,6 +17,6 @@ exec unshare --mount --propagation private --pid --fork --kill-child sh -eu -c '
   for folder in var/lib/dirsyncd run/dirsyncd; do
     mount -t tmpfs -o mode=0700,uid=10001,gid=10001 tmpfs "$root/$folder"
   done
-  exec env -i TMPDIR=/var/lib/dirsyncd setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid \
+  exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/var/lib/dirsyncd setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid \
     chroot --userspec=10001:10001 "$root" /usr/bin/dirsyncd "$@"
 ' sh "$root" "$@"
