@@ -98,6 +98,7 @@ async fn play(
         listen: ([127, 0, 0, 1], 0).into(),
         state: folder.path().join("organization"),
         domains: domains.iter().cloned().collect(),
+        ids: None,
     })
     .await?;
     let result = async {

@@ -434,6 +434,7 @@ async fn groups_and_people_are_read_from_the_organization_s_directories_too() {
         listen: "127.0.0.1:0".parse().unwrap(),
         state: folder.path().join("state"),
         domains: vec!["example.org".to_owned()],
+        ids: None,
     })
     .await
     .unwrap();

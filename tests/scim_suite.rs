@@ -36,6 +36,7 @@ async fn before(script: &str) -> (Simulator, tempfile::TempDir, String) {
         listen: "127.0.0.1:0".parse().unwrap(),
         state: folder.path().to_owned(),
         domains: vec!["example.com".to_owned()],
+        ids: None,
     };
     let simulator = start(options).await.unwrap();
     let base = format!(

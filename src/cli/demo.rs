@@ -36,6 +36,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         listen: ([127, 0, 0, 1], 0).into(),
         state: folder.path().join("organization"),
         domains: vec!["example.org".to_owned()],
+        ids: None,
     })
     .await
     .map_err(Failure::failed)?;

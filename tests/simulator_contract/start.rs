@@ -161,6 +161,7 @@ async fn refusals_to_start_say_why() {
         listen: world.simulator.address(),
         state: other.path().to_owned(),
         domains: Vec::new(),
+        ids: None,
     };
     assert!(matches!(
         error(start(options).await),

@@ -141,6 +141,7 @@ pub(crate) async fn open(folder: &Path, domains: &[&str]) -> Result<Simulator, S
         listen: "127.0.0.1:0".parse().unwrap(),
         state: folder.to_owned(),
         domains,
+        ids: None,
     })
     .await
 }
