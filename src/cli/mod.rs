@@ -330,3 +330,54 @@ fn shutdown_on_signals() -> Result<Shutdown, Failure> {
     });
     Ok(shutdown)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+    use clap_mangen::Man;
+
+    use super::*;
+
+    /// The manual page, of all verbs on one: who looks for an option finds it by a search.
+    fn manual() -> String {
+        let mut cli = Cli::command().disable_help_subcommand(true);
+        cli.build();
+        let mut page = Vec::new();
+        let whole = Man::new(cli.clone())
+            .date("")
+            .manual("Directory synchronization");
+        whole.render_title(&mut page).unwrap();
+        whole.render_name_section(&mut page).unwrap();
+        whole.render_synopsis_section(&mut page).unwrap();
+        whole.render_description_section(&mut page).unwrap();
+        let mut page = String::from_utf8(page).unwrap();
+        for verb in cli.get_subcommands() {
+            let (name, verb) = (verb.get_name().to_uppercase(), Man::new(verb.clone()));
+            let mut section = Vec::new();
+            verb.render_synopsis_section(&mut section).unwrap();
+            verb.render_description_section(&mut section).unwrap();
+            verb.render_options_section(&mut section).unwrap();
+            let section = String::from_utf8(section).unwrap();
+            page += &format!(".SH {name}\n{}", section.replace(".SH ", ".SS "));
+        }
+        let (_, codes) = EXIT_CODES.split_once('\n').unwrap();
+        page + &format!(
+            ".SH \"EXIT CODES\"\n.nf\n{codes}\n.fi\n.SH FILES\n/etc/dirsyncd/config.toml\n.br\n/etc/dirsyncd/credentials/\n.br\n/var/lib/dirsyncd/dirsyncd.db\n"
+        )
+    }
+
+    #[test]
+    fn the_manual_page_is_of_what_the_program_takes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dirsyncd.1");
+        let made = manual();
+        if std::env::var_os("INSTA_UPDATE").is_some_and(|word| word == "always") {
+            std::fs::write(path, &made).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(
+            written == made,
+            "docs/dirsyncd.1 is not of this version: INSTA_UPDATE=always cargo test --lib manual"
+        );
+    }
+}

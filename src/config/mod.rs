@@ -44,7 +44,7 @@ pub use rule::{
     is_attribute_name, is_language_tag, lookup_key,
 };
 pub use schedule::{Job, Schedule, ScheduleError, Scheduled};
-pub use secret::{SecretError, SecretRef};
+pub use secret::{SecretError, SecretRef, credentials_folder};
 pub use source::{
     Bind, ClientCertificate, Discovery, Incremental, Ldap, Preset, ReferralHost, Search, Servers,
     Source, SourceKind, SourceScope, WithoutMail,

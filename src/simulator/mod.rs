@@ -76,6 +76,18 @@ pub struct Options {
     pub ids: Option<Ids>,
 }
 
+impl Options {
+    /// Those of an organization in this folder, on a free port of loopback.
+    pub fn in_folder(state: PathBuf) -> Self {
+        Options {
+            listen: ([127, 0, 0, 1], 0).into(),
+            state,
+            domains: Vec::new(),
+            ids: None,
+        }
+    }
+}
+
 /// How a configuration names an organization.
 #[derive(Debug, Clone, Copy)]
 pub struct Ids {

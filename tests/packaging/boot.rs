@@ -124,7 +124,6 @@ fn the_unit_lives_a_day_in_a_booted_system() {
     assert!(seen["user"].starts_with("dirsyncd "), "{told}");
     expect("rights", "0000000000000000 1 2");
     expect("state", "700 dirsyncd dirsyncd");
-    expect("socket_folder", "dirsyncd");
     for name in ["scim-key", "ldap-password"] {
         expect(&format!("{name}_of_daemon"), "read");
         expect(&format!("{name}_of_others"), "0");

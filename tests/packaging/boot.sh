@@ -57,7 +57,6 @@ mv right.toml config.toml
 say user "$(stat -c '%U %u' "/proc/$(show MainPID)")"
 say rights "$(process CapEff) $(process NoNewPrivs) $(process Seccomp)"
 say state "$(stat -L -c '%a %U' /var/lib/dirsyncd) $(stat -L -c %U /var/lib/dirsyncd/dirsyncd.db)"
-say socket_folder "$(stat -c '%U' /run/dirsyncd)"
 for name in scim-key ldap-password; do
   say "${name}_of_daemon" "$(as dirsyncd cat $credentials/$name | cmp - credentials/$name && echo read)"
   say "${name}_of_others" "$(as 65534 cat $credentials/$name | wc -c)"
