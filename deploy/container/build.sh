@@ -25,7 +25,7 @@ if [ $# -eq 0 ]; then
 fi
 
 step "the base"
-rootfs=$(tests/support/rootfs.sh image ca-certificates)
+rootfs=$(tests/support/rootfs.sh image)
 base=localhost/$(basename "$rootfs")
 if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
   container=$(buildah from scratch)

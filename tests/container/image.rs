@@ -111,6 +111,7 @@ fn the_image_says_how_it_is_run() {
     assert_eq!(config["Cmd"], json!(["run"]));
     assert_eq!(config["StopSignal"], "SIGTERM");
     assert_eq!(config["Volumes"], json!({"/var/lib/dirsyncd": {}}));
+    // What is asked; whether it is answered is not seen here.
     assert_eq!(
         config["Healthcheck"]["Test"],
         json!(["CMD", "/usr/bin/dirsyncd", "status", "--quiet"])

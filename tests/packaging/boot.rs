@@ -116,7 +116,8 @@ fn the_unit_lives_a_day_in_a_booted_system() {
     expect("enabled", "disabled");
     expect("at_boot", "inactive");
     expect("folder", "700 root");
-    expect("check", "0");
+    expect("check", "0 1");
+    expect("open_credential", "1 1");
     expect("first_sync", "0 root");
     expect("wrong", "exit-code 2 0");
     expect("before_ready", "activating/start");

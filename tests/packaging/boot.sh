@@ -32,7 +32,11 @@ say folder "$(stat -c '%a %U' credentials)"
 
 # Root tries it, and begins with one person.
 dirsyncd check >/check.out 2>&1
-say check "$?"
+say check "$? $(grep -c 'credentials: from /etc/dirsyncd/credentials$' /check.out)"
+chmod 644 credentials/scim-key
+dirsyncd check >/open.out 2>&1
+say open_credential "$? $(grep -c 'run `chmod 600 /etc/dirsyncd/credentials/scim-key`' /open.out)"
+chmod 600 credentials/scim-key
 dirsyncd sync --user ada@example.org >/first.out 2>&1
 say first_sync "$? $(stat -L -c %U /var/lib/dirsyncd/dirsyncd.db)"
 

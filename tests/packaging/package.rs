@@ -47,6 +47,8 @@ fn the_package_keeps_what_is_somebody_s_until_it_is_purged() {
         "/usr/lib/tmpfiles.d/dirsyncd.conf",
         "/usr/share/doc/dirsyncd/copyright",
         "/usr/share/doc/dirsyncd/changelog.Debian.gz",
+        "/usr/share/doc/dirsyncd/changelog.gz",
+        "/usr/share/man/man1/dirsyncd.1.gz",
         "/usr/share/doc/dirsyncd/plan.schema.json",
     ] {
         assert!(root.has(file), "{file}");

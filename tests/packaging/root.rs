@@ -46,7 +46,7 @@ impl Root {
             );
         }
         let script = Path::new(HERE).join("tests/support/rootfs.sh");
-        let packages = ["systemd", "systemd-sysv", "procps", "ca-certificates"];
+        let packages = ["systemd", "systemd-sysv", "procps"];
         let made = run(Command::new(script).args(packages));
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let root = folder.path().join("root");

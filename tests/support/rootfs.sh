@@ -3,7 +3,8 @@
 # next time; its path is the only line of the standard output. Whoever wants to change it copies it. Needs root and
 # debootstrap; takes the machine's Debian mirror.
 #
-# All of them are made of one, which has nothing but the essential packages and apt: that takes half a minute, once.
+# All of them are made of one, which has nothing but the essential packages, apt and the CAs: that takes half a minute,
+# once.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 store=${CARGO_TARGET_DIR:-$here/../../target}/rootfs
@@ -41,7 +42,7 @@ slim() {
 }
 
 base() {
-  debootstrap --variant=minbase bookworm "$1" "$mirror"
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$1" "$mirror"
   slim "$1"
 }
 
