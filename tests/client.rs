@@ -431,9 +431,8 @@ async fn a_rotated_key_is_good_for_all_requests_that_are_under_way() {
 async fn groups_and_people_are_read_from_the_organization_s_directories_too() {
     let folder = tempfile::tempdir().unwrap();
     let simulator = dirsyncd::simulator::start(dirsyncd::simulator::Options {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        state: folder.path().join("state"),
         domains: vec!["example.org".to_owned()],
+        ..dirsyncd::simulator::Options::in_folder(folder.path().join("state"))
     })
     .await
     .unwrap();

@@ -44,7 +44,7 @@ pub use rule::{
     is_attribute_name, is_language_tag, lookup_key,
 };
 pub use schedule::{Job, Schedule, ScheduleError, Scheduled};
-pub use secret::{SecretError, SecretRef};
+pub use secret::{SecretError, SecretRef, credentials_folder};
 pub use source::{
     Bind, ClientCertificate, Discovery, Incremental, Ldap, Preset, ReferralHost, Search, Servers,
     Source, SourceKind, SourceScope, WithoutMail,
@@ -151,8 +151,8 @@ impl Provisioning {
 pub struct Log {
     /// A filter as `tracing-subscriber` takes it, such as `info` or `dirsyncd=debug`.
     pub level: String,
-    /// The form of the lines.
-    pub format: LogFormat,
+    /// The form of the lines, unless it is left to where standard error leads.
+    pub format: Option<LogFormat>,
 }
 
 /// The form of log lines.
@@ -163,6 +163,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Entries of systemd's journal, with fields of their own.
+    Journal,
 }
 
 impl Config {

@@ -13,8 +13,8 @@ use super::written::{
 };
 use super::{Checked, Reader, nearest, unknown};
 use crate::config::{
-    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, LEAST_CALLS, Log, LogFormat, OnLeave,
-    Per, Policy, Reconcile, Schedule, Scheduled,
+    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, LEAST_CALLS, Log, OnLeave, Per, Policy,
+    Reconcile, Schedule, Scheduled,
 };
 use crate::model::{Attribute, Cause};
 
@@ -336,7 +336,7 @@ impl Reader<'_> {
         };
         Ok(Log {
             level,
-            format: file.format.unwrap_or(LogFormat::Text),
+            format: file.format,
         })
     }
 }
