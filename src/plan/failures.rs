@@ -365,8 +365,8 @@ impl GroupPlan {
         tried.sort_by_key(|(last, _)| *last);
         self.operations
             .extend(tried.into_iter().map(|(_, one)| one));
-        let is_deletion = |one: &PlannedGroup| one.operation.kind == GroupChange::Delete;
-        self.operations.sort_by_key(is_deletion);
+        self.operations
+            .sort_by_key(|one| one.operation.is_deletion());
         // A group of which something is not known may be planned so again.
         if self.refusals.is_empty() && self.suspensions.is_empty() {
             let is_over = |(key, failed): &(&ExternalId, &Failed)| {
