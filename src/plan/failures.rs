@@ -7,9 +7,9 @@ use std::fmt;
 use chrono::TimeDelta;
 use serde::Serialize;
 
-use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal, PlannedGroup};
+use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal};
 use super::{Desired, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped};
-use crate::model::{Digest, ExternalId, GroupChange, GroupOrigin, Operation, Reason, Timestamp};
+use crate::model::{Digest, ExternalId, GroupOrigin, Operation, Reason, Timestamp};
 
 /// An operation that was refused, or tried in vain, as the last run that sent it has left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
