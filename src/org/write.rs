@@ -7,9 +7,7 @@ use reqwest::Method;
 use super::http::{Reply, backoff, with_exchanges};
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
-use crate::model::{
-    AccountId, Answer, Exchange, ExternalId, Kind, Operation, ScimId, Target,
-};
+use crate::model::{AccountId, Answer, Exchange, ExternalId, Kind, Operation, ScimId, Target};
 use crate::plan::{Approved, ApprovedPlan, MEMBERS_A_PATCH};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.

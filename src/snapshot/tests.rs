@@ -1,6 +1,7 @@
 //! The database file by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod lock;
 mod migrations;
 mod prune;
 
