@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use apply::Apply;
-pub use daemon::Daemon;
+pub use daemon::{Daemon, Listen};
 pub use error::{ConfigError, nearest};
 pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
@@ -33,7 +33,7 @@ pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use journal::Journal;
 pub use permissions::{
     OpenFile, PrivateFolder, expect_guarded, expect_known_folders, expect_known_writers,
-    expect_own, expect_own_file, expect_own_folders, expect_private,
+    expect_own, expect_own_file, expect_own_folders, expect_private, user_name,
 };
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
@@ -201,6 +201,7 @@ impl Config {
             .into_iter()
             .chain(&self.organization.admin_key)
             .chain(of_sources)
+            .chain(self.daemon.listen.as_ref().map(|listen| &listen.token))
     }
 
     /// Those of the files that it names, but the database, which others could read, change or replace.

@@ -37,7 +37,7 @@ pub(super) fn reconciled(result: Result<(Option<RunId>, Reconciliation), RunErro
 }
 
 /// Logs what a sync did.
-pub(super) fn synced(result: Result<Finished, RunError>) {
+pub(super) fn synced(result: &Result<Finished, RunError>) {
     match result {
         Ok(Finished { run, plan, applied }) => {
             for Notice { source, what } in &plan.notices {
