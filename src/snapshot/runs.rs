@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::error::Context;
 use super::rows::moment;
@@ -36,6 +36,10 @@ pub struct PastRun {
 const SELECT_RUNS: &str = "SELECT trigger, id, started_at, finished_at, outcome, error, version, summary, asked_by, uid, sudo_user
     FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?";
 
+/// The last run that read the sources and tried all that it had to do.
+pub(super) const LAST_GOOD_SYNC: &str = "SELECT id FROM runs WHERE outcome IN ('done', 'incomplete')
+    AND summary ->> '$.applied.ended_by' IS NULL AND id IN (SELECT run_id FROM pulls) ORDER BY id DESC LIMIT 1";
+
 impl Snapshot {
     /// The newest runs, the newest first: so many, of those before this one.
     pub async fn last_runs(
@@ -57,14 +61,11 @@ impl Snapshot {
     /// When the last sync ended that read the sources and tried all that it had to do: what the guards
     /// hold, or the organization refuses for a person, does not count against it.
     pub async fn last_good_sync(&mut self) -> Result<Option<Timestamp>, SnapshotError> {
-        let last: Option<i64> = sqlx::query_scalar(
-            "SELECT finished_at FROM runs WHERE outcome IN ('done', 'incomplete')
-                AND summary ->> '$.applied.ended_by' IS NULL AND id IN (SELECT run_id FROM pulls)
-             ORDER BY id DESC LIMIT 1",
-        )
-        .fetch_optional(&mut self.connection)
-        .await
-        .at(&self.path)?;
+        let query = format!("SELECT finished_at FROM runs WHERE id = ({LAST_GOOD_SYNC})");
+        let last: Option<i64> = sqlx::query_scalar(AssertSqlSafe(query))
+            .fetch_optional(&mut self.connection)
+            .await
+            .at(&self.path)?;
         Ok(last.and_then(Timestamp::from_timestamp_millis))
     }
 }

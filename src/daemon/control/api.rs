@@ -45,6 +45,9 @@ const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 /// How many runs are listed at most.
 const RUNS: u32 = 1000;
 
+/// The greatest number that every program reads as it is written (RFC 8259, section 6).
+const MOST_RUN: i64 = (1 << 53) - 1;
+
 /// How long it is waited until a page of an answer is taken.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -125,7 +128,10 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Said<T> {
                 "the body is JSON, with `Content-Type: application/json`",
             ));
         }
-        serde_json::from_slice(&body)
+        // A struct could be read from an array as well.
+        let object = serde_json::from_slice::<serde_json::Map<_, _>>(&body);
+        object
+            .and_then(|object| serde_json::from_value(object.into()))
             .map(Said)
             .map_err(|error| Problem::new(Kind::BadBody, error.to_string()))
     }
@@ -163,6 +169,10 @@ async fn runs(
     let limit = limit.unwrap_or(20);
     if !(1..=RUNS).contains(&limit) {
         let detail = format!("`limit` is from 1 to {RUNS}");
+        return Err(Problem::new(Kind::BadParameter, detail));
+    }
+    if before.is_some_and(|before| !(1..=MOST_RUN).contains(&before)) {
+        let detail = "`before` is the number of a run";
         return Err(Problem::new(Kind::BadParameter, detail));
     }
     let runs = look(&app, async move |snapshot| {
@@ -561,4 +571,29 @@ async fn in_thread<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'st
     let runtime = Handle::current();
     let done = tokio::task::spawn_blocking(move || runtime.block_on(work()));
     done.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        let paths = document["paths"].as_object().unwrap().iter();
+        let documented: BTreeSet<String> = paths
+            .flat_map(|(path, methods)| {
+                let methods = methods.as_object().unwrap().keys();
+                methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+            })
+            .collect();
+        let routes = routes().into_iter();
+        let served = routes.map(|(method, path, _)| format!("{method} {path}"));
+        assert_eq!(served.collect::<BTreeSet<_>>(), documented);
+    }
 }

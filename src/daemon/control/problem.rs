@@ -101,7 +101,8 @@ impl Kind {
             Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Kind::Paused | Kind::Busy | Kind::Ambiguous => StatusCode::CONFLICT,
-            Kind::Run(Ended::Usage) => StatusCode::BAD_REQUEST,
+            // Nobody, or not one alone, has the name that was given.
+            Kind::Run(Ended::Usage) => StatusCode::NOT_FOUND,
             Kind::Run(Ended::Refused) => StatusCode::CONFLICT,
             // What failed is behind the daemon: the directory, the organization, the database.
             Kind::Run(Ended::Failed | Ended::SomeFailed) => StatusCode::BAD_GATEWAY,
