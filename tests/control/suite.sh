@@ -8,4 +8,4 @@ headers = { Authorization = "Bearer \${TOKEN}" }
 max-failures = 5
 CONFIG
 exec "$1/bin/st" --config-file schemathesis.toml run "$here/../../docs/openapi.json" --url "$2" \
-    --checks all --max-examples 20 --request-timeout 20 --seed 7 --suppress-health-check all --warnings off
+    --checks all --max-examples 8 --request-timeout 20 --seed 7 --suppress-health-check all --warnings off
