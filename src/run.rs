@@ -15,9 +15,12 @@ mod saved_groups;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::apply::{self, Applied, Control, Deadline, GroupSettlement, Settled, Settlement};
+use crate::apply::{
+    self, Applied, Control, Deadline, EndedBy, GroupSettlement, Settled, Settlement,
+};
 use crate::config::{Config, GroupRule, Source, SourceScope};
 use crate::directory::Selection;
 use crate::mapping::{GroupMapping, Mapping, MappingError};
@@ -94,6 +97,57 @@ pub enum RunError {
         /// The configuration's.
         ours: String,
     },
+}
+
+/// How a run or a dry run ends, for those who go by one word: exit codes, and who asks a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// All is done, or it was asked to stop.
+    Done,
+    /// It came to nothing.
+    Failed,
+    /// It was asked for in a way that cannot be.
+    Usage,
+    /// Something is refused, held by a guard or in quarantine.
+    Refused,
+    /// Some of it failed, or is left for later runs.
+    SomeFailed,
+}
+
+impl Ended {
+    /// How a dry run ends that comes to this plan.
+    pub fn with(plan: &Plan) -> Self {
+        match plan.needs_attention() {
+            true => Ended::Refused,
+            false => Ended::Done,
+        }
+    }
+}
+
+impl RunError {
+    /// How the run ended.
+    pub fn ended(&self) -> Ended {
+        match self {
+            RunError::Refused(_) => Ended::Refused,
+            RunError::Stopped => Ended::Done,
+            RunError::Reconcile(ReconcileError::Missing { .. } | ReconcileError::Clock(_)) => {
+                Ended::Refused
+            }
+            RunError::Reconcile(ReconcileError::Incomplete(_) | ReconcileError::Folder(_)) => {
+                Ended::Failed
+            }
+            RunError::Reconcile(_) => Ended::Usage,
+            RunError::ForeignPlan { .. } | RunError::Revert(_) => Ended::Usage,
+            RunError::Pull(PullError::Nobody(_) | PullError::Several { .. }) => Ended::Usage,
+            RunError::Pull(_)
+            | RunError::Api(_)
+            | RunError::Snapshot(_)
+            | RunError::BrokeOff(_)
+            | RunError::NoFilters
+            | RunError::UnknownAttributes(_) => Ended::Failed,
+        }
+    }
 }
 
 /// The configuration with its mappings compiled.
@@ -193,6 +247,20 @@ pub struct Finished {
     pub plan: Plan,
     /// What became of it.
     pub applied: Applied,
+}
+
+impl Finished {
+    /// How it ended.
+    pub fn ended(&self) -> Ended {
+        let Finished { plan, applied, .. } = self;
+        let broke_off = applied.ended_by.as_ref().is_some_and(EndedBy::is_failure);
+        let has_failed = !applied.failed.is_empty() || !applied.groups.failed.is_empty();
+        if has_failed || broke_off {
+            Ended::SomeFailed
+        } else {
+            Ended::with(plan)
+        }
+    }
 }
 
 /// Plans a run and changes nothing, neither in the organization nor in the database.

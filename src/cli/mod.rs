@@ -11,6 +11,7 @@ mod history;
 mod holds;
 mod log;
 mod map;
+mod pause;
 mod plan;
 mod progress;
 mod prune;
@@ -20,6 +21,7 @@ mod retry;
 mod revert;
 mod run;
 mod simulate;
+mod status;
 mod sync;
 
 use std::io::Write;
@@ -28,14 +30,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use nix::unistd::{Uid, User};
+use nix::unistd::Uid;
 
 use crate::apply::Shutdown;
-use crate::config::Config;
+use crate::config::{Config, user_name};
+use crate::daemon::AskError;
 use crate::model::Invoker;
-use crate::pull::{Depth, PullError};
+use crate::pull::Depth;
 use crate::report;
-use crate::run::{Orders, ReconcileError, RunError, Setup};
+use crate::run::{Ended, Orders, RunError, Setup};
 
 use log::start_log;
 
@@ -71,6 +74,15 @@ enum Verb {
     /// Run as a daemon: sync on the schedule of the configuration until SIGTERM or SIGINT
     #[command(after_help = EXIT_CODES)]
     Run(run::Arguments),
+    /// Tell how the daemon stands: what it does, what comes next, when it last was all well
+    #[command(after_help = status::EXIT_CODES)]
+    Status(status::Arguments),
+    /// Let the daemon start no more jobs, until `dirsyncd resume`, over restarts too
+    #[command(after_help = EXIT_CODES)]
+    Pause(pause::Arguments),
+    /// Let the daemon start jobs again
+    #[command(after_help = EXIT_CODES)]
+    Resume(pause::ResumeArguments),
     /// List what the guards hold, from the database alone
     #[command(after_help = EXIT_CODES)]
     Holds(holds::Arguments),
@@ -188,29 +200,31 @@ impl Failure {
     }
 }
 
+impl From<Ended> for Exit {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Done => Exit::Done,
+            Ended::Failed => Exit::Failed,
+            Ended::Usage => Exit::Usage,
+            Ended::Refused => Exit::Refused,
+            Ended::SomeFailed => Exit::SomeFailed,
+        }
+    }
+}
+
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        let exit = match error {
-            RunError::Refused(_) => Exit::Refused,
-            RunError::Stopped => Exit::Done,
-            RunError::Reconcile(ReconcileError::Missing { .. } | ReconcileError::Clock(_)) => {
-                Exit::Refused
-            }
-            RunError::Reconcile(ReconcileError::Incomplete(_) | ReconcileError::Folder(_)) => {
-                Exit::Failed
-            }
-            RunError::Reconcile(_) => Exit::Usage,
-            RunError::ForeignPlan { .. } | RunError::Revert(_) => Exit::Usage,
-            RunError::Pull(PullError::Nobody(_) | PullError::Several { .. }) => Exit::Usage,
-            RunError::Pull(_)
-            | RunError::Api(_)
-            | RunError::Snapshot(_)
-            | RunError::BrokeOff(_)
-            | RunError::NoFilters
-            | RunError::UnknownAttributes(_) => Exit::Failed,
-        };
         Failure {
-            exit,
+            exit: error.ended().into(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        Failure {
+            exit: error.ended().into(),
             message: error.to_string(),
         }
     }
@@ -223,6 +237,8 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // As much as the main thread has: a dry run of the daemon is made in another one.
+        .thread_stack_size(8 * 1024 * 1024)
         .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(verb(cli.verb)),
@@ -240,6 +256,9 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Plan(arguments) => Box::pin(plan::run(arguments)).await,
         Verb::Sync(arguments) => Box::pin(sync::run(arguments)).await,
         Verb::Run(arguments) => Box::pin(run::run(arguments)).await,
+        Verb::Status(arguments) => Box::pin(status::run(arguments)).await,
+        Verb::Pause(arguments) => Box::pin(pause::run(arguments)).await,
+        Verb::Resume(arguments) => Box::pin(pause::resume(arguments)).await,
         Verb::Holds(arguments) => Box::pin(holds::run(arguments)).await,
         Verb::Approve(arguments) => Box::pin(approve::run(arguments)).await,
         Verb::Retry(arguments) => Box::pin(retry::run(arguments)).await,
@@ -260,10 +279,8 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
 /// Who runs this process.
 fn invoker() -> Invoker {
     let uid = Uid::current();
-    // A container may know its users by number only, and a directory of users may be down.
-    let user = User::from_uid(uid).ok().flatten();
     Invoker {
-        name: user.map_or_else(|| format!("uid {uid}"), |user| user.name),
+        name: user_name(uid),
         uid: uid.as_raw(),
         sudo_user: std::env::var("SUDO_USER").ok(),
     }

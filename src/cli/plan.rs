@@ -12,9 +12,10 @@ use super::{
 use crate::against::compare;
 use crate::apply::{Control, Shutdown};
 use crate::config::LogFormat;
+use crate::daemon::{Client, Form, PlanOrder};
 use crate::plan::Plan;
 use crate::report::{self, Detail, SavedPlan};
-use crate::run::{Setup, dry_run, save};
+use crate::run::{Ended, Setup, dry_run, save};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -40,6 +41,9 @@ pub(super) struct Arguments {
     /// Replace the file of `--save` if it is there already
     #[arg(long, requires = "save")]
     force: bool,
+    /// Have the daemon make the dry run
+    #[arg(long, conflicts_with_all = ["against", "save"])]
+    daemon: bool,
     /// Print the JSON Schema of a saved plan, and do nothing else
     #[arg(long, exclusive = true)]
     schema: bool,
@@ -49,6 +53,15 @@ pub(super) struct Arguments {
 pub(super) enum Format {
     Text,
     Json,
+}
+
+impl From<Format> for Form {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Form::Text,
+            Format::Json => Form::Json,
+        }
+    }
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -66,6 +79,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     start_log("warn", LogFormat::Text);
     if let Some(old) = &arguments.against {
         return edit(&setup, old, &arguments).await;
+    }
+    if arguments.daemon {
+        return ask(&setup, &arguments).await;
     }
     let progress = Progress::new();
     let control = Control {
@@ -104,6 +120,28 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         ));
     }
     Ok(exit(&plan, arguments.detailed_exitcode))
+}
+
+/// Has the daemon make the dry run, which reports as this program would.
+async fn ask(setup: &Setup, arguments: &Arguments) -> Result<Exit, Failure> {
+    let OrderArguments {
+        full,
+        accept_scope_change,
+        user,
+    } = &arguments.orders;
+    let order = PlanOrder {
+        format: arguments.format.into(),
+        limit: arguments.limit,
+        full: *full,
+        accept_scope_change: *accept_scope_change,
+        user: user.clone(),
+    };
+    let reported = Client::of(&setup.config)?.plan(&order).await?;
+    print(&reported.text);
+    Ok(match reported.is_pending && arguments.detailed_exitcode {
+        true => Exit::Pending,
+        false => reported.ended.into(),
+    })
 }
 
 fn is_there(path: &Path) -> Failure {
@@ -146,12 +184,9 @@ fn write(path: &Path, saved: &SavedPlan, force: bool) -> Result<(), Failure> {
 }
 
 fn exit(plan: &Plan, detailed: bool) -> Exit {
-    if plan.needs_attention() {
-        Exit::Refused
-    } else if detailed && plan.has_pending() {
-        Exit::Pending
-    } else {
-        Exit::Done
+    match Ended::with(plan) {
+        Ended::Done if detailed && plan.has_pending() => Exit::Pending,
+        ended => ended.into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `dirsyncd rehearse`: the real sync against a copy of the organization.
 
 use super::progress::Progress;
-use super::sync::{RunArguments, exit, outcome};
+use super::sync::{RunArguments, outcome};
 use super::{Exit, Failure, load, print, shutdown_on_signals, start_log};
 use crate::apply::Control;
 use crate::config::LogFormat;
@@ -37,5 +37,5 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     text += &outcome(&rehearsal.finished, &arguments);
     text += &format!("After it: {}\n", report::summary_line(&rehearsal.rest));
     print(&text);
-    Ok(exit(&rehearsal.finished))
+    Ok(rehearsal.finished.ended().into())
 }

@@ -4,13 +4,12 @@ use clap::Args;
 
 use super::plan::Format;
 use super::progress::Progress;
-use super::sync::exit;
 use super::{ConfigArgument, Exit, Failure, invoker, load, print, shutdown_on_signals, start_log};
 use crate::apply::Control;
 use crate::config::LogFormat;
 use crate::model::RunId;
 use crate::report::{self, Detail};
-use crate::run::{Wish, dry_revert, revert};
+use crate::run::{Ended, Wish, dry_revert, revert};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -65,11 +64,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             Format::Text => report::text(&plan, detail),
             Format::Json => format!("{:#}\n", report::json(&plan)),
         });
-        return Ok(if plan.needs_attention() {
-            Exit::Refused
-        } else {
-            Exit::Done
-        });
+        return Ok(Ended::with(&plan).into());
     }
     let finished = revert(&setup, &wish, &control).await;
     progress.finish();
@@ -85,5 +80,5 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             report::outcome(finished.run, &finished.plan, &finished.applied, None)
         ),
     });
-    Ok(exit(&finished))
+    Ok(finished.ended().into())
 }

@@ -44,17 +44,18 @@ fn load_scheduled(path: &Path) -> Result<Setup, Failure> {
     Ok(setup)
 }
 
-/// What SIGHUP and SIGUSR1 ask for.
-fn wishes_by_signals() -> Result<mpsc::Receiver<Wish>, Failure> {
+/// What is asked for, by SIGHUP and SIGUSR1 too.
+fn wishes_by_signals() -> Result<(mpsc::Sender<Wish>, mpsc::Receiver<Wish>), Failure> {
     let cannot = |error| Failure::failed(format!("cannot listen for signals: {error}"));
     let mut hang_up = signal(SignalKind::hangup()).map_err(cannot)?;
     let mut user = signal(SignalKind::user_defined1()).map_err(cannot)?;
-    let (sender, wishes) = mpsc::channel(16);
+    let (wish, wishes) = mpsc::channel(16);
+    let sender = wish.clone();
     tokio::spawn(async move {
         loop {
             let wish = tokio::select! {
                 Some(()) = hang_up.recv() => Wish::Reload,
-                Some(()) = user.recv() => Wish::Do(Job::Sync),
+                Some(()) = user.recv() => Wish::Do { job: Job::Sync, asker: None },
                 else => return,
             };
             if sender.send(wish).await.is_err() {
@@ -62,5 +63,5 @@ fn wishes_by_signals() -> Result<mpsc::Receiver<Wish>, Failure> {
             }
         }
     });
-    Ok(wishes)
+    Ok((wish, wishes))
 }

@@ -12,10 +12,11 @@ use super::{
     ConfigArgument, Exit, Failure, OrderArguments, invoker, load, print, say, shutdown_on_signals,
     start_log,
 };
-use crate::apply::{Control, EndedBy};
+use crate::apply::Control;
 use crate::config::{LogFormat, expect_guarded};
+use crate::daemon::{Client, SyncOrder};
 use crate::report::{self, Detail, SavedPlan};
-use crate::run::{Finished, sync, sync_saved};
+use crate::run::{Finished, Setup, sync, sync_saved};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
     /// Carry out the plan of `dirsyncd plan --save FILE`, without reading the sources
     #[arg(long, value_name = "FILE", conflicts_with = "full")]
     plan: Option<PathBuf>,
+    /// Have the daemon make the run, after what it is at, and wait for its end
+    #[arg(long, conflicts_with_all = ["plan", "user", "accept_scope_change"])]
+    daemon: bool,
     /// The form of the report
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -43,6 +47,9 @@ pub(super) struct RunArguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.run.config)?;
+    if arguments.daemon {
+        return ask(&setup, &arguments).await;
+    }
     let saved = arguments.plan.as_deref().map(read).transpose()?;
     if let Some(saved) = &saved
         && !setup.is_of(saved)
@@ -79,7 +86,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             report::outcome(finished.run, &finished.plan, &finished.applied, told)
         ),
     });
-    Ok(exit(&finished))
+    Ok(finished.ended().into())
+}
+
+/// Has the daemon make the run, which reports as this program would.
+async fn ask(setup: &Setup, arguments: &Arguments) -> Result<Exit, Failure> {
+    let order = SyncOrder {
+        wait: true,
+        full: arguments.run.orders.full,
+        format: arguments.format.into(),
+        limit: arguments.run.limit,
+    };
+    let reported = Client::of(&setup.config)?.sync(&order).await?;
+    print(&reported.text);
+    Ok(reported.ended.into())
 }
 
 /// Reads a saved plan.
@@ -107,16 +127,4 @@ pub(super) fn outcome(finished: &Finished, arguments: &RunArguments) -> String {
     };
     report::text(&finished.plan, detail)
         + &report::applied(&finished.plan, &finished.applied, detail)
-}
-
-pub(super) fn exit(Finished { plan, applied, .. }: &Finished) -> Exit {
-    let broke_off = applied.ended_by.as_ref().is_some_and(EndedBy::is_failure);
-    let has_failed = !applied.failed.is_empty() || !applied.groups.failed.is_empty();
-    if has_failed || broke_off {
-        Exit::SomeFailed
-    } else if plan.needs_attention() {
-        Exit::Refused
-    } else {
-        Exit::Done
-    }
 }

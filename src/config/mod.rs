@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use apply::{Apply, LEAST_CALLS};
-pub use daemon::Daemon;
+pub use daemon::{Daemon, Listen};
 pub use error::{ConfigError, nearest};
 pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
@@ -34,6 +34,7 @@ pub use journal::Journal;
 pub use permissions::{
     OpenFile, PrivateFolder, expect_guarded, expect_known_folders, expect_known_writers,
     expect_own, expect_own_file, expect_own_folders, expect_private, make_own, names_of, real_name,
+    user_name,
 };
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
@@ -203,6 +204,7 @@ impl Config {
             .into_iter()
             .chain(&self.organization.admin_key)
             .chain(of_sources)
+            .chain(self.daemon.listen.as_ref().map(|listen| &listen.token))
     }
 
     /// Those of the files that it names, but the database, which others could read, change or replace.

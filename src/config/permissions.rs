@@ -299,6 +299,13 @@ fn expect_own_link(what: &str, path: &Path, link: &Metadata) -> Result<(), OpenF
     )))
 }
 
+/// What a user is called.
+pub fn user_name(uid: Uid) -> String {
+    // A container may know its users by number only, and a directory of users may be down.
+    let user = User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| format!("uid {uid}"), |user| user.name)
+}
+
 fn database_s_others() -> Others {
     match Uid::effective().is_root() {
         true => Others::Owner,

@@ -10,7 +10,10 @@ use chrono_tz::Tz;
 use crate::model::Timestamp;
 
 /// What the daemon does by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Job {
     /// A sync, which reads only what changed where a source allows that.
     Sync,

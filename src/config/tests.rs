@@ -44,6 +44,9 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert_eq!(config.policy, Policy::default());
     assert!(!config.deletes());
     assert_eq!(config.schedule, []);
+    let socket = Path::new("/var/lib/dirsyncd/control.sock");
+    assert_eq!(config.daemon.socket.as_deref(), Some(socket));
+    assert_eq!(config.daemon.listen, None);
     assert!(config.reconcile.correct.is_empty());
     assert_eq!(config.reconcile.limit.allowed(1000), Some(100));
     let source = &config.sources[0];
@@ -247,6 +250,41 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
             "`staff` is no DN",
         ),
         (add("members_of = []\n"), "13:14", "at least one DN"),
+        (
+            add("[daemon]\nsocket = true\n"),
+            "14:10",
+            "or false for no socket",
+        ),
+        (
+            add("[daemon]\nlisten = \"127.0.0.1:8765\"\n"),
+            "14:10",
+            "say by `token` where the secret is",
+        ),
+        (
+            add("[daemon]\ntoken = { env = \"TOKEN\" }\n"),
+            "14:9",
+            "`token` is for `listen`",
+        ),
+        (
+            add("[daemon]\ntoken = \"s3cret\"\nlisten = \"127.0.0.1:8765\"\n"),
+            "14:9",
+            "a secret does not stand in the configuration",
+        ),
+        (
+            add("[daemon]\ntoken = { env = \"TOKEN\" }\nlisten = \"0.0.0.0:8765\"\n"),
+            "15:10",
+            "0.0.0.0 can be reached by other machines",
+        ),
+        (
+            add("[daemon]\ntoken = { env = \"TOKEN\" }\nlisten = \"[2001:db8::1]:8765\"\n"),
+            "15:10",
+            "2001:db8::1 can be reached by other machines",
+        ),
+        (
+            add("[daemon]\ntoken = { env = \"TOKEN\" }\nlisten = \"localhost\"\n"),
+            "15:10",
+            "`localhost` is no address with a port",
+        ),
         (
             add("[journal]\nkeep = \"29days\"\n"),
             "14:8",

@@ -3,25 +3,35 @@
 //! Floor 8. One job is at work at a time, so no two runs are ever under way at once; that another
 //! process is not at work either, the journal's lock sees to.
 
+mod client;
+mod control;
 mod log;
 mod pulse;
+mod state;
+mod status;
 mod systemd;
 mod timers;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::{Control, Shutdown};
 use crate::config::Job;
-use crate::model::Timestamp;
+use crate::model::{Invoker, Timestamp};
 use crate::pull::Depth;
-use crate::run::{Orders, Setup, Task, prune, reconcile, sync};
-use crate::snapshot::{Journal, Lock, Snapshot, SnapshotError};
+use crate::run::{Finished, Orders, RunError, Setup, Task, prune, reconcile, sync};
+use crate::snapshot::{Journal, Lock, Pause, Snapshot, SnapshotError};
 
-use pulse::Pulse;
+pub use client::{AskError, Client, Reported};
+pub use control::{CannotListen, Form, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
+pub use pulse::{Phase, Progress};
+pub use status::{AtWork, Running, ScheduledJob, Status, paused};
+
+use control::Server;
+use state::{Begun, State};
 use timers::Timers;
 
 /// How often the wall clock is looked at while waiting, so that a suspended machine or a
@@ -33,40 +43,82 @@ const LOOK: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the daemon can be asked for while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Wish {
     /// To do a job at once, or once what is at work is done.
-    Do(Job),
+    Do {
+        /// Which.
+        job: Job,
+        /// Who wants it, if that is known.
+        asker: Option<Asker>,
+    },
     /// To read the configuration again.
     Reload,
+    /// To see that it is paused, or goes on.
+    Look,
+}
+
+/// Somebody who wants a sync.
+#[derive(Debug)]
+pub struct Asker {
+    /// Who it is.
+    pub by: Invoker,
+    /// Told how it went; dropped if it is not done.
+    pub done: oneshot::Sender<Outcome>,
+}
+
+/// How a sync went, for all who have asked for it.
+pub type Outcome = Arc<Result<Finished, RunError>>;
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotStart {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// Nobody could ask it anything.
+    #[error(transparent)]
+    Listen(#[from] CannotListen),
 }
 
 /// Reads the configuration again; what is wrong with it in words.
 pub type Reload<'a> = &'a dyn Fn() -> Result<Setup, String>;
 
 /// Runs until `stop` is requested; the operation in flight is finished then. A job that fails
-/// is logged, and the next one is tried.
+/// is logged, and the next one is tried. `wishes` come in at the other end of `wish`.
 pub async fn run(
     setup: Setup,
     reload: Reload<'_>,
-    mut wishes: mpsc::Receiver<Wish>,
+    (wish, mut wishes): (mpsc::Sender<Wish>, mpsc::Receiver<Wish>),
     stop: Shutdown,
-) -> Result<(), SnapshotError> {
-    let _lock = Lock::daemon(&setup.config.database)?;
+) -> Result<(), CannotStart> {
+    let lock = Arc::new(Lock::daemon(&setup.config.database)?);
     // A database that cannot be used is told at the start, not in the middle of the night.
     Journal::open(&setup.config.database).await?.close().await?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
     let begun = snapshot.jobs_begun().await?;
+    let pause = snapshot.pause().await?;
     snapshot.close().await?;
-    let pulse = Arc::new(Pulse::default());
-    let _watchdog = systemd::keep_watch(&pulse, setup.config.daemon.hang_after);
     let now = chrono::Utc::now();
+    let timers = Timers::start(&setup.config.schedule, &begun, now, &delay);
+    let config = setup.config.daemon.clone();
+    let state = Arc::new(State::new(setup, pause, now));
+    state.change(|now| now.due = timers.all().collect());
+    let server = Server::start(
+        &config,
+        Arc::clone(&state),
+        wish,
+        // It is held here too: a server that listens nowhere is gone at once.
+        Arc::clone(&lock),
+        stop.clone(),
+    )
+    .await?;
+    let _watchdog = systemd::keep_watch(&state.pulse, config.hang_after);
     let mut daemon = Daemon {
-        timers: Timers::start(&setup.config.schedule, &begun, now, &delay),
-        setup: Arc::new(setup),
+        timers,
+        state,
         reload,
-        wanted: BTreeSet::new(),
-        pulse,
+        wanted: BTreeMap::new(),
         stop,
         looked: now,
     };
@@ -79,6 +131,10 @@ pub async fn run(
         daemon.timers.ended(job, chrono::Utc::now(), &delay);
     }
     systemd::tell(&[sd_notify::NotifyState::Stopping]);
+    // Whoever waits for what is not done any more is told so.
+    daemon.wanted.clear();
+    drop(wishes);
+    server.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -90,12 +146,11 @@ fn delay(most: Duration) -> Duration {
 }
 
 struct Daemon<'a> {
-    setup: Arc<Setup>,
+    state: Arc<State>,
     reload: Reload<'a>,
     timers: Timers,
-    /// What somebody wants done at once.
-    wanted: BTreeSet<Job>,
-    pulse: Arc<Pulse>,
+    /// What somebody wants done at once, with those who have told their name.
+    wanted: BTreeMap<Job, Vec<Asker>>,
     stop: Shutdown,
     /// What the clock showed when it was last looked at: it may be set back also while a job is at work.
     looked: Timestamp,
@@ -103,15 +158,22 @@ struct Daemon<'a> {
 
 impl Daemon<'_> {
     /// Waits for the wall clock to reach the first of the timers, or for a wish; `None` when it is to
-    /// stop. When the clock is set back, the schedules are asked anew.
+    /// stop. When the clock is set back, the schedules are asked anew. While it is paused, nothing is due.
     async fn wait(&mut self, wishes: &mut mpsc::Receiver<Wish>) -> Option<Job> {
         let mut told = None;
         loop {
-            self.pulse.turn(false);
+            self.state.pulse.turn(false);
             if self.stop.requested() {
                 return None;
             }
-            if let Some(job) = Job::ALL.into_iter().find(|job| self.wanted.remove(job)) {
+            let pause = self.state.pause();
+            let is_paused = pause.is_some();
+            let wanted = || {
+                Job::ALL
+                    .into_iter()
+                    .find(|job| self.wanted.contains_key(job))
+            };
+            if let Some(job) = wanted().filter(|_| !is_paused) {
                 return Some(job);
             }
             let now = chrono::Utc::now();
@@ -119,14 +181,21 @@ impl Daemon<'_> {
                 self.timers.set_back(now, &delay);
             }
             self.looked = now;
-            let next = self.timers.next();
+            self.state
+                .change(|now| now.due = self.timers.all().collect());
+            let next = self.timers.next().filter(|_| !is_paused);
             if let Some((due, job)) = next
                 && now >= due
             {
                 return Some(job);
             }
-            if told.replace(next) != Some(next) {
-                tell_next(next);
+            let tell = (next, pause);
+            if told.as_ref() != Some(&tell) {
+                match &tell {
+                    (_, Some(pause)) => tell_pause(pause),
+                    (next, None) => tell_next(*next),
+                }
+                told = Some(tell);
             }
             let rest = next.map_or(LOOK, |(due, _)| (due - now).to_std().unwrap_or_default());
             tokio::select! {
@@ -140,51 +209,85 @@ impl Daemon<'_> {
     /// Does a job. Wishes are heard meanwhile, and what is to be done for them comes after it.
     async fn work(&mut self, job: Job, wishes: &mut mpsc::Receiver<Wish>) {
         systemd::tell(&[sd_notify::NotifyState::Status(&format!("{job} is at work"))]);
-        let setup = Arc::clone(&self.setup);
-        let pulse = Arc::clone(&self.pulse);
+        let askers = self.wanted.remove(&job).unwrap_or_default();
+        let asked_by = askers.first().map(|asker| asker.by.clone());
+        let state = Arc::clone(&self.state);
+        let setup = state.setup();
+        state.change(|now| {
+            now.job = Some(Begun {
+                job,
+                since: chrono::Utc::now(),
+                asked_by: asked_by.clone(),
+            });
+        });
         let control = Control {
-            watch: &*pulse,
+            watch: &*state.pulse,
             stop: self.stop.clone(),
             now: &chrono::Utc::now,
-            asked_by: None,
+            asked_by,
         };
-        let work = do_job(&setup, job, &control);
-        tokio::pin!(work);
-        pulse.turn(true);
-        loop {
-            tokio::select! {
-                () = &mut work => break,
-                Some(wish) = wishes.recv() => self.hear(wish),
+        state.pulse.turn(true);
+        let outcome = {
+            let work = do_job(&setup, job, &control);
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    outcome = &mut work => break outcome,
+                    Some(wish) = wishes.recv() => self.hear(wish),
+                }
+            }
+        };
+        self.state.change(|now| now.job = None);
+        for (asker, outcome) in askers.into_iter().zip(std::iter::repeat(outcome)) {
+            // Who has gone away meanwhile does not want to know.
+            if let Some(outcome) = outcome {
+                let _ = asker.done.send(outcome);
             }
         }
     }
 
     fn hear(&mut self, wish: Wish) {
-        match wish {
-            Wish::Do(job) => {
-                tracing::info!(%job, "asked for");
-                self.wanted.insert(job);
+        let pause = self.state.pause();
+        match (wish, pause) {
+            (Wish::Reload, _) => self.reload(),
+            (Wish::Do { job, .. }, Some(pause)) => {
+                tracing::warn!(%job, "asked for, and not done: paused {}", paused(&pause));
             }
-            Wish::Reload => self.reload(),
+            (Wish::Do { job, asker }, None) => {
+                tracing::info!(%job, "asked for");
+                self.wanted.entry(job).or_default().extend(asker);
+            }
+            // What has not begun is not done.
+            (Wish::Look, Some(_)) => self.wanted.clear(),
+            (Wish::Look, None) => {}
         }
     }
 
     /// Takes the configuration as it is in its file now, if it can be used.
     fn reload(&mut self) {
         systemd::reloading();
+        let former = self.state.setup();
         match (self.reload)() {
-            Ok(setup) if setup.config.database != self.setup.config.database => {
+            Ok(setup) if setup.config.database != former.config.database => {
                 tracing::error!(
-                    database = %self.setup.config.database.display(),
+                    database = %former.config.database.display(),
                     "the configuration is not taken: another `database` needs a restart; the former one stays in force"
                 );
             }
             Ok(setup) => {
                 let now = chrono::Utc::now();
                 self.timers.take(&setup.config.schedule, now, &delay);
-                self.setup = Arc::new(setup);
+                if !setup.config.daemon.listens_as(&former.config.daemon) {
+                    tracing::warn!("another `socket` or `listen` needs a restart");
+                }
+                self.state.change(|now| {
+                    now.due = self.timers.all().collect();
+                    now.setup = Arc::new(setup);
+                });
                 tracing::info!("the configuration is read again and in force");
-                tell_next(self.timers.next());
+                if self.state.pause().is_none() {
+                    tell_next(self.timers.next());
+                }
             }
             Err(error) => tracing::error!(
                 "the configuration is not taken, and the former one stays in force: {error}"
@@ -192,6 +295,12 @@ impl Daemon<'_> {
         }
         systemd::tell(&[sd_notify::NotifyState::Ready]);
     }
+}
+
+fn tell_pause(pause: &Pause) {
+    let status = format!("paused {}", paused(pause));
+    systemd::tell(&[sd_notify::NotifyState::Status(&status)]);
+    tracing::info!("{status}");
 }
 
 fn tell_next(next: Option<(Timestamp, Job)>) {
@@ -206,8 +315,8 @@ fn tell_next(next: Option<(Timestamp, Job)>) {
     tracing::info!(%due, %job, "waiting for the next run");
 }
 
-/// Does a job, and logs how it went.
-async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) {
+/// Does a job, and logs how it went; tells how a sync went.
+async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Option<Outcome> {
     let database = &setup.config.database;
     if let Err(error) = note(database, job).await {
         // It is done again after a restart, at worst.
@@ -223,7 +332,13 @@ async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) {
                 depth,
                 ..Orders::ROUTINE
             };
-            log::synced(sync(setup, orders, "schedule", control).await);
+            let trigger = match &control.asked_by {
+                None => "schedule",
+                Some(_) => "sync",
+            };
+            let outcome = sync(setup, orders, trigger, control).await;
+            log::synced(&outcome);
+            return Some(Arc::new(outcome));
         }
         Job::Reconcile => log::reconciled(reconcile(setup, &Task::default(), control).await),
         Job::Prune => match setup.config.journal.keep {
@@ -231,6 +346,7 @@ async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) {
             None => tracing::warn!("nothing is pruned: `keep` in [journal] is false"),
         },
     }
+    None
 }
 
 /// Notes that a job begins, so that after an outage it is known whether one was missed.

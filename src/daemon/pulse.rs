@@ -3,9 +3,11 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::LOOK;
 use crate::apply::Watch;
-use crate::model::Kind;
+use crate::model::{Kind, Timestamp};
 use crate::org::traffic;
 
 /// When the daemon last came on with what it does.
@@ -18,6 +20,72 @@ struct Last {
     /// How many answers the API had given then.
     answers: u64,
     is_at_work: bool,
+    progress: Progress,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is at.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+    /// How many entries it has read.
+    pub entries: u64,
+    /// How many operations it sends.
+    pub operations: usize,
+    /// How many of these have ended.
+    pub ended: usize,
+    /// How many of those have failed.
+    pub failed: usize,
+}
+
+/// What a job is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It looks at what there is, before entries are read.
+    Beginning,
+    /// It reads the sources, and plans.
+    Reading,
+    /// It sends operations.
+    Sending,
+}
+
+impl Phase {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Beginning => "beginning",
+            Phase::Reading => "reading",
+            Phase::Sending => "sending",
+        }
+    }
+}
+
+impl Progress {
+    fn new() -> Self {
+        Progress {
+            phase: Phase::Beginning,
+            since: chrono::Utc::now(),
+            entries: 0,
+            operations: 0,
+            ended: 0,
+            failed: 0,
+        }
+    }
+
+    fn turn_to(&mut self, phase: Phase) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.since = chrono::Utc::now();
+        }
+    }
+
+    fn count(&mut self, failed: bool) {
+        self.ended += 1;
+        self.failed += usize::from(failed);
+    }
 }
 
 impl Default for Pulse {
@@ -26,16 +94,24 @@ impl Default for Pulse {
             beat: Instant::now(),
             answers: 0,
             is_at_work: false,
+            progress: Progress::new(),
         }))
     }
 }
 
 impl Pulse {
-    /// It has come on.
-    fn beat(&self) {
+    /// It has come on, so far.
+    fn beat(&self, come: impl FnOnce(&mut Progress)) {
         if let Ok(mut last) = self.0.lock() {
             last.beat = Instant::now();
+            come(&mut last.progress);
         }
+    }
+
+    /// How far what is at work has come.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let last = self.0.lock().ok()?;
+        last.is_at_work.then_some(last.progress)
     }
 
     /// It begins a job, or waits for the next one.
@@ -43,6 +119,7 @@ impl Pulse {
         if let Ok(mut last) = self.0.lock() {
             last.beat = Instant::now();
             last.is_at_work = is_at_work;
+            last.progress = Progress::new();
         }
     }
 
@@ -66,22 +143,28 @@ impl Pulse {
 
 impl Watch for Pulse {
     fn went_on(&self) {
-        self.beat();
+        self.beat(|_| {});
     }
 
-    fn entries_read(&self, _entries: u64) {
-        self.beat();
+    fn entries_read(&self, entries: u64) {
+        self.beat(|progress| {
+            progress.turn_to(Phase::Reading);
+            progress.entries = entries;
+        });
     }
 
-    fn sending(&self, _operations: usize) {
-        self.beat();
+    fn sending(&self, operations: usize) {
+        self.beat(|progress| {
+            progress.turn_to(Phase::Sending);
+            progress.operations = operations;
+        });
     }
 
-    fn operation_ended(&self, _kind: Kind, _failed: bool) {
-        self.beat();
+    fn operation_ended(&self, _kind: Kind, failed: bool) {
+        self.beat(|progress| progress.count(failed));
     }
 
-    fn group_ended(&self, _failed: bool) {
-        self.beat();
+    fn group_ended(&self, failed: bool) {
+        self.beat(|progress| progress.count(failed));
     }
 }

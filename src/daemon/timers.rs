@@ -85,6 +85,12 @@ impl Timers {
         dues.min_by_key(|(due, job)| (*due, place(*job)))
     }
 
+    /// When each job is due.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Job, Option<Timestamp>)> {
+        let timers = self.timers.iter();
+        timers.map(|timer| (timer.scheduled.job, timer.due))
+    }
+
     /// Sets the next time of a job that was done, however often it was due meanwhile; and of those
     /// that it has done as well.
     pub(super) fn ended(&mut self, job: Job, now: Timestamp, chance: Chance<'_>) {

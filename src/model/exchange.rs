@@ -25,7 +25,7 @@ pub enum Evidence {
 }
 
 /// The user who has started something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoker {
     /// The name of the user whose process it is.
     pub name: String,

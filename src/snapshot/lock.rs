@@ -47,6 +47,15 @@ impl Lock {
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
+    /// The process of the daemon that serves the database, as its lock file names it; `None` if none does.
+    pub fn of_daemon(database: &Path) -> Option<String> {
+        let mut file = options().open(beside(database, ".daemon.lock")).ok()?;
+        let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).ok()?;
+        is_held.then(|| holder.trim().to_owned())
+    }
+
     fn take(
         database: &Path,
         ending: &str,

@@ -12,11 +12,13 @@ mod history;
 mod holds;
 mod journal;
 mod lock;
+mod pause;
 mod population;
 mod prune;
 mod reconciled;
 mod revert;
 mod rows;
+mod runs;
 mod saved;
 mod verdicts;
 
@@ -47,8 +49,10 @@ pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, LOOK, Outcome, Pulled, Unclear};
 pub use lock::{Lock, open_files};
+pub use pause::{Pause, keep_pause};
 pub use prune::{LAST_OPERATIONS, Prune, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;
+pub use runs::PastRun;
 pub use saved::AppliedPlan;
 
 use error::Context;

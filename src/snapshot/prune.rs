@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::error::Context;
 use super::history::LET_GO;
+use super::runs::LAST_GOOD_SYNC;
 use super::{Journal, Snapshot, SnapshotError};
 use crate::model::{RunId, Timestamp};
 
@@ -25,7 +26,7 @@ const FIRST_WHOLE_RUN: &str = "SELECT min(id) FROM (
     UNION ALL SELECT max(run_id) FROM pulls
     UNION ALL SELECT max(pulls.run_id) FROM pulls JOIN runs ON runs.id = pulls.run_id WHERE finished_at IS NOT NULL)";
 
-/// The pulls that stay whatever their run: the last one of each source, and its last full one.
+/// The pulls that stay whatever their run: the last one of each source, its last full one.
 const NEEDED_PULLS: &str = "SELECT max(run_id), source FROM pulls GROUP BY source
     UNION SELECT run_id, source FROM (SELECT run_id, source, max(started_at) FROM pulls JOIN runs ON runs.id = pulls.run_id
         WHERE way = 'full' AND incomplete IS NULL GROUP BY source)";
@@ -306,7 +307,10 @@ impl Journal {
         prune: &Prune<'_>,
     ) -> Result<bool, SnapshotError> {
         let path = self.path.clone();
-        let needed: Vec<(i64, String)> = sqlx::query_as(NEEDED_PULLS)
+        let needed = format!(
+            "{NEEDED_PULLS} UNION SELECT run_id, source FROM pulls WHERE run_id = ({LAST_GOOD_SYNC})"
+        );
+        let needed: Vec<(i64, String)> = sqlx::query_as(AssertSqlSafe(needed))
             .fetch_all(&mut self.connection)
             .await
             .at(&path)?;

@@ -10,6 +10,7 @@ mod addresses;
 mod admin_way;
 mod adoption;
 mod backup;
+mod control;
 mod daemon;
 mod deletion;
 mod explain;

@@ -117,18 +117,19 @@ impl Reader<'_> {
             None => (Vec::new(), Tz::UTC),
             Some(schedule) => self.schedule(schedule)?,
         };
+        let database =
+            self.resolve(database.unwrap_or_else(|| "/var/lib/dirsyncd/dirsyncd.db".into()));
         Ok(Config {
             path: self.path.to_owned(),
             organization: self.organization(organization)?,
-            database: self
-                .resolve(database.unwrap_or_else(|| "/var/lib/dirsyncd/dirsyncd.db".into())),
+            daemon: self.daemon(daemon, &database)?,
+            database,
             sources,
             groups,
             policy,
             guards: self.guards(guards, zone)?,
             apply: self.apply(apply)?,
             schedule,
-            daemon: self.daemon(daemon)?,
             reconcile: self.reconcile(reconcile)?,
             journal: self.journal(journal)?,
             log: self.log(log)?,

@@ -1,6 +1,8 @@
 //! How the tables about a run are checked: `[policy]`, `[apply]`, `[reconcile]`, `[journal]`,
 //! `[schedule]`, `[daemon]` and `[log]`.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -9,12 +11,12 @@ use toml::Spanned;
 
 use super::written::{
     AdoptFile, ApplyFile, ConfirmationFile, DaemonFile, JobFile, JobTableFile, JournalFile,
-    LogFile, OneOrMany, PolicyFile, ReconcileFile, ScheduleFile, TimeOrNeverFile,
+    LogFile, OneOrMany, PathOrNoneFile, PolicyFile, ReconcileFile, ScheduleFile, TimeOrNeverFile,
 };
 use super::{Checked, Reader, nearest, unknown};
 use crate::config::{
-    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, LEAST_CALLS, Log, OnLeave, Per, Policy,
-    Reconcile, Schedule, Scheduled,
+    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, LEAST_CALLS, Listen, Log, OnLeave,
+    Per, Policy, Reconcile, Schedule, Scheduled,
 };
 use crate::model::{Attribute, Cause};
 
@@ -251,10 +253,71 @@ impl Reader<'_> {
         Ok((jobs, zone))
     }
 
-    pub(super) fn daemon(&self, file: DaemonFile) -> Checked<Daemon> {
+    pub(super) fn daemon(&self, file: DaemonFile, database: &Path) -> Checked<Daemon> {
+        let DaemonFile {
+            hang_after,
+            socket,
+            listen,
+            token,
+        } = file;
+        let socket = match socket {
+            None => Some(Daemon::default_socket(database)),
+            Some(socket) => {
+                let span = socket.span();
+                match socket.into_inner() {
+                    PathOrNoneFile::None(false) => None,
+                    PathOrNoneFile::None(true) => {
+                        return self.refuse(
+                            span,
+                            "say where, such as \"/run/dirsyncd/control.sock\", or false for no socket",
+                        );
+                    }
+                    PathOrNoneFile::Path(path) => Some(self.resolve(path)),
+                }
+            }
+        };
+        let listen = match (listen, token) {
+            (None, None) => None,
+            (Some(listen), Some(token)) => Some(Listen {
+                address: self.loopback(&listen)?,
+                token: self.secret(token)?,
+            }),
+            (Some(listen), None) => {
+                return self.refuse(
+                    listen.span(),
+                    "every user of this machine reaches a port: say by `token` where the secret is that whoever asks has to give",
+                );
+            }
+            (None, Some(token)) => {
+                return self.refuse(
+                    token.span(),
+                    "`token` is for `listen`, which is not set; the socket goes by who asks",
+                );
+            }
+        };
         Ok(Daemon {
-            hang_after: self.timeout(file.hang_after, Daemon::default().hang_after)?,
+            hang_after: self.timeout(hang_after, Daemon::HANG_AFTER)?,
+            socket,
+            listen,
         })
+    }
+
+    /// An address that other machines do not reach.
+    fn loopback(&self, listen: &Spanned<String>) -> Checked<SocketAddr> {
+        let text = listen.get_ref();
+        let Ok(address) = text.parse::<SocketAddr>() else {
+            return self.refuse(
+                listen.span(),
+                format!("`{text}` is no address with a port: write it as \"127.0.0.1:8765\" or \"[::1]:8765\""),
+            );
+        };
+        if !address.ip().is_loopback() {
+            return self.refuse(
+                listen.span(),
+                format!("{} can be reached by other machines: the daemon listens only on a loopback address, such as \"127.0.0.1:8765\"", address.ip()),
+            );
+        }
+        Ok(address)
     }
 
     pub(super) fn reconcile(&self, file: ReconcileFile) -> Checked<Reconcile> {

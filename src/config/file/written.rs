@@ -429,6 +429,17 @@ impl<'de> Visitor<'de> for JobVisitor {
 #[serde(deny_unknown_fields)]
 pub(super) struct DaemonFile {
     pub(super) hang_after: Option<Spanned<String>>,
+    pub(super) socket: Option<Spanned<PathOrNoneFile>>,
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) token: Option<Spanned<SecretFile>>,
+}
+
+/// A path, or `false` for none.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a path in quotes or false")]
+pub(super) enum PathOrNoneFile {
+    None(bool),
+    Path(PathBuf),
 }
 
 #[derive(Default, Deserialize)]

@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 18] = [
+const ROWS: [(i64, &str); 19] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -122,6 +122,10 @@ const ROWS: [(i64, &str); 18] = [
         "INSERT INTO jobs VALUES ('sync', 1700000200000), ('full', 1700000000000);",
     ),
     (18, ""),
+    (
+        19,
+        "INSERT INTO pause VALUES (1, 1700000200000, 'ann', 1000, 'zoe', 'the move');",
+    ),
 ];
 
 /// A database of this schema, with rows in all its tables.
@@ -310,6 +314,18 @@ async fn expect_read(journal: &mut Journal, version: i64) {
         has(12)
     );
     assert_eq!(journal.pruning().await.unwrap().is_some(), version >= 13);
+    let pause = journal.pause().await.unwrap();
+    let pause = pause.map(|pause| (pause.asked_by.name, pause.reason));
+    let expected = ("ann".to_owned(), "the move".to_owned());
+    assert_eq!(pause, (version >= 19).then_some(expected));
+    let runs = journal.last_runs(Some(RunId(3)), 9).await.unwrap();
+    let runs: Vec<(i64, bool)> = runs
+        .iter()
+        .map(|run| (run.run.0, run.asked_by.is_some()))
+        .collect();
+    assert_eq!(runs, [(2, false), (1, version >= 14)]);
+    let good = journal.last_good_sync().await.unwrap();
+    assert_eq!(good, Some(millis(1_700_000_201_000)));
     for who in ["zoë@example.org", "key-bob"] {
         let Meant::One(who) = journal.meant(who).await.unwrap() else {
             panic!("schema {version}: nobody is {who}");

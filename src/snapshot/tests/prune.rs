@@ -73,8 +73,9 @@ async fn history(journal: &mut Journal, chance: &mut fastrand::Rng) {
             begun.to_string()
         };
         let suspended = chance.u8(..2);
+        let ended_by = any(chance, &["null", "\"the API\"", "\"the API\""]);
         execute(journal, &format!(
-            "INSERT INTO runs (id, trigger, version, started_at, finished_at, outcome, error, summary) VALUES ({run}, '{trigger}', '0.1.0', {begun}, {finished}, {outcome}, NULL, '{{\"suspended\": {suspended}}}')"
+            "INSERT INTO runs (id, trigger, version, started_at, finished_at, outcome, error, summary) VALUES ({run}, '{trigger}', '0.1.0', {begun}, {finished}, {outcome}, NULL, '{{\"suspended\": {suspended}, \"applied\": {{\"ended_by\": {ended_by}}}}}')"
         )).await;
         for (source, last) in [("directory", RUNS), ("partners", 15), ("gone", 3)] {
             if run <= last && chance.u8(..3) > 0 {
@@ -212,6 +213,10 @@ async fn answers(journal: &mut Journal, first: i64) -> Vec<String> {
         journal.last_pull_was_believed().await.unwrap()
     ));
     told.push(format!("last run {:?}", journal.last_run().await.unwrap()));
+    told.push(format!(
+        "last good sync {:?}",
+        journal.last_good_sync().await.unwrap()
+    ));
     told.push(format!(
         "last reading {:?}",
         journal.last_reading().await.unwrap()

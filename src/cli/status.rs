@@ -1,0 +1,67 @@
+//! `dirsyncd status`: how the daemon stands.
+
+use clap::Args;
+
+use super::{ConfigArgument, Exit, Failure, load, print, start_log};
+use crate::config::LogFormat;
+use crate::daemon::{AskError, Client, Status};
+use crate::snapshot::Lock;
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+   0  a daemon runs, also one that is paused
+   1  it cannot be told
+   2  wrong usage or configuration
+   3  no daemon runs
+   4  a daemon runs, but hangs or does not answer";
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Print nothing; the exit code tells
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let setup = load(&arguments.config)?;
+    start_log("warn", LogFormat::Text);
+    let (config, database) = (&setup.config, &setup.config.database);
+    let asked = async { Client::of(config)?.status().await };
+    let (status, exit) = match asked.await {
+        Ok(status) => {
+            let hangs = status.daemon.as_ref().is_some_and(|daemon| daemon.hanging);
+            let exit = if hangs { Exit::SomeFailed } else { Exit::Done };
+            (status, exit)
+        }
+        Err(error @ (AskError::NoDaemon(_) | AskError::Nowhere)) => {
+            if let Some(holder) = Lock::of_daemon(database) {
+                let message = format!("a daemon runs ({holder}), but cannot be asked: {error}");
+                return Err(Failure {
+                    exit: Exit::SomeFailed,
+                    message,
+                });
+            }
+            let status = Status::without_daemon(database).await;
+            (status.map_err(Failure::failed)?, Exit::Refused)
+        }
+        Err(error @ AskError::NoAnswer { .. }) => {
+            return Err(Failure {
+                exit: Exit::SomeFailed,
+                message: error.to_string(),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if arguments.json {
+        let json = serde_json::to_value(&status).map_err(Failure::failed)?;
+        print(&format!("{json:#}\n"));
+    } else if !arguments.quiet {
+        print(&status.text());
+    }
+    Ok(exit)
+}

@@ -1,0 +1,614 @@
+//! The routes of `docs/openapi.json`, version 1.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Json, Router};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::App;
+use super::problem::{Kind, Problem};
+use crate::apply::{Control, Unwatched};
+use crate::config::Job;
+use crate::daemon::status::Status;
+use crate::daemon::{Asker, Wish};
+use crate::explain::explain;
+use crate::model::{Invoker, RunId};
+use crate::plan::Plan;
+use crate::pull::Depth;
+use crate::report::{self, Detail, HistoryForm, HistorySheet};
+use crate::run::{Ended, Finished, Orders, dry_run};
+use crate::snapshot::{
+    LAST_OPERATIONS, Meant, Pause, Selection, Snapshot, SnapshotError, keep_pause,
+};
+
+/// The header that tells how a run or dry run ended, beside its report; of a dry run that all is well
+/// with, also whether changes are pending.
+pub(in crate::daemon) const ENDED: HeaderName = HeaderName::from_static("x-dirsyncd-ended");
+
+/// The value of [`ENDED`] for a dry run that all is well with and that has changes.
+pub(in crate::daemon) const PENDING: &str = "pending";
+
+/// The OpenAPI document.
+const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
+
+/// How many runs are listed at most.
+const RUNS: u32 = 1000;
+
+/// The greatest number that every program reads as it is written (RFC 8259, section 6).
+const MOST_RUN: i64 = (1 << 53) - 1;
+
+/// How long it is waited until a page of an answer is taken.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+
+type Routed = (Method, &'static str, MethodRouter<Arc<App>>);
+
+fn routes() -> Vec<Routed> {
+    vec![
+        (Method::GET, "/v1/openapi.json", get(document)),
+        (Method::GET, "/v1/status", get(status)),
+        (Method::GET, "/v1/runs", get(runs)),
+        (Method::GET, "/v1/runs/{run}", get(run)),
+        (Method::GET, "/v1/people/{who}", get(person)),
+        (Method::POST, "/v1/plan", post(plan)),
+        (Method::POST, "/v1/sync", post(sync)),
+        (Method::POST, "/v1/pause", post(pause)),
+        (Method::POST, "/v1/resume", post(resume)),
+    ]
+}
+
+pub(super) fn router() -> Router<Arc<App>> {
+    let routes = routes().into_iter();
+    routes.fold(Router::new(), |router, (_, path, answer)| {
+        router.route(path, answer)
+    })
+}
+
+/// What a query says. What it does not know is refused, as it would be meant to do something.
+struct Parameters<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        state: &S,
+    ) -> Result<Self, Problem> {
+        let read = Query::from_request_parts(parts, state).await;
+        read.map(|Query(query)| Parameters(query))
+            .map_err(|error: QueryRejection| Problem::new(Kind::BadParameter, error.body_text()))
+    }
+}
+
+/// A part of the path.
+struct Named<T>(T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        state: &S,
+    ) -> Result<Self, Problem> {
+        let read = Path::from_request_parts(parts, state).await;
+        read.map(|Path(name)| Named(name))
+            .map_err(|error: PathRejection| Problem::new(Kind::BadParameter, error.body_text()))
+    }
+}
+
+/// What a body says; no body says nothing.
+struct Said<T>(T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Said<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let media = request.headers().get(header::CONTENT_TYPE).cloned();
+        let body = Bytes::from_request(request, state).await;
+        // The gate has read all of it.
+        let body = body.map_err(|error| Problem::new(Kind::BadBody, error.body_text()))?;
+        if body.is_empty() {
+            return Ok(Said(T::default()));
+        }
+        let media = media.as_ref().and_then(|media| media.to_str().ok());
+        let media = media.and_then(|media| media.split(';').next());
+        if !media.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "the body is JSON, with `Content-Type: application/json`",
+            ));
+        }
+        // A struct could be read from an array as well.
+        let object = serde_json::from_slice::<serde_json::Map<_, _>>(&body);
+        object
+            .and_then(|object| serde_json::from_value(object.into()))
+            .map(Said)
+            .map_err(|error| Problem::new(Kind::BadBody, error.to_string()))
+    }
+}
+
+/// No parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+async fn document(Parameters(Nothing {}): Parameters<Nothing>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
+}
+
+async fn status(
+    State(app): State<Arc<App>>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Response, Problem> {
+    let status = aside(async move || Status::of(&app.state).await);
+    Ok(Json(status.await??).into_response())
+}
+
+/// A page of runs.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    limit: Option<u32>,
+    before: Option<i64>,
+}
+
+async fn runs(
+    State(app): State<Arc<App>>,
+    Parameters(Page { limit, before }): Parameters<Page>,
+) -> Result<Response, Problem> {
+    let limit = limit.unwrap_or(20);
+    if !(1..=RUNS).contains(&limit) {
+        let detail = format!("`limit` is from 1 to {RUNS}");
+        return Err(Problem::new(Kind::BadParameter, detail));
+    }
+    if before.is_some_and(|before| !(1..=MOST_RUN).contains(&before)) {
+        let detail = "`before` is the number of a run";
+        return Err(Problem::new(Kind::BadParameter, detail));
+    }
+    let runs = look(&app, async move |snapshot| {
+        snapshot.last_runs(before.map(RunId), limit).await
+    });
+    let runs = runs.await?;
+    Ok(Json(serde_json::json!({"runs": runs})).into_response())
+}
+
+/// What a run has written, as `dirsyncd history --run N --format json` tells it.
+async fn run(
+    State(app): State<Arc<App>>,
+    Named(run): Named<i64>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Response, Problem> {
+    let run = RunId(run);
+    let known = look(&app, async move |snapshot| {
+        let known = snapshot.has_ended(run).await?.is_some();
+        Ok((known, snapshot.pruning().await?))
+    });
+    let (is_known, pruning) = known.await?;
+    if !is_known {
+        let first = pruning.map(|pruning| pruning.first_run);
+        let why = match first.filter(|first| run < *first) {
+            Some(first) => format!(" any more: the journal has all from run {first} on"),
+            None => String::new(),
+        };
+        let detail = format!("there is no run {run} in the database{why}");
+        return Err(Problem::new(Kind::NotFound, detail));
+    }
+    // A run may have written a hundred thousand accounts.
+    let (sender, pages) = mpsc::channel(2);
+    let (setup, runtime) = (app.state.setup(), Handle::current());
+    tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            let pages = Pages(sender);
+            let Err(error) = tell(&setup.config.database, run, &pages).await else {
+                return;
+            };
+            // The answer ends in the middle, as it should.
+            let _ = pages.send(Err(error)).await;
+        });
+    });
+    let pages = futures_util::stream::unfold(pages, async |mut pages: mpsc::Receiver<_>| {
+        Some((pages.recv().await?, pages))
+    });
+    let media = [(header::CONTENT_TYPE, "application/json")];
+    Ok((media, Body::from_stream(pages)).into_response())
+}
+
+/// Where an answer goes page by page, as long as somebody takes it.
+struct Pages(mpsc::Sender<io::Result<Vec<u8>>>);
+
+impl Pages {
+    async fn send(&self, page: io::Result<Vec<u8>>) -> io::Result<()> {
+        let sent = self.0.send_timeout(page, TAKEN_WITHIN).await;
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
+
+async fn tell(database: &std::path::Path, run: RunId, pages: &Pages) -> io::Result<()> {
+    let mut snapshot = Snapshot::open_for_reading(database)
+        .await
+        .map_err(io::Error::other)?;
+    let told = tell_run(&mut snapshot, run, pages).await;
+    snapshot.close().await.map_err(io::Error::other)?;
+    told
+}
+
+async fn tell_run(snapshot: &mut Snapshot, run: RunId, pages: &Pages) -> io::Result<()> {
+    let selection = Selection {
+        run: Some(run),
+        ..Selection::default()
+    };
+    let history = snapshot.history(selection).await;
+    let mut history = history.map_err(io::Error::other)?;
+    let mut out = Vec::new();
+    let mut sheet = HistorySheet::begin(HistoryForm::Json, &mut out)?;
+    loop {
+        let page = snapshot.next_writes(&mut history).await;
+        let page = page.map_err(io::Error::other)?;
+        if page.is_empty() {
+            break;
+        }
+        for write in &page {
+            sheet.add(write, &mut out)?;
+        }
+        pages.send(Ok(std::mem::take(&mut out))).await?;
+    }
+    // Only now, as it may have been pruned meanwhile.
+    let pruning = snapshot.pruning().await.map_err(io::Error::other)?;
+    sheet.end(pruning.map(|pruning| pruning.first_run), &mut out)?;
+    pages.send(Ok(out)).await
+}
+
+/// What is known of a person, as `dirsyncd explain --format json` tells it.
+async fn person(
+    State(app): State<Arc<App>>,
+    Named(who): Named<String>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Response, Problem> {
+    /// The longest line of a list of people, in columns.
+    const WIDTH: usize = 100;
+    let now = chrono::Utc::now();
+    let found = look(&app, async move |snapshot| {
+        // A run that goes on meanwhile changes what stands there.
+        snapshot.stand_still().await?;
+        Ok(match snapshot.meant(&who).await? {
+            Meant::One(one) => Ok(snapshot.dossier(one, now).await?),
+            Meant::Several(people) => Err(Problem::new(
+                Kind::Ambiguous,
+                format!(
+                    "`{who}` may be any of these; give the key, or the DN:\n{}",
+                    report::candidates(&people, WIDTH)
+                ),
+            )),
+            Meant::Nobody(near) if near.is_empty() => Err(Problem::new(
+                Kind::NotFound,
+                format!("nothing is known of `{who}`"),
+            )),
+            Meant::Nobody(near) => Err(Problem::new(
+                Kind::NotFound,
+                format!(
+                    "nothing is known of `{who}`; names like that have:\n{}",
+                    report::candidates(&near, WIDTH)
+                ),
+            )),
+        })
+    });
+    let dossier = found.await??;
+    let config = app.state.setup();
+    let explanation = explain(&config.config, &dossier, LAST_OPERATIONS, now);
+    Ok(Json(report::explanation_json(&explanation)).into_response())
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    #[default]
+    Json,
+}
+
+/// A whole number, also one that is written as 2.0, which JSON Schema takes for one as well.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let most = f64::from(u32::MAX);
+    if number.fract() != 0.0 || !(0.0..=most).contains(&number) {
+        let why = format!("{number} is no number of people: from 0 to {most}");
+        return Err(serde::de::Error::custom(why));
+    }
+    Ok(Some(number as usize))
+}
+
+/// What a dry run is to be like.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanOrder {
+    /// The form of the report.
+    pub format: Form,
+    /// So many people a group are shown at most (text only).
+    #[serde(deserialize_with = "whole")]
+    pub limit: Option<usize>,
+    /// Whether every source is read in full.
+    pub full: bool,
+    /// Whether those depart whom a change of the configuration has put out of scope.
+    pub accept_scope_change: bool,
+    /// The one person whom it is about.
+    pub user: Option<String>,
+}
+
+async fn plan(
+    State(app): State<Arc<App>>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+    Said(order): Said<PlanOrder>,
+) -> Result<Response, Problem> {
+    let only = Arc::clone(&app.dry_run).try_acquire_owned().map_err(|_| {
+        Problem::new(
+            Kind::Busy,
+            "another dry run is at work: try again in a moment",
+        )
+    })?;
+    if order.full && order.user.is_some() {
+        return Err(Problem::new(
+            Kind::BadBody,
+            "`full` is for all, `user` for one person: give one of them",
+        ));
+    }
+    let stop = app.stop.clone();
+    let setup = app.state.setup();
+    let planned = aside(async move || {
+        let _only = only;
+        let control = Control {
+            watch: &Unwatched,
+            stop: stop.clone(),
+            now: &chrono::Utc::now,
+            asked_by: None,
+        };
+        let orders = Orders {
+            depth: match order.full {
+                true => Depth::Full,
+                false => Depth::Changes,
+            },
+            accepts_scope_change: order.accept_scope_change,
+            person: order.user.as_deref(),
+        };
+        let plan = tokio::select! {
+            planned = dry_run(&setup, orders, &control) => planned,
+            () = stop.wait() => return Err(Problem::stopping()),
+        };
+        let plan = plan.map_err(|error| Problem::from(&error))?;
+        let ended = match Ended::with(&plan) {
+            Ended::Done if plan.has_pending() => HeaderValue::from_static(PENDING),
+            ended => header_of(ended),
+        };
+        Ok((ended, planned_report(&plan, order.format, order.limit)))
+    });
+    let (ended, report) = planned.await??;
+    Ok(reported(ended, order.format, report))
+}
+
+fn planned_report(plan: &Plan, form: Form, limit: Option<usize>) -> String {
+    match form {
+        Form::Text => report::text(plan, Detail { limit }),
+        Form::Json => format!("{:#}\n", report::json(plan)),
+    }
+}
+
+fn header_of(ended: Ended) -> HeaderValue {
+    let name = serde_json::to_value(ended).ok();
+    let name = name.as_ref().and_then(|name| name.as_str());
+    name.and_then(|name| HeaderValue::from_str(name).ok())
+        .unwrap_or(HeaderValue::from_static("failed"))
+}
+
+fn reported(ended: HeaderValue, form: Form, report: String) -> Response {
+    let media = match form {
+        Form::Text => "text/plain; charset=utf-8",
+        Form::Json => "application/json",
+    };
+    let media = HeaderValue::from_static(media);
+    ([(header::CONTENT_TYPE, media), (ENDED, ended)], report).into_response()
+}
+
+/// What a sync is to be like.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncOrder {
+    /// Whether its end is waited for, to be told.
+    pub wait: bool,
+    /// Whether every source is read in full.
+    pub full: bool,
+    /// The form of the report, if it is waited for.
+    pub format: Form,
+    /// So many people a group are shown at most (text only).
+    #[serde(deserialize_with = "whole")]
+    pub limit: Option<usize>,
+}
+
+async fn sync(
+    State(app): State<Arc<App>>,
+    Extension(invoker): Extension<Invoker>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+    Said(order): Said<SyncOrder>,
+) -> Result<Response, Problem> {
+    let now = app.state.now();
+    if let Some(pause) = &now.pause {
+        return Err(Problem::paused(pause));
+    }
+    let job = match order.full {
+        true => Job::Full,
+        false => Job::Sync,
+    };
+    tracing::info!(by = invoker.name, uid = invoker.uid, %job, "asked to sync");
+    let (done, outcome) = oneshot::channel();
+    let wish = Wish::Do {
+        job,
+        asker: Some(Asker { by: invoker, done }),
+    };
+    let heard = app.wishes.send(wish).await;
+    heard.map_err(|_| Problem::stopping())?;
+    if !order.wait {
+        let after = now.job.map(|begun| begun.job);
+        let will_run = Json(serde_json::json!({"job": job, "after": after}));
+        return Ok((StatusCode::ACCEPTED, will_run).into_response());
+    }
+    let Ok(outcome) = outcome.await else {
+        // It was paused or stopped before the job was begun.
+        let pause = app.state.pause();
+        return Err(pause.map_or_else(Problem::stopping, |pause| Problem::paused(&pause)));
+    };
+    match &*outcome {
+        Ok(finished) => {
+            let report = finished_report(finished, order.format, order.limit);
+            Ok(reported(header_of(finished.ended()), order.format, report))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn finished_report(finished: &Finished, form: Form, limit: Option<usize>) -> String {
+    let Finished { run, plan, applied } = finished;
+    let detail = Detail { limit };
+    match form {
+        Form::Text => {
+            report::text(plan, detail)
+                + &report::applied(plan, applied, detail)
+                + &report::way_back(*run, applied)
+        }
+        Form::Json => format!("{:#}\n", report::outcome(*run, plan, applied, None)),
+    }
+}
+
+/// Why it is paused.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PauseOrder {
+    /// In words.
+    pub reason: String,
+}
+
+async fn pause(
+    State(app): State<Arc<App>>,
+    Extension(invoker): Extension<Invoker>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+    Said(PauseOrder { reason }): Said<PauseOrder>,
+) -> Result<Response, Problem> {
+    tracing::info!(
+        by = invoker.name,
+        uid = invoker.uid,
+        reason,
+        "asked to pause"
+    );
+    let pause = Pause {
+        since: chrono::Utc::now(),
+        asked_by: invoker,
+        reason: reason.trim().to_owned(),
+    };
+    put(&app, Some(pause)).await
+}
+
+/// Nothing to say.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Silence {}
+
+async fn resume(
+    State(app): State<Arc<App>>,
+    Extension(invoker): Extension<Invoker>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+    Said(Silence {}): Said<Silence>,
+) -> Result<Response, Problem> {
+    tracing::info!(by = invoker.name, uid = invoker.uid, "asked to go on");
+    put(&app, None).await
+}
+
+/// Puts a pause on, or off, and tells how things stand then.
+async fn put(app: &Arc<App>, pause: Option<Pause>) -> Result<Response, Problem> {
+    let app = Arc::clone(app);
+    // That somebody does not wait for the answer must not leave it half done.
+    let put = in_thread(async move || {
+        let _alone = app.pausing.lock().await;
+        let database = app.state.setup().config.database.clone();
+        keep_pause(&app.lock, &database, pause.as_ref()).await?;
+        app.state.change(|now| now.pause = pause);
+        // While it stops, nobody looks any more.
+        let _ = app.wishes.send(Wish::Look).await;
+        Ok::<_, Problem>(Json(Status::of(&app.state).await?).into_response())
+    });
+    put.await.ok_or_else(Problem::stopping)?
+}
+
+/// Reads the database.
+async fn look<T: Send + 'static>(
+    app: &App,
+    look: impl AsyncFnOnce(&mut Snapshot) -> Result<T, SnapshotError> + Send + 'static,
+) -> Result<T, Problem> {
+    let setup = app.state.setup();
+    let seen = aside(async move || {
+        let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
+        let seen = look(&mut snapshot).await;
+        snapshot.close().await?;
+        seen
+    });
+    Ok(seen.await??)
+}
+
+/// Does something that takes its time in a thread of its own, and drops it when nobody waits for it any more.
+async fn aside<T: Send + 'static>(
+    work: impl AsyncFnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let (waiting, gone) = oneshot::channel::<()>();
+    let done = in_thread(async move || {
+        tokio::select! {
+            done = work() => Some(done),
+            _ = gone => None,
+        }
+    });
+    let done = done.await;
+    drop(waiting);
+    done.flatten().ok_or_else(Problem::stopping)
+}
+
+/// Does something to its end, whoever waits for it; `None` when the process ends.
+async fn in_thread<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> Option<T> {
+    let runtime = Handle::current();
+    let done = tokio::task::spawn_blocking(move || runtime.block_on(work()));
+    done.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        let paths = document["paths"].as_object().unwrap().iter();
+        let documented: BTreeSet<String> = paths
+            .flat_map(|(path, methods)| {
+                let methods = methods.as_object().unwrap().keys();
+                methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+            })
+            .collect();
+        let routes = routes().into_iter();
+        let served = routes.map(|(method, path, _)| format!("{method} {path}"));
+        assert_eq!(served.collect::<BTreeSet<_>>(), documented);
+    }
+}

@@ -1,0 +1,208 @@
+//! What every request passes before it is answered: who asks, for which host, and how much.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use nix::unistd::Uid;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::App;
+use super::problem::{Kind, Problem};
+use crate::config::user_name;
+use crate::model::Invoker;
+
+/// The most octets of a body.
+const MOST: usize = 64 * 1024;
+
+/// How long a body may take to come.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A token of fewer octets could be found by trying.
+pub(super) const SHORTEST_TOKEN: usize = 16;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Peer {
+    /// A process of this user, as the kernel tells (unix(7), `SO_PEERCRED`).
+    User(Uid),
+    /// Anybody on this machine.
+    Anybody,
+}
+
+/// Lets a request through to its route, or answers it.
+pub(super) async fn pass(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match admit(&app, peer, request).await {
+        Ok(request) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The request with who asks as an extension, and with all of its body.
+async fn admit(app: &App, peer: Peer, request: Request) -> Result<Request, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let invoker = match peer {
+        Peer::User(uid) => of_user(uid)?,
+        Peer::Anybody => {
+            expect_local(parts.headers.get("host"), parts.uri.authority())?;
+            of_token(app, &parts.headers)?
+        }
+    };
+    parts.extensions.insert(invoker);
+    let announced = parts.headers.get(CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MOST as u64) {
+        return Err(too_large());
+    }
+    let whole = tokio::time::timeout(BODY_WITHIN, to_bytes(body, MOST)).await;
+    let whole = whole.map_err(|_| {
+        let detail = format!("the body has to come within {} s", BODY_WITHIN.as_secs());
+        Problem::new(Kind::TooSlow, detail)
+    })?;
+    let whole = whole.map_err(|_| too_large())?;
+    Ok(Request::from_parts(parts, Body::from(whole)))
+}
+
+fn too_large() -> Problem {
+    let detail = format!("a body has {MOST} octets at most");
+    Problem::new(Kind::TooLarge, detail)
+}
+
+/// Whatever the mode of the socket is, or was while it was made.
+fn of_user(uid: Uid) -> Result<Invoker, Problem> {
+    let own = Uid::effective();
+    if !uid.is_root() && uid != own {
+        let detail = format!("only root and {} may ask this daemon", user_name(own));
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    Ok(Invoker {
+        name: user_name(uid),
+        uid: uid.as_raw(),
+        sudo_user: None,
+    })
+}
+
+/// Whoever has the token may have it from the daemon's own user alone.
+fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
+    let given = headers.get(AUTHORIZATION).and_then(bearer);
+    let token = app.state.setup().config.daemon.listen.clone();
+    let token = token.and_then(|listen| listen.token.read().ok());
+    match (given, token) {
+        (Some(given), Some(token)) if is_same(given, &token) => Ok(Invoker {
+            name: "token".to_owned(),
+            uid: Uid::effective().as_raw(),
+            sudo_user: None,
+        }),
+        (None, _) => Err(Problem::new(
+            Kind::Unauthorized,
+            "give the token of [daemon] by `Authorization: Bearer TOKEN`",
+        )),
+        _ => Err(Problem::new(
+            Kind::Unauthorized,
+            "the token is another one than that of [daemon]",
+        )),
+    }
+}
+
+fn bearer(header: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = header.as_bytes().split_at_checked("Bearer ".len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
+    is_bearer.then(|| token.trim_ascii())
+}
+
+/// Takes as long for any token: digests are compared, and as a whole (`blake3::Hash`).
+fn is_same(given: &[u8], token: &SecretString) -> bool {
+    let token = token.expose_secret().as_bytes();
+    token.len() >= SHORTEST_TOKEN && blake3::hash(given) == blake3::hash(token)
+}
+
+/// A page of elsewhere may have a name that leads to this machine, and have a browser ask for it here.
+fn expect_local(header: Option<&HeaderValue>, target: Option<&Authority>) -> Result<(), Problem> {
+    let header = header.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let is_local = |authority: &Authority| {
+        let host = authority.host();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        let address = address.parse::<std::net::IpAddr>();
+        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    };
+    if header.as_ref().is_some_and(is_local) && target.is_none_or(is_local) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::Misdirected,
+        "`Host` must be a loopback address or localhost",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_requests_for_this_machine_are_answered() {
+        for (host, is_local) in [
+            ("localhost", true),
+            ("LOCALHOST:8765", true),
+            ("127.0.0.1:8765", true),
+            ("127.9.9.9", true),
+            ("[::1]:8765", true),
+            ("localhost.example.org", false),
+            ("example.org:8765", false),
+            ("10.0.0.1", false),
+            ("127.0.0.1.example.org", false),
+            ("[::2]", false),
+            ("", false),
+        ] {
+            let header = HeaderValue::from_static(host);
+            assert_eq!(
+                expect_local(Some(&header), None).is_ok(),
+                is_local,
+                "{host}"
+            );
+        }
+        assert!(expect_local(None, None).is_err());
+        let header = HeaderValue::from_static("localhost");
+        let target: Authority = "example.org".parse().unwrap();
+        assert!(expect_local(Some(&header), Some(&target)).is_err());
+    }
+
+    #[test]
+    fn a_token_is_the_same_or_another_one() {
+        let token = SecretString::from("0123456789abcdef");
+        let given = |text: &'static str| {
+            let header = HeaderValue::from_static(text);
+            bearer(&header).is_some_and(|given| is_same(given, &token))
+        };
+        assert!(given("Bearer 0123456789abcdef"));
+        assert!(given("bearer  0123456789abcdef "));
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer 0123456789abcde",
+            "Bearer 0123456789abcdef0",
+            "Basic 0123456789abcdef",
+            "0123456789abcdef",
+        ] {
+            assert!(!given(wrong), "{wrong}");
+        }
+        assert!(!is_same(b"short", &SecretString::from("short")));
+    }
+}

@@ -1,0 +1,336 @@
+//! The daemon's HTTP server: a small API for `dirsyncd status` and its like, and for scripts.
+//!
+//! It listens on a Unix socket, on which the kernel tells who asks, and on a loopback address if that is
+//! configured, where a token tells. `gate.rs` lets requests through, `api.rs` has the routes of
+//! `docs/openapi.json`, `problem.rs` says why something is not answered. More to be served is another file
+//! with routes, merged in [`router`].
+
+mod api;
+mod gate;
+mod problem;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use secrecy::ExposeSecret;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+pub(super) use api::{ENDED, PENDING};
+pub use api::{Form, PauseOrder, PlanOrder, SyncOrder};
+pub use problem::ProblemDetails;
+
+use super::Wish;
+use super::state::State;
+use crate::apply::Shutdown;
+use crate::config::{self, OpenFile, SecretError, expect_own_folders};
+use crate::snapshot::Lock;
+use gate::Peer;
+use problem::{Kind, Problem};
+
+/// How many connections are open at most, at the socket and at the port each; more wait.
+const CONNECTIONS: usize = 64;
+
+/// How long the head of a request may take to come, also the next one on a connection.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// The most octets of the head of a request.
+const HEAD: usize = 16 * 1024;
+
+/// How long connections are waited for at the end.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long it is waited before a connection is taken again after that has failed, as it does while too many
+/// files are open.
+const REST: Duration = Duration::from_millis(200);
+
+/// Why nobody can be listened to.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotListen {
+    /// Another daemon listens there.
+    #[error(
+        "another daemon listens on {}: give this one a socket of its own by `socket` in [daemon]", .0.display()
+    )]
+    InUse(PathBuf),
+    /// There is something else.
+    #[error(
+        "{} is there and no socket: move it away, or give another path by `socket` in [daemon]", .0.display()
+    )]
+    NoSocket(PathBuf),
+    /// The system does not let.
+    #[error(
+        "cannot listen on {}: {source}; give another path by `socket` in [daemon], or false for none", path.display()
+    )]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Others could put another socket there.
+    #[error(transparent)]
+    Open(#[from] OpenFile),
+    /// The system does not let.
+    #[error("cannot listen on {address}: {source}; give another port by `listen` in [daemon]")]
+    Port {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The token cannot be read.
+    #[error("`token` in [daemon]: {0}")]
+    Token(#[from] SecretError),
+    /// It could be found by trying.
+    #[error(
+        "`token` in [daemon] has fewer than {} octets: make a longer one, as by `openssl rand -hex 32`",
+        gate::SHORTEST_TOKEN
+    )]
+    ShortToken,
+}
+
+/// What every route can reach.
+struct App {
+    state: Arc<State>,
+    wishes: mpsc::Sender<Wish>,
+    /// Held for the daemon's life.
+    lock: Arc<Lock>,
+    stop: Shutdown,
+    /// Whoever pauses or resumes does so alone.
+    pausing: Mutex<()>,
+    /// One dry run at a time: each has a whole directory in its hands.
+    dry_run: Arc<Semaphore>,
+}
+
+/// The server; it is there until it is [stopped](Self::stop), or its process ends.
+pub(super) struct Server {
+    stop: watch::Sender<bool>,
+    stopping: Shutdown,
+    listeners: Vec<JoinHandle<()>>,
+    socket: Option<Socket>,
+}
+
+/// A file that goes with this, if it is still the one that was made.
+struct Socket {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path)
+            .is_ok_and(|file| (file.dev(), file.ino()) == self.identity)
+        {
+            // Else the next daemon replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Server {
+    /// Listens as the configuration says.
+    ///
+    /// # Errors
+    /// When that cannot be.
+    pub(super) async fn start(
+        config: &config::Daemon,
+        state: Arc<State>,
+        wishes: mpsc::Sender<Wish>,
+        lock: Arc<Lock>,
+        stop: Shutdown,
+    ) -> Result<Self, CannotListen> {
+        let router = router(Arc::new(App {
+            state,
+            wishes,
+            lock,
+            stop,
+            pausing: Mutex::default(),
+            dry_run: Arc::new(Semaphore::new(1)),
+        }));
+        let (sender, stopping) = Shutdown::new();
+        let mut server = Server {
+            stop: sender,
+            stopping,
+            listeners: Vec::new(),
+            socket: None,
+        };
+        if let Some(path) = &config.socket {
+            let (listener, socket) = bind(path)?;
+            server.socket = Some(socket);
+            server.listen(Listener::Unix(listener), router.clone());
+        }
+        if let Some(listen) = &config.listen {
+            if listen.token.read()?.expose_secret().len() < gate::SHORTEST_TOKEN {
+                return Err(CannotListen::ShortToken);
+            }
+            let bound = TcpListener::bind(listen.address).await;
+            let listener = bound.map_err(|source| CannotListen::Port {
+                address: listen.address,
+                source,
+            })?;
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "listening");
+            }
+            server.listen(Listener::Tcp(listener), router);
+        }
+        Ok(server)
+    }
+
+    fn listen(&mut self, listener: Listener, router: Router) {
+        let stop = self.stopping.clone();
+        self.listeners
+            .push(tokio::spawn(serve(listener, router, stop)));
+    }
+
+    /// Takes no more requests, lets those under way come to their end for a moment, and ends.
+    pub(super) async fn stop(self) {
+        // Without a listener nobody hears it.
+        let _ = self.stop.send(true);
+        for listener in self.listeners {
+            if let Err(error) = listener.await {
+                tracing::error!("the control server broke down: {error}");
+            }
+        }
+    }
+}
+
+/// The routes, each behind the gate.
+fn router(app: Arc<App>) -> Router {
+    api::router()
+        .fallback(async |request: Request| {
+            let detail = format!("there is nothing at {}", request.uri().path());
+            Problem::new(Kind::NotFound, detail)
+        })
+        .method_not_allowed_fallback(async |request: Request| {
+            let detail = format!("{} cannot be done to it", request.method());
+            Problem::new(Kind::MethodNotAllowed, detail)
+        })
+        .layer(from_fn_with_state(Arc::clone(&app), gate::pass))
+        .with_state(app)
+}
+
+/// Makes the socket, in place of one that nobody listens on any more.
+fn bind(path: &Path) -> Result<(UnixListener, Socket), CannotListen> {
+    let failed = |source| CannotListen::Socket {
+        path: path.to_owned(),
+        source,
+    };
+    expect_own_folders(path)?;
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(CannotListen::NoSocket(path.to_owned()));
+        }
+        Ok(_) => {
+            // Of a daemon that was killed.
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(CannotListen::InUse(path.to_owned()));
+            }
+            fs::remove_file(path).map_err(failed)?;
+        }
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    // Whoever was faster is seen by what the kernel tells of a connection.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let file = fs::symlink_metadata(path).map_err(failed)?;
+    let socket = Socket {
+        path: path.to_owned(),
+        identity: (file.dev(), file.ino()),
+    };
+    Ok((listener, socket))
+}
+
+/// A place where connections come in.
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// A connection.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<Stream: AsyncRead + AsyncWrite + Send + Unpin> Duplex for Stream {}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<(Box<dyn Duplex>, Peer)> {
+        Ok(match self {
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let peer = Peer::User(stream.peer_cred()?.uid().into());
+                (Box::new(stream), peer)
+            }
+            Listener::Tcp(listener) => (Box::new(listener.accept().await?.0), Peer::Anybody),
+        })
+    }
+}
+
+/// Takes connections until it is to stop; each is served for itself, so that none holds another up.
+async fn serve(listener: Listener, router: Router, stop: Shutdown) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let accepted = async || {
+        let place = Arc::clone(&places).acquire_owned().await;
+        (listener.accept().await, place)
+    };
+    loop {
+        let (accepted, place) = tokio::select! {
+            accepted = accepted() => accepted,
+            () = stop.wait() => break,
+        };
+        while connections.try_join_next().is_some() {}
+        match (accepted, place) {
+            (Ok((stream, peer)), Ok(place)) => {
+                let router = router.clone().layer(Extension(peer));
+                connections.spawn(converse(stream, router, stop.clone(), place));
+            }
+            (Err(error), _) => {
+                tracing::debug!(%error, "a connection was not taken");
+                tokio::time::sleep(REST).await;
+            }
+            // It is never closed.
+            (Ok(_), Err(_)) => break,
+        }
+    }
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
+        tracing::debug!("connections are cut off");
+    }
+}
+
+/// Answers the requests of a connection.
+async fn converse(
+    stream: Box<dyn Duplex>,
+    router: Router,
+    stop: Shutdown,
+    _place: OwnedSemaphorePermit,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.wait() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}

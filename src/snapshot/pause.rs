@@ -1,0 +1,71 @@
+//! Whether the daemon is paused.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+
+use super::error::Context;
+use super::rows::moment;
+use super::{Lock, Snapshot, SnapshotError};
+use crate::model::{Invoker, Timestamp};
+
+/// A pause of the daemon: until it is ended, no job is started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who has asked for it.
+    pub asked_by: Invoker,
+    /// Why; empty if that was not told.
+    pub reason: String,
+}
+
+impl Snapshot {
+    /// The pause that is on.
+    pub async fn pause(&mut self) -> Result<Option<Pause>, SnapshotError> {
+        let row = sqlx::query("SELECT asked_by, uid, sudo_user, reason, since FROM pause")
+            .fetch_optional(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Pause {
+            asked_by: Invoker {
+                name: row.try_get(0).at(&self.path)?,
+                uid: row.try_get(1).at(&self.path)?,
+                sudo_user: row.try_get(2).at(&self.path)?,
+            },
+            reason: row.try_get(3).at(&self.path)?,
+            since: moment(&row, 4).map_err(|why| self.row_error(&row, &why))?,
+        }))
+    }
+}
+
+/// Records that the daemon is paused, or that it is not any more, in one statement: so it needs no
+/// [`Journal`](super::Journal), and a run that is under way is not waited for. `_daemon` shows that no
+/// other daemon is there to write it.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn keep_pause(
+    _daemon: &Lock,
+    database: &Path,
+    pause: Option<&Pause>,
+) -> Result<(), SnapshotError> {
+    let (mut snapshot, _) = Snapshot::open_for_writing(database).await?;
+    let query = match pause {
+        None => sqlx::query("DELETE FROM pause"),
+        Some(pause) => sqlx::query(
+            "INSERT OR REPLACE INTO pause (id, since, asked_by, uid, sudo_user, reason) VALUES (1, ?, ?, ?, ?, ?)",
+        )
+        .bind(pause.since.timestamp_millis())
+        .bind(&pause.asked_by.name)
+        .bind(pause.asked_by.uid)
+        .bind(&pause.asked_by.sudo_user)
+        .bind(&pause.reason),
+    };
+    let kept = query.execute(&mut snapshot.connection).await.at(database);
+    let closed = snapshot.close().await;
+    kept?;
+    closed
+}
