@@ -453,7 +453,11 @@ impl<'a> Draft<'a> {
             .any(|account| matches!(self.standing(account), Standing::Here));
         // An address may be somebody else's by now: whose old entry is still somewhere, or left
         // long ago, is not taken for the same person.
-        let is_long_ago = |since| self.is_clock_trusted && self.now - since >= policy.rehire_within;
+        let now = match self.is_clock_trusted {
+            true => Some(self.now),
+            false => self.known.api_time,
+        };
+        let is_long_ago = |since| now.is_some_and(|now| now - since >= policy.rehire_within);
         let is_anothers = |absence: Absence| {
             let is_elsewhere = absence.cause.is_some_and(|cause| cause != Cause::Deleted);
             is_elsewhere || is_long_ago(absence.since)
