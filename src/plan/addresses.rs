@@ -92,20 +92,19 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refu
             }
             refused = in_circle(operations, &circle);
         }
-        operations.retain(|operation| match refused.get(&operation.key) {
-            None => true,
-            Some(why) => {
-                if operation.reason != Reason::MakesWay {
-                    refusals.push(Refusal {
-                        key: Some(operation.key.clone()),
-                        source: operation.source.clone(),
-                        dn: operation.dn.clone(),
-                        why: why.clone(),
-                    });
-                }
-                // What is deleted cannot be had again.
-                operation.cancel_delete && operation.changes.is_empty()
+        operations.retain(|operation| {
+            let Some(why) = refused.get(&operation.key) else {
+                return true;
+            };
+            if operation.reason != Reason::MakesWay {
+                refusals.push(Refusal {
+                    key: Some(operation.key.clone()),
+                    source: operation.source.clone(),
+                    dn: operation.dn.clone(),
+                    why: why.clone(),
+                });
             }
+            false
         });
         undo_lonely_ways(operations);
     }

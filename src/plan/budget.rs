@@ -220,8 +220,8 @@ impl Plan {
         queue
     }
 
-    /// The turn of what was tried in vain and takes too much for one beside others, once a day: after what is
-    /// never given up, of which those in vain have what it leaves them. None of these is so large, as
+    /// The turn of what was tried in vain and takes too much for one beside others, of one such a day: after
+    /// what is never given up, also in vain. None of that is so large, as
     /// [`LEAST_CALLS`](crate::config::LEAST_CALLS) sees to.
     fn large_turn(
         &self,
@@ -231,23 +231,27 @@ impl Plan {
         now: Timestamp,
     ) -> Option<Vec<Item>> {
         let mut fitting = Fitting::new(self, way, max_calls);
-        let large = in_vain.iter().copied();
-        let large = large.filter(|item| fitting.together(*item).1 > most_a_turn(max_calls));
-        let large = large.min_by_key(|item| self.tried_in_vain(*item))?;
-        // While the clock is behind the last try, no time can be waited for.
-        let last = self.tried_in_vain(large)?;
-        let is_due = last > now || now - last >= TimeDelta::days(1);
+        let is_large = |item: &Item| fitting.together(*item).1 > most_a_turn(max_calls);
+        let large: Vec<Item> = in_vain.iter().copied().filter(is_large).collect();
+        let latest = large.iter().filter_map(|item| self.tried_in_vain(*item));
+        let latest = latest.max()?;
+        let large = large
+            .into_iter()
+            .min_by_key(|item| self.tried_in_vain(*item))?;
         let is_urgent = |item: &Item| self.is_never_given_up(*item);
         let mut turns: Vec<Item> = others.iter().copied().filter(is_urgent).collect();
+        let urgent: Vec<Item> = in_vain.iter().copied().filter(is_urgent).collect();
+        turns.extend(urgent.first());
         fitting.take_all(&turns);
         let (_, cost) = fitting.together(large);
         // What takes more than there is never has room.
         let has_room = fitting.has_room(cost) || cost > max_calls;
+        // While the clock is behind the last try, no time can be waited for.
+        let is_due = latest > now || now - latest >= TimeDelta::days(1);
         if !is_due || fitting.is_full || !has_room {
             return None;
         }
         let used = fitting.used + if cost > max_calls { 0 } else { cost };
-        let urgent: Vec<Item> = in_vain.iter().copied().filter(is_urgent).collect();
         turns.extend(self.turns(&urgent, way, max_calls.min(2 * (max_calls - used))));
         turns.push(large);
         Some(turns)

@@ -119,8 +119,8 @@ impl<'a> Draft<'a> {
             // A source that has another name by now is not another one.
             && self.policies.of_sources.contains_key(&account.source)
             && account.lifecycle.has_account()
-            && !self.may_be_deleted(account)
         {
+            self.cancel(account, account.absence, Reason::Returned);
             let from = account.source.clone();
             return self.skip(&person.key, &person.dn, SkipReason::KeptInSource { from });
         }
@@ -131,7 +131,7 @@ impl<'a> Draft<'a> {
         let admission = match (contested, unverified) {
             (Some(why), _) => {
                 self.refuse(person, why.clone());
-                Admission::Contested
+                Admission::Closed
             }
             (None, Some(why)) => {
                 self.skip(&person.key, &person.dn, why);
@@ -140,12 +140,20 @@ impl<'a> Draft<'a> {
             (None, None) => Admission::Open,
         };
         let takes_address = admission == Admission::Open;
-        if matches!(step, Step::Create | Step::Adopt) {
-            return self.newcomers.push(Newcomer {
+        // Also whoever is disabled, and is nobody's newcomer, may have another account from before.
+        let is_gone = matches!(state, State::Expired | State::Deleted);
+        if is_gone || matches!(step, Step::Create | Step::Adopt) {
+            self.newcomers.push(Newcomer {
                 person,
                 reason: account.map_or(Reason::Joined, |_| Reason::JoinedAgain),
-                admission,
+                admission: match step {
+                    Step::Create | Step::Adopt => admission,
+                    _ => Admission::Closed,
+                },
             });
+        }
+        if let (true, Some(account)) = (is_gone && !takes_address, account) {
+            return self.note_presence(person, entombed(account));
         }
         // What is deleted cannot be had again: the account is kept, with its old address.
         let Some(account) = account.filter(|_| takes_address || step == Step::Cancel) else {

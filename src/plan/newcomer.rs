@@ -199,8 +199,9 @@ pub(super) struct Newcomer<'a> {
 pub(super) enum Admission {
     /// Yes.
     Open,
-    /// Not while others claim the same address or key: what is whose is not known as long.
-    Contested,
+    /// Not while others claim the same address or key, as it is not known as long what is whose; nor
+    /// whoever is disabled and whose account is gone.
+    Closed,
     /// Not with the address of the entry, as its domain is none of the organization's.
     Unverified,
 }
@@ -221,10 +222,13 @@ struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    /// Whether it may as well be the account of this one as that of whoever is known to be its person
-    /// by this. A second entry that never gets an account is no rival, unless it shows it better.
-    fn rivals(&self, by: &str) -> bool {
-        self.admission != Admission::Unverified || (self.by == NUMBER && by != NUMBER)
+    /// Whether it may as well be the account of this one as that of the person to whom this leads. A
+    /// second entry without a login, or that never gets an account, is no rival of one with a login,
+    /// unless it shows it better.
+    fn rivals(&self, person: &DesiredAccount, by: &str) -> bool {
+        let is_idle = self.admission == Admission::Unverified || !self.person.active;
+        let is_better = self.by == NUMBER && by != NUMBER;
+        self.person.key != person.key && (!is_idle || !person.active || is_better)
     }
 }
 
@@ -295,7 +299,7 @@ impl<'a> Draft<'a> {
                 newcomers.push(Newcomer {
                     person,
                     reason: Reason::Joined,
-                    admission: Admission::Contested,
+                    admission: Admission::Closed,
                 });
             }
         }
@@ -315,7 +319,7 @@ impl<'a> Draft<'a> {
         }
         let rivals = |account: &ManagedAccount, person: &DesiredAccount, by: &str| {
             let claims = claims.get(&account.key).into_iter().flatten();
-            let rivals = claims.filter(|one| one.person.key != person.key && one.rivals(by));
+            let rivals = claims.filter(|one| one.rivals(person, by));
             let rivals: Vec<&str> = rivals.map(|one| one.person.dn.as_str()).collect();
             rivals.join("; ")
         };
@@ -348,7 +352,8 @@ impl<'a> Draft<'a> {
             };
             for (account, _) in accounts {
                 self.claimed.entry(&account.key).or_insert(&person.dn);
-                self.cancel(account, account.absence, Reason::Claimed);
+                let by = person.dn.clone();
+                self.cancel(account, account.absence, Reason::Claimed { by });
             }
             if let (Some(why), Admission::Open) = (why, admission) {
                 self.refuse(person, why);
@@ -361,7 +366,7 @@ impl<'a> Draft<'a> {
     fn admit_strangers(&mut self, strangers: Vec<Newcomer<'a>>) {
         let mut contested: HashMap<&ScimId, Vec<&str>> = HashMap::new();
         for one in &strangers {
-            if one.admission == Admission::Contested {
+            if one.admission == Admission::Closed {
                 for (account, _) in self.candidates_of(one.person) {
                     let people = contested.entry(&account.scim_id).or_default();
                     people.push(&one.person.dn);
@@ -378,7 +383,11 @@ impl<'a> Draft<'a> {
                 continue;
             }
             let mut found = self.candidates_of(person).into_iter();
-            let shared = found.find_map(|(account, _)| {
+            let shared = found.find_map(|(account, by)| {
+                // The key is proof.
+                if by == Change::EXTERNAL_ID {
+                    return None;
+                }
                 let others = contested.get(&account.scim_id)?;
                 let mut people: Vec<String> = others.iter().map(ToString::to_string).collect();
                 people.push(person.dn.clone());
@@ -445,12 +454,17 @@ impl<'a> Draft<'a> {
         accounts.sort_by(|a, b| a.key.cmp(&b.key));
         accounts.dedup_by(|a, b| a.key == b.key);
         // A number that others have as well identifies nobody.
-        let is_shared = self
-            .holders
-            .of(person, Attribute::EmployeeNumber)
-            .into_iter()
-            .filter(|account| account.key != person.key)
-            .any(|account| matches!(self.standing(account), Standing::Here));
+        let of_number = self.holders.of(person, Attribute::EmployeeNumber);
+        let is_shared = |with: &ManagedAccount| {
+            let others = of_number.iter().copied();
+            let mut others = others.filter(|one| one.key != person.key && one.key != with.key);
+            others.any(|one| match self.standing(one) {
+                Standing::Here => true,
+                // Who was there all along is so although a pull was cut off.
+                Standing::Unproven => one.lifecycle.is_active() && one.absence.is_none(),
+                Standing::Gone { .. } | Standing::Ended => false,
+            })
+        };
         // An address may be somebody else's by now: whose old entry is still somewhere, or left
         // long ago, is not taken for the same person.
         let now = match self.is_clock_trusted {
@@ -466,7 +480,7 @@ impl<'a> Draft<'a> {
         let mut found: Vec<(&'a ManagedAccount, &'static str)> = Vec::new();
         let mut doubtful = None;
         for account in accounts {
-            let Some(by) = same_person(person, account, is_shared) else {
+            let Some(by) = same_person(person, account, is_shared(account)) else {
                 continue;
             };
             let is_found = match self.standing(account) {

@@ -27,7 +27,7 @@ pub fn one_person(plan: &mut Plan, person: &ExternalId, held: &HeldForAll, appro
     // Of the deletions that are cancelled for those whose account it may be, none waits for a run for all.
     plan.operations.retain(|planned| {
         let operation = &planned.operation;
-        wanted.contains(&operation.key) || operation.reason == Reason::Claimed
+        wanted.contains(&operation.key) || matches!(operation.reason, Reason::Claimed { .. })
     });
     let hold_of = |planned: &super::Planned| {
         if planned.is_held() {

@@ -309,7 +309,7 @@ pub enum SkipReason {
     RestoredLater,
     /// The account is not deleted, as somebody may have it.
     #[error(
-        "is not deleted, although it is time: {by} may be the same person under a new key, and cannot have the account now"
+        "is not deleted, although it is time: {by} may be the same person under a new key, and cannot have the account now; correct the employee number or the address of that entry if it is somebody else"
     )]
     Claimed {
         /// Whose entry.
@@ -376,6 +376,7 @@ impl SkipReason {
             | SkipReason::GroupMoved { .. }
             | SkipReason::MemberMoved { .. }
             | SkipReason::Waiting { .. }
+            | SkipReason::Claimed { .. }
             | SkipReason::PutBack { .. } => true,
             SkipReason::Failing(failing) => failing.is_overdue,
             SkipReason::NotUndone { why, .. } => why.needs_attention(),

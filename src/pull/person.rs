@@ -12,6 +12,10 @@ use crate::model::{
 use crate::plan::{Comparison, Desired, Index, Pulls};
 use crate::snapshot::Snapshot;
 
+/// Of so many who are gone it is looked who else may have their accounts: of more, as those whose numbers say
+/// nothing, no one account is found in any case.
+const FEW: usize = 8;
+
 /// What the sources say of the person with this key, e-mail address, user name or DN; also gives
 /// the key. Nothing is said of anybody else, but of those whose address or number the person has.
 ///
@@ -58,24 +62,31 @@ pub async fn pull_person(
     let account = snapshot.accounts(&HashSet::from([person.clone()])).await?;
     let profiles = read.profiles();
     let profiles = profiles.chain(account.values().map(|account| &account.profile));
-    let mut identifiers = folded_values(profiles, Attribute::identifies);
+    let identifiers = folded_values(profiles, Attribute::identifies);
     let holders = snapshot.holders(&identifiers).await?;
-    // And whoever is gone, with an account that the person may have from before, may be somebody else's.
-    let held = holders.values().map(|account| &account.profile);
-    for (attribute, values) in folded_values(held, Attribute::identifies) {
-        identifiers.entry(attribute).or_default().extend(values);
-    }
-    let mut others: BTreeMap<ExternalId, String> = holders
-        .into_values()
-        .map(|other| (other.key, other.dn))
+    let of_holders = holders.values();
+    let mut others: BTreeMap<ExternalId, String> = of_holders
+        .map(|other| (other.key.clone(), other.dn.clone()))
         .collect();
-    for value in identifiers.values().flatten() {
-        for sourced in sources {
-            others.extend(entries_called(*sourced, value, now).await?);
-        }
-    }
+    others.extend(entries_with(sources, &identifiers, now).await?);
     others.remove(&person);
     read.look_for(sources, &others, now).await?;
+    // And the account of whoever is gone may be that of others too: of so few as can lead to one account.
+    let gone: Vec<&ManagedAccount> = holders
+        .values()
+        .filter(|account| account.key != person && !read.has(&account.key))
+        .collect();
+    if account.is_empty() && gone.len() <= FEW {
+        let profiles = gone.iter().map(|account| &account.profile);
+        let mut more = entries_with(
+            sources,
+            &folded_values(profiles, Attribute::identifies),
+            now,
+        )
+        .await?;
+        more.retain(|key, _| *key != person && !others.contains_key(key));
+        read.look_for(sources, &more, now).await?;
+    }
     // What a pull of everybody could not believe, looking at one does not make certain.
     let clean = match snapshot.last_pull_was_believed().await? {
         true => Ok(()),
@@ -88,6 +99,21 @@ pub async fn pull_person(
         notices: Vec::new(),
     };
     Ok((person, pulled))
+}
+
+/// The people of all sources who have one of these, each with the DN.
+async fn entries_with(
+    sources: &[Sourced<'_>],
+    identifiers: &BTreeMap<Attribute, BTreeSet<String>>,
+    now: Timestamp,
+) -> Result<BTreeMap<ExternalId, String>, PullError> {
+    let mut found = BTreeMap::new();
+    for value in identifiers.values().flatten() {
+        for sourced in sources {
+            found.extend(entries_called(*sourced, value, now).await?);
+        }
+    }
+    Ok(found)
 }
 
 /// The people of a source who are called so, each with the DN.
@@ -182,6 +208,11 @@ impl Read {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody was found in scope.
+    fn has(&self, key: &ExternalId) -> bool {
+        self.by_source.iter().any(|found| found.contains_key(key))
     }
 
     /// What is mapped of those who were found.

@@ -380,7 +380,14 @@ fn a_deletion_that_may_be_under_way_is_cancelled_in_whatever_source_the_person_i
     world.of_sources = vec!["other"];
     assert_eq!(brief(&world.planned()), [""; 0]);
     world.doubtful = vec!["a"];
-    assert_eq!(brief(&world.planned()), ["restore a"]);
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["restore a"]);
+    // And no more than that.
+    world.apply(&plan);
+    world.doubtful.clear();
+    let plan = world.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert!(why_skipped(&plan, "a").contains("on_source_change"));
 }
 
 #[test]

@@ -667,6 +667,7 @@ fn whose_account_several_claim_loses_the_login_all_the_same() {
         world.now += TimeDelta::days(2);
         let plan = world.planned();
         assert_eq!(brief(&plan), [""; 0]);
+        assert!(plan.needs_attention());
         let told = why_skipped(&plan, "a");
         assert!(
             told.contains("may be the same person under a new key"),
@@ -738,7 +739,8 @@ fn a_plan_for_one_person_cancels_the_deletion_of_the_account_that_the_person_may
     let mut plan = world.planned();
     one_person(&mut plan, &key("new"), &HeldForAll::new(), &[]);
     expect_cancelled(&plan, &[]);
-    assert_eq!(plan.operations[0].operation.reason, Reason::Claimed);
+    let reason = plan.operations[0].operation.reason.to_string();
+    assert!(reason.contains("uid=new,"), "{reason}");
 }
 
 #[test]
@@ -772,4 +774,64 @@ fn the_deletion_of_a_namesake_who_left_long_ago_goes_on_by_the_time_of_the_api()
     assert_eq!(brief(&world.planned()), [""; 0]);
     world.policy.rehire_within = TimeDelta::days(365);
     expect_cancelled(&world.planned(), &[]);
+}
+
+#[test]
+fn a_second_entry_without_a_login_is_no_rival_of_who_comes_back() {
+    let off = DesiredAccount {
+        active: false,
+        ..with_number(person("off"), "7")
+    };
+    let mut world = made_anew(numbered("7"), with_number(person("new"), "7"));
+    world.people.push(off);
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["update new"]);
+    assert!(refusal(&plan, "off").contains("as may uid=new,"));
+    world.apply(&plan);
+    let plan = world.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert_eq!(plan.refusals, []);
+}
+
+#[test]
+fn who_had_an_account_once_and_is_disabled_may_have_another_one_from_before() {
+    for lifecycle in [
+        Lifecycle::Deleted {
+            since: at("2026-01-01T00:00:00Z"),
+        },
+        pending("2026-01-01T00:00:00Z"),
+    ] {
+        let back = DesiredAccount {
+            active: false,
+            ..with_number(person("new"), "7")
+        };
+        let mut world = made_anew(being_deleted(), back);
+        let mut tombstone = in_state("new", lifecycle, None);
+        tombstone.profile = crate::model::Profile::default();
+        world.accounts.push(tombstone);
+        expect_cancelled(&world.planned(), &[]);
+    }
+}
+
+#[test]
+fn an_account_with_the_person_s_key_is_adopted_whoever_contests_its_address() {
+    let owner = with_mail(person("a"), "other@example.org");
+    let claims = |name: &str| with_mail(person(name), "a@example.org");
+    let mut world = World::new(vec![owner, claims("x"), claims("y")], vec![]);
+    world.existing = vec![existing("a", Some("key-a"))];
+    assert_eq!(brief(&world.planned()), ["adopt a"]);
+}
+
+#[test]
+fn a_number_that_others_have_identifies_nobody_while_a_pull_is_cut_off_either() {
+    let mut other = account("b");
+    other.profile.set(Attribute::EmployeeNumber, "7");
+    let mut world = made_anew(being_deleted(), with_number(person("new"), "7"));
+    world.accounts.push(other.clone());
+    world.people.push(with_number(person("b"), "7"));
+    assert_eq!(brief(&world.planned()), ["create new"]);
+    world.people.pop();
+    world.clean = Err("cut off".into());
+    assert_eq!(brief(&world.planned()), [""; 0]);
+    assert!(refusal(&world.planned(), "new").contains("uid=b,"));
 }

@@ -429,6 +429,51 @@ fn a_login_that_could_not_be_turned_off_waits_for_no_title() {
 }
 
 #[test]
+fn a_large_turn_comes_once_a_day_and_after_what_is_never_given_up() {
+    // Two groups that take the whole budget each, and a login that could not be turned off.
+    let mut world = tried_in_vain(&[], 4);
+    world
+        .accounts
+        .retain(|one| one.key == key("a") || one.key.as_str().starts_with("key-title"));
+    world
+        .people
+        .retain(|one| one.key.as_str().starts_with("key-title"));
+    let sizes = [("one", 2), ("two", 1)];
+    let mut last: BTreeMap<&str, Timestamp> = sizes
+        .map(|(name, days)| (name, now() - TimeDelta::days(days)))
+        .into();
+    let mut plan_at = |now: Timestamp| {
+        let mut plan = world.planned();
+        let mut groups = GroupPlan::default();
+        for (name, _) in sizes {
+            let mut one = group(700);
+            one.operation.key = key(name);
+            one.tried_in_vain = Some(last[name]);
+            groups.operations.push(one);
+        }
+        plan.groups = Some(groups);
+        plan.fit(Some(8), SCIM, now);
+        let approved = plan.approve();
+        let keys = approved.operations().iter().map(|one| &one.key);
+        let keys = keys.chain(approved.groups().iter().map(|one| &one.key));
+        let keys: Vec<String> = keys
+            .map(|key| key.as_str().trim_start_matches("key-").to_owned())
+            .collect();
+        for name in sizes.map(|(name, _)| name) {
+            if keys.iter().any(|key| key == name) {
+                last.insert(name, now);
+            }
+        }
+        keys
+    };
+    // They leave no room for what is never given up, and so go without a turn, as long as that is there.
+    let first = plan_at(now());
+    assert!(first.contains(&"a".to_owned()), "{first:?}");
+    let second = plan_at(now() + TimeDelta::hours(2));
+    assert!(second.contains(&"a".to_owned()), "{second:?}");
+}
+
+#[test]
 fn what_takes_more_than_half_of_a_budget_goes_beside_those_in_vain() {
     let mut world = tried_in_vain(&[], 0);
     world.failures.groups.clear();
