@@ -225,7 +225,9 @@ impl<'a> Draft<'a> {
                     ..account.clone()
                 });
             }
-            Step::Note | Step::Nothing | Step::Wait | Step::Delete | Step::Create | Step::Adopt => {
+            // They are seen to once all newcomers are known.
+            Step::Create | Step::Adopt => {}
+            Step::Note | Step::Nothing | Step::Wait | Step::Delete => {
                 self.note_presence(person, account.clone());
             }
         }
