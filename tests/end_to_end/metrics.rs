@@ -1,0 +1,421 @@
+//! What those see who watch over the daemon: health, readiness, and the figures for Prometheus.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::control::{
+    TOKEN, ask, at_port, daemon, end, exchange, expect_logged, once_a_year, request,
+};
+use crate::support::{Person, SOON, World, database, eventually};
+
+/// The figures, each by its series, and the text that they are in.
+struct Scraped {
+    series: BTreeMap<String, f64>,
+    text: String,
+}
+
+impl Scraped {
+    fn of(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let series = lines.map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let value = value.replace("+Inf", "inf");
+            (series.to_owned(), value.parse().unwrap())
+        });
+        Scraped {
+            series: series.collect(),
+            text: text.to_owned(),
+        }
+    }
+
+    fn scrape(world: &World) -> Self {
+        let answer = ask(world, "GET", "/metrics", "");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let media = "content-type: text/plain; version=0.0.4; charset=utf-8";
+        assert!(answer.head.contains(media), "{answer:?}");
+        Self::of(&answer.body)
+    }
+
+    #[track_caller]
+    fn get(&self, series: &str) -> f64 {
+        let found = self.series.get(&format!("dirsyncd_{series}"));
+        *found.unwrap_or_else(|| panic!("no {series} in\n{}", self.text))
+    }
+
+    #[track_caller]
+    fn expect(&self, series: &[(&str, f64)]) {
+        for (name, expected) in series {
+            assert_eq!(self.get(name), *expected, "{name} in\n{}", self.text);
+        }
+    }
+}
+
+fn now() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_secs_f64()
+}
+
+fn sync(world: &World, code: i32) {
+    world.dirsyncd.run(&["sync", "--daemon"]).expect_code(code);
+}
+
+/// What promtool has to say of the figures: nothing.
+fn expect_lint(text: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = promtool.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+}
+
+#[test]
+fn the_figures_are_those_of_what_happened_and_what_the_database_has_survives_a_restart() {
+    let people = Person::several(12);
+    let mut world = World::of(&people);
+    once_a_year(&mut world, "[guards]\ndeactivate = { at_most = 3 }\n");
+    let first = daemon(&world);
+    let before = Scraped::scrape(&world);
+    expect_lint(&before.text);
+    before.expect(&[
+        ("build_info{version=\"0.1.0\"}", 1.0),
+        ("database_readable", 1.0),
+        ("hanging", 0.0),
+        ("paused", 0.0),
+        ("at_work{job=\"sync\"}", 0.0),
+        ("last_good_sync_timestamp_seconds", 0.0),
+        ("last_good_sync_age_seconds", f64::INFINITY),
+        ("last_run_end_timestamp_seconds", 0.0),
+        ("last_start_timestamp_seconds{job=\"sync\"}", 0.0),
+        ("accounts{lifecycle=\"active\"}", 0.0),
+        ("api_throttles_total", 0.0),
+    ]);
+    assert!(before.get("next_run_timestamp_seconds{job=\"sync\"}") > now());
+
+    let began = now();
+    sync(&world, 0);
+    let after = Scraped::scrape(&world);
+    expect_lint(&after.text);
+    // No series comes or goes with what happens.
+    let names = |scraped: &Scraped| scraped.series.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&before), names(&after));
+    after.expect(&[
+        ("runs_total{job=\"sync\",outcome=\"done\"}", 1.0),
+        ("runs_total{job=\"sync\",outcome=\"failed\"}", 0.0),
+        ("run_duration_seconds_count{job=\"sync\"}", 1.0),
+        ("run_duration_seconds_count{job=\"full\"}", 0.0),
+        (
+            "sync_phase_duration_seconds_count{phase=\"beginning\"}",
+            1.0,
+        ),
+        ("sync_phase_duration_seconds_count{phase=\"reading\"}", 1.0),
+        ("sync_phase_duration_seconds_count{phase=\"planning\"}", 1.0),
+        ("sync_phase_duration_seconds_count{phase=\"sending\"}", 1.0),
+        (
+            "source_reading_duration_seconds_count{source=\"directory\"}",
+            1.0,
+        ),
+        ("ldap_entries_read_total{source=\"directory\"}", 12.0),
+        ("source_entries{source=\"directory\"}", 12.0),
+        (
+            "operations_total{target=\"account\",kind=\"create\",outcome=\"done\"}",
+            12.0,
+        ),
+        (
+            "operations_total{target=\"account\",kind=\"create\",outcome=\"failed\"}",
+            0.0,
+        ),
+        (
+            "operations_total{target=\"group\",kind=\"update\",outcome=\"done\"}",
+            0.0,
+        ),
+        ("accounts{lifecycle=\"active\"}", 12.0),
+        ("accounts{lifecycle=\"deactivated\"}", 0.0),
+        ("last_run_outcome{outcome=\"done\"}", 1.0),
+        ("refused_people", 0.0),
+    ]);
+    for since in [
+        "last_good_sync_timestamp_seconds",
+        "last_run_end_timestamp_seconds",
+        "last_start_timestamp_seconds{job=\"sync\"}",
+    ] {
+        assert!((began - 1.0..=now()).contains(&after.get(since)), "{since}");
+    }
+    assert!((0.0..60.0).contains(&after.get("last_good_sync_age_seconds")));
+    let phases = ["beginning", "reading", "planning", "sending"].map(|phase| {
+        after.get(&format!(
+            "sync_phase_duration_seconds_sum{{phase=\"{phase}\"}}"
+        ))
+    });
+    let whole = after.get("run_duration_seconds_sum{job=\"sync\"}");
+    assert!((phases.iter().sum::<f64>() - whole).abs() < 1e-6);
+    assert!(after.get("api_requests_total") >= 12.0);
+    assert_eq!(
+        after.get("api_answers_total"),
+        after.get("api_requests_total")
+    );
+    let size = std::fs::metadata(world.dirsyncd.database()).unwrap().len();
+    assert_eq!(
+        after.get("database_size_bytes{file=\"database\"}"),
+        size as f64
+    );
+
+    // Five leave, and three may; one has another title, one comes.
+    for person in &people[..5] {
+        world.slapd.delete(&person.dn());
+    }
+    world
+        .slapd
+        .replace(&people[6].dn(), &[("title", "Director")]);
+    world.slapd.add(&Person::new("radia", "Radia", "Perlman"));
+    sync(&world, 3);
+    let held = [
+        ("holds{guard=\"deactivate\"}", 1.0),
+        ("holds{guard=\"create\"}", 0.0),
+        ("held_operations{guard=\"deactivate\"}", 5.0),
+        ("pending_deactivations", 5.0),
+        ("accounts{lifecycle=\"active\"}", 13.0),
+        ("source_entries{source=\"directory\"}", 8.0),
+        ("last_run_outcome{outcome=\"incomplete\"}", 1.0),
+    ];
+    let scraped = Scraped::scrape(&world);
+    scraped.expect(&held);
+    scraped.expect(&[
+        ("runs_total{job=\"sync\",outcome=\"refused\"}", 1.0),
+        (
+            "operations_total{target=\"account\",kind=\"update\",outcome=\"done\"}",
+            1.0,
+        ),
+        (
+            "operations_total{target=\"account\",kind=\"create\",outcome=\"done\"}",
+            13.0,
+        ),
+    ]);
+    let since = "oldest_pending_deactivation_timestamp_seconds";
+    let waits_since = scraped.get(since);
+    assert!((began..=now()).contains(&waits_since));
+    let good = scraped.get("last_good_sync_timestamp_seconds");
+    end(first);
+
+    let second = daemon(&world);
+    let scraped = Scraped::scrape(&world);
+    scraped.expect(&held);
+    scraped.expect(&[
+        (since, waits_since),
+        ("last_good_sync_timestamp_seconds", good),
+        ("runs_total{job=\"sync\",outcome=\"refused\"}", 0.0),
+    ]);
+    let approve = ["approve", "deactivate", "--reason", "they have left"];
+    world.dirsyncd.run(&approve).expect_code(0);
+    sync(&world, 0);
+    Scraped::scrape(&world).expect(&[
+        ("holds{guard=\"deactivate\"}", 0.0),
+        ("held_operations{guard=\"deactivate\"}", 0.0),
+        ("pending_deactivations", 0.0),
+        (since, 0.0),
+        (
+            "operations_total{target=\"account\",kind=\"deactivate\",outcome=\"done\"}",
+            5.0,
+        ),
+        ("accounts{lifecycle=\"active\"}", 8.0),
+        ("accounts{lifecycle=\"deactivated\"}", 5.0),
+    ]);
+    end(second);
+}
+
+#[test]
+fn throttles_failures_and_quarantine_are_counted() {
+    let mut people = Person::four();
+    let mut world = World::of(&people);
+    once_a_year(&mut world, "[apply]\nquarantine_after = 1\n");
+    world.organization.faults(&json!([
+        {"match": "^POST .*/Users$", "times": 2, "status": 429, "headers": {"Retry-After": "1"}}
+    ]));
+    let daemon = daemon(&world);
+    sync(&world, 0);
+    let scraped = Scraped::scrape(&world);
+    scraped.expect(&[
+        ("api_throttles_total", 2.0),
+        (
+            "operations_total{target=\"account\",kind=\"create\",outcome=\"done\"}",
+            4.0,
+        ),
+    ]);
+
+    let ada = world.account(&people[0]);
+    world.organization.faults(&json!([
+        {"match": format!("^PATCH .*/Users/{}", ada.scim_id), "times": 1_000, "status": 403,
+         "body": {"detail": "forbidden.by-policy: not this one"}}
+    ]));
+    "Director".clone_into(&mut people[0].title);
+    world
+        .slapd
+        .replace(&people[0].dn(), &[("title", "Director")]);
+    sync(&world, 4);
+    Scraped::scrape(&world).expect(&[
+        (
+            "operations_total{target=\"account\",kind=\"update\",outcome=\"failed\"}",
+            1.0,
+        ),
+        ("runs_total{job=\"sync\",outcome=\"some_failed\"}", 1.0),
+        ("quarantined{target=\"account\"}", 1.0),
+        ("quarantined{target=\"group\"}", 0.0),
+        ("failing{target=\"account\"}", 0.0),
+    ]);
+    sync(&world, 3);
+    Scraped::scrape(&world).expect(&[("refused_people", 1.0)]);
+
+    let good = Scraped::scrape(&world).get("last_good_sync_timestamp_seconds");
+    world.slapd.stop();
+    sync(&world, 1);
+    Scraped::scrape(&world).expect(&[
+        ("runs_total{job=\"sync\",outcome=\"failed\"}", 1.0),
+        ("last_run_outcome{outcome=\"failed\"}", 1.0),
+        ("last_good_sync_timestamp_seconds", good),
+    ]);
+    world.dirsyncd.run(&["pause"]).expect_code(0);
+    Scraped::scrape(&world).expect(&[("paused", 1.0)]);
+    end(daemon);
+}
+
+#[test]
+fn a_daemon_that_hangs_is_not_healthy_and_is_scraped_all_the_same() {
+    let mut world = World::of(&Person::four());
+    once_a_year(&mut world, "hang_after = \"1s\"\n");
+    let daemon = daemon(&world);
+    let healthy = ask(&world, "GET", "/healthz", "");
+    assert_eq!(healthy.status, 200, "{healthy:?}");
+    assert_eq!(
+        healthy.json(),
+        json!({"healthy": true, "hanging": false, "hang_after_seconds": 1, "at_work": null, "paused": false})
+    );
+    world.organization.slow_writes(60_000);
+    daemon.signal("USR1");
+    let hanging = eventually("a daemon that hangs", SOON, || {
+        let answer = ask(&world, "GET", "/healthz", "");
+        (answer.status == 503).then(|| answer.json())
+    });
+    assert_eq!(
+        hanging,
+        json!({"healthy": false, "hanging": true, "hang_after_seconds": 1, "at_work": "sync", "paused": false})
+    );
+    // It can still be asked, and the run that hangs in the middle of its writes holds up no scrape.
+    assert_eq!(ask(&world, "GET", "/readyz", "").status, 200);
+    let began = Instant::now();
+    Scraped::scrape(&world).expect(&[("hanging", 1.0), ("at_work{job=\"sync\"}", 1.0)]);
+    assert!(began.elapsed() < Duration::from_secs(2));
+    daemon.signal("KILL");
+    daemon.wait();
+}
+
+#[test]
+fn whether_it_is_well_is_told_without_a_token_to_this_machine_alone_and_the_figures_with_one() {
+    let mut world = World::of(&Person::four());
+    let (daemon, port) = at_port(&mut world, "");
+    let ask = |path: &str, host: &str, headers: &str| {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let asked = String::from_utf8(request("GET", path, headers, "")).unwrap();
+        exchange(stream, asked.replace("Host: localhost", host).as_bytes())
+    };
+    let right = format!("Authorization: Bearer {TOKEN}\r\n");
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(ask(path, "Host: localhost", "").status, 200, "{path}");
+        ask(path, "Host: example.org", "").expect_problem(421, "misdirected");
+    }
+    ask("/metrics", "Host: localhost", "").expect_problem(401, "unauthorized");
+    ask("/metrics", "Host: example.org", &right).expect_problem(421, "misdirected");
+    ask("/healthz/", "Host: localhost", "").expect_problem(401, "unauthorized");
+    ask("/healthz?a=1", "Host: localhost", "").expect_problem(400, "bad-parameter");
+    let scraped = ask("/metrics", "Host: localhost", &right);
+    assert_eq!(scraped.status, 200);
+    expect_lint(&scraped.body);
+
+    // Without its database it lives, and cannot work; what it has counted is told.
+    let path = world.dirsyncd.database();
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    let problem = ask("/readyz", "Host: localhost", "").expect_problem(503, "not-ready");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(!detail.contains('/'), "{detail}");
+    assert_eq!(ask("/healthz", "Host: localhost", "").status, 200);
+    let without = ask("/metrics", "Host: localhost", &right).body;
+    expect_lint(&without);
+    assert!(without.contains("\ndirsyncd_database_readable 0\n"));
+    assert!(without.contains("\ndirsyncd_runs_total{"));
+    assert!(!without.contains("\ndirsyncd_accounts{"));
+    expect_logged(&daemon, "is gone");
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(ask("/readyz", "Host: localhost", "").status, 200);
+    end(daemon);
+}
+
+/// Fills a database with as much as that of a large organization has after a year.
+fn fill(path: &Path) {
+    database::execute(
+        path,
+        "PRAGMA journal_mode = WAL;
+         BEGIN;
+         INSERT INTO accounts (external_id, source, dn, scim_id, profile, lifecycle, since, digest, user_name, email, employee_number)
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+            SELECT 'key-' || i, 'directory', 'uid=' || i || ',dc=example', 'scim-' || i, '{\"userName\": \"u' || i || '\"}',
+                iif(i % 10, 'active', 'deactivated'), iif(i % 10, NULL, 1700000000000), randomblob(16), 'u' || i, 'u' || i, '' FROM n;
+         INSERT INTO runs (trigger, version, started_at, finished_at, outcome, summary)
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 35000)
+            SELECT 'schedule', '0.1.0', 1700000000000 + i, 1700000000001 + i, iif(i = 1, 'done', 'failed'),
+                '{\"refused\": 7, \"applied\": {\"done\": 1, \"ended_by\": null}}' FROM n;
+         INSERT INTO pulls (run_id, source, entries, way) SELECT id, 'directory', 100000, 'changes' FROM runs WHERE id % 2;
+         INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at)
+            SELECT 1, external_id, 'create', '{\"active\": [false, true]}', 'done', 1 FROM accounts;
+         INSERT INTO holds (name, message, figures, opened_at, expires_at, first_run, last_run)
+            VALUES ('deactivate', '', '{\"planned\": 40000}', 1, 9999999999999, 1, 1);
+         INSERT INTO held_operations SELECT 1, digest, external_id, 'deactivate', '{}' FROM accounts LIMIT 40000;
+         INSERT INTO pending_deactivations SELECT external_id, dn, 1700000000000, 1 FROM accounts LIMIT 5000;
+         COMMIT;",
+    );
+}
+
+#[test]
+fn a_scrape_of_a_large_database_takes_milliseconds() {
+    let mut world = World::of(&[]);
+    once_a_year(&mut world, "");
+    let first = daemon(&world);
+    end(first);
+    fill(&world.dirsyncd.database());
+    let daemon = daemon(&world);
+    let small = ask(&world, "GET", "/healthz", "");
+    assert_eq!(small.status, 200);
+    let mut took: Vec<Duration> = (0..15)
+        .map(|_| {
+            let began = Instant::now();
+            Scraped::scrape(&world).expect(&[
+                ("accounts{lifecycle=\"active\"}", 90000.0),
+                ("accounts{lifecycle=\"deactivated\"}", 10000.0),
+                ("source_entries{source=\"directory\"}", 100_000.0),
+                ("held_operations{guard=\"deactivate\"}", 40000.0),
+                ("pending_deactivations", 5000.0),
+                ("refused_people", 7.0),
+                ("last_good_sync_timestamp_seconds", 1_700_000_000.002),
+            ]);
+            began.elapsed()
+        })
+        .collect();
+    took.sort();
+    println!("scrapes took {took:?}");
+    // Unoptimized, and beside other tests: what grows with the accounts takes a multiple of it.
+    assert!(took[0] < Duration::from_millis(30), "{took:?}");
+    end(daemon);
+}
