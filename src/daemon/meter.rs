@@ -1,12 +1,13 @@
 //! Watches one job: the pulse hears that it goes on, what it does is counted, and each step is timed.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use chrono::TimeDelta;
 
 use super::metrics::{Done, End, Metrics, Step};
 use super::pulse::Pulse;
+use super::telemetry::Trace;
 use crate::apply::Watch;
 use crate::config::Job;
 use crate::model::{GroupChange, Kind, SourceName};
@@ -17,6 +18,7 @@ pub(super) struct Meter<'a> {
     began: Instant,
     pulse: &'a Pulse,
     metrics: &'a Metrics,
+    trace: Option<Arc<Trace>>,
     course: Mutex<Course>,
 }
 
@@ -30,7 +32,12 @@ struct Course {
 
 impl<'a> Meter<'a> {
     /// A job begins.
-    pub(super) fn begin(job: Job, pulse: &'a Pulse, metrics: &'a Metrics) -> Self {
+    pub(super) fn begin(
+        job: Job,
+        pulse: &'a Pulse,
+        metrics: &'a Metrics,
+        trace: Option<Arc<Trace>>,
+    ) -> Self {
         pulse.turn(true);
         let began = Instant::now();
         Meter {
@@ -38,6 +45,7 @@ impl<'a> Meter<'a> {
             began,
             pulse,
             metrics,
+            trace,
             course: Mutex::new(Course {
                 steps: vec![(Step::Beginning, began)],
                 entries: 0,
@@ -52,8 +60,17 @@ impl<'a> Meter<'a> {
 
     fn turn_to(&self, step: Step) {
         let mut course = self.course();
-        if course.steps.last().is_none_or(|(last, _)| *last != step) {
-            course.steps.push((step, Instant::now()));
+        let last = course.steps.last().filter(|(last, _)| *last == step);
+        if last.is_none() {
+            let now = Instant::now();
+            self.step_ended(&course, now, None);
+            course.steps.push((step, now));
+        }
+    }
+
+    fn step_ended(&self, course: &Course, now: Instant, end: Option<End>) {
+        if let (Some(trace), Some((step, began))) = (&self.trace, course.steps.last()) {
+            trace.step_ended(step, (*began, now), end);
         }
     }
 
@@ -61,6 +78,10 @@ impl<'a> Meter<'a> {
     pub(super) fn end(self, end: End) {
         let now = Instant::now();
         let course = self.course();
+        self.step_ended(&course, now, Some(end));
+        if let Some(trace) = &self.trace {
+            trace.ended(end);
+        }
         let ends = course.steps.iter().skip(1).map(|(_, began)| *began);
         let steps = course.steps.iter().zip(ends.chain([now]));
         let steps: Vec<(Step, TimeDelta)> = steps

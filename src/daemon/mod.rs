@@ -12,6 +12,7 @@ mod pulse;
 mod state;
 mod status;
 mod systemd;
+mod telemetry;
 mod timers;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::apply::{Control, Shutdown};
 use crate::config::Job;
 use crate::model::{Invoker, Timestamp};
+use crate::org::watched;
 use crate::pull::Depth;
 use crate::run::{Finished, Orders, RunError, Setup, Task, prune, reconcile, sync};
 use crate::snapshot::{Journal, Lock, Pause, Snapshot, SnapshotError};
@@ -130,8 +132,10 @@ pub async fn run(
     systemd::tell(&[sd_notify::NotifyState::Stopping]);
     // Whoever waits for what is not done any more is told so.
     daemon.wanted.clear();
+    let state = Arc::clone(&daemon.state);
     drop(wishes);
     server.stop().await;
+    state.telemetry.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -217,7 +221,8 @@ impl Daemon<'_> {
                 asked_by: asked_by.clone(),
             });
         });
-        let meter = Meter::begin(job, &state.pulse, &state.metrics);
+        let trace = state.telemetry.trace(job);
+        let meter = Meter::begin(job, &state.pulse, &state.metrics, trace.clone());
         let control = Control {
             watch: &meter,
             stop: self.stop.clone(),
@@ -225,7 +230,13 @@ impl Daemon<'_> {
             asked_by,
         };
         let (outcome, end) = {
-            let work = do_job(&setup, job, &control);
+            let work = Box::pin(do_job(&setup, job, &control));
+            let work = async {
+                match trace {
+                    None => work.await,
+                    Some(trace) => watched(trace.watcher(), work).await,
+                }
+            };
             tokio::pin!(work);
             loop {
                 tokio::select! {
@@ -280,6 +291,9 @@ impl Daemon<'_> {
                 self.timers.take(&setup.config.schedule, now, &delay);
                 if !setup.config.daemon.listens_as(&former.config.daemon) {
                     tracing::warn!("another `socket` or `listen` needs a restart");
+                }
+                if setup.config.telemetry != former.config.telemetry {
+                    tracing::warn!("another `otlp` needs a restart");
                 }
                 self.state.change(|now| {
                     now.due = self.timers.all().collect();

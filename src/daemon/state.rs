@@ -10,6 +10,7 @@ use crate::snapshot::Pause;
 
 use super::metrics::Metrics;
 use super::pulse::Pulse;
+use super::telemetry::Telemetry;
 
 /// What is shared.
 pub(super) struct State {
@@ -19,6 +20,8 @@ pub(super) struct State {
     pub(super) pulse: Arc<Pulse>,
     /// What it has counted.
     pub(super) metrics: Metrics,
+    /// Where traces go.
+    pub(super) telemetry: Telemetry,
     ready: AtomicBool,
     now: Mutex<Now>,
 }
@@ -53,6 +56,7 @@ impl State {
             since,
             pulse: Arc::default(),
             metrics: Metrics::default(),
+            telemetry: Telemetry::start(&setup.config.telemetry),
             ready: AtomicBool::new(false),
             now: Mutex::new(Now {
                 setup: Arc::new(setup),

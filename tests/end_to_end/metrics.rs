@@ -1,16 +1,16 @@
 //! What those see who watch over the daemon: health, readiness, and the figures for Prometheus.
 
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::control::{
-    TOKEN, ask, at_port, daemon, end, exchange, expect_logged, once_a_year, request,
+    TOKEN, ask, at_port, daemon, end, exchange, expect_logged, expect_success, once_a_year, request,
 };
 use crate::support::{Person, SOON, World, database, eventually};
 
@@ -418,4 +418,279 @@ fn a_scrape_of_a_large_database_takes_milliseconds() {
     // Unoptimized, and beside other tests: what grows with the accounts takes a multiple of it.
     assert!(took[0] < Duration::from_millis(30), "{took:?}");
     end(daemon);
+}
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn text_of(path: &str) -> String {
+    std::fs::read_to_string(in_repository(path)).unwrap()
+}
+
+/// The parts of a text that a pattern finds.
+fn found(pattern: &str, text: &str) -> BTreeSet<String> {
+    let pattern = regex::Regex::new(pattern).unwrap();
+    let found = pattern.captures_iter(text);
+    found.map(|one| one[1].to_owned()).collect()
+}
+
+/// The expressions of a dashboard, wherever they stand.
+fn expressions(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            found.extend(
+                object
+                    .get("expr")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
+            );
+            object.values().for_each(|value| expressions(value, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| expressions(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn alerts_and_dashboard_go_by_what_is_served_and_each_alert_comes_when_it_is_to() {
+    let mut world = World::of(&[]);
+    once_a_year(&mut world, "");
+    let daemon = daemon(&world);
+    let text = Scraped::scrape(&world).text;
+    end(daemon);
+    let mut served = found(r"(?m)^# TYPE (\w+) ", &text);
+    for histogram in found(r"(?m)^# TYPE (\w+) histogram$", &text) {
+        let series = ["bucket", "sum", "count"].map(|end| format!("{histogram}_{end}"));
+        served.extend(series);
+    }
+
+    let rules = "deploy/prometheus/rules.yaml";
+    let promtool = |arguments: &[&str], path: &Path| {
+        expect_success(Command::new("promtool").args(arguments).arg(path))
+    };
+    promtool(&["check", "rules", "--lint-fatal"], &in_repository(rules));
+    let scrape = in_repository("deploy/prometheus/scrape.yaml");
+    promtool(&["check", "config", "--syntax-only"], &scrape);
+    let tests = "tests/metrics/alerts.yaml";
+    promtool(&["test", "rules"], &in_repository(tests));
+    let (rules, tests) = (text_of(rules), text_of(tests));
+    let alerts = found(r"- alert: (\w+)", &rules);
+    assert!(alerts.len() > 10, "{alerts:?}");
+    // Each comes in some test, and does not in another.
+    let comes = found(r"alertname: (\w+)\n +exp_alerts:\n", &tests);
+    let does_not = found(r"alertname: (\w+)\n +exp_alerts: \[\]", &tests);
+    assert_eq!((&alerts, &alerts), (&comes, &does_not));
+    for needed in ["for", "severity", "summary", "description"] {
+        let count = rules.matches(&format!("\n          {needed}: ")).count()
+            + rules.matches(&format!("\n        {needed}: ")).count();
+        assert_eq!(count, alerts.len(), "{needed}");
+    }
+
+    let dashboard = text_of("deploy/grafana/dashboard.json");
+    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let mut shown = Vec::new();
+    expressions(&dashboard, &mut shown);
+    assert!(shown.len() > 30, "{shown:?}");
+    let named = r"\b(dirsyncd_\w+)";
+    for expression in shown.iter().chain([&rules]) {
+        for name in found(named, expression) {
+            assert!(served.contains(&name), "{name} is not served: {expression}");
+        }
+    }
+    // What is served and shown nowhere is no use.
+    let shown_names: BTreeSet<String> = shown.iter().flat_map(|one| found(named, one)).collect();
+    let whole = |name: &String| !name.ends_with("_bucket");
+    let hidden: Vec<&String> = served
+        .iter()
+        .filter(|name| whole(name) && !shown_names.iter().any(|shown| shown.starts_with(*name)))
+        .collect();
+    let known = [
+        "dirsyncd_at_work",
+        "dirsyncd_last_good_sync_timestamp_seconds",
+        "dirsyncd_last_run_end_timestamp_seconds",
+        "dirsyncd_last_start_timestamp_seconds",
+        "dirsyncd_start_timestamp_seconds",
+        "dirsyncd_trace_spans_total",
+    ];
+    assert_eq!(hidden, known);
+    let records = shown.iter().enumerate().map(|(at, expression)| {
+        let expression = Value::from(expression.as_str());
+        format!("      - record: shown:{at}\n        expr: {expression}\n")
+    });
+    let records: String = records.collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shown.yaml");
+    let group = format!("groups:\n  - name: shown\n    rules:\n{records}");
+    std::fs::write(&path, group).unwrap();
+    promtool(&["check", "rules"], &path);
+}
+
+/// A collector of traces: third-party definitions, and a server around them.
+struct Collector {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+    port: u16,
+}
+
+impl Collector {
+    fn start() -> Self {
+        let venv = in_repository("target/metrics-venv");
+        expect_success(
+            Command::new(in_repository("tests/scim/setup.sh"))
+                .arg(&venv)
+                .arg(in_repository("tests/metrics/requirements.txt")),
+        );
+        let mut process = Command::new(venv.join("bin/python"))
+            .arg(in_repository("tests/metrics/collector.py"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        let mut port = String::new();
+        lines.read_line(&mut port).unwrap();
+        Collector {
+            process,
+            lines,
+            port: port.trim().parse().unwrap(),
+        }
+    }
+
+    /// What has come, as it was printed.
+    fn stop(mut self) -> String {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let mut all = String::new();
+        self.lines.read_to_string(&mut all).unwrap();
+        all
+    }
+}
+
+#[test]
+fn a_collector_gets_jobs_phases_and_requests_as_spans_that_name_nobody() {
+    let people = Person::four();
+    let mut world = World::of(&people);
+    let collector = Collector::start();
+    let settings = format!(
+        "[telemetry]\notlp = \"http://127.0.0.1:{}/\"\n",
+        collector.port
+    );
+    once_a_year(&mut world, &settings);
+    let running = daemon(&world);
+    sync(&world, 0);
+    eventually("spans that were sent", SOON, || {
+        let sent = Scraped::scrape(&world).get("trace_spans_total{outcome=\"sent\"}");
+        (sent > 0.0).then_some(())
+    });
+    world.slapd.stop();
+    sync(&world, 1);
+    // What waits is still sent at the end.
+    end(running);
+    let printed = collector.stop();
+    for person in &people {
+        let mail = person.mail.clone().unwrap();
+        let account = world.account(person);
+        for secret in [
+            &mail,
+            &person.uid,
+            &person.name(),
+            &person.key(),
+            &account.scim_id,
+        ] {
+            assert!(!printed.contains(secret.as_str()), "{secret} in {printed}");
+        }
+    }
+    let spans: Vec<Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        spans.iter().all(|span| span["error"].is_null()),
+        "{printed}"
+    );
+    let roots: Vec<&Value> = spans.iter().filter(|span| span["parent"] == "").collect();
+    let ended = |span: &&Value| span["attributes"]["dirsyncd.outcome"].clone();
+    let outcomes: Vec<Value> = roots.iter().map(ended).collect();
+    assert_eq!(outcomes, ["done", "failed"]);
+    assert_eq!(roots[1]["status"], 2);
+    let root = roots[0];
+    assert_eq!(root["name"], "sync");
+    assert_eq!(
+        root["resource"],
+        json!({"service.name": "dirsyncd", "service.version": "0.1.0"})
+    );
+    let of_trace: Vec<&Value> = spans
+        .iter()
+        .filter(|span| span["trace"] == root["trace"])
+        .collect();
+    assert_eq!(
+        of_trace.len()
+            + spans
+                .iter()
+                .filter(|span| span["trace"] == roots[1]["trace"])
+                .count(),
+        spans.len()
+    );
+    let steps: Vec<&&Value> = of_trace
+        .iter()
+        .filter(|span| span["parent"] == root["id"])
+        .collect();
+    let names: Vec<&Value> = steps.iter().map(|span| &span["name"]).collect();
+    assert_eq!(names, ["beginning", "reading", "planning", "sending"]);
+    assert_eq!(steps[1]["attributes"]["dirsyncd.source"], "directory");
+    let requests: Vec<&&Value> = of_trace.iter().filter(|span| span["kind"] == 3).collect();
+    assert_eq!(1 + steps.len() + requests.len(), of_trace.len());
+    let time = |span: &Value, name: &str| span[name].as_u64().unwrap();
+    for span in steps.iter().chain(&requests) {
+        let parent = of_trace.iter().find(|one| one["id"] == span["parent"]);
+        let parent = parent.unwrap();
+        assert!(time(parent, "begin") <= time(span, "begin"), "{span}");
+        assert!(time(span, "begin") <= time(span, "end"), "{span}");
+        assert!(time(span, "end") <= time(parent, "end"), "{span}");
+    }
+    let creations = requests
+        .iter()
+        .filter(|span| span["parent"] == steps[3]["id"]);
+    let creations: Vec<&Value> = creations.map(|span| &span["attributes"]).collect();
+    let creation = json!({
+        "http.request.method": "POST",
+        "url.template": "/scim/directory/{directoryId}/Users",
+        "http.response.status_code": 201,
+    });
+    assert_eq!(creations, [&creation; 4]);
+    assert!(requests.iter().any(|span| span["parent"] == steps[0]["id"]));
+}
+
+#[test]
+fn a_collector_that_is_away_or_does_not_answer_holds_nothing_up() {
+    // The one is closed again, the other one takes connections and says nothing.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed_port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    for (port, words) in [
+        (closed_port, "traces are dropped: it cannot be reached"),
+        (silent_port, "traces are dropped: it takes too long"),
+    ] {
+        let mut world = World::of(&Person::four());
+        let settings = format!("[telemetry]\notlp = \"http://127.0.0.1:{port}\"\n");
+        once_a_year(&mut world, &settings);
+        let running = daemon(&world);
+        sync(&world, 0);
+        sync(&world, 0);
+        assert_eq!(world.organization.active(), 4);
+        expect_logged(&running, words);
+        let scraped = Scraped::scrape(&world);
+        assert!(scraped.get("trace_spans_total{outcome=\"dropped\"}") > 0.0);
+        scraped.expect(&[
+            ("trace_spans_total{outcome=\"sent\"}", 0.0),
+            ("runs_total{job=\"sync\",outcome=\"done\"}", 2.0),
+        ]);
+        assert_eq!(running.stderr().matches("traces are dropped").count(), 1);
+        sync(&world, 0);
+        let began = Instant::now();
+        end(running);
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
 }

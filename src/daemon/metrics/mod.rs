@@ -6,6 +6,7 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::TimeDelta;
@@ -264,6 +265,7 @@ pub(super) fn page(state: &State, census: Option<&Census>, now: Timestamp) -> St
     of_daemon(&mut page, state);
     of_jobs(&mut page, state, &counts);
     of_api(&mut page);
+    of_traces(&mut page, state);
     let readable = f64::from(u8::from(census.is_some()));
     let help =
         "Whether the database could be read for this scrape; what it tells is left out otherwise.";
@@ -409,6 +411,18 @@ fn of_api(page: &mut Page) {
         ),
     ] {
         page.one(Type::Counter, name, help, count as f64);
+    }
+}
+
+fn of_traces(page: &mut Page, state: &State) {
+    let counts = state.telemetry.counts();
+    let mut metric = page.metric(
+        Type::Counter,
+        "dirsyncd_trace_spans_total",
+        "Spans that the collector of [telemetry] has taken, and those that were dropped.",
+    );
+    for (outcome, count) in [("sent", &counts.exported), ("dropped", &counts.dropped)] {
+        metric.series(&[("outcome", outcome)], count.load(Relaxed) as f64);
     }
 }
 
