@@ -1,5 +1,6 @@
--- How many accounts there are in each state, so that whoever only wants to know that, as often as every few
--- seconds, does not count them. The triggers keep it, whatever statement changes an account.
+-- What is asked for every few seconds (snapshot/census.rs), so that nothing large is read for it.
+
+-- How many accounts there are in each state. The triggers keep it, whatever statement changes an account.
 
 CREATE TABLE account_counts (
     lifecycle  TEXT PRIMARY KEY,
@@ -24,3 +25,6 @@ CREATE TRIGGER account_counted_anew AFTER UPDATE OF lifecycle ON accounts WHEN O
     UPDATE account_counts SET count = count - 1 WHERE lifecycle = OLD.lifecycle;
     UPDATE account_counts SET count = count + 1 WHERE lifecycle = NEW.lifecycle;
 END;
+
+-- By which the last good sync is found, however many runs have failed since.
+CREATE INDEX runs_carried_out ON runs (id) WHERE outcome IN ('done', 'incomplete');
