@@ -234,6 +234,8 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // As much as the main thread has: a dry run of the daemon is made in another one.
+        .thread_stack_size(8 * 1024 * 1024)
         .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(verb(cli.verb)),

@@ -110,7 +110,15 @@ pub async fn run(
     let config = setup.config.daemon.clone();
     let state = Arc::new(State::new(setup, pause, now));
     state.change(|now| now.due = timers.all().collect());
-    let server = Server::start(&config, Arc::clone(&state), wish, lock, stop.clone()).await?;
+    let server = Server::start(
+        &config,
+        Arc::clone(&state),
+        wish,
+        // It is held here too: a server that listens nowhere is gone at once.
+        Arc::clone(&lock),
+        stop.clone(),
+    )
+    .await?;
     let _watchdog = systemd::keep_watch(&state.pulse, config.hang_after);
     let mut daemon = Daemon {
         timers,

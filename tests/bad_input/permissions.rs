@@ -7,7 +7,8 @@ use crate::database_file::{give, is_root, open_to_all};
 use crate::refused;
 use crate::support::program::NAMELESS_GROUP;
 use crate::support::{
-    Output, Person, World, database, file_reference, replaced, set_mode, write_private,
+    Output, Person, SOON, World, database, eventually, file_reference, replaced, set_mode,
+    write_private,
 };
 
 /// Carries out the command that a message names, as the reader would.
@@ -486,4 +487,35 @@ fn without_a_file_of_groups_a_group_has_no_name() {
     let (code, said) = mounted(&world.dirsyncd, bare, "plan");
     assert_eq!(code, Some(0), "{said}");
     give(&state);
+}
+
+#[test]
+fn root_asks_the_daemon_of_another_user() {
+    if !is_root() {
+        return;
+    }
+    let mut world = World::of(&Person::four());
+    open_to_all(&mut world);
+    world.dirsyncd.rest = "[schedule]\nsync = \"0 0 1 1 *\"\n".to_owned();
+    world.dirsyncd.as_nobody = true;
+    let daemon = world.dirsyncd.start(&["run"]);
+    eventually("a daemon that waits", SOON, || {
+        let log = daemon.stderr();
+        log.contains("waiting for the next run").then_some(())
+    });
+    world.dirsyncd.run(&["status", "--quiet"]).expect_code(0);
+    world.dirsyncd.as_nobody = false;
+    for arguments in [
+        &["status"][..],
+        &["plan", "--daemon"],
+        &["sync", "--daemon"],
+    ] {
+        world.dirsyncd.run(arguments).expect_code(0);
+    }
+    assert_eq!(world.organization.active(), 4);
+    let asked = "SELECT asked_by || ' ' || uid FROM runs";
+    let asked = database::texts(&world.dirsyncd.database(), asked);
+    assert_eq!(asked, ["root 0"]);
+    daemon.signal("TERM");
+    daemon.wait().expect_code(0);
 }

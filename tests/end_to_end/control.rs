@@ -135,6 +135,15 @@ pub(crate) fn ask(world: &World, method: &str, path: &str, body: &str) -> Answer
     exchange(connect(world), &request(method, path, "", body))
 }
 
+/// A sync must come to its sending; how it stands then.
+fn expect_sending(world: &World) -> Value {
+    eventually("a sync that sends", SOON, || {
+        let status = ask(world, "GET", "/v1/status", "").json();
+        let at_work = status["daemon"]["at_work"].clone();
+        (at_work["progress"]["phase"] == "sending").then_some(at_work)
+    })
+}
+
 #[test]
 fn status_tells_whether_a_daemon_is_there_and_what_it_does() {
     let world = world(&Person::four());
@@ -161,11 +170,7 @@ fn status_tells_whether_a_daemon_is_there_and_what_it_does() {
 
     world.organization.slow_writes(1500);
     daemon.signal("USR1");
-    let sending = eventually("a sync that sends", SOON, || {
-        let status = ask(&world, "GET", "/v1/status", "").json();
-        let at_work = status["daemon"]["at_work"].clone();
-        (at_work["progress"]["phase"] == "sending").then_some(at_work)
-    });
+    let sending = expect_sending(&world);
     assert_eq!(sending["job"], "sync");
     assert_eq!(sending["asked_by"], Value::Null);
     assert_eq!(sending["progress"]["operations"], 4);
@@ -360,10 +365,7 @@ fn a_sync_of_the_daemon_reports_as_that_of_the_program() {
     let joiner = Person::new("radia", "Radia", "Perlman");
     world.slapd.add(&joiner);
     daemon.signal("USR1");
-    eventually("a sync that sends", SOON, || {
-        let status = ask(&world, "GET", "/v1/status", "").json();
-        (status["daemon"]["at_work"]["progress"]["phase"] == "sending").then_some(())
-    });
+    expect_sending(&world);
     let other = Person::new("grace", "Grace", "Murray");
     world.slapd.add(&other);
     let accepted = ask(&world, "POST", "/v1/sync", "");
@@ -372,9 +374,11 @@ fn a_sync_of_the_daemon_reports_as_that_of_the_program() {
     let output = sync(&["--full", "--format", "json"]).expect_code(0);
     let report: Value = serde_json::from_str(&output.stdout).unwrap();
     assert!(report.is_object());
-    eventually("both accounts", SOON, || {
-        (world.organization.active() == 14).then_some(())
+    eventually("the end of all syncs", SOON, || {
+        let status = ask(&world, "GET", "/v1/status", "").json();
+        (status["daemon"]["at_work"].is_null() && status["last_run"]["run"] == 4).then_some(())
     });
+    assert_eq!(world.organization.active(), 14);
     world.organization.heal();
 
     for person in &people[..8] {
@@ -465,11 +469,9 @@ fn a_pause_lasts_over_restarts_and_stops_every_way_in() {
 fn a_pause_lets_what_is_at_work_end_and_drops_what_has_not_begun() {
     let world = world(&Person::four());
     let daemon = daemon(&world);
-    world.organization.slow_writes(1500);
+    world.organization.slow_writes(4000);
     let first = world.dirsyncd.start(&["sync", "--daemon"]);
-    eventually("the first account", SOON, || {
-        (world.organization.active() > 0).then_some(())
-    });
+    expect_sending(&world);
     let second = world.dirsyncd.start(&["sync", "--daemon"]);
     eventually("two who ask", SOON, || {
         (daemon.stderr().matches("asked to sync").count() == 2).then_some(())
@@ -541,17 +543,12 @@ fn runs_and_people_are_told_as_the_command_line_tells_them() {
 
 /// What this user's process gets to hear at the socket.
 fn asked_by_nobody(world: &World) -> String {
-    let script = "import socket, sys\n\
-        s = socket.socket(socket.AF_UNIX)\n\
-        try:\n\
-        \x20   s.connect(sys.argv[1])\n\
-        \x20   s.sendall(b'GET /v1/status HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n')\n\
-        \x20   print(s.makefile().read())\n\
-        except OSError as error:\n\
-        \x20   print(error)\n";
+    let script = "my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die qq($!);\n\
+        print $s qq(GET /v1/status HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n);\n\
+        print while <$s>;\n";
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .args(["python3", "-c", script])
+        .args(["perl", "-MIO::Socket::UNIX", "-e", script])
         .arg(socket(world))
         .output()
         .unwrap();
@@ -649,8 +646,9 @@ fn the_port_is_for_whoever_has_the_token_on_this_machine() {
 fn the_command_line_asks_at_the_port_where_there_is_no_socket() {
     let mut world = World::of(&Person::four());
     // A free port, as far as that can be known.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
     let token = world.dirsyncd.folder().join("token");
     write_private(&token, format!("{TOKEN}\n"));
     let settings = format!(
@@ -811,22 +809,22 @@ fn nonsense_is_answered_in_order_and_slow_clients_hold_nobody_up() {
         large.len()
     );
     exchange(connect(&world), chunked.as_bytes()).expect_problem(413, "too-large");
-    for (nonsense, status) in [
-        ("\u{0}\u{1}\u{2}\r\n\r\n".to_owned(), 400),
-        ("GET /v1/status\r\n\r\n".to_owned(), 400),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 400),
+    for (nonsense, statuses) in [
+        // What is no HTTP at all may also be hung up on.
+        ("\u{0}\u{1}\u{2}\r\n\r\n".to_owned(), [0, 400]),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), [0, 400]),
+        ("GET /v1/status\r\n\r\n".to_owned(), [0, 400]),
         (
             format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(70_000)),
-            414,
+            [414, 431],
         ),
         (
             format!("GET / HTTP/1.1\r\nHost: x\r\nX: {large}\r\n\r\n"),
-            431,
+            [431, 431],
         ),
     ] {
         let answer = exchange(connect(&world), nonsense.as_bytes());
-        let known = [status, 400, 431];
-        assert!(known.contains(&answer.status), "{status} {answer:?}");
+        assert!(statuses.contains(&answer.status), "{statuses:?} {answer:?}");
     }
     assert!(
         begun.elapsed() < Duration::from_secs(8),

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -319,6 +319,19 @@ pub enum Form {
     Json,
 }
 
+/// A whole number, also one that is written as 2.0, which JSON Schema takes for one as well.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let most = f64::from(u32::MAX);
+    if number.fract() != 0.0 || !(0.0..=most).contains(&number) {
+        let why = format!("{number} is no number of people: from 0 to {most}");
+        return Err(serde::de::Error::custom(why));
+    }
+    Ok(Some(number as usize))
+}
+
 /// What a dry run is to be like.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -326,6 +339,7 @@ pub struct PlanOrder {
     /// The form of the report.
     pub format: Form,
     /// So many people a group are shown at most (text only).
+    #[serde(deserialize_with = "whole")]
     pub limit: Option<usize>,
     /// Whether every source is read in full.
     pub full: bool,
@@ -419,6 +433,7 @@ pub struct SyncOrder {
     /// The form of the report, if it is waited for.
     pub format: Form,
     /// So many people a group are shown at most (text only).
+    #[serde(deserialize_with = "whole")]
     pub limit: Option<usize>,
 }
 
