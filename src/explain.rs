@@ -308,6 +308,7 @@ fn is_wish(reason: &Reason) -> bool {
         | Reason::Rehired { .. }
         | Reason::Enabled => true,
         Reason::Left { .. }
+        | Reason::Claimed
         | Reason::LeftLongAgo { .. }
         | Reason::MakesWay
         | Reason::Recycled

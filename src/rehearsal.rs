@@ -95,9 +95,8 @@ async fn play(
     };
     let folder = PrivateFolder::new()?;
     let copy = simulator::start(simulator::Options {
-        listen: ([127, 0, 0, 1], 0).into(),
-        state: folder.path().join("organization"),
         domains: domains.iter().cloned().collect(),
+        ..simulator::Options::in_folder(folder.path().join("organization"))
     })
     .await?;
     let result = async {

@@ -38,7 +38,7 @@ use crate::pull::{Depth, PullError, Sourced, locate, pull, pull_person, selectio
 use crate::report::summary;
 use crate::snapshot::{Journal, Outcome, Pulled, Snapshot, SnapshotError, Unanswered};
 
-pub use prune::{CannotPrune, prune};
+pub use prune::{CannotPrune, PrunedByHand, prune};
 pub use reconcile::{ReconcileError, Task, reconcile};
 pub use revert::{RevertError, Wish, dry_revert, revert};
 pub use saved::{save, sync_saved};

@@ -283,6 +283,57 @@ async fn a_member_with_an_odd_id_keeps_nobody_from_reading_the_groups() {
 }
 
 #[tokio::test]
+async fn a_group_that_is_replaced_whole_keeps_members_that_are_nobody_s_account() {
+    // Of these the first three cannot be in a path, and the fourth is a group.
+    let others = [
+        json!({"value": ""}),
+        json!({"value": ".", "display": "dot"}),
+        json!({"value": "..", "type": "User"}),
+        json!({"value": "team", "type": "Group", "$ref": "https://x/Groups/team"}),
+    ];
+    let stays = json!({"value": "7", "display": "Zoe"});
+    let mut members = others.to_vec();
+    members.extend([stays.clone(), json!({"value": "8"})]);
+    let group = json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "id": "1",
+        "displayName": "staff", "externalId": "key", "members": members, "meta": {"version": "1"}});
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (shown, kept) = (group.clone(), Arc::clone(&sent));
+    let app = Router::new().fallback(move |request: Request| {
+        let (shown, kept) = (shown.clone(), Arc::clone(&kept));
+        async move {
+            if request.method() == "PUT" {
+                let path = request.uri().path().to_owned();
+                let body = axum::body::to_bytes(request.into_body(), 10_000).await;
+                let body: Value = serde_json::from_slice(&body.unwrap()).unwrap();
+                kept.lock().unwrap().push((path, body));
+            }
+            ok(&shown)
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let (_folder, reader) = reader(&url);
+    let plan = dirsyncd::plan::Plan::default().approve();
+    let writer = dirsyncd::org::Writer::for_plan(reader, &plan);
+    let (join, leave) = (["7", "9"].map(ScimId::new), ["8", "gone"].map(ScimId::new));
+    let id = ScimId::new("1");
+    writer.replace_members(&id, &join, &leave).await.unwrap();
+
+    let sent = sent.lock().unwrap();
+    let [(path, body)] = sent.as_slice() else {
+        panic!("{sent:?}");
+    };
+    assert!(path.ends_with("/Groups/1"), "{path}");
+    let mut expected = group;
+    expected.as_object_mut().unwrap().remove("meta");
+    let mut members = others.to_vec();
+    members.extend([stays, json!({"value": "9"})]);
+    expected["members"] = json!(members);
+    assert_eq!(*body, expected);
+}
+
+#[tokio::test]
 async fn what_is_made_has_an_id_of_its_own() {
     for (answer, id) in [
         (json!({}), ""),
@@ -431,9 +482,8 @@ async fn a_rotated_key_is_good_for_all_requests_that_are_under_way() {
 async fn groups_and_people_are_read_from_the_organization_s_directories_too() {
     let folder = tempfile::tempdir().unwrap();
     let simulator = dirsyncd::simulator::start(dirsyncd::simulator::Options {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        state: folder.path().join("state"),
         domains: vec!["example.org".to_owned()],
+        ..dirsyncd::simulator::Options::in_folder(folder.path().join("state"))
     })
     .await
     .unwrap();

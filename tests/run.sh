@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/install-packages.sh
+tests/packaging/setup.sh
 exec cargo test --locked "$@"

@@ -324,7 +324,9 @@ async fn groups_are_created_filled_emptied_and_deleted() {
         std::slice::from_ref(&group)
     );
 
-    writer.replace_members(&group, &members[..5]).await.unwrap();
+    let (joining, leaving) = (&members[..5], &members[119..]);
+    let replacing = writer.replace_members(&id, joining, leaving);
+    replacing.await.unwrap();
     let replaced = reader.group(&id).await.unwrap().unwrap();
     assert_eq!(replaced.members, members[..5]);
     assert_eq!(replaced.external_id, group.external_id);

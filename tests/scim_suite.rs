@@ -33,9 +33,8 @@ fn run(command: &mut Command) -> String {
 async fn before(script: &str) -> (Simulator, tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let options = Options {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        state: folder.path().to_owned(),
         domains: vec!["example.com".to_owned()],
+        ..Options::in_folder(folder.path().to_owned())
     };
     let simulator = start(options).await.unwrap();
     let base = format!(

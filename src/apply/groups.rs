@@ -62,7 +62,7 @@ pub(super) async fn apply(
                 GroupReason::Merged { into } => unsuccessful.contains(&fold(into)),
                 _ => false,
             });
-        let is_given_up = again.is_given_up(u32::from(is_deletion(&operations[at])));
+        let is_given_up = again.is_given_up(u32::from(operations[at].is_deletion()));
         let (given_up, batch): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .partition(|(_, operation)| is_given_up && operation.is_in_vain());
@@ -88,17 +88,13 @@ pub(super) async fn apply(
     Ok(())
 }
 
-fn is_deletion(operation: &GroupOperation) -> bool {
-    operation.kind == GroupChange::Delete
-}
-
 /// The end of the batch that begins here: deletions wait for all before them.
 fn batch_end(operations: &[ApprovedGroup], at: usize) -> usize {
-    let first = is_deletion(&operations[at]);
+    let first = operations[at].is_deletion();
     let same = operations[at..]
         .iter()
         .take(IN_FLIGHT)
-        .take_while(|other| is_deletion(other) == first);
+        .take_while(|other| other.is_deletion() == first);
     at + same.count()
 }
 

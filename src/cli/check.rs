@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{
-    Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, Source, SourceKind,
+    Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, SecretRef, Source,
+    SourceKind, credentials_folder,
 };
 use crate::directory::{self, Full, Request, Selection};
 use crate::mapping::{GroupMapping, Mapping, NotMapped};
@@ -31,6 +32,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         "configuration",
         Ok::<_, String>(config.path.display().to_string()),
     );
+    if config
+        .secrets()
+        .any(|secret| matches!(secret, SecretRef::Credential(_)))
+    {
+        let folder = credentials_folder().display().to_string();
+        report.tell("credentials", Ok::<_, String>(format!("from {folder}")));
+    }
     // Nothing of a file that others could have changed is believed, so that the rest can wait.
     open_files(config, &mut report);
     if report.failed > 0 {

@@ -33,9 +33,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::failed(format!("no temporary folder: {error}")))?;
     let mut company = Company::new(7, arguments.people as usize);
     let organization = simulator::start(simulator::Options {
-        listen: ([127, 0, 0, 1], 0).into(),
-        state: folder.path().join("organization"),
         domains: vec!["example.org".to_owned()],
+        ..simulator::Options::in_folder(folder.path().join("organization"))
     })
     .await
     .map_err(Failure::failed)?;

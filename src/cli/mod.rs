@@ -9,6 +9,7 @@ mod demo;
 mod explain;
 mod history;
 mod holds;
+mod log;
 mod map;
 mod pause;
 mod plan;
@@ -23,7 +24,7 @@ mod simulate;
 mod status;
 mod sync;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,12 +33,14 @@ use clap::{Args, Parser, Subcommand};
 use nix::unistd::Uid;
 
 use crate::apply::Shutdown;
-use crate::config::{Config, LogFormat, user_name};
+use crate::config::{Config, user_name};
 use crate::daemon::AskError;
 use crate::model::Invoker;
 use crate::pull::Depth;
 use crate::report;
 use crate::run::{Ended, Orders, RunError, Setup};
+
+use log::start_log;
 
 /// How long a sync that is under way is waited for by whoever writes a word into the database.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -242,8 +245,7 @@ pub fn main() -> ExitCode {
         Err(error) => Err(Failure::failed(format!("cannot start: {error}"))),
     };
     let exit = result.unwrap_or_else(|failure| {
-        let message = report::message(&failure.message);
-        let _ = writeln!(std::io::stderr(), "dirsyncd: {message}");
+        log::fail(&failure.message);
         failure.exit
     });
     ExitCode::from(exit as u8)
@@ -308,67 +310,6 @@ fn load_from(path: &Path) -> Result<Setup, Failure> {
     Ok(setup)
 }
 
-/// Starts logging, to standard error. `DIRSYNCD_LOG` goes before `level`.
-fn start_log(level: &str, format: LogFormat) {
-    let level = std::env::var("DIRSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
-    // What the crate has to say of a connection that was let go of is no news.
-    let filter = tracing_subscriber::EnvFilter::new(format!("ldap3=error,{level}"));
-    let colours = std::io::stderr().is_terminal() && format == LogFormat::Text;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(move || LogLines { colours });
-    // Fails only when a subscriber is there already, as in tests.
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-}
-
-/// Standard error, for the log. An event, which the subscriber writes as one, must not look like
-/// several, nor command the terminal; its own colours do.
-struct LogLines {
-    colours: bool,
-}
-
-impl Write for LogLines {
-    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
-        let text = String::from_utf8_lossy(event);
-        let text = text.trim_end_matches('\n');
-        let lines = match self.colours {
-            true => coloured(text),
-            false => report::message(text),
-        };
-        writeln!(std::io::stderr().lock(), "{lines}")?;
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// An event as a terminal may show it, with the colours and styles that the subscriber writes and no other
-/// command: it passes on what a field displays as it is.
-fn coloured(event: &str) -> String {
-    const STYLES: [&str; 9] = [
-        "[0m", "[1m", "[2m", "[3m", "[31m", "[32m", "[33m", "[34m", "[35m",
-    ];
-    let mut parts = event.split('\u{1b}');
-    let mut lines = report::message(parts.next().unwrap_or_default());
-    for part in parts {
-        match STYLES.into_iter().find(|style| part.starts_with(style)) {
-            Some(style) => {
-                lines.push('\u{1b}');
-                lines.push_str(style);
-                lines.push_str(&report::message(&part[style.len()..]));
-            }
-            None => lines.push_str(&report::message(&format!("\u{1b}{part}"))),
-        }
-    }
-    lines
-}
-
 /// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -409,56 +350,51 @@ fn shutdown_on_signals() -> Result<Shutdown, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, PoisonError};
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+    use clap_mangen::Man;
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Said(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Said {
-        fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
-            let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            said.extend(event);
-            Ok(event.len())
+    /// The manual page, of all verbs on one: who looks for an option finds it by a search.
+    fn manual() -> String {
+        let mut cli = Cli::command().disable_help_subcommand(true);
+        cli.build();
+        let mut page = Vec::new();
+        let whole = Man::new(cli.clone())
+            .date("")
+            .manual("Directory synchronization");
+        whole.render_title(&mut page).unwrap();
+        whole.render_name_section(&mut page).unwrap();
+        whole.render_synopsis_section(&mut page).unwrap();
+        whole.render_description_section(&mut page).unwrap();
+        let mut page = String::from_utf8(page).unwrap();
+        for verb in cli.get_subcommands() {
+            let (name, verb) = (verb.get_name().to_uppercase(), Man::new(verb.clone()));
+            let mut section = Vec::new();
+            verb.render_synopsis_section(&mut section).unwrap();
+            verb.render_description_section(&mut section).unwrap();
+            verb.render_options_section(&mut section).unwrap();
+            let section = String::from_utf8(section).unwrap();
+            page += &format!(".SH {name}\n{}", section.replace(".SH ", ".SS "));
         }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+        let (_, codes) = EXIT_CODES.split_once('\n').unwrap();
+        page + &format!(
+            ".SH \"EXIT CODES\"\n.nf\n{codes}\n.fi\n.SH FILES\n/etc/dirsyncd/config.toml\n.br\n/etc/dirsyncd/credentials/\n.br\n/var/lib/dirsyncd/dirsyncd.db\n"
+        )
     }
 
     #[test]
-    fn a_value_in_a_coloured_log_line_commands_no_terminal() {
-        let said = Said::default();
-        let writer = said.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(true)
-            .with_writer(move || writer.clone())
-            .finish();
-        let odd = "a\u{202e}b\u{1b}[2J\u{1b}[8mc\u{7}\r\u{9b}d\ne";
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(value = %odd, text = odd, "it says {odd}");
-        });
-        let event = said.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = String::from_utf8_lossy(&event).into_owned();
-
-        let shown = coloured(event.trim_end_matches('\n'));
-
-        assert!(shown.contains("\u{1b}[33m"), "{shown:?}");
-        for command in [
-            "\u{1b}[2J",
-            "\u{1b}[8m",
-            "\u{202e}",
-            "\u{7}",
-            "\r",
-            "\u{9b}",
-        ] {
-            assert!(!shown.contains(command), "{command:?}: {shown:?}");
+    fn the_manual_page_is_of_what_the_program_takes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dirsyncd.1");
+        let made = manual();
+        if std::env::var_os("INSTA_UPDATE").is_some_and(|word| word == "always") {
+            std::fs::write(path, &made).unwrap();
         }
-        let mut lines = shown.lines().skip(1);
-        assert!(lines.all(|line| line.starts_with("  ")), "{shown:?}");
-        // What is no colour is none of the subscriber's.
-        assert_eq!(coloured("a\u{1b}[2Jb\u{1b}"), "a\\u001b[2Jb\\u001b");
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(
+            written == made,
+            "docs/dirsyncd.1 is not of this version: INSTA_UPDATE=always cargo test --lib manual"
+        );
     }
 }

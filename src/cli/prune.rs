@@ -8,7 +8,7 @@ use super::{
 use crate::apply::{Control, Unwatched};
 use crate::config::LogFormat;
 use crate::report;
-use crate::run::{CannotPrune, prune};
+use crate::run::{CannotPrune, PrunedByHand, prune};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -53,6 +53,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             },
             message: error.to_string(),
         })?;
-    print(&report::pruned(&pruned, keep, dry_run));
-    Ok(Exit::Done)
+    let PrunedByHand { taken, kept_out } = &pruned;
+    print(&report::pruned(taken, kept_out.as_ref(), keep, dry_run));
+    Ok(match kept_out {
+        Some(_) => Exit::SomeFailed,
+        None => Exit::Done,
+    })
 }

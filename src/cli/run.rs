@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{ConfigArgument, Exit, Failure, load_from, shutdown_on_signals, start_log};
+use super::{ConfigArgument, Exit, Failure, load_from, log, shutdown_on_signals};
 use crate::config::Job;
 use crate::daemon::{self, Wish};
 use crate::run::Setup;
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let path = arguments.config.path;
     let setup = load_scheduled(&path)?;
-    start_log(&setup.config.log.level, setup.config.log.format);
+    log::start(&setup.config.log);
     let stop = shutdown_on_signals()?;
     let wishes = wishes_by_signals()?;
     let reload = || load_scheduled(&path).map_err(|failure| failure.message);

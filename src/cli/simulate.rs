@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use uuid::Uuid;
 
 use super::{Exit, Failure, print, shutdown_on_signals, start_log};
 use crate::config::LogFormat;
-use crate::simulator::{self, RateLimit, Simulator};
+use crate::simulator::{self, Ids, RateLimit, Simulator};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -20,6 +21,12 @@ pub(super) struct Arguments {
     /// A verified domain of the organization; give several by repeating it
     #[arg(long = "domain", value_name = "DOMAIN")]
     domains: Vec<String>,
+    /// The id of the organization when it is made, instead of a random one
+    #[arg(long, value_name = "ID", requires = "directory")]
+    organization: Option<Uuid>,
+    /// The id of its provisioning directory when it is made
+    #[arg(long, value_name = "ID", requires = "organization")]
+    directory: Option<Uuid>,
     /// How many requests an API (scim, users or orgs) takes in how many seconds, such as scim=600/60; one for each
     /// API by repeating it. Without one there is no limit
     #[arg(long = "limit", value_name = "API=REQUESTS/SECONDS")]
@@ -31,6 +38,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         listen,
         state,
         domains,
+        organization,
+        directory,
         limits,
     } = arguments;
     start_log("warn", LogFormat::Text);
@@ -40,6 +49,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         listen,
         state,
         domains,
+        ids: organization
+            .zip(directory)
+            .map(|(organization, directory)| Ids {
+                organization,
+                directory,
+            }),
     })
     .await
     .map_err(Failure::failed)?;

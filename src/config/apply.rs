@@ -2,6 +2,10 @@
 
 use chrono::TimeDelta;
 
+/// The smallest budget of requests: a quarter of it is what has a turn in any run (`plan/budget.rs`), and as much
+/// is what turning a login off takes, or cancelling a deletion.
+pub const LEAST_CALLS: u64 = 8;
+
 /// How a run carries its plan out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Apply {

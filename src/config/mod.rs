@@ -25,7 +25,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use apply::Apply;
+pub use apply::{Apply, LEAST_CALLS};
 pub use daemon::{Daemon, Listen};
 pub use error::{ConfigError, nearest};
 pub use freeze::{Freeze, Window};
@@ -34,7 +34,8 @@ pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use journal::Journal;
 pub use permissions::{
     OpenFile, PrivateFolder, expect_guarded, expect_known_folders, expect_known_writers,
-    expect_own, expect_own_file, expect_own_folders, expect_private, user_name,
+    expect_own, expect_own_file, expect_own_folders, expect_private, make_own, names_of, real_name,
+    user_name,
 };
 pub use policy::{
     Adopt, Change, Confirmation, Departure, OnLeave, Policies, Policy, Return, Unreadable,
@@ -45,7 +46,7 @@ pub use rule::{
     is_attribute_name, is_language_tag, lookup_key,
 };
 pub use schedule::{Job, Schedule, ScheduleError, Scheduled};
-pub use secret::{SecretError, SecretRef};
+pub use secret::{SecretError, SecretRef, credentials_folder};
 pub use source::{
     Bind, ClientCertificate, Discovery, Incremental, Ldap, Preset, ReferralHost, Search, Servers,
     Source, SourceKind, SourceScope, WithoutMail,
@@ -155,8 +156,8 @@ impl Provisioning {
 pub struct Log {
     /// A filter as `tracing-subscriber` takes it, such as `info` or `dirsyncd=debug`.
     pub level: String,
-    /// The form of the lines.
-    pub format: LogFormat,
+    /// The form of the lines, unless it is left to where standard error leads.
+    pub format: Option<LogFormat>,
 }
 
 /// The form of log lines.
@@ -167,6 +168,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Entries of systemd's journal, with fields of their own.
+    Journal,
 }
 
 impl Config {

@@ -7,18 +7,19 @@
 //! looked at, not access, so that root is told too; a symbolic link counts as what it leads to.
 
 use std::ffi::OsString;
-use std::fs::{self, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{Gid, Group, Uid, User, getgroups};
+use nix::unistd::{Gid, Group, Uid, UnlinkatFlags, User, getgroups, unlinkat};
 
 /// A file or folder that others could read or change: which one, and how to mend that.
 #[derive(Debug, thiserror::Error)]
@@ -182,31 +183,106 @@ pub fn expect_own(what: &str, path: &Path) -> Result<(), OpenFile> {
     expect_own_file(what, path, &file)
 }
 
-/// Nobody else may read or change a file of the database that was opened. It belongs to root or the user;
-/// one that root looks into may also belong to the owner of its folder, the daemon's user, but then it has
-/// no other name, by which it could be a file of somebody else.
+/// Nobody else may read or change a file of the database that was opened. It belongs to root or the user; root
+/// also looks into that of another one, the daemon's user.
 ///
 /// # Errors
 /// [`OpenFile`] where somebody may.
 pub fn expect_own_file(what: &str, path: &Path, file: &Metadata) -> Result<(), OpenFile> {
-    let folder = path.parent().map(|folder| match folder.as_os_str() {
-        name if name.is_empty() => Path::new("."),
-        _ => folder,
-    });
-    let folder = folder.and_then(|folder| fs::metadata(folder).ok());
-    let owner = folder.map_or(0, |folder| folder.uid());
-    let is_known = matches!(database_s_others(), Others::Owner) && file.uid() == owner;
-    if !is_known {
-        expect_owner(what, path, file, " && chmod 600")?;
-    }
-    if owner != Uid::effective().as_raw() && owner != 0 && (!file.is_file() || file.nlink() > 1) {
-        return Err(OpenFile(format!(
-            "{what} {0} is no file, or has another name as well, in a folder of user {owner}: see what it is (`ls -l {0}`), or run dirsyncd as that user",
-            path.display()
-        )));
+    match database_s_others() {
+        Others::Owner => expect_put_there(what, path, file)?,
+        Others::Nobody | Others::Group => expect_owner(what, path, file, " && chmod 600")?,
     }
     let hint = "in Kubernetes keep the `runAsUser` that made it, and set `fsGroupChangePolicy: OnRootMismatch`";
     expect_closed(what, path, file, hint)
+}
+
+/// Root takes a file of the database for the daemon's where its folder's owner has put it; where nobody but
+/// root may put one, whoever it belongs to. Where others may, it has no other name, by which it could be a file
+/// of somebody else.
+fn expect_put_there(what: &str, path: &Path, file: &Metadata) -> Result<(), OpenFile> {
+    let folder = fs::metadata(folder_of(path)).ok();
+    let (owner, mode) = folder.as_ref().map_or((0, 0), |it| (it.uid(), it.mode()));
+    let by_group = mode & 0o020 != 0;
+    let by_strangers = mode & 0o002 != 0
+        || (by_group && folder.is_some_and(|it| !is_for_us_alone(Gid::from_raw(it.gid()))));
+    let name = path.display();
+    if ![0, owner].contains(&file.uid()) && (owner != 0 || by_strangers) {
+        return Err(OpenFile(format!(
+            "{what} {name} belongs to another user, {} (mode {:04o}): run dirsyncd as that user ({})",
+            file.uid(),
+            file.mode() & 0o7777,
+            name_of(file.uid())
+        )));
+    }
+    let is_root_s = owner == 0 && file.uid() == 0 && !by_group && !by_strangers;
+    if !is_root_s && (!file.is_file() || file.nlink() > 1) {
+        return Err(OpenFile(format!(
+            "{what} {name} is no file, or has another name as well, and not only root may have put it there: see what it is (`ls -l {name}`), or run dirsyncd as the daemon's user"
+        )));
+    }
+    Ok(())
+}
+
+fn name_of(user: u32) -> String {
+    let known = User::from_uid(Uid::from_raw(user)).ok().flatten();
+    known.map_or_else(|| user.to_string(), |user| user.name)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a file of the database that is not there yet, for its owner alone. What root makes in a folder of
+/// another user, the daemon's, is that user's, who has to open it too.
+///
+/// # Errors
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) where something is there, be it a link that leads nowhere;
+/// else what the system says. Then there is no file.
+pub fn make_own(path: &Path) -> io::Result<File> {
+    // In the folder that is looked at, whatever its owner puts in its place meanwhile.
+    let folder = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_PATH | OFlag::O_DIRECTORY).bits())
+        .open(folder_of(path))?;
+    let owner = folder.metadata()?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let file = File::from(openat(&folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    if Uid::effective().is_root()
+        && owner.uid() != 0
+        && let Err(error) = fchown(&file, Some(owner.uid()), Some(owner.gid()))
+    {
+        unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir)?;
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// The names by which the system comes to a file: this one and, while that is a link, what the link says. The
+/// last one leads to the file itself, or to none.
+pub fn names_of(path: &Path) -> Vec<PathBuf> {
+    let mut names = vec![path.to_owned()];
+    while names.len() <= LINKS
+        && let Some(name) = names.last()
+        && let Ok(link) = fs::read_link(name)
+    {
+        names.push(folder_of(name).join(link));
+    }
+    names
+}
+
+/// The one name of a file, by whatever links a path leads to it, also where there is none yet.
+pub fn real_name(path: &Path) -> PathBuf {
+    let last = names_of(path).pop().unwrap_or_else(|| path.to_owned());
+    match (folder_of(&last).canonicalize(), last.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        // Whoever opens it is told why.
+        _ => last,
+    }
 }
 
 /// A link in place of a file of the database is root's or the user's; root follows that of another user only to
@@ -576,11 +652,22 @@ mod tests {
         let own =
             |path: &Path| expect_own("the database file", path).map_err(|open| open.to_string());
         give(&file, 65_534, 65_534);
-        let foreign = "belongs to another user, 65534 (mode 0600)";
-        assert!(own(&file).unwrap_err().contains(foreign));
-        // Where everybody may put one.
-        set_mode(inner, 0o1777);
-        assert!(own(&file).unwrap_err().contains(foreign));
+        // Where only root may put one, it is the daemon's.
+        assert_eq!(own(&file), Ok(()));
+        let other = inner.join("other");
+        fs::hard_link(&file, &other).unwrap();
+        assert!(own(&file).unwrap_err().contains("has another name as well"));
+        fs::remove_file(&other).unwrap();
+        // Where others may put one.
+        let nobody = name_of(65_534);
+        let foreign = format!(
+            "belongs to another user, 65534 (mode 0600): run dirsyncd as that user ({nobody})"
+        );
+        for (mode, group) in [(0o1777, 0), (0o1775, STRANGERS)] {
+            give(inner, 0, group);
+            set_mode(inner, mode);
+            assert!(own(&file).unwrap_err().ends_with(&foreign), "{mode:o}");
+        }
         set_mode(inner, 0o755);
         give(inner, 65_534, 65_534);
         assert_eq!(own(&file), Ok(()));
@@ -608,6 +695,59 @@ mod tests {
         }
         fs::hard_link(&secret, &name).unwrap();
         assert!(own(&name).unwrap_err().contains("has another name as well"));
+    }
+
+    #[test]
+    fn what_root_makes_in_a_folder_of_another_user_is_that_user_s() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let (_root, file) = nested();
+        let folder = file.parent().unwrap();
+        let owner = |path: &Path| {
+            let found = fs::metadata(path).unwrap();
+            (found.uid(), found.gid(), found.mode() & 0o7777)
+        };
+        let (own, given) = (folder.join("own"), folder.join("given"));
+        make_own(&own).unwrap();
+        assert_eq!((owner(&own).0, owner(&own).2), (0, 0o600));
+        give(folder, 65_534, STRANGERS);
+        make_own(&given).unwrap();
+        assert_eq!(owner(&given), (65_534, STRANGERS, 0o600));
+        // Nothing is made where a link leads, nor is what is there given away.
+        let link = folder.join("link");
+        symlink("nowhere", &link).unwrap();
+        for there in [&own, &link] {
+            let error = make_own(there).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert_eq!(owner(&own).0, 0);
+        assert!(!folder.join("nowhere").exists());
+    }
+
+    #[test]
+    fn a_file_has_one_name_whatever_leads_to_it_and_whether_it_is_there() {
+        let (root, file) = nested();
+        let root = root.path().canonicalize().unwrap();
+        for (link, target) in [
+            ("outer/inner/near", "file"),
+            ("far", "outer/inner/near"),
+            ("folder", "outer/inner"),
+            ("gone", "folder/../inner/missing"),
+            ("round", "round"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let real = file.canonicalize().unwrap();
+        for name in ["outer/inner/file", "outer/inner/near", "far", "folder/file"] {
+            assert_eq!(real_name(&root.join(name)), real, "{name}");
+        }
+        assert_eq!(
+            real_name(&root.join("gone")),
+            real.with_file_name("missing")
+        );
+        assert_eq!(names_of(&root.join("far")).len(), 3);
+        assert_eq!(names_of(&root.join("round")).len(), LINKS + 1);
     }
 
     #[test]

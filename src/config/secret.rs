@@ -1,5 +1,6 @@
 //! Where a secret is: never in the configuration itself.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,24 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{OpenFile, expect_private};
+
+/// Where the unit's credentials come from. A command that root gives beside the daemon is passed none by
+/// systemd, and takes them from there, so that the same configuration does.
+const CREDENTIALS: &str = "/etc/dirsyncd/credentials";
+
+/// The folder with the credentials: the one that systemd has passed and no other, or that of the package if it has
+/// passed none. Files in either are believed by the rules of all secret files.
+pub fn credentials_folder() -> PathBuf {
+    folder_of(passed())
+}
+
+fn passed() -> Option<OsString> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty())
+}
+
+fn folder_of(passed: Option<OsString>) -> PathBuf {
+    passed.map_or_else(|| CREDENTIALS.into(), PathBuf::from)
+}
 
 /// Where to read a secret: a file, an environment variable or a systemd credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +55,16 @@ pub enum SecretError {
     /// The variable is not set, or not text.
     #[error("the environment variable {0}, which should hold a secret, is not set")]
     Env(String),
-    /// No credentials folder was passed.
+    /// No credentials folder was passed, and in that of the package it cannot be read.
     #[error(
-        "the systemd credential `{0}` is not there: CREDENTIALS_DIRECTORY is not set; add `LoadCredential={0}:FILE` to the unit, or use `file = …` outside systemd"
+        "the systemd credential `{name}` was looked for in {CREDENTIALS}, as CREDENTIALS_DIRECTORY is not set: {source}; add `LoadCredential={name}:FILE` to the unit, put the secret there for commands of root, or use `file = …` outside systemd"
     )]
-    NoCredentials(String),
+    NoCredentials {
+        /// The credential.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The secret is empty or more than one line.
     #[error("{0} must hold one line with the secret and nothing else")]
     NotOneLine(String),
@@ -55,9 +79,15 @@ impl SecretRef {
                 std::env::var(name).map_err(|_| SecretError::Env(name.clone()))?
             }
             SecretRef::Credential(name) => {
-                let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
-                    .ok_or_else(|| SecretError::NoCredentials(name.clone()))?;
-                read_file(&Path::new(&folder).join(name))?
+                let passed = passed();
+                let is_passed = passed.is_some();
+                read_file(&folder_of(passed).join(name)).map_err(|error| match error {
+                    SecretError::File { source, .. } if !is_passed => SecretError::NoCredentials {
+                        name: name.clone(),
+                        source,
+                    },
+                    error => error,
+                })?
             }
         };
         Ok(SecretString::from(text))
@@ -94,7 +124,10 @@ impl std::fmt::Display for SecretRef {
         match self {
             SecretRef::File(path) => write!(f, "the file {}", path.display()),
             SecretRef::Env(name) => write!(f, "the environment variable {name}"),
-            SecretRef::Credential(name) => write!(f, "the systemd credential {name}"),
+            SecretRef::Credential(name) => {
+                let path = credentials_folder().join(name);
+                write!(f, "the systemd credential {}", path.display())
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::apply::EndedBy;
 use crate::model::RunId;
 use crate::plan::{Decided, Excess, Notice, Noticed, Reconciliation, SkipReason};
 use crate::report::{reconciled_line, summary_line};
-use crate::run::{CannotPrune, Finished, RunError};
+use crate::run::{CannotPrune, Finished, PrunedByHand, RunError};
 use crate::snapshot::Pruned;
 
 /// Logs what was changed in the organization by hand.
@@ -112,11 +112,23 @@ pub(super) fn synced(result: &Result<Finished, RunError>) {
 }
 
 /// Logs what was taken out of the journal.
-pub(super) fn pruned(result: Result<Pruned, CannotPrune>) {
+pub(super) fn pruned(result: Result<PrunedByHand, CannotPrune>) {
     match result {
-        Ok(Pruned {
-            runs, operations, ..
-        }) => tracing::info!(runs, operations, "the journal is pruned"),
+        Ok(PrunedByHand { taken, kept_out }) => {
+            let Pruned {
+                runs, operations, ..
+            } = taken;
+            match kept_out {
+                None => tracing::info!(runs, operations, "the journal is pruned"),
+                Some(writer) => {
+                    tracing::warn!(
+                        runs,
+                        operations,
+                        "the journal is not pruned to the end: {writer}"
+                    );
+                }
+            }
+        }
         Err(CannotPrune::Stopped) => tracing::info!("the pruning was stopped"),
         Err(error) => tracing::error!("the journal is not pruned: {error}"),
     }

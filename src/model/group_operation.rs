@@ -302,6 +302,11 @@ impl GroupOperation {
         target.map_or(&self.name, |target| &target.name)
     }
 
+    /// Whether the group goes with nothing in its place.
+    pub fn is_deletion(&self) -> bool {
+        self.kind == GroupChange::Delete
+    }
+
     /// Whether members leave, or the group does.
     pub fn takes_away(&self) -> bool {
         !self.remove.is_empty() || matches!(self.kind, GroupChange::Rename | GroupChange::Delete)
@@ -310,7 +315,7 @@ impl GroupOperation {
     /// Whether the group is not kept any more once this has been applied.
     pub fn lets_go(&self) -> bool {
         let lets_go = self.undoes.as_ref().is_some_and(|undoes| undoes.lets_go);
-        lets_go && self.kind != GroupChange::Delete
+        lets_go && !self.is_deletion()
     }
 
     /// Who joins that was not in it before: of a rename not those who come along.

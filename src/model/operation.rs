@@ -88,6 +88,8 @@ pub enum Reason {
     },
     /// The person is back in the directory.
     Returned,
+    /// The account, which is being deleted, may be that of an entry of the directory.
+    Claimed,
     /// The person's entry was made anew, under another key.
     Rehired {
         /// What shows that it is the same person.
@@ -126,6 +128,7 @@ impl fmt::Display for Reason {
                 write!(f, "not in the directory since {}", since.format("%Y-%m-%d"))
             }
             Reason::Returned => write!(f, "back in the directory"),
+            Reason::Claimed => write!(f, "may be the account of an entry of the directory"),
             Reason::Rehired { by } => write!(f, "back under a new key (same {by})"),
             Reason::MakesWay => write!(f, "makes way for others who exchange their addresses"),
             Reason::Recycled => write!(f, "the address is another person's by now"),

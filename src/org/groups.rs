@@ -223,18 +223,11 @@ impl Writer {
         way: Way,
         progress: &mut GroupProgress,
     ) -> Result<(), ApiError> {
-        let Some(now) = self.reader.group(group).await? else {
-            return Err(refused(
-                "the organization does not have the group any more".to_owned(),
-            ));
-        };
-        let changed: HashSet<&ScimId> = GroupMember::users(members).collect();
-        let others = now.members.iter().filter(|user| !changed.contains(user));
-        let mut all: Vec<ScimId> = others.cloned().collect();
-        if matches!(way, Way::Join) {
-            all.extend(GroupMember::users(members).cloned());
+        let users: Vec<ScimId> = GroupMember::users(members).cloned().collect();
+        match way {
+            Way::Join => self.replace_members(group, &users, &[]).await?,
+            Way::Leave => self.replace_members(group, &[], &users).await?,
         }
-        self.replace_members(&now, &all).await?;
         note(progress, members, way);
         Ok(())
     }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::http::{Http, Reply};
-use super::scim::{self, Group, Page, RawUser, User};
+use super::scim::{self, Group, Page, RawGroup, RawUser, User};
 use super::{ApiError, Cause};
 use crate::config::{Organization, Provisioning};
 use crate::model::{
@@ -260,6 +260,11 @@ impl Reader {
     pub(super) async fn raw_user(&self, id: &ScimId) -> Result<Option<Value>, ApiError> {
         let user = self.by_id::<RawUser, RawUser>("Users", id).await?;
         Ok(user.map(|user| user.json))
+    }
+
+    /// A group with all that the API shows; `None` when there is none (any more).
+    pub(super) async fn raw_group(&self, id: &ScimId) -> Result<Option<RawGroup>, ApiError> {
+        self.by_id::<RawGroup, RawGroup>("Groups", id).await
     }
 
     /// Reads all groups of the provisioning directory, page by page.

@@ -57,6 +57,30 @@ impl TryFrom<Value> for RawUser {
     }
 }
 
+/// A group with all that the API shows.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+pub(super) struct RawGroup {
+    json: Value,
+    members: Vec<Value>,
+}
+
+impl TryFrom<Value> for RawGroup {
+    type Error = &'static str;
+
+    fn try_from(json: Value) -> Result<Self, Self::Error> {
+        if !json["displayName"].is_string() {
+            return Err("the group has no `displayName`");
+        }
+        let members = match &json["members"] {
+            Value::Array(members) => members.clone(),
+            Value::Null => Vec::new(),
+            _ => return Err("its `members` are no list"),
+        };
+        Ok(RawGroup { json, members })
+    }
+}
+
 /// An id by which a path leads to another resource than the one that has it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}, which leads to no resource of its own")]
@@ -441,28 +465,42 @@ pub(super) fn create_group(name: &str, external_id: Option<&ExternalId>) -> Valu
 /// A group as another organization may keep it: with its id, and those of its members who are
 /// among these users.
 pub(super) fn copy_of_group(group: &ExistingGroup, users: &HashSet<ScimId>) -> Value {
-    let members: Vec<ScimId> = group
-        .members
-        .iter()
-        .filter(|id| users.contains(id))
-        .cloned()
-        .collect();
-    let mut body = whole_group(group, &members);
+    let members = group.members.iter().filter(|id| users.contains(id));
+    let mut body = create_group(&group.name, group.external_id.as_ref());
+    body["members"] = members.map(member).collect();
     body["id"] = json!(group.scim_id);
     body
 }
 
-/// The body that replaces a group whole.
-pub(super) fn whole_group(group: &ExistingGroup, members: &[ScimId]) -> Value {
-    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
-    let mut body = create_group(&group.name, group.external_id.as_ref());
-    body["members"] = json!(members);
-    body
+/// The group with these members in it and those not, for a server that takes no PATCH. Whoever else is in
+/// it stays as the server shows that one, whatever it may be: who is left out of a replacement is taken out.
+pub(super) fn group_replacement(group: RawGroup, join: &[ScimId], leave: &[ScimId]) -> Value {
+    let RawGroup { mut json, members } = group;
+    let there: HashSet<&str> = members.iter().filter_map(id_of_member).collect();
+    let new = join.iter().filter(|id| !there.contains(id.as_str()));
+    let new: Vec<Value> = new.map(member).collect();
+    let leave: HashSet<&str> = leave.iter().map(ScimId::as_str).collect();
+    let leaves = |one: &Value| id_of_member(one).is_some_and(|id| leave.contains(id));
+    let others = members.iter().filter(|one| !leaves(one)).cloned();
+    json["members"] = others.chain(new).collect();
+    // The server's own, which a client does not send (RFC 7643 section 3.1).
+    if let Some(group) = json.as_object_mut() {
+        group.remove("meta");
+    }
+    json
+}
+
+fn id_of_member(member: &Value) -> Option<&str> {
+    member["value"].as_str()
+}
+
+fn member(id: &ScimId) -> Value {
+    json!({ "value": id })
 }
 
 /// The body that adds members to a group (contract section 5: `add` with the SCIM ids).
 pub(super) fn add_members(members: &[ScimId]) -> Value {
-    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+    let members: Vec<Value> = members.iter().map(member).collect();
     json!({
         "schemas": [PATCH_OP],
         "Operations": [{ "op": "add", "path": "members", "value": members }],

@@ -7,9 +7,7 @@ use reqwest::Method;
 use super::http::{Reply, backoff, with_exchanges};
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
-use crate::model::{
-    AccountId, Answer, Exchange, ExistingGroup, ExternalId, Kind, Operation, ScimId, Target,
-};
+use crate::model::{AccountId, Answer, Exchange, ExternalId, Kind, Operation, ScimId, Target};
 use crate::plan::{Approved, ApprovedPlan, MEMBERS_A_PATCH};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
@@ -382,15 +380,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives a group exactly these members (RFC 7644 section 3.5.1). Its name goes with them
-    /// unchanged: a group is never renamed (contract section 6).
+    /// Lets members join and leave by replacing the group whole (RFC 7644 section 3.5.1), for a server that
+    /// takes no PATCH: all else is sent as it is now, also members that cannot be anybody's account.
+    ///
+    /// # Errors
+    /// Those of the API, or that the group is not there.
     pub async fn replace_members(
         &self,
-        group: &ExistingGroup,
-        members: &[ScimId],
+        group: &ScimId,
+        join: &[ScimId],
+        leave: &[ScimId],
     ) -> Result<(), ApiError> {
-        let path = self.reader.resource_path("Groups", &group.scim_id);
-        let body = scim::whole_group(group, members);
+        let Some(now) = self.reader.raw_group(group).await? else {
+            return Err(refused(
+                "the organization does not have the group any more".to_owned(),
+            ));
+        };
+        let path = self.reader.resource_path("Groups", group);
+        let body = scim::group_replacement(now, join, leave);
         let scim = self.reader.scim()?;
         scim.send(Method::PUT, &path, &[], Some(&body)).await?;
         Ok(())

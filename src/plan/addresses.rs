@@ -104,7 +104,7 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refu
                     });
                 }
                 // What is deleted cannot be had again.
-                operation.cancel_delete
+                operation.cancel_delete && operation.changes.is_empty()
             }
         });
         undo_lonely_ways(operations);

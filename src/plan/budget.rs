@@ -205,15 +205,11 @@ impl Plan {
     }
 
     /// Which of those that were tried in vain have their turn while others need the budget: what half of
-    /// it takes. What is never given up comes first, but one is always whoever was tried the longest ago,
-    /// also where there is but one.
+    /// it takes. What is never given up comes first, but one is always whoever was tried the longest ago.
     fn turns(&self, in_vain: &[Item], way: Way, max_calls: u64) -> Vec<Item> {
         let mut turns = Fitting::new(self, way, max_calls / 2);
         let mut queue: Vec<Item> = in_vain.to_vec();
         queue.retain(|item| turns.together(*item).1 <= most_a_turn(max_calls));
-        if turns.max_calls < 2 {
-            queue.sort_by_key(|item| self.tried_in_vain(*item));
-        }
         let rest = queue.get_mut(1..).unwrap_or_default();
         let oldest = (0..rest.len()).min_by_key(|at| self.tried_in_vain(rest[*at]));
         if let Some(oldest) = oldest {
@@ -224,9 +220,9 @@ impl Plan {
         queue
     }
 
-    /// The turn of what was tried in vain and takes too much for one beside others, once a day, or if it is
-    /// never given up, in every second run: after what else is never given up, of which those in vain have
-    /// what it leaves them.
+    /// The turn of what was tried in vain and takes too much for one beside others, once a day: after what is
+    /// never given up, of which those in vain have what it leaves them. None of these is so large, as
+    /// [`LEAST_CALLS`](crate::config::LEAST_CALLS) sees to.
     fn large_turn(
         &self,
         in_vain: &[Item],
@@ -235,26 +231,19 @@ impl Plan {
         now: Timestamp,
     ) -> Option<Vec<Item>> {
         let mut fitting = Fitting::new(self, way, max_calls);
-        let latest = in_vain.iter().filter_map(|item| self.tried_in_vain(*item));
-        let latest = latest.max()?;
-        let is_due = |item: Item| match self.tried_in_vain(item) {
-            Some(last) if self.is_never_given_up(item) => last < latest || in_vain.len() == 1,
-            // While the clock is behind the last try, no time can be waited for.
-            Some(last) => last > now || now - last >= TimeDelta::days(1),
-            None => false,
-        };
-        let is_large = |item: Item| fitting.together(item).1 > most_a_turn(max_calls);
         let large = in_vain.iter().copied();
-        let large = large.filter(|item| is_large(*item) && is_due(*item));
-        let large =
-            large.min_by_key(|item| (!self.is_never_given_up(*item), self.tried_in_vain(*item)))?;
+        let large = large.filter(|item| fitting.together(*item).1 > most_a_turn(max_calls));
+        let large = large.min_by_key(|item| self.tried_in_vain(*item))?;
+        // While the clock is behind the last try, no time can be waited for.
+        let last = self.tried_in_vain(large)?;
+        let is_due = last > now || now - last >= TimeDelta::days(1);
         let is_urgent = |item: &Item| self.is_never_given_up(*item);
         let mut turns: Vec<Item> = others.iter().copied().filter(is_urgent).collect();
         fitting.take_all(&turns);
         let (_, cost) = fitting.together(large);
         // What takes more than there is never has room.
         let has_room = fitting.has_room(cost) || cost > max_calls;
-        if fitting.is_full || !has_room {
+        if !is_due || fitting.is_full || !has_room {
             return None;
         }
         let used = fitting.used + if cost > max_calls { 0 } else { cost };

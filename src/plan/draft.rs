@@ -1,9 +1,9 @@
 //! A plan in the making: person by person, then absence by absence.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::lifecycle::{self, Event, State, Step};
-use super::newcomer::{Candidates, Holders, Newcomer};
+use super::newcomer::{Admission, Candidates, Holders, Newcomer};
 use super::{
     Desired, Disbelief, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped, Suspension,
 };
@@ -35,8 +35,8 @@ pub(super) struct Draft<'a> {
     /// Those of the snapshot whose accounts were given to entries that were made anew.
     pub(super) taken_over: HashSet<&'a ExternalId>,
     /// Those of the snapshot whose accounts may be those of entries that were made anew, and who are not
-    /// deleted as long as that is open.
-    pub(super) claimed: HashSet<&'a ExternalId>,
+    /// deleted as long as that is open, with one of these entries.
+    pub(super) claimed: HashMap<&'a ExternalId, &'a str>,
     /// Those of the snapshot whose deletion is cancelled alone.
     pub(super) cancelled: HashSet<&'a ExternalId>,
     /// Those of the snapshot who are out of scope, by proof, and why.
@@ -128,17 +128,23 @@ impl<'a> Draft<'a> {
         let event = Event::present(person.active, state, policy);
         let step = lifecycle::next(state, event);
         let unverified = self.unverified(person, account);
-        let takes_address = contested.is_none() && unverified.is_none();
-        match (contested, unverified) {
-            (Some(why), _) => self.refuse(person, why.clone()),
-            (None, Some(why)) => self.skip(&person.key, &person.dn, why),
-            (None, None) => {}
-        }
+        let admission = match (contested, unverified) {
+            (Some(why), _) => {
+                self.refuse(person, why.clone());
+                Admission::Contested
+            }
+            (None, Some(why)) => {
+                self.skip(&person.key, &person.dn, why);
+                Admission::Unverified
+            }
+            (None, None) => Admission::Open,
+        };
+        let takes_address = admission == Admission::Open;
         if matches!(step, Step::Create | Step::Adopt) {
             return self.newcomers.push(Newcomer {
                 person,
                 reason: account.map_or(Reason::Joined, |_| Reason::JoinedAgain),
-                is_admissible: takes_address,
+                admission,
             });
         }
         // What is deleted cannot be had again: the account is kept, with its old address.
@@ -443,18 +449,23 @@ impl<'a> Draft<'a> {
             .chain(repeated)
             .filter_map(|key| known.accounts.get(key))
         {
-            self.cancel(account, account.absence.map(back));
+            self.cancel(account, account.absence.map(back), Reason::Returned);
         }
     }
 
     /// Cancels the deletion of an account that may be somebody's who is in the directory, and does nothing
     /// else to it: what is deleted cannot be had again.
-    pub(super) fn cancel(&mut self, account: &'a ManagedAccount, absence: Option<Absence>) {
+    pub(super) fn cancel(
+        &mut self,
+        account: &'a ManagedAccount,
+        absence: Option<Absence>,
+        reason: Reason,
+    ) {
         if self.may_be_deleted(account) && self.cancelled.insert(&account.key) {
             self.operations.push(Operation {
                 cancel_delete: true,
                 absence,
-                ..operation_on(account, Kind::Restore, Reason::Returned)
+                ..operation_on(account, Kind::Restore, reason)
             });
         }
     }
@@ -503,12 +514,18 @@ impl<'a> Draft<'a> {
                 });
                 return;
             }
-            Step::Delete if !self.claimed.contains(&account.key) => {
-                let since = absence.since;
-                let reason = Reason::LeftLongAgo { since };
-                self.operations.push(gone(Kind::Delete, reason));
-                return;
-            }
+            Step::Delete => match self.claimed.get(&account.key).copied() {
+                None => {
+                    let since = absence.since;
+                    let reason = Reason::LeftLongAgo { since };
+                    self.operations.push(gone(Kind::Delete, reason));
+                    return;
+                }
+                Some(by) => {
+                    let by = by.to_owned();
+                    self.skip(&account.key, &account.dn, SkipReason::Claimed { by });
+                }
+            },
             Step::Keep => self.skip(&account.key, &account.dn, SkipReason::KeptOnLeave { cause }),
             Step::Wait => {
                 let waits = SkipReason::Unconfirmed {

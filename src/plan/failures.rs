@@ -7,9 +7,9 @@ use std::fmt;
 use chrono::TimeDelta;
 use serde::Serialize;
 
-use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal, PlannedGroup};
+use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal};
 use super::{Desired, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped};
-use crate::model::{Digest, ExternalId, GroupChange, GroupOrigin, Operation, Reason, Timestamp};
+use crate::model::{Digest, ExternalId, GroupOrigin, Operation, Reason, Timestamp};
 
 /// An operation that was refused, or tried in vain, as the last run that sent it has left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -365,8 +365,8 @@ impl GroupPlan {
         tried.sort_by_key(|(last, _)| *last);
         self.operations
             .extend(tried.into_iter().map(|(_, one)| one));
-        let is_deletion = |one: &PlannedGroup| one.operation.kind == GroupChange::Delete;
-        self.operations.sort_by_key(is_deletion);
+        self.operations
+            .sort_by_key(|one| one.operation.is_deletion());
         // A group of which something is not known may be planned so again.
         if self.refusals.is_empty() && self.suspensions.is_empty() {
             let is_over = |(key, failed): &(&ExternalId, &Failed)| {

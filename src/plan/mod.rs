@@ -384,7 +384,7 @@ pub fn plan(
         holders: newcomer::Holders::new(known),
         newcomers: Vec::new(),
         taken_over: HashSet::new(),
-        claimed: HashSet::new(),
+        claimed: HashMap::new(),
         cancelled: HashSet::new(),
         departures: BTreeMap::new(),
         operations: Vec::new(),

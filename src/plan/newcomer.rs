@@ -191,28 +191,40 @@ pub(super) struct Newcomer<'a> {
     pub(super) person: &'a DesiredAccount,
     /// Why the person comes.
     pub(super) reason: Reason,
-    /// Whether the person can have an account now.
-    pub(super) is_admissible: bool,
+    pub(super) admission: Admission,
 }
 
-/// What shows that an account is a newcomer's from before.
-enum Predecessor<'a> {
-    /// There is none.
-    None,
-    /// It is this one, by what.
-    Is(&'a ManagedAccount, &'static str),
-    /// It cannot be said, and it may be one of these.
-    Unclear(RefusalReason, Vec<&'a ManagedAccount>),
+/// Whether a newcomer can have an account now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Yes.
+    Open,
+    /// Not while others claim the same address or key: what is whose is not known as long.
+    Contested,
+    /// Not with the address of the entry, as its domain is none of the organization's.
+    Unverified,
 }
 
-impl<'a> Predecessor<'a> {
-    /// The accounts that it may be.
-    fn accounts(&self) -> &[&'a ManagedAccount] {
-        match self {
-            Predecessor::None => &[],
-            Predecessor::Is(account, _) => std::slice::from_ref(account),
-            Predecessor::Unclear(_, accounts) => accounts,
-        }
+/// The accounts that may be a newcomer's from before.
+struct Predecessors<'a> {
+    /// Each with what shows it.
+    accounts: Vec<(&'a ManagedAccount, &'static str)>,
+    /// Why it cannot be said which of them is, if any.
+    doubt: Option<RefusalReason>,
+}
+
+/// What an account of somebody who is gone is to a newcomer.
+struct Claim<'a> {
+    person: &'a DesiredAccount,
+    by: &'static str,
+    admission: Admission,
+}
+
+impl Claim<'_> {
+    /// Whether it may as well be the account of this one as that of whoever is known to be its person
+    /// by this. A second entry that never gets an account is no rival, unless it shows it better.
+    fn rivals(&self, by: &str) -> bool {
+        self.admission != Admission::Unverified || (self.by == NUMBER && by != NUMBER)
     }
 }
 
@@ -276,84 +288,117 @@ impl<'a> Draft<'a> {
     /// Sees to all who have no account. Whoever has one from before gets that if it can be nobody
     /// else's; the others are created or adopted, once it is known whose accounts are spoken for.
     pub(super) fn admit(&mut self, desired: &'a Desired) {
-        let newcomers = std::mem::take(&mut self.newcomers);
-        let repeated = desired.repeated.iter().map(|(person, _)| person);
-        let repeated = repeated.filter(|person| {
+        let mut newcomers = std::mem::take(&mut self.newcomers);
+        for (person, _) in &desired.repeated {
             let state = self.state(&person.key, self.policies.of(&person.source));
-            lifecycle::next(state, Event::Enabled) == Step::Create
-        });
-        let inadmissible = repeated.map(|person| Newcomer {
-            person,
-            reason: Reason::Joined,
-            is_admissible: false,
-        });
-        let found: Vec<(Newcomer<'a>, Predecessor<'a>)> = newcomers
-            .into_iter()
-            .chain(inadmissible)
-            .map(|newcomer| {
-                let predecessor = self.predecessor(newcomer.person);
-                (newcomer, predecessor)
-            })
-            .collect();
-        let mut claimants: HashMap<&ExternalId, Vec<String>> = HashMap::new();
-        for (newcomer, predecessor) in &found {
-            for account in predecessor.accounts() {
-                let of_account = claimants.entry(&account.key).or_default();
-                of_account.push(newcomer.person.dn.clone());
+            if lifecycle::next(state, Event::Enabled) == Step::Create {
+                newcomers.push(Newcomer {
+                    person,
+                    reason: Reason::Joined,
+                    admission: Admission::Contested,
+                });
             }
         }
+        let found: Vec<Predecessors<'a>> = newcomers
+            .iter()
+            .map(|newcomer| self.predecessors(newcomer.person))
+            .collect();
+        let mut claims: HashMap<&ExternalId, Vec<Claim<'a>>> = HashMap::new();
+        for (newcomer, found) in newcomers.iter().zip(&found) {
+            for (account, by) in &found.accounts {
+                claims.entry(&account.key).or_default().push(Claim {
+                    person: newcomer.person,
+                    by,
+                    admission: newcomer.admission,
+                });
+            }
+        }
+        let rivals = |account: &ManagedAccount, person: &DesiredAccount, by: &str| {
+            let claims = claims.get(&account.key).into_iter().flatten();
+            let rivals = claims.filter(|one| one.person.key != person.key && one.rivals(by));
+            let rivals: Vec<&str> = rivals.map(|one| one.person.dn.as_str()).collect();
+            rivals.join("; ")
+        };
         let mut strangers = Vec::new();
-        for (newcomer, predecessor) in found {
+        for (newcomer, Predecessors { accounts, doubt }) in newcomers.into_iter().zip(found) {
             let Newcomer {
-                person,
-                reason,
-                is_admissible,
+                person, admission, ..
             } = newcomer;
-            match predecessor {
-                Predecessor::None if is_admissible => strangers.push((person, reason)),
-                Predecessor::None => {}
-                Predecessor::Is(account, by) => {
-                    let people = claimants.get(&account.key).map_or(&[][..], Vec::as_slice);
-                    let is_shared = people.len() > 1;
-                    if is_admissible && !is_shared && !self.may_be_deleted(account) {
+            let why = match (doubt, accounts.as_slice()) {
+                (None, []) => {
+                    strangers.push(newcomer);
+                    continue;
+                }
+                (None, [(account, by)]) => {
+                    let people = rivals(account, person, by);
+                    let is_open = admission == Admission::Open && people.is_empty();
+                    if is_open && !self.may_be_deleted(account) {
                         self.rehire(person, account, by);
                         continue;
                     }
-                    self.claim(account);
-                    if is_shared {
-                        // As it is one of theirs, it stays as it is.
-                        self.taken_over.insert(&account.key);
-                    }
-                    if is_admissible && is_shared {
-                        self.refuse(person, shared(account.profile.label(), people));
-                    } else if is_admissible {
-                        let holder = describe_managed(account);
+                    let holder = describe_managed(account);
+                    if is_open {
                         self.skip(&person.key, &person.dn, SkipReason::Uncancelled { holder });
+                        None
+                    } else {
+                        Some(RefusalReason::SharedReturn { holder, people })
                     }
                 }
-                Predecessor::Unclear(why, accounts) => {
-                    accounts.into_iter().for_each(|one| self.claim(one));
-                    if is_admissible {
-                        self.refuse(person, why);
-                    }
+                (doubt, _) => doubt,
+            };
+            for (account, _) in accounts {
+                self.claimed.entry(&account.key).or_insert(&person.dn);
+                self.cancel(account, account.absence, Reason::Claimed);
+            }
+            if let (Some(why), Admission::Open) = (why, admission) {
+                self.refuse(person, why);
+            }
+        }
+        self.admit_strangers(strangers);
+    }
+
+    /// Creates or adopts the accounts of those who have none from before.
+    fn admit_strangers(&mut self, strangers: Vec<Newcomer<'a>>) {
+        let mut contested: HashMap<&ScimId, Vec<&str>> = HashMap::new();
+        for one in &strangers {
+            if one.admission == Admission::Contested {
+                for (account, _) in self.candidates_of(one.person) {
+                    let people = contested.entry(&account.scim_id).or_default();
+                    people.push(&one.person.dn);
                 }
             }
         }
-        for (person, reason) in strangers {
-            self.admit_one(person, reason);
+        for Newcomer {
+            person,
+            reason,
+            admission,
+        } in strangers
+        {
+            if admission != Admission::Open {
+                continue;
+            }
+            let mut found = self.candidates_of(person).into_iter();
+            let shared = found.find_map(|(account, _)| {
+                let others = contested.get(&account.scim_id)?;
+                let mut people: Vec<String> = others.iter().map(ToString::to_string).collect();
+                people.push(person.dn.clone());
+                Some(shared(account.profile.label(), &people))
+            });
+            match shared {
+                Some(why) => self.refuse(person, why),
+                None => self.admit_one(person, reason),
+            }
         }
     }
 
-    /// Sees that an account is not deleted that may be somebody's who is in the directory.
-    fn claim(&mut self, account: &'a ManagedAccount) {
-        self.claimed.insert(&account.key);
-        self.cancel(account, account.absence);
+    fn candidates_of(&self, person: &DesiredAccount) -> Vec<(&'a ExistingAccount, String)> {
+        let policy = self.policies.of(&person.source);
+        self.candidates.of(person, &policy.match_by)
     }
 
     fn admit_one(&mut self, person: &DesiredAccount, reason: Reason) {
         let policy = self.policies.of(&person.source);
-        let found = self.candidates.of(person, &policy.match_by);
-        match found.as_slice() {
+        match self.candidates_of(person).as_slice() {
             [] if person.active => self.create(person, policy, reason),
             [] => self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer),
             [(account, by)] if self.is_somebody_elses(account, person) => self.refuse(
@@ -390,8 +435,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The account of the person from before the entry was made anew.
-    fn predecessor(&self, person: &DesiredAccount) -> Predecessor<'a> {
+    /// The accounts that may be the person's from before the entry was made anew.
+    fn predecessors(&self, person: &DesiredAccount) -> Predecessors<'a> {
         let policy = self.policies.of(&person.source);
         let mut accounts: Vec<&'a ManagedAccount> = [Attribute::EmployeeNumber, Attribute::Email]
             .into_iter()
@@ -429,37 +474,32 @@ impl<'a> Draft<'a> {
                 }
                 Standing::Gone { .. } if by == NUMBER => true,
                 Standing::Gone { since, cause } => {
-                    let is_deleted = cause == Some(Cause::Deleted);
-                    if is_deleted && !self.is_clock_trusted {
+                    let is_found = cause == Some(Cause::Deleted) && !is_long_ago(since);
+                    if is_found && !self.is_clock_trusted {
                         doubtful.get_or_insert(account);
                     }
-                    is_deleted && !is_long_ago(since)
+                    is_found
                 }
             };
             if is_found {
                 found.push((account, by));
             }
         }
-        if let Some(account) = doubtful {
-            let holder = describe_managed(account);
-            let all = found.into_iter().map(|(account, _)| account);
-            return Predecessor::Unclear(RefusalReason::PerhapsReturned { holder }, all.collect());
-        }
-        match found.as_slice() {
-            [] => Predecessor::None,
-            [(account, by)] => Predecessor::Is(account, by),
-            several => {
+        let doubt = match (doubtful.map(describe_managed), found.as_slice()) {
+            (Some(holder), _) => Some(RefusalReason::PerhapsReturned { holder }),
+            (None, [] | [_]) => None,
+            (None, several) => {
                 let candidates: Vec<String> = several
                     .iter()
                     .map(|(account, by)| format!("{} (same {by})", describe_managed(account)))
                     .collect();
                 let candidates = candidates.join("; ");
-                let several = several.iter().map(|(account, _)| *account);
-                Predecessor::Unclear(
-                    RefusalReason::AmbiguousReturn { candidates },
-                    several.collect(),
-                )
+                Some(RefusalReason::AmbiguousReturn { candidates })
             }
+        };
+        Predecessors {
+            accounts: found,
+            doubt,
         }
     }
 
@@ -594,7 +634,7 @@ impl<'a> Draft<'a> {
                 let Standing::Gone { since, .. } = self.standing(account) else {
                     continue;
                 };
-                let is_claimed = self.claimed.contains(&account.key);
+                let is_claimed = self.claimed.contains_key(&account.key);
                 let over = policy
                     .recycle_after
                     .map(|after| free_from(account, since) + after);

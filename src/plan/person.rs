@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Approval, Plan, Refusal, RefusalReason};
-use crate::model::ExternalId;
+use crate::model::{ExternalId, Reason};
 
 /// What open holds hold: of whom, and which kind of operation, by which holds.
 pub type HeldForAll = BTreeMap<(ExternalId, String), BTreeSet<String>>;
@@ -24,8 +24,11 @@ pub fn one_person(plan: &mut Plan, person: &ExternalId, held: &HeldForAll, appro
             break;
         }
     }
-    plan.operations
-        .retain(|planned| wanted.contains(&planned.operation.key));
+    // Of the deletions that are cancelled for those whose account it may be, none waits for a run for all.
+    plan.operations.retain(|planned| {
+        let operation = &planned.operation;
+        wanted.contains(&operation.key) || operation.reason == Reason::Claimed
+    });
     let hold_of = |planned: &super::Planned| {
         if planned.is_held() {
             return None;

@@ -87,6 +87,16 @@ pub enum RefusalReason {
         /// The people.
         people: String,
     },
+    /// Several entries could be that of whoever had an account before.
+    #[error(
+        "a new entry that may be that of {holder}, who is gone, as may {people}: correct the employee number or the address of those who are somebody else"
+    )]
+    SharedReturn {
+        /// Whose account it was.
+        holder: String,
+        /// The others.
+        people: String,
+    },
     /// The account carries the key of another provisioner.
     #[error(
         "the organization's account {candidate} carries a key that is not of this directory, so another provisioner may keep it, and `adopt = \"unowned\"` in [policy] forbids to take it over"
@@ -294,12 +304,20 @@ pub enum SkipReason {
     },
     /// The deletion of the account is cancelled, and nothing else is done to it at once.
     #[error(
-        "is back while the account is being deleted: that is cancelled first and alone, as it can be for a time only; the next run restores the login"
+        "is back while the account is being deleted: that is cancelled first and alone, as it can be for a time only; a later run restores the login"
     )]
     RestoredLater,
+    /// The account is not deleted, as somebody may have it.
+    #[error(
+        "is not deleted, although it is time: {by} may be the same person under a new key, and cannot have the account now"
+    )]
+    Claimed {
+        /// Whose entry.
+        by: String,
+    },
     /// The account of the person's old entry is being deleted.
     #[error(
-        "is to have the account of an entry that is gone, {holder}, whose deletion is cancelled first; the next run gives it"
+        "is to have the account of an entry that is gone, {holder}, whose deletion is cancelled first; a later run gives it"
     )]
     Uncancelled {
         /// Whose account it was.

@@ -58,8 +58,13 @@ pub async fn pull_person(
     let account = snapshot.accounts(&HashSet::from([person.clone()])).await?;
     let profiles = read.profiles();
     let profiles = profiles.chain(account.values().map(|account| &account.profile));
-    let identifiers = folded_values(profiles, Attribute::identifies);
+    let mut identifiers = folded_values(profiles, Attribute::identifies);
     let holders = snapshot.holders(&identifiers).await?;
+    // And whoever is gone, with an account that the person may have from before, may be somebody else's.
+    let held = holders.values().map(|account| &account.profile);
+    for (attribute, values) in folded_values(held, Attribute::identifies) {
+        identifiers.entry(attribute).or_default().extend(values);
+    }
     let mut others: BTreeMap<ExternalId, String> = holders
         .into_values()
         .map(|other| (other.key, other.dn))

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
-use super::text::{line, number};
-use crate::snapshot::{BackedUp, Pruned};
+use super::text::{line, message, number};
+use crate::snapshot::{BackedUp, Pruned, SnapshotError};
 
 /// A backup that was made, for people.
 pub fn backed_up(database: &Path, file: &Path, made: &BackedUp) -> String {
@@ -32,17 +32,27 @@ pub fn backed_up(database: &Path, file: &Path, made: &BackedUp) -> String {
     out
 }
 
-/// What was taken out of the journal, or would be, for people.
-pub fn pruned(pruned: &Pruned, keep: TimeDelta, is_dry: bool) -> String {
+/// What was taken out of the journal, or would be, for people; and the other writer for which that has broken
+/// off.
+pub fn pruned(
+    pruned: &Pruned,
+    kept_out: Option<&SnapshotError>,
+    keep: TimeDelta,
+    is_dry: bool,
+) -> String {
     let mut out = String::new();
     let days = counted(keep.num_days().unsigned_abs(), "day");
     let Some(first) = pruned.first_run else {
-        // Else it was stopped before it knew.
-        if pruned.has_more {
-            line(&mut out, "Stopped before anything was taken out.");
-            return out;
-        }
-        line(&mut out, &format!("Nothing is older than {days}."));
+        let nothing = match kept_out {
+            Some(writer) => {
+                let writer = message(&writer.to_string());
+                format!("Nothing was taken out: {writer}.")
+            }
+            // Else it was stopped before it knew.
+            None if pruned.has_more => "Stopped before anything was taken out.".to_owned(),
+            None => format!("Nothing is older than {days}."),
+        };
+        line(&mut out, &nothing);
         return out;
     };
     let (runs, operations) = (
@@ -59,11 +69,17 @@ pub fn pruned(pruned: &Pruned, keep: TimeDelta, is_dry: bool) -> String {
             "{done}, as older than {days} and not needed: {operations} and {runs}. What can be reverted {first}."
         ),
     );
-    if pruned.has_more {
-        line(
-            &mut out,
-            "Stopped before the end: there may be more, which syncs or `dirsyncd prune` take out.",
-        );
+    let rest = "there may be more, which syncs or `dirsyncd prune` take out.";
+    match kept_out {
+        Some(writer) => {
+            let writer = message(&writer.to_string());
+            line(
+                &mut out,
+                &format!("Broken off before the end ({writer}): {rest}"),
+            );
+        }
+        None if pruned.has_more => line(&mut out, &format!("Stopped before the end: {rest}")),
+        None => {}
     }
     out
 }

@@ -145,6 +145,9 @@ fn csv(out: &mut dyn io::Write) -> csv::Writer<&mut dyn io::Write> {
         .from_writer(out)
 }
 
+/// With what a formula begins; those of full width are what East Asian editions take for the same.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
 /// A cell of one line that a spreadsheet does not take for a formula, nor a terminal for a command. Where the
 /// decimal mark is a comma, a spreadsheet begins a cell after each semicolon, quoted or not.
 fn cell(text: &str) -> String {
@@ -153,7 +156,7 @@ fn cell(text: &str) -> String {
     for part in text.split_inclusive(';') {
         let begins = part.trim_start_matches(|c: char| c.is_whitespace() || c == '"');
         shown.push_str(&part[..part.len() - begins.len()]);
-        if begins.starts_with(['=', '+', '-', '@']) {
+        if begins.starts_with(FORMULA) {
             shown.push('\'');
         }
         shown.push_str(begins);
@@ -292,7 +295,7 @@ fn group_changes(operation: &GroupOperation, progress: &GroupProgress) -> Vec<Ch
     };
     // A group that goes takes its members along; in the journal they are SCIM users.
     let along = operation.former.iter().flat_map(|former| &former.members);
-    let is_deletion = operation.kind == GroupChange::Delete;
+    let is_deletion = operation.is_deletion();
     let along = along.filter(|_| is_deletion && is_gone);
     let leaving = done.remove.iter();
     let leaving = leaving.filter(|_| !is_deletion || operation.former.is_none());
@@ -642,6 +645,10 @@ mod tests {
             ("a-b; c=d, e@f", "a-b; c=d, e@f"),
             ("", ""),
             ("a\n=b", "a\\u000a=b"),
+            // Of full width, which some spreadsheets take for the ASCII ones.
+            ("＝1+1", "'＝1+1"),
+            ("＋49;－2; ＠SUM(A1)", "'＋49;'－2; '＠SUM(A1)"),
+            ("a＝b", "a＝b"),
         ] {
             assert_eq!(cell(text), shown, "{text:?}");
         }

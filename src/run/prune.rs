@@ -1,6 +1,7 @@
 //! When the journal is pruned.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -11,7 +12,7 @@ use crate::config::PrivateFolder;
 use crate::model::Timestamp;
 use crate::org::{ApiError, Reader};
 use crate::plan::{Known, clock_fault};
-use crate::snapshot::{Journal, LOOK, Prune, PruneError, Pruned, Snapshot};
+use crate::snapshot::{Journal, LOOK, Prune, PruneError, Pruned, Snapshot, SnapshotError};
 
 /// So many rows are looked at in one transaction.
 const PORTION: usize = 500;
@@ -58,16 +59,28 @@ pub enum CannotPrune {
     Stopped,
 }
 
+/// What pruning by hand has come to.
+#[derive(Debug)]
+pub struct PrunedByHand {
+    /// What was taken out.
+    pub taken: Pruned,
+    /// The other writer for which it has broken off, if one has kept it waiting for too long.
+    pub kept_out: Option<SnapshotError>,
+}
+
 /// Takes out of the journal what is older than `keep` in [journal] and not needed, or tells how much that
 /// is, by a copy of the database. What time it is the API is asked: by a wrong clock all may be old. Other
-/// writers are let in now and then, and are waited for so long.
+/// writers are let in now and then, and are waited for so long; after that there is more to take out.
+///
+/// # Errors
+/// [`CannotPrune`].
 pub async fn prune(
     setup: &Setup,
     keep: TimeDelta,
     is_dry: bool,
     patience: Duration,
     control: &Control<'_>,
-) -> Result<Pruned, CannotPrune> {
+) -> Result<PrunedByHand, CannotPrune> {
     let database = &setup.config.database;
     let reader = Reader::new(&setup.config.organization)?;
     let capabilities = tokio::select! {
@@ -76,64 +89,84 @@ pub async fn prune(
     };
     let now = (control.now)();
     expect_right(capabilities.time, now)?;
-
-    let folder;
-    let pruned = if is_dry {
-        folder = PrivateFolder::new()?;
-        let copy = folder.path().join("dirsyncd.db");
-        tokio::select! {
-            copied = Snapshot::copy(database, &copy) => copied.map_err(PruneError::from)?,
-            () = control.stop.wait() => return Err(CannotPrune::Stopped),
-        }
-        prune_all(&copy, (keep, now), patience, control).await?
-    } else {
-        prune_all(database, (keep, now), patience, control).await?
-    };
-    Ok(pruned)
+    let age = (keep, now);
+    if !is_dry {
+        return Ok(prune_by_turns(database, age, patience, TURN, control).await?);
+    }
+    let folder = PrivateFolder::new()?;
+    let copy = folder.path().join("dirsyncd.db");
+    tokio::select! {
+        copied = Snapshot::copy(database, &copy) => copied.map_err(PruneError::from)?,
+        () = control.stop.wait() => return Err(CannotPrune::Stopped),
+    }
+    // Nobody else writes there.
+    Ok(PrunedByHand {
+        taken: take_turn(&copy, age, patience, None, Pruned::default(), control).await?,
+        kept_out: None,
+    })
 }
 
-async fn prune_all(
-    database: &std::path::Path,
-    (keep, now): (TimeDelta, Timestamp),
+async fn prune_by_turns(
+    database: &Path,
+    age: (TimeDelta, Timestamp),
     patience: Duration,
+    turn: Duration,
     control: &Control<'_>,
-) -> Result<Pruned, PruneError> {
+) -> Result<PrunedByHand, PruneError> {
     let stop = &control.stop;
-    let mut all = Pruned {
+    let mut taken = Pruned {
         has_more: true,
         ..Pruned::default()
     };
-    let mut anew = true;
-    while all.has_more && !stop.requested() {
-        let mut journal = Journal::open_within(database, patience).await?;
-        let is_over = after_a_portion(TURN);
-        let pruned = journal
-            .prune(&Prune {
-                before: cutoff(now, keep),
-                now,
-                anew,
-                portion: PORTION,
-                stop: &|| stop.requested() || is_over(),
-            })
-            .await;
-        journal.close().await?;
-        let pruned = pruned?;
-        all = Pruned {
-            first_run: pruned.first_run,
-            runs: all.runs + pruned.runs,
-            operations: all.operations + pruned.operations,
-            has_more: pruned.has_more,
-        };
-        anew = false;
-        control.watch.went_on();
-        if all.has_more {
+    let mut kept_out = None;
+    while taken.has_more && kept_out.is_none() && !stop.requested() {
+        match take_turn(database, age, patience, Some(turn), taken, control).await {
+            Ok(more) => taken = more,
+            Err(PruneError::Snapshot(error @ SnapshotError::Locked { .. })) => {
+                kept_out = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+        if taken.has_more && kept_out.is_none() {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = stop.wait() => {}
             }
         }
     }
-    Ok(all)
+    Ok(PrunedByHand { taken, kept_out })
+}
+
+/// Has the database for so long, or to the end. What was looked at before, when this was taken out, is not
+/// looked at again. Tells what is out then.
+async fn take_turn(
+    database: &Path,
+    (keep, now): (TimeDelta, Timestamp),
+    patience: Duration,
+    turn: Option<Duration>,
+    before: Pruned,
+    control: &Control<'_>,
+) -> Result<Pruned, PruneError> {
+    let mut journal = Journal::open_within(database, patience).await?;
+    let is_over = turn.map(after_a_portion);
+    let pruned = journal
+        .prune(&Prune {
+            before: cutoff(now, keep),
+            now,
+            anew: before.first_run.is_none(),
+            portion: PORTION,
+            stop: &|| control.stop.requested() || is_over.as_ref().is_some_and(|is_over| is_over()),
+        })
+        .await;
+    journal.close().await?;
+    let pruned = pruned?;
+    control.watch.went_on();
+    Ok(Pruned {
+        first_run: pruned.first_run.or(before.first_run),
+        runs: before.runs + pruned.runs,
+        operations: before.operations + pruned.operations,
+        has_more: pruned.has_more,
+    })
 }
 
 /// Whether so long is over, asked before each portion; not before the first, so that also on a slow disk
@@ -197,4 +230,121 @@ fn expect_right(api_time: Option<Timestamp>, now: Timestamp) -> Result<(), Canno
 
 fn cutoff(now: Timestamp, keep: TimeDelta) -> Timestamp {
     now.checked_sub_signed(keep).unwrap_or(Timestamp::MIN_UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs::File;
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    use serde_json::json;
+    use sqlx::{Connection, SqliteConnection};
+
+    use super::*;
+    use crate::apply::{Shutdown, Watch};
+    use crate::snapshot::Outcome;
+
+    /// So many operations of one person are old.
+    const OLD: usize = 3 * PORTION;
+
+    /// A database with an old run and a recent one.
+    async fn aged(path: &Path, now: Timestamp) {
+        let mut journal = Journal::open(path).await.unwrap();
+        for at in [now - TimeDelta::days(500), now] {
+            let run = journal.begin_run("test", at).await.unwrap();
+            let summary = json!({});
+            let end = journal.finish_run(run, at, Outcome::Done, None, &summary);
+            end.await.unwrap();
+        }
+        journal.close().await.unwrap();
+        let url = format!("sqlite://{}", path.display());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query(
+            "INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at, sent_at, answered_at)
+             WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
+             SELECT 1, 'nobody', 'update', '{}', 'done', 0, 0, 0 FROM numbers",
+        )
+        .bind(i64::try_from(OLD).unwrap())
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// Counts the turns; after the first it becomes another writer, which stays, if it knows the lock file.
+    #[derive(Default)]
+    struct Turns {
+        lock: Option<PathBuf>,
+        taken: Mutex<(usize, Option<File>)>,
+    }
+
+    impl Watch for Turns {
+        fn went_on(&self) {
+            let mut taken = self.taken.lock().unwrap();
+            taken.0 += 1;
+            if let Some(lock) = &self.lock {
+                let file = File::open(lock).unwrap();
+                file.try_lock().unwrap();
+                taken.1 = Some(file);
+            }
+        }
+    }
+
+    fn control(watch: &Turns) -> Control<'_> {
+        Control {
+            watch,
+            stop: Shutdown::never(),
+            now: &chrono::Utc::now,
+            asked_by: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_where_others_write_are_there_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = chrono::Utc::now();
+        let age = (TimeDelta::days(400), now);
+        let (database, copy) = (folder.path().join("db"), folder.path().join("copy"));
+        aged(&database, now).await;
+        Snapshot::copy(&database, &copy).await.unwrap();
+        let (by_turns, at_once) = (Turns::default(), Turns::default());
+
+        let alone = control(&at_once);
+        let none = Duration::ZERO;
+        let at_a_time = take_turn(&copy, age, none, None, Pruned::default(), &alone).await;
+        let shared = prune_by_turns(&database, age, none, none, &control(&by_turns)).await;
+
+        let (at_a_time, shared) = (at_a_time.unwrap(), shared.unwrap());
+        assert_eq!(at_a_time.operations, OLD - 5);
+        assert!(!at_a_time.has_more);
+        assert_eq!(shared.taken, at_a_time);
+        assert!(shared.kept_out.is_none());
+        assert_eq!(at_once.taken.lock().unwrap().0, 1);
+        assert!(by_turns.taken.lock().unwrap().0 > 2);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_stays_ends_it_with_what_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = chrono::Utc::now();
+        let age = (TimeDelta::days(400), now);
+        let database = folder.path().join("db");
+        aged(&database, now).await;
+        let watch = Turns {
+            lock: Some(folder.path().join("db.lock")),
+            ..Turns::default()
+        };
+        let none = Duration::ZERO;
+        let ended = prune_by_turns(&database, age, none, none, &control(&watch)).await;
+        let PrunedByHand { taken, kept_out } = ended.unwrap();
+        assert_eq!((taken.operations, taken.has_more), (PORTION, true));
+        assert!(matches!(kept_out, Some(SnapshotError::Locked { .. })));
+        // It is the same at the first turn.
+        let ended = prune_by_turns(&database, age, none, none, &control(&watch)).await;
+        let PrunedByHand { taken, kept_out } = ended.unwrap();
+        assert_eq!((taken.first_run, taken.has_more), (None, true));
+        assert!(kept_out.is_some());
+    }
 }

@@ -46,6 +46,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use addresses::Domains;
 use faults::Faults;
@@ -71,6 +72,29 @@ pub struct Options {
     pub state: PathBuf,
     /// The organization's verified domains. Empty keeps the stored ones, or the documentation domains at first.
     pub domains: Vec<String>,
+    /// The ids that an organization gets which is made. None are random; a stored one keeps its own.
+    pub ids: Option<Ids>,
+}
+
+impl Options {
+    /// Those of an organization in this folder, on a free port of loopback.
+    pub fn in_folder(state: PathBuf) -> Self {
+        Options {
+            listen: ([127, 0, 0, 1], 0).into(),
+            state,
+            domains: Vec::new(),
+            ids: None,
+        }
+    }
+}
+
+/// How a configuration names an organization.
+#[derive(Debug, Clone, Copy)]
+pub struct Ids {
+    /// The organization's.
+    pub organization: Uuid,
+    /// Its provisioning directory's.
+    pub directory: Uuid,
 }
 
 /// Why a simulator did not start.
@@ -168,9 +192,10 @@ pub async fn start(options: Options) -> Result<Simulator, SimulatorError> {
         listen,
         state,
         domains,
+        ids,
     } = options;
     let folder = Folder::claim(&state)?;
-    let store = Store::open(&folder.file("simulator.db"), &domains).await?;
+    let store = Store::open(&folder.file("simulator.db"), &domains, ids).await?;
     let unbound = |source| SimulatorError::Listen {
         address: listen,
         source,

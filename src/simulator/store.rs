@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::addresses::{Domain, Domains, domain_names};
 use super::past::{Past, View};
-use super::{DEFAULT_DOMAINS, SimulatorError, accounts, tables};
+use super::{DEFAULT_DOMAINS, Ids, SimulatorError, accounts, tables};
 
 /// Who the simulated organization is: kept for the life of the folder.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +36,12 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the database, or makes it with a new organization. `domains` replace the stored ones unless empty.
-    pub(super) async fn open(path: &Path, domains: &[String]) -> Result<Self, SimulatorError> {
+    /// Opens the database, or makes it with a new organization, of these ids if they are given. `domains` replace the stored ones unless empty.
+    pub(super) async fn open(
+        path: &Path,
+        domains: &[String],
+        ids: Option<Ids>,
+    ) -> Result<Self, SimulatorError> {
         let domains = domain_names(domains)?;
         let unusable = |source| SimulatorError::Database {
             path: path.to_owned(),
@@ -74,7 +78,9 @@ impl Store {
                 known: tables::NEWEST,
             });
         }
-        let identity = prepare(&writer, found, domains).await.map_err(unusable)?;
+        let identity = prepare(&writer, found, domains, ids)
+            .await
+            .map_err(unusable)?;
         let readers = pool(4)
             .connect_with(options.read_only(true))
             .await
@@ -187,14 +193,22 @@ async fn prepare(
     writer: &SqlitePool,
     found: i64,
     mut domains: Vec<String>,
+    ids: Option<Ids>,
 ) -> sqlx::Result<Identity> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
     if found < tables::NEWEST {
         tables::upgrade(&mut tx, found).await?;
     }
     if found == 0 {
-        for name in ["organization", "directory"] {
-            set_fact(&mut tx, name, &Uuid::new_v4().to_string()).await?;
+        let Ids {
+            organization,
+            directory,
+        } = ids.unwrap_or_else(|| Ids {
+            organization: Uuid::new_v4(),
+            directory: Uuid::new_v4(),
+        });
+        for (name, id) in [("organization", organization), ("directory", directory)] {
+            set_fact(&mut tx, name, &id.to_string()).await?;
         }
         if domains.is_empty() {
             domains = DEFAULT_DOMAINS.map(str::to_owned).to_vec();

@@ -125,9 +125,10 @@ impl Journal {
     /// schema up to date.
     pub async fn open(path: &Path) -> Result<Self, SnapshotError> {
         let lock = Lock::writer(path)?;
+        let (snapshot, database) = Snapshot::open_for_writing(path).await?;
         Ok(Journal {
-            snapshot: Snapshot::open_for_writing(path).await?,
-            files: Standing::files(path)?,
+            snapshot,
+            files: [database, lock.standing()?],
             _lock: lock,
         })
     }

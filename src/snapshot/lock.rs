@@ -1,24 +1,28 @@
 //! One writer: an advisory lock on a file beside the database.
 //!
 //! The system drops the lock when its process ends, however it ends, so that a lock after a
-//! kill is never stale. What stands in the file is for people to read and decides nothing.
+//! kill is never stale. What stands in the file is for people to read and decides nothing. It stands beside
+//! the file itself, so that a database has one lock by whatever links a path leads to it.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
 use super::SnapshotError;
-use crate::config::{OpenFile, expect_own, expect_own_file, expect_own_folders};
+use crate::config::{
+    OpenFile, expect_own, expect_own_file, expect_own_folders, make_own, names_of, real_name,
+};
 
 /// What an open file is called.
 const FILE: &str = "the database file";
 
 /// The lock; it is held as long as this lives.
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
@@ -39,7 +43,7 @@ impl Lock {
 
     /// Whether a run that writes is under way.
     pub fn is_held(database: &Path) -> bool {
-        let file = options().open(beside(database, ".lock"));
+        let file = options().open(beside(&real_name(database), ".lock"));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
@@ -57,28 +61,21 @@ impl Lock {
         ending: &str,
         held: fn(PathBuf, String) -> SnapshotError,
     ) -> Result<Self, SnapshotError> {
-        let path = beside(database, ending);
-        let failed = |error: std::io::Error| {
+        // Before anything is made where a link of another user leads. Whoever may open the lock file may also
+        // hold the lock.
+        expect_closed(database)?;
+        let path = beside(&real_name(database), ending);
+        let failed = |error: io::Error| {
             let words = format!("{}: {error}", path.display());
-            SnapshotError::io(database, &std::io::Error::new(error.kind(), words))
+            SnapshotError::io(database, &io::Error::new(error.kind(), words))
         };
-        expect_own_folders(&path)?;
-        // Whoever may open it may also hold the lock.
-        expect_own(FILE, &path)?;
-        let mut file = options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+        let odd = |what: &str| failed(io::Error::new(io::ErrorKind::InvalidInput, what));
+        let mut file = make_or(&path, options().write(true)).map_err(failed)?;
         // What was opened may be another one than was there, and is written to below.
         let found = file.metadata().map_err(failed)?;
         expect_own_file(FILE, &path, &found)?;
-        if !found.is_file() || found.nlink() > 1 {
-            let kind = std::io::ErrorKind::InvalidInput;
-            let what = "it is no file, or has another name as well: remove it";
-            return Err(failed(std::io::Error::new(kind, what)));
+        if !found.is_file() {
+            return Err(odd("it is no file: remove it"));
         }
         match file.try_lock() {
             Ok(()) => {}
@@ -92,6 +89,10 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
+        // Not before it is known that nobody has the lock: to remove it would let another writer in.
+        if found.nlink() > 1 {
+            return Err(odd("it has another name as well: remove it"));
+        }
         let holder = format!(
             "process {}, since {}\n",
             std::process::id(),
@@ -101,8 +102,31 @@ impl Lock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(holder.as_bytes()))
             .map_err(failed)?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file, path })
     }
+
+    /// The lock file that is held.
+    pub(super) fn standing(&self) -> Result<Standing, SnapshotError> {
+        Standing::of(&self.path, &self.file).map_err(|error| SnapshotError::io(&self.path, &error))
+    }
+}
+
+/// Makes a file of the database, if need be, for its owner's eyes only; else opens it in this way.
+fn make_or(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    match make_own(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        made => made,
+    }
+}
+
+/// Makes the database file, if need be; SQLite gives the files beside it the same mode and owner. Of one that
+/// is there, closing it again does not drop the locks that SQLite holds on it.
+pub(super) fn make_private(database: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags((OFlag::O_PATH | OFlag::O_NOFOLLOW).bits());
+    make_or(&real_name(database), &options)
 }
 
 /// Opens a lock file, and neither what a link in its place leads to nor a pipe, for which it would wait.
@@ -122,19 +146,13 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// The database and the lock file of its writer.
-    pub(super) fn files(database: &Path) -> Result<[Self; 2], SnapshotError> {
-        let standing = |path: PathBuf| match std::fs::metadata(&path) {
-            Ok(file) => Ok(Standing {
-                path,
-                identity: (file.dev(), file.ino()),
-            }),
-            Err(_) => Err(SnapshotError::Moved { path }),
-        };
-        Ok([
-            standing(database.to_owned())?,
-            standing(beside(database, ".lock"))?,
-        ])
+    /// This open file, to which that path leads.
+    pub(super) fn of(path: &Path, file: &File) -> io::Result<Self> {
+        let found = file.metadata()?;
+        Ok(Standing {
+            path: path.to_owned(),
+            identity: (found.dev(), found.ino()),
+        })
     }
 
     /// It must be the same one still.
@@ -163,18 +181,22 @@ pub fn open_files(database: &Path) -> Vec<OpenFile> {
     if let Err(open) = expect_own_folders(database) {
         return vec![open];
     }
-    // Where the database is a link, SQLite has its files beside what it leads to.
-    let target = database.read_link().and_then(|_| database.canonicalize());
-    let beside_target = target.iter().flat_map(|target| {
-        let endings = [""].into_iter().chain(PARTS);
-        endings.map(|ending| beside(target, ending))
-    });
+    // Where the database is a link, it has the files beside what that leads to.
+    let mut links = names_of(database);
+    let file = links.pop();
     let endings = [""].into_iter().chain(PARTS).chain(LOCKS);
-    endings
-        .map(|ending| beside(database, ending))
-        .chain(beside_target)
-        .filter_map(|path| expect_own(FILE, &path).err())
+    let files = file
+        .iter()
+        .flat_map(|file| endings.clone().map(|ending| beside(file, ending)));
+    let all = links.iter().cloned().chain(files);
+    all.filter_map(|path| expect_own(FILE, &path).err())
         .collect()
+}
+
+/// None of those files may be open to others.
+pub(super) fn expect_closed(database: &Path) -> Result<(), SnapshotError> {
+    let open = open_files(database).into_iter().next();
+    open.map_or(Ok(()), |open| Err(open.into()))
 }
 
 pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {

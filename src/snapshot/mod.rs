@@ -58,6 +58,7 @@ pub use runs::PastRun;
 pub use saved::AppliedPlan;
 
 use error::Context;
+use lock::{Standing, expect_closed, make_private};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -150,10 +151,11 @@ impl Snapshot {
         })
     }
 
-    async fn open_for_writing(path: &Path) -> Result<Self, SnapshotError> {
-        // Before anything is made where a link of another user leads.
-        expect_closed(path)?;
-        make_private(path).map_err(|error| SnapshotError::io(path, &error))?;
+    /// Opens the database of which the caller has the lock, and tells which file it is.
+    async fn open_for_writing(path: &Path) -> Result<(Self, Standing), SnapshotError> {
+        let standing = make_private(path)
+            .and_then(|file| Standing::of(path, &file))
+            .map_err(|error| SnapshotError::io(path, &error))?;
         // Before the journal mode is set, which writes: a database of something else stays as
         // it is.
         let mut seen = Self::look_into(path).await?;
@@ -172,12 +174,13 @@ impl Snapshot {
             connection,
             path: path.to_owned(),
         };
+        standing.check()?;
         MIGRATIONS
             .run(&mut snapshot.connection)
             .await
             .map_err(|error| SnapshotError::migrate(path, error))?;
         snapshot.fill_in().await?;
-        Ok(snapshot)
+        Ok((snapshot, standing))
     }
 
     /// Fills in what a migration cannot, as SQLite folds ASCII only and knows no digests.
@@ -633,25 +636,6 @@ fn unreadable(path: &Path, row: &str, why: &str) -> SnapshotError {
         row: row.to_owned(),
         why: why.to_owned(),
     }
-}
-
-/// None of its files may be open to others.
-fn expect_closed(database: &Path) -> Result<(), SnapshotError> {
-    let open = open_files(database).into_iter().next();
-    open.map_or(Ok(()), |open| Err(open.into()))
-}
-
-/// Makes the file, if need be, for its owner's eyes only; SQLite gives the files beside it the
-/// same mode.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = std::fs::OpenOptions::new();
-    options
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map(|_| ())
 }
 
 fn newest_migration() -> i64 {

@@ -52,7 +52,7 @@ pub async fn keep_pause(
     database: &Path,
     pause: Option<&Pause>,
 ) -> Result<(), SnapshotError> {
-    let mut snapshot = Snapshot::open_for_writing(database).await?;
+    let (mut snapshot, _) = Snapshot::open_for_writing(database).await?;
     let query = match pause {
         None => sqlx::query("DELETE FROM pause"),
         Some(pause) => sqlx::query(

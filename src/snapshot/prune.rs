@@ -318,9 +318,6 @@ impl Journal {
         let delete = "DELETE FROM pulls WHERE (run_id, source) IN (SELECT run_id, source FROM pulls WHERE run_id < ?1
             AND (run_id, source) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2)) ORDER BY run_id LIMIT ?3)";
         loop {
-            if (prune.stop)() {
-                return Ok(false);
-            }
             let mut transaction = self.begin().await?;
             let deleted = sqlx::query(delete)
                 .bind(first.0)
@@ -333,6 +330,10 @@ impl Journal {
             transaction.commit().await.at(&path)?;
             if deleted < prune.portion as u64 {
                 return Ok(true);
+            }
+            // Not before: where each turn has time for one portion only, none would come to what is after this.
+            if (prune.stop)() {
+                return Ok(false);
             }
         }
     }

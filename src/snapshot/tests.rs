@@ -1,6 +1,7 @@
 //! The database file by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod lock;
 mod migrations;
 mod prune;
 
@@ -86,6 +87,13 @@ async fn an_older_database_is_brought_up_to_date_with_its_accounts() {
     journal.close().await.unwrap();
 }
 
+/// A new database, and the folder that it is in.
+async fn new_journal() -> (tempfile::TempDir, Journal) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&folder.path().join("dirsyncd.db")).await;
+    (folder, journal.unwrap())
+}
+
 /// A complete pull of so many entries.
 fn pulls(entries: u64) -> Pulls {
     let end = PullEnd {
@@ -98,9 +106,7 @@ fn pulls(entries: u64) -> Pulls {
 
 #[tokio::test]
 async fn what_a_source_said_is_kept_until_the_account_is_like_that() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let wish = with_mail(person("zoe"), "new@example.org");
     let deviation = |name: &str, said| Deviation {
@@ -160,9 +166,7 @@ async fn what_a_source_said_is_kept_until_the_account_is_like_that() {
 
 #[tokio::test]
 async fn the_index_is_read_whole_in_many_pages_and_of_some_people_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let accounts: Vec<ManagedAccount> = (0..4321)
         .map(|n| ManagedAccount {
             source: SourceName::new(["directory", "partners"][n % 2]),
@@ -194,9 +198,7 @@ async fn the_index_is_read_whole_in_many_pages_and_of_some_people_alone() {
 
 #[tokio::test]
 async fn populations_are_counted_by_scope_as_the_planner_counts() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let since = now();
     let states = [
         Lifecycle::Active,
@@ -266,10 +268,7 @@ fn three_leave() -> World {
 
 #[tokio::test]
 async fn an_approval_whose_operation_something_else_holds_waits_for_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let week = chrono::TimeDelta::days(7);
     let asked = zoe();
     let mut world = three_leave();
@@ -389,10 +388,7 @@ fn zoe() -> Asked {
 
 #[tokio::test]
 async fn a_group_that_was_left_out_stays_so_when_groups_are_in_doubt_and_a_person_does_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let week = chrono::TimeDelta::days(7);
     let run = journal.begin_run("test", now()).await.unwrap();
     let groups = || vec![losing("one", &["a"]), losing("two", &["b"])];
@@ -439,10 +435,7 @@ async fn a_group_that_was_left_out_stays_so_when_groups_are_in_doubt_and_a_perso
 
 #[tokio::test]
 async fn who_was_left_out_stays_so_while_what_comes_before_is_put_off() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let week = chrono::TimeDelta::days(7);
     // a takes the address that b gives up.
     let people = vec![
@@ -498,10 +491,7 @@ async fn who_was_left_out_stays_so_while_what_comes_before_is_put_off() {
 
 #[tokio::test]
 async fn of_two_operations_on_one_group_each_uses_up_its_own_approval() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let week = chrono::TimeDelta::days(7);
     let run = journal.begin_run("test", now()).await.unwrap();
     let parts = || vec![losing("one", &["a"]), losing("one", &["b"])];
@@ -532,10 +522,7 @@ async fn of_two_operations_on_one_group_each_uses_up_its_own_approval() {
 
 #[tokio::test]
 async fn an_approval_of_a_part_is_used_up_once_the_whole_is_sent() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let week = chrono::TimeDelta::days(7);
     let leaving = losing("one", &["a"]);
     let mut joining = losing("one", &["b"]);
@@ -574,9 +561,7 @@ async fn an_approval_of_a_part_is_used_up_once_the_whole_is_sent() {
 
 #[tokio::test]
 async fn a_saved_plan_is_recorded_as_applied_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     assert_eq!(journal.last_reading().await.unwrap(), None);
     let first = journal.begin_run("test", now()).await.unwrap();
     let pulled = Pulled {
@@ -645,9 +630,7 @@ async fn names_of(journal: &mut Journal, name: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn verdicts_are_replaced_by_each_run_but_by_one_that_looks_at_some_people_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let keyless = Verdict {
         key: None,
         wants: None,
@@ -709,9 +692,7 @@ async fn verdicts_are_replaced_by_each_run_but_by_one_that_looks_at_some_people_
 
 #[tokio::test]
 async fn thousands_of_refusals_are_recorded_each() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let pulled = Pulled {
         verdicts: Some((0..10_001).map(|n| told(&format!("p{n}"))).collect()),
@@ -726,9 +707,7 @@ async fn thousands_of_refusals_are_recorded_each() {
 
 #[tokio::test]
 async fn who_is_meant_is_found_by_every_name_that_a_person_has_and_told_if_there_are_several() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let elsewhere = ManagedAccount {
         dn: "uid=zoe+cn=Zo\u{eb},ou=Old, dc=example,dc=org".into(),
@@ -828,10 +807,7 @@ async fn answered(
 
 #[tokio::test]
 async fn refusals_in_a_row_are_counted_until_a_success_or_another_wish() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let wish = World::new(vec![person("a")], vec![]).planned();
     let minute = chrono::TimeDelta::minutes(1);
@@ -889,19 +865,13 @@ async fn refusals_in_a_row_are_counted_until_a_success_or_another_wish() {
 
 #[tokio::test]
 async fn who_lets_what_go_again_is_kept_for_good() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let wish = World::new(vec![person("a"), person("b"), person("c")], vec![]).planned();
     answered(&mut journal, run, &wish, Some(true), now()).await;
     let asked = |reason: &str| Asked {
-        by: Invoker {
-            name: "zoe".into(),
-            uid: 1000,
-            sudo_user: None,
-        },
         reason: reason.into(),
+        ..zoe()
     };
     let unknown = journal.retry(Some("nobody"), &asked(""), now()).await;
     let told = unknown.unwrap_err().to_string();
@@ -943,23 +913,12 @@ async fn writes(journal: &mut Journal) -> Vec<Write> {
 
 #[tokio::test]
 async fn a_retry_is_told_of_the_first_that_was_sent_of_what_had_failed() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let wish = World::new(vec![person("a")], vec![]).planned();
     let other = World::new(vec![with_mail(person("a"), "other@example.org")], vec![]).planned();
     answered(&mut journal, run, &wish, Some(true), now()).await;
-    let asked = Asked {
-        by: Invoker {
-            name: "zoe".into(),
-            uid: 1000,
-            sudo_user: None,
-        },
-        reason: String::new(),
-    };
-    journal.retry(None, &asked, now()).await.unwrap();
+    journal.retry(None, &zoe(), now()).await.unwrap();
     // The deadline comes first, and then something else is sent.
     let operations = wish.operations.iter().map(|planned| &planned.operation);
     let ids = journal.intend(run, operations, now()).await.unwrap();
@@ -976,10 +935,7 @@ async fn a_retry_is_told_of_the_first_that_was_sent_of_what_had_failed() {
 
 #[tokio::test]
 async fn an_approval_of_an_older_version_is_told_of_what_is_of_its_kind() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let create = World::new(vec![person("a")], vec![]).planned();
     let leaver = World::new(vec![person("z")], vec![account("a"), account("z")]).planned();
@@ -1005,9 +961,7 @@ async fn an_approval_of_an_older_version_is_told_of_what_is_of_its_kind() {
 
 #[tokio::test]
 async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let operation = losing("one", &["a"]).operation;
     let end = async |journal: &mut Journal, operation: &GroupOperation, end: GroupEnd| {
@@ -1063,10 +1017,7 @@ async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
 
 #[tokio::test]
 async fn since_when_a_login_waits_to_be_turned_off_is_kept_until_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let accounts = || vec![account("a"), account("b"), account("z")];
     let mut world = World::new(vec![person("z")], accounts());
     let day = chrono::TimeDelta::days(1);
@@ -1095,10 +1046,7 @@ async fn since_when_a_login_waits_to_be_turned_off_is_kept_until_it_is() {
 
 #[tokio::test]
 async fn what_is_left_run_by_run_is_in_the_journal_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
-        .await
-        .unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let count = async |journal: &mut Journal| -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM operations WHERE state = 'left'")
             .fetch_one(&mut journal.connection)
@@ -1195,9 +1143,7 @@ async fn a_history_is_read_page_by_page_each_write_once_while_the_journal_goes_o
 
 #[tokio::test]
 async fn a_run_with_a_clock_ahead_hides_nothing_from_a_history() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dirsyncd.db");
-    let mut journal = Journal::open(&path).await.unwrap();
+    let (_folder, mut journal) = new_journal().await;
     let wish = World::new(vec![person("a")], vec![]).planned();
     let year = chrono::TimeDelta::days(365);
     for at in [now() + year * 3, now(), now() + year * 2] {

@@ -82,7 +82,7 @@ fn age(dirsyncd: &Dirsyncd, people: &[Person]) {
     );
 }
 
-const RESTORED_LATER: &str = "the next run restores the login";
+const RESTORED_LATER: &str = "a later run restores the login";
 
 const RULES: &str = "[policy]\ndelete_after = \"30days\"\n[guards]\ncreate = []\nupdate = []\nsame_attribute = []\n\
     deactivate = []\ndelete = []\nchange_email = []\nremove_members = []\n";

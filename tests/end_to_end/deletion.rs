@@ -101,7 +101,7 @@ fn who_comes_back_within_the_grace_gets_the_account_back() {
     world.expect_plan(&[Expected::new("restore", alan, "back in the directory", &[])]);
     world.dirsyncd.sync(0).expect_words(&[
         "the requested deletion is cancelled",
-        "the next run restores",
+        "a later run restores",
     ]);
     assert!(!world.account(alan).active);
     world.expect_and_apply(&[Expected::new(

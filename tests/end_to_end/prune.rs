@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::people::directory;
 use crate::support::{Dirsyncd, Organization, Output, Person, Planned, database, eventually};
@@ -309,6 +309,29 @@ fn a_pruning_that_broke_off_goes_on_with_the_next_sync() {
     let open = "SELECT coalesce(after_operation, 'none') || '' FROM pruned";
     let open = database::texts(&company.dirsyncd.database(), open);
     assert_eq!(open, ["none"]);
+}
+
+#[test]
+fn pruning_by_hand_is_told_of_a_writer_that_keeps_it_out() {
+    let mut company = Company::new();
+    company.organization.faults(&json!([
+        {"match": "^(POST|PATCH) ", "times": 1000, "delay_ms": 60_000}
+    ]));
+    "Slow".clone_into(&mut company.people[0].title);
+    company.write();
+    let mark = company.organization.mark();
+    let sync = company.dirsyncd.start(&["sync"]);
+    eventually("it sends", Duration::from_secs(60), || {
+        let writes = company.organization.writes_since(mark);
+        (!writes.is_empty()).then_some(())
+    });
+    let words = [
+        "Nothing was taken out: another dirsyncd (process ",
+        "only one may write",
+    ];
+    company.prune(&[]).expect_code(4).expect_words(&words);
+    sync.signal("KILL");
+    sync.wait();
 }
 
 #[test]

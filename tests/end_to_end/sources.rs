@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::support::people::directory;
-use crate::support::{Person, World, write_private};
+use crate::support::{Person, World, set_mode, write_private};
 
 #[test]
 fn a_secret_may_stand_in_the_environment_or_in_a_systemd_credential() {
@@ -33,6 +33,26 @@ fn a_secret_may_stand_in_the_environment_or_in_a_systemd_credential() {
             .expect_code(1)
             .expect_words(&[name]);
     }
+    // By which place, too; and one that others could read is none, wherever systemd has put it.
+    let plan = world.dirsyncd.run(&["plan"]);
+    plan.expect_words(&["/etc/dirsyncd/credentials"]);
+    let file = credentials.path().join("ldap");
+    let folder = [("CREDENTIALS_DIRECTORY", credentials.path())];
+    let expect = |verb, code, words: &[&str]| {
+        let run = world.dirsyncd.start_with(&[verb], &folder).wait();
+        run.expect_code(code).expect_words(words);
+    };
+    let told = format!("credentials: from {}", credentials.path().display());
+    expect("check", 0, &[&told]);
+    set_mode(&file, 0o644);
+    let mend = format!("run `chmod 600 {}`", file.display());
+    expect("check", 1, &[&told, &mend]);
+    expect("plan", 1, &[&mend]);
+    // An empty line, as the unit has it for one that is not there.
+    set_mode(&file, 0o600);
+    write_private(&file, "\n");
+    let place = format!("credential {} must hold one line", file.display());
+    expect("plan", 1, &[&place]);
 }
 
 #[test]

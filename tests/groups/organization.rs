@@ -621,28 +621,49 @@ fn groups_go_out_before_what_is_cosmetic() {
     files.groups(&[]);
     files.dirsyncd.sync(0);
     files.people[0].title = "Director".to_owned();
-    files.groups(&[("dev", "dev", &[0, 1])]);
+    files.groups(&[
+        ("dev", "dev", &[0, 1]),
+        ("ops", "ops", &[0, 1]),
+        ("qa", "qa", &[0, 1]),
+        ("web", "web", &[0, 1]),
+    ]);
     let rest = files.dirsyncd.rest.clone();
-    files.dirsyncd.rest += "\n[apply]\nmax_calls = 2\n";
-    // To make the group, and to let both join.
+    files.dirsyncd.rest += "\n[apply]\nmax_calls = 8\n";
+    // To make each group, and to let both join.
     files
         .dirsyncd
         .sync(4)
-        .expect_words(&["Done: 1 applied, 1 left for the next run (1 update)"]);
+        .expect_words(&["Done: 4 applied, 1 left for the next run (1 update)"]);
     assert_eq!(files.members("dev"), [0, 1]);
     files.dirsyncd.rest = rest;
     files.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
 }
 
+/// So many names of groups, in their order.
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("g{n:02}")).collect()
+}
+
+/// Groups of these names, which are their keys too, with the same members.
+fn alike<'a>(names: &'a [String], members: &'a [usize]) -> Vec<(&'a str, &'a str, &'a [usize])> {
+    let groups = names.iter();
+    let groups = groups.map(|name| (name.as_str(), name.as_str(), members));
+    groups.collect()
+}
+
+/// Somebody has this title in the organization.
+#[track_caller]
+fn expect_title(files: &Files, title: &str) {
+    let titles = files.organization.accounts().into_iter();
+    let titles: Vec<String> = titles.filter_map(|one| one.title).collect();
+    assert!(titles.contains(&title.to_owned()), "{titles:?}");
+}
+
 #[test]
 fn an_organization_that_fails_every_group_ends_the_run() {
     let files = Files::of(Person::several(2));
-    let names: Vec<String> = (0..40).map(|n| format!("g{n:02}")).collect();
-    let groups: Vec<(&str, &str, &[usize])> = names
-        .iter()
-        .map(|name| (name.as_str(), name.as_str(), &[0][..]))
-        .collect();
-    files.groups(&groups);
+    let names = numbered(40);
+    files.groups(&alike(&names, &[0]));
     files.organization.faults(&json!([
         {"match": "^POST .*/Groups$", "times": 1000, "status": 500}
     ]));
@@ -659,14 +680,8 @@ fn an_organization_that_fails_every_group_ends_the_run() {
 #[test]
 fn groups_that_are_never_answered_keep_nothing_else_from_its_turn() {
     let mut files = Files::of(Person::several(3));
-    let names: Vec<String> = (0..18).map(|n| format!("g{n:02}")).collect();
-    let groups = |members: &'static [usize]| -> Vec<(&str, &str, &[usize])> {
-        let groups = names
-            .iter()
-            .map(|name| (name.as_str(), name.as_str(), members));
-        groups.collect()
-    };
-    files.groups(&groups(&[0]));
+    let names = numbered(18);
+    files.groups(&alike(&names, &[0]));
     files.dirsyncd.sync(0);
     let ids: Vec<String> = names
         .iter()
@@ -676,7 +691,7 @@ fn groups_that_are_never_answered_keep_nothing_else_from_its_turn() {
     files.organization.faults(&json!([
         {"match": broken, "times": 100_000, "status": 500}
     ]));
-    let mut changed = groups(&[0, 1]);
+    let mut changed = alike(&names, &[0, 1]);
     changed.push(("new", "new", &[2]));
     files.people[0].title = "Director".to_owned();
     files.groups(&changed);
@@ -695,9 +710,7 @@ fn groups_that_are_never_answered_keep_nothing_else_from_its_turn() {
         ])
         .expect_words(&["Done: 2 applied"]);
     assert_eq!(files.members("new"), [2]);
-    let titles = files.organization.accounts().into_iter();
-    let titles: Vec<String> = titles.filter_map(|one| one.title).collect();
-    assert!(titles.contains(&"Director".to_owned()), "{titles:?}");
+    expect_title(&files, "Director");
     files.organization.heal();
     files.dirsyncd.sync(0);
     assert_eq!(files.members("g17"), [0, 1]);
@@ -707,20 +720,14 @@ fn groups_that_are_never_answered_keep_nothing_else_from_its_turn() {
 #[test]
 fn groups_that_are_not_answered_again_do_not_end_the_run() {
     let mut files = Files::of(Person::several(3));
-    let names: Vec<String> = (0..18).map(|n| format!("g{n:02}")).collect();
-    let groups = |members: &'static [usize]| -> Vec<(&str, &str, &[usize])> {
-        let groups = names
-            .iter()
-            .map(|name| (name.as_str(), name.as_str(), members));
-        groups.collect()
-    };
-    files.groups(&groups(&[0]));
+    let names = numbered(18);
+    files.groups(&alike(&names, &[0]));
     files.dirsyncd.sync(0);
     let faults = json!([
         {"match": "^(PATCH|PUT|POST) .*/Groups", "times": 100_000, "status": 500}
     ]);
     files.organization.faults(&faults);
-    let mut changed = groups(&[0, 1]);
+    let mut changed = alike(&names, &[0, 1]);
     files.groups(&changed);
     files
         .dirsyncd
@@ -734,9 +741,7 @@ fn groups_that_are_not_answered_again_do_not_end_the_run() {
         .dirsyncd
         .sync(4)
         .expect_words(&["Done: 1 applied", "Groups failed (16)"]);
-    let titles = files.organization.accounts().into_iter();
-    let titles: Vec<String> = titles.filter_map(|one| one.title).collect();
-    assert!(titles.contains(&"Director".to_owned()), "{titles:?}");
+    expect_title(&files, "Director");
 }
 
 #[test]

@@ -1,11 +1,10 @@
 #!/bin/sh
-# Makes a virtual environment with the third-party SCIM suite, server and client, or with what is required
-# elsewhere, or keeps one that is complete.
+# Makes a virtual environment with the third-party SCIM suite, server and client, or with the packages of another file,
+# or keeps one that is complete.
 # usage: setup.sh DIR [REQUIREMENTS]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-dir=$1
-requirements=${2:-$here/requirements.txt}
+dir=$1 requirements=${2:-$here/requirements.txt}
 mkdir -p "$dir"
 # One at a time: the tests of several processes may want it at once.
 exec 9>"$dir/lock"

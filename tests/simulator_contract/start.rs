@@ -159,8 +159,7 @@ async fn refusals_to_start_say_why() {
     let other = tempfile::tempdir().unwrap();
     let options = Options {
         listen: world.simulator.address(),
-        state: other.path().to_owned(),
-        domains: Vec::new(),
+        ..Options::in_folder(other.path().to_owned())
     };
     assert!(matches!(
         error(start(options).await),

@@ -138,9 +138,8 @@ impl World {
 pub(crate) async fn open(folder: &Path, domains: &[&str]) -> Result<Simulator, SimulatorError> {
     let domains = domains.iter().map(|name| (*name).to_owned()).collect();
     start(Options {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        state: folder.to_owned(),
         domains,
+        ..Options::in_folder(folder.to_owned())
     })
     .await
 }

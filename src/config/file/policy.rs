@@ -15,8 +15,8 @@ use super::written::{
 };
 use super::{Checked, Reader, nearest, unknown};
 use crate::config::{
-    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, Listen, Log, LogFormat, OnLeave, Per,
-    Policy, Reconcile, Schedule, Scheduled,
+    Adopt, Apply, Confirmation, Daemon, Guard, Job, Journal, LEAST_CALLS, Listen, Log, OnLeave,
+    Per, Policy, Reconcile, Schedule, Scheduled,
 };
 use crate::model::{Attribute, Cause};
 
@@ -159,10 +159,10 @@ impl Reader<'_> {
             Some(count) => count.into_inner(),
         };
         let max_calls = match max_calls {
-            Some(most) if *most.get_ref() == 0 => {
+            Some(most) if *most.get_ref() < LEAST_CALLS => {
                 return self.refuse(
                     most.span(),
-                    "`max_calls` is 1 or more; leave it out for no limit",
+                    format!("`max_calls` is {LEAST_CALLS} or more; leave it out for no limit"),
                 );
             }
             most => most.map(Spanned::into_inner),
@@ -399,7 +399,7 @@ impl Reader<'_> {
         };
         Ok(Log {
             level,
-            format: file.format.unwrap_or(LogFormat::Text),
+            format: file.format,
         })
     }
 }

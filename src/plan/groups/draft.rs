@@ -557,9 +557,8 @@ impl<'a> Draft<'a> {
         }
         let name = fold(wanted.name);
         let mut planned = self.plan.operations.iter().map(|one| &one.operation);
-        let at = planned.position(|operation| {
-            operation.kind != GroupChange::Delete && fold(&operation.name) == name
-        });
+        let at =
+            planned.position(|operation| !operation.is_deletion() && fold(&operation.name) == name);
         let mut add = members;
         add.extend(
             at.iter()
@@ -639,8 +638,7 @@ pub(super) fn in_order(operations: &mut [PlannedGroup]) {
             .target
             .as_ref()
             .map(|target| target.scim_id.clone());
-        let is_deletion = operation.kind == GroupChange::Delete;
-        (is_deletion, fold(&operation.name), target)
+        (operation.is_deletion(), fold(&operation.name), target)
     });
 }
 

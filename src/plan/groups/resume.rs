@@ -424,7 +424,7 @@ impl<'a> Members<'a> {
         operation: &mut GroupOperation,
         expects: &ExpectedGroup,
     ) -> Vec<(GroupMember, String)> {
-        if operation.kind == GroupChange::Delete {
+        if operation.is_deletion() {
             return Vec::new();
         }
         let group = self.now.there(operation);

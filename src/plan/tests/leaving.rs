@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::super::fixture::*;
 use super::super::*;
-use super::{DEACTIVATED, refusal};
+use super::{DEACTIVATED, refusal, why_skipped};
 use crate::config::{Change, Confirmation, Departure, Guard, OnLeave, Return, Unreadable};
 use crate::model::{
     Absence, Attribute, Cause, DesiredAccount, Lifecycle, ManagedAccount, Reason, Whereabouts,
@@ -15,16 +15,6 @@ fn missing(place: Whereabouts) -> World {
     let mut world = World::new(vec![person("z")], vec![account("a"), account("z")]);
     world.whereabouts.insert(key("a"), place);
     world
-}
-
-fn why_skipped(plan: &Plan, name: &str) -> String {
-    let skipped = plan
-        .skipped
-        .iter()
-        .find(|skipped| skipped.key == Some(key(name)));
-    skipped
-        .map(|skipped| skipped.why.to_string())
-        .unwrap_or_default()
 }
 
 #[test]
@@ -343,7 +333,7 @@ fn a_deletion_is_cancelled_also_while_the_address_is_not_to_be_had() {
     let mut kept_off = unverified();
     kept_off.policy.on_return = Return::Keep;
     let claimed = with_mail(person("new"), "b@example.org");
-    let later = "the next run restores";
+    let later = "a later run restores";
     for (world, words, others) in [
         (back(vec![claimed], vec![]), "uid=new", vec![]),
         (

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 
 use super::super::fixture::*;
 use super::super::*;
-use super::{DEACTIVATED, pending, refusal};
+use super::{DEACTIVATED, pending, refusal, why_skipped};
 use crate::config::{Adopt, Departure, Guard, Return};
 use crate::model::{
     Absence, Attribute, Cause, Change, Complete, DesiredAccount, ExistingAccount, Kind, Lifecycle,
@@ -617,19 +617,16 @@ fn no_address_is_taken_away_for_nothing() {
 #[test]
 fn an_account_that_may_be_somebodys_who_cannot_have_one_now_is_given_to_nobody_else() {
     let contested = with_number(with_mail(person("new"), "same@example.org"), "7");
-    let others = |name| with_mail(person(name), "same@example.org");
+    let other = with_mail(person("other"), "same@example.org");
     let heir = with_mail(person("heir"), "a@example.org");
     let mut old = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
     old.profile.set(Attribute::EmployeeNumber, "7");
-    let people = vec![contested, others("other"), heir, person("z")];
+    let people = vec![contested, other, heir, person("z")];
     let mut world = World::new(people, vec![old, account("z")]);
     world.policy.rehire_within = TimeDelta::days(365);
     assert_eq!(brief(&world.planned()), [""; 0]);
     let told = refusal(&world.planned(), "heir");
-    assert!(
-        told.contains("uid=new") && told.contains("uid=heir"),
-        "{told}"
-    );
+    assert!(told.contains("as may uid=new,"), "{told}");
     // Nor is its address.
     world.policy.rehire_within = TimeDelta::zero();
     world.policy.recycle_after = Some(TimeDelta::days(3));
@@ -638,12 +635,113 @@ fn an_account_that_may_be_somebodys_who_cannot_have_one_now_is_given_to_nobody_e
     assert!(told.contains("may be that of another entry"), "{told}");
     // Once that is settled, it is somebody's.
     world.people.remove(1);
-    assert_eq!(
-        brief(&world.planned()),
-        ["restore new", "create heir"],
-        "{:?}",
-        world.planned().refusals
+    assert_eq!(brief(&world.planned()), ["restore new", "create heir"]);
+}
+
+#[test]
+fn whose_account_several_claim_loses_the_login_all_the_same() {
+    let mail = |name: &str| with_mail(person(name), "a@example.org");
+    let number = |name: &str| with_number(person(name), "7");
+    let unverified = |name: &str| {
+        with_number(
+            with_mail(person(name), &format!("{name}@elsewhere.org")),
+            "7",
+        )
+    };
+    let off = |name: &str| DesiredAccount {
+        active: false,
+        ..number(name)
+    };
+    for people in [
+        vec![mail("new"), mail("other")],
+        vec![number("new"), number("other")],
+        vec![off("new"), off("other")],
+        vec![number("new"), with_mail(number("new"), "other@example.org")],
+        vec![unverified("new"), unverified("other")],
+    ] {
+        let mut world = World::new(people, vec![numbered("7"), account("z")]);
+        world.people.push(person("z"));
+        world.verified_domains = Some(vec!["example.org"]);
+        let plan = world.planned();
+        assert_eq!(brief(&plan), ["deactivate a"]);
+        world.apply(&plan);
+        // And is kept, which is told.
+        world.policy.delete_after = Some(TimeDelta::days(1));
+        world.now += TimeDelta::days(2);
+        let plan = world.planned();
+        assert_eq!(brief(&plan), [""; 0]);
+        let told = why_skipped(&plan, "a");
+        assert!(
+            told.contains("may be the same person under a new key"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn an_entry_that_never_gets_an_account_keeps_nobody_from_coming_back() {
+    let back = with_number(person("new"), "7");
+    let admin = with_number(with_mail(person("admin"), "admin@elsewhere.org"), "7");
+    let mut world = made_anew(numbered("7"), back);
+    world.people.push(admin);
+    world.verified_domains = Some(vec!["example.org"]);
+    assert_eq!(brief(&world.planned()), ["update new"]);
+    // Who is known by the address alone may be somebody else than who has the number.
+    world.people[0] = with_mail(person("new"), "a@example.org");
+    assert_eq!(brief(&world.planned()), ["deactivate a"]);
+    assert!(refusal(&world.planned(), "new").contains("as may uid=admin,"));
+}
+
+#[test]
+fn an_account_of_the_organization_that_a_contested_entry_matches_is_not_adopted_for_another() {
+    let contested = with_mail(person("new"), "a@example.org");
+    let other = with_mail(person("other"), "a@example.org");
+    let heir = with(person("heir"), Attribute::PhoneNumber, "1");
+    let mut world = World::new(vec![contested, other, heir], vec![]);
+    world.policy.match_by = vec![vec![Attribute::PhoneNumber]];
+    let mut found = existing("a", None);
+    found.profile.set(Attribute::PhoneNumber, "1");
+    world.existing = vec![found];
+    let plan = world.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    let told = refusal(&plan, "heir");
+    assert!(
+        told.contains("uid=new,") && told.contains("uid=heir,"),
+        "{told}"
     );
+}
+
+#[test]
+fn a_reverted_deletion_is_not_forgotten_while_the_account_is_claimed() {
+    let mut old = in_state("a", DEACTIVATED, Some("2026-03-01T00:00:00Z"));
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let mut world = World::new(vec![person("z")], vec![old, account("z")]);
+    world.policy.delete_after = Some(TimeDelta::days(1));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["delete a"]);
+    let effects = plan.operations[0].operation.effects();
+    world.undone = vec![crate::plan::Undone {
+        id: 1,
+        key: key("a"),
+        digest: effects[0].digest(&key("a")),
+        by: crate::model::RunId(5),
+    }];
+    for name in ["new", "other"] {
+        world.people.push(with_number(person(name), "7"));
+    }
+    let plan = world.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert_eq!(plan.unwished, [0; 0]);
+}
+
+#[test]
+fn a_plan_for_one_person_cancels_the_deletion_of_the_account_that_the_person_may_have() {
+    let mut world = made_anew(being_deleted(), with_number(person("new"), "7"));
+    world.policy.delete_after = Some(TimeDelta::days(30));
+    let mut plan = world.planned();
+    one_person(&mut plan, &key("new"), &HeldForAll::new(), &[]);
+    expect_cancelled(&plan, &[]);
+    assert_eq!(plan.operations[0].operation.reason, Reason::Claimed);
 }
 
 #[test]
@@ -660,6 +758,21 @@ fn the_deletion_of_a_namesake_who_left_long_ago_goes_on_whatever_a_pull_misses()
     assert_eq!(brief(&world.planned()), [""; 0]);
     assert!(!refusal(&world.planned(), "new").is_empty());
     // Who left only now may be the one who is back.
+    world.policy.rehire_within = TimeDelta::days(365);
+    expect_cancelled(&world.planned(), &[]);
+}
+
+#[test]
+fn the_deletion_of_a_namesake_who_left_long_ago_goes_on_by_the_time_of_the_api() {
+    let old = in_state(
+        "a",
+        pending("2026-06-10T00:00:00Z"),
+        Some("2026-03-01T00:00:00Z"),
+    );
+    let mut world = made_anew(old, with_mail(person("new"), "a@example.org"));
+    world.policy.rehire_within = TimeDelta::days(30);
+    world.api_time = Some(world.now + TimeDelta::days(1));
+    assert_eq!(brief(&world.planned()), [""; 0]);
     world.policy.rehire_within = TimeDelta::days(365);
     expect_cancelled(&world.planned(), &[]);
 }

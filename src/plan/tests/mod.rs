@@ -39,6 +39,16 @@ fn pending(since: &str) -> Lifecycle {
     Lifecycle::DeletePending { since: at(since) }
 }
 
+fn why_skipped(plan: &Plan, name: &str) -> String {
+    let skipped = plan
+        .skipped
+        .iter()
+        .find(|skipped| skipped.key == Some(key(name)));
+    skipped
+        .map(|skipped| skipped.why.to_string())
+        .unwrap_or_default()
+}
+
 fn refusal(plan: &Plan, name: &str) -> String {
     let refusal = plan
         .refusals

@@ -429,47 +429,6 @@ fn a_login_that_could_not_be_turned_off_waits_for_no_title() {
 }
 
 #[test]
-fn a_large_turn_leaves_those_theirs_who_are_never_given_up() {
-    // The title without an account id takes more than a turn, as does a deletion to be cancelled so.
-    let mut runs = Runs::of(1, 3, 1);
-    let without_id = |name: &str, runs: &mut Runs| {
-        let mut accounts = runs.world.accounts.iter_mut();
-        accounts
-            .find(|one| one.key == key(name))
-            .unwrap()
-            .account_id = None;
-    };
-    without_id("cancel0", &mut runs);
-    let mut sent: BTreeMap<String, usize> = BTreeMap::new();
-    for _ in 0..8 {
-        let (again, _) = runs.next(4, (0, 10));
-        for name in again {
-            *sent.entry(name).or_default() += 1;
-        }
-    }
-    // In every second run that one, and beside it the others, of whom the longest waiting comes first.
-    assert_eq!(sent["cancel0"], 4, "{sent:?}");
-    for name in ["off0", "cancel1", "cancel2", "title0"] {
-        assert!(sent[name] >= 2, "{sent:?}");
-    }
-}
-
-#[test]
-fn the_one_turn_of_the_smallest_budgets_goes_round() {
-    for max_calls in [2, 3] {
-        let mut runs = Runs::of(1, 1, 2);
-        let mut sent: BTreeMap<String, usize> = BTreeMap::new();
-        for _ in 0..8 {
-            for name in runs.next(max_calls, (0, 10)).0 {
-                *sent.entry(name).or_default() += 1;
-            }
-        }
-        let times: Vec<usize> = sent.into_values().collect();
-        assert_eq!(times, [2, 2, 2, 2], "{max_calls}");
-    }
-}
-
-#[test]
 fn what_takes_more_than_half_of_a_budget_goes_beside_those_in_vain() {
     let mut world = tried_in_vain(&[], 0);
     world.failures.groups.clear();
