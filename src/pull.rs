@@ -180,6 +180,7 @@ pub async fn everybody(
         incremental: Incremental::Off,
         ..sourced.request(&attributes)
     };
+    watch.reading(&sourced.source.name);
     let mut read = 0;
     let mut without_key = 0_u64;
     let mut each = |entry: Entry| {
@@ -623,6 +624,7 @@ impl Round<'_> {
         let mut untraceable = None;
         let attributes = sourced.attributes();
         let request = sourced.request(&attributes);
+        self.watch.reading(&source.name);
         let mut each = |event: Event| {
             let key = |id| key_of_id(&source.key, id);
             match event {
@@ -716,6 +718,7 @@ impl Round<'_> {
             .find(|((_, way), _)| way.followed().is_none());
         let mut started = None;
         if let Some(((sourced, _), attributes)) = first {
+            self.watch.reading(&sourced.source.name);
             // The first pages come while the digests are loaded.
             let (first, loaded) =
                 tokio::join!(start(*sourced, attributes), self.snapshot.index(&mut index));
@@ -757,6 +760,7 @@ impl Round<'_> {
                     (end, None)
                 }
                 Way::Full { .. } | Way::Checked(_) => {
+                    self.watch.reading(name);
                     let started = match started.take() {
                         Some(first) => first,
                         None => start(*sourced, attributes).await?,

@@ -568,6 +568,7 @@ async fn make_plan(
             (Some(key), pulled)
         }
     };
+    control.watch.planning();
     let mut desired = pulled.desired;
     let mut concerned = desired.concerned();
     concerned.extend(settled.iter().map(|account| account.key.clone()));

@@ -154,7 +154,7 @@ async fn send_batch(
                 (control.now)(),
             )
             .await?;
-        control.watch.group_ended(told.is_some());
+        control.watch.group_ended(operation.kind, told.is_some());
         match told {
             None => {
                 applied.groups.done += 1;

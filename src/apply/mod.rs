@@ -19,7 +19,8 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::model::{
-    Evidence, ExternalId, Invoker, Kind, Operation, OperationId, Reason, RunId, Timestamp,
+    Evidence, ExternalId, GroupChange, Invoker, Kind, Operation, OperationId, Reason, RunId,
+    SourceName, Timestamp,
 };
 use crate::org::{Reader, Writer};
 use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
@@ -144,8 +145,12 @@ impl EndedBy {
 
 /// Watches a run from outside.
 pub trait Watch {
+    /// This source is read from now on.
+    fn reading(&self, _source: &SourceName) {}
     /// So many entries of the sources have been read.
     fn entries_read(&self, _entries: u64) {}
+    /// The sources are read, and it is planned.
+    fn planning(&self) {}
     /// The work goes on.
     fn went_on(&self) {}
     /// So many operations are about to be sent.
@@ -153,7 +158,7 @@ pub trait Watch {
     /// An operation has ended.
     fn operation_ended(&self, _kind: Kind, _failed: bool) {}
     /// A group operation has ended.
-    fn group_ended(&self, _failed: bool) {}
+    fn group_ended(&self, _kind: GroupChange, _failed: bool) {}
 }
 
 /// Watches nothing.

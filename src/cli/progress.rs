@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::apply::Watch;
-use crate::model::Kind;
+use crate::model::{GroupChange, Kind};
 
 /// A line that moves: entries as they are read, then operations as they are sent.
 pub(super) struct Progress {
@@ -53,7 +53,7 @@ impl Watch for Progress {
         self.bar.inc(1);
     }
 
-    fn group_ended(&self, _failed: bool) {
+    fn group_ended(&self, _kind: GroupChange, _failed: bool) {
         self.bar.inc(1);
     }
 }

@@ -18,6 +18,7 @@ mod rule;
 mod schedule;
 mod secret;
 mod source;
+mod telemetry;
 
 use std::fs::File;
 use std::io::Read;
@@ -50,6 +51,7 @@ pub use source::{
     Bind, ClientCertificate, Discovery, Incremental, Ldap, Preset, ReferralHost, Search, Servers,
     Source, SourceKind, SourceScope, WithoutMail,
 };
+pub use telemetry::Telemetry;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -81,6 +83,8 @@ pub struct Config {
     pub journal: Journal,
     /// What is logged, and how.
     pub log: Log,
+    /// Who is told what the daemon does, as it does it.
+    pub telemetry: Telemetry,
     text: Arc<str>,
 }
 

@@ -406,6 +406,16 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
             "`always` alone sets no limit",
         ),
         (
+            add("[telemetry]\notlp = \"http://192.0.2.1:4318\"\n"),
+            "14:8",
+            "by http:// on this machine's loopback",
+        ),
+        (
+            add("[telemetry]\notlp = \"https://user:word@collector.example.org\"\n"),
+            "14:8",
+            "no password and no query",
+        ),
+        (
             add("[log]\nlevel = \"loud=very\"\n"),
             "14:9",
             "write error, warn, info",

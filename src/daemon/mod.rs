@@ -6,10 +6,13 @@
 mod client;
 mod control;
 mod log;
+mod meter;
+mod metrics;
 mod pulse;
 mod state;
 mod status;
 mod systemd;
+mod telemetry;
 mod timers;
 
 use std::collections::BTreeMap;
@@ -21,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::apply::{Control, Shutdown};
 use crate::config::Job;
 use crate::model::{Invoker, Timestamp};
+use crate::org::watched;
 use crate::pull::Depth;
 use crate::run::{Finished, Orders, RunError, Setup, Task, prune, reconcile, sync};
 use crate::snapshot::{Journal, Lock, Pause, Snapshot, SnapshotError};
@@ -31,6 +35,8 @@ pub use pulse::{Phase, Progress};
 pub use status::{AtWork, Running, ScheduledJob, Status, paused};
 
 use control::Server;
+use meter::Meter;
+use metrics::End;
 use state::{Begun, State};
 use timers::Timers;
 
@@ -122,6 +128,7 @@ pub async fn run(
         stop,
         looked: now,
     };
+    daemon.state.begin();
     systemd::tell(&[sd_notify::NotifyState::Ready]);
     while let Some(job) = daemon.wait(&mut wishes).await {
         daemon.work(job, &mut wishes).await;
@@ -133,8 +140,10 @@ pub async fn run(
     systemd::tell(&[sd_notify::NotifyState::Stopping]);
     // Whoever waits for what is not done any more is told so.
     daemon.wanted.clear();
+    let state = Arc::clone(&daemon.state);
     drop(wishes);
     server.stop().await;
+    state.telemetry.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -220,23 +229,34 @@ impl Daemon<'_> {
                 asked_by: asked_by.clone(),
             });
         });
+        let trace = state.telemetry.trace(job);
+        let meter = Meter::begin(job, &state.pulse, &state.metrics, trace.clone());
         let control = Control {
-            watch: &*state.pulse,
+            watch: &meter,
             stop: self.stop.clone(),
             now: &chrono::Utc::now,
             asked_by,
         };
-        state.pulse.turn(true);
-        let outcome = {
-            let work = do_job(&setup, job, &control);
+        let (outcome, end) = {
+            let work = Box::pin(do_job(&setup, job, &control));
+            let work = async {
+                match trace {
+                    None => work.await,
+                    Some(trace) => watched(trace.watcher(), work).await,
+                }
+            };
             tokio::pin!(work);
             loop {
                 tokio::select! {
-                    outcome = &mut work => break outcome,
+                    ended = &mut work => break ended,
                     Some(wish) = wishes.recv() => self.hear(wish),
                 }
             }
         };
+        if let Some(Ok(finished)) = outcome.as_deref() {
+            state.metrics.left(&finished.applied);
+        }
+        meter.end(end);
         self.state.change(|now| now.job = None);
         for (asker, outcome) in askers.into_iter().zip(std::iter::repeat(outcome)) {
             // Who has gone away meanwhile does not want to know.
@@ -280,6 +300,9 @@ impl Daemon<'_> {
                 if !setup.config.daemon.listens_as(&former.config.daemon) {
                     tracing::warn!("another `socket` or `listen` needs a restart");
                 }
+                if setup.config.telemetry != former.config.telemetry {
+                    tracing::warn!("another `otlp` needs a restart");
+                }
                 self.state.change(|now| {
                     now.due = self.timers.all().collect();
                     now.setup = Arc::new(setup);
@@ -315,8 +338,8 @@ fn tell_next(next: Option<(Timestamp, Job)>) {
     tracing::info!(%due, %job, "waiting for the next run");
 }
 
-/// Does a job, and logs how it went; tells how a sync went.
-async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Option<Outcome> {
+/// Does a job, and logs how it went; tells how a sync went, and of each how it ended.
+async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> (Option<Outcome>, End) {
     let database = &setup.config.database;
     if let Err(error) = note(database, job).await {
         // It is done again after a restart, at worst.
@@ -338,15 +361,26 @@ async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Option<Outcom
             };
             let outcome = sync(setup, orders, trigger, control).await;
             log::synced(&outcome);
-            return Some(Arc::new(outcome));
+            let end = End::of_sync(&outcome);
+            (Some(Arc::new(outcome)), end)
         }
-        Job::Reconcile => log::reconciled(reconcile(setup, &Task::default(), control).await),
-        Job::Prune => match setup.config.journal.keep {
-            Some(keep) => log::pruned(prune(setup, keep, false, PATIENCE, control).await),
-            None => tracing::warn!("nothing is pruned: `keep` in [journal] is false"),
-        },
+        Job::Reconcile => {
+            let outcome = reconcile(setup, &Task::default(), control).await;
+            let end = End::of_run(&outcome);
+            log::reconciled(outcome);
+            (None, end)
+        }
+        Job::Prune => {
+            let Some(keep) = setup.config.journal.keep else {
+                tracing::warn!("nothing is pruned: `keep` in [journal] is false");
+                return (None, End::Done);
+            };
+            let outcome = prune(setup, keep, false, PATIENCE, control).await;
+            let end = End::of_pruning(&outcome);
+            log::pruned(outcome);
+            (None, end)
+        }
     }
-    None
 }
 
 /// Notes that a job begins, so that after an outage it is known whether one was missed.

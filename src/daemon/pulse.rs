@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LOOK;
 use crate::apply::Watch;
-use crate::model::{Kind, Timestamp};
+use crate::model::{GroupChange, Kind, Timestamp};
 use crate::org::traffic;
 
 /// When the daemon last came on with what it does.
@@ -164,7 +164,7 @@ impl Watch for Pulse {
         self.beat(|progress| progress.count(failed));
     }
 
-    fn group_ended(&self, failed: bool) {
+    fn group_ended(&self, _kind: GroupChange, failed: bool) {
         self.beat(|progress| progress.count(failed));
     }
 }

@@ -1,5 +1,6 @@
 //! What the daemon is at, shared between its jobs and those who ask about them.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Job;
@@ -7,7 +8,9 @@ use crate::model::{Invoker, Timestamp};
 use crate::run::Setup;
 use crate::snapshot::Pause;
 
+use super::metrics::Metrics;
 use super::pulse::Pulse;
+use super::telemetry::Telemetry;
 
 /// What is shared.
 pub(super) struct State {
@@ -15,6 +18,11 @@ pub(super) struct State {
     pub(super) since: Timestamp,
     /// Whether the work goes on.
     pub(super) pulse: Arc<Pulse>,
+    /// What it has counted.
+    pub(super) metrics: Metrics,
+    /// Where traces go.
+    pub(super) telemetry: Telemetry,
+    ready: AtomicBool,
     now: Mutex<Now>,
 }
 
@@ -47,6 +55,9 @@ impl State {
         State {
             since,
             pulse: Arc::default(),
+            metrics: Metrics::default(),
+            telemetry: Telemetry::start(&setup.config.telemetry),
+            ready: AtomicBool::new(false),
             now: Mutex::new(Now {
                 setup: Arc::new(setup),
                 job: None,
@@ -54,6 +65,16 @@ impl State {
                 pause,
             }),
         }
+    }
+
+    /// All is there that its jobs need.
+    pub(super) fn begin(&self) {
+        self.ready.store(true, Relaxed);
+    }
+
+    /// Whether it has [begun](Self::begin).
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Relaxed)
     }
 
     /// How it stands.

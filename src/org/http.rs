@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::pace::{Limits, Pace};
 use super::scim::is_odd;
 use super::traffic::traffic;
+use super::watched::UnderWay;
 use super::{ApiError, Cause};
 use crate::config::{Organization, SecretRef, expect_guarded};
 use crate::model::{Exchange, Timestamp};
@@ -257,6 +258,7 @@ impl Http {
         })?;
         self.sent.fetch_add(1, Ordering::Relaxed);
         traffic().sent();
+        let mut under_way = UnderWay::begin(method, path);
         let began = tokio::time::Instant::now();
         let mut response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
@@ -271,6 +273,7 @@ impl Http {
         })?;
         self.pace.answered(began.elapsed());
         let status = response.status();
+        under_way.answered(status);
         let text_header = |name: &str| {
             response
                 .headers()

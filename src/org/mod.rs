@@ -14,9 +14,11 @@ mod pace;
 mod read;
 mod scim;
 mod traffic;
+mod watched;
 mod write;
 
 pub use error::{ApiError, Cause, Remedy};
 pub use read::{Capabilities, Reader};
 pub use traffic::{Traffic, traffic};
+pub use watched::{SentRequest, Watcher, watched};
 pub use write::Writer;

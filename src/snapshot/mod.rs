@@ -4,6 +4,7 @@
 //! writer, and holds the lock that makes it so.
 
 mod backup;
+mod census;
 mod dossier;
 mod error;
 mod failures;
@@ -39,6 +40,7 @@ use crate::model::{
 use crate::plan::{Deviation, Index};
 
 pub use backup::{BackedUp, BackupError, back_up};
+pub use census::{Census, Failing};
 pub use dossier::{
     Candidate, Dossier, GivenApproval, Journalled, KeptVerdict, LastPull, Meant, RecordedRun,
 };

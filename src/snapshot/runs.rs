@@ -37,8 +37,10 @@ const SELECT_RUNS: &str = "SELECT trigger, id, started_at, finished_at, outcome,
     FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?";
 
 /// The last run that read the sources and tried all that it had to do.
-pub(super) const LAST_GOOD_SYNC: &str = "SELECT id FROM runs WHERE outcome IN ('done', 'incomplete')
-    AND summary ->> '$.applied.ended_by' IS NULL AND id IN (SELECT run_id FROM pulls) ORDER BY id DESC LIMIT 1";
+pub(super) const LAST_GOOD_SYNC: &str =
+    "SELECT id FROM runs WHERE outcome IN ('done', 'incomplete')
+    AND summary ->> '$.applied.ended_by' IS NULL
+    AND EXISTS (SELECT 1 FROM pulls WHERE pulls.run_id = runs.id) ORDER BY id DESC LIMIT 1";
 
 impl Snapshot {
     /// The newest runs, the newest first: so many, of those before this one.

@@ -18,10 +18,10 @@ use crate::support::{
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A token of the port.
-const TOKEN: &str = "a-token-that-nobody-finds-by-trying";
+pub(crate) const TOKEN: &str = "a-token-that-nobody-finds-by-trying";
 
 /// A schedule that is far away, and these settings of `[daemon]`.
-fn once_a_year(world: &mut World, settings: &str) {
+pub(crate) fn once_a_year(world: &mut World, settings: &str) {
     world.dirsyncd.rest = format!("[schedule]\nsync = \"0 0 1 1 *\"\n[daemon]\n{settings}");
 }
 
@@ -32,43 +32,43 @@ fn world(people: &[Person]) -> World {
 }
 
 /// A daemon that waits for what it is asked.
-fn daemon(world: &World) -> Running {
+pub(crate) fn daemon(world: &World) -> Running {
     let daemon = world.dirsyncd.start(&["run"]);
     expect_logged(&daemon, "waiting for the next run");
     daemon
 }
 
-fn expect_logged(daemon: &Running, words: &str) {
+pub(crate) fn expect_logged(daemon: &Running, words: &str) {
     eventually(words, SOON, || {
         daemon.stderr().contains(words).then_some(())
     });
 }
 
-fn socket(world: &World) -> PathBuf {
+pub(crate) fn socket(world: &World) -> PathBuf {
     world.dirsyncd.state().join("control.sock")
 }
 
-fn end(daemon: Running) {
+pub(crate) fn end(daemon: Running) {
     daemon.signal("TERM");
     daemon.wait_within(Duration::from_secs(15)).expect_code(0);
 }
 
 /// An answer over HTTP.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// It must be a problem of this kind.
     #[track_caller]
-    fn expect_problem(&self, status: u16, kind: &str) -> Value {
+    pub(crate) fn expect_problem(&self, status: u16, kind: &str) -> Value {
         let problem = self.json();
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(problem["type"], format!("urn:dirsyncd:problem:{kind}"));
@@ -84,7 +84,7 @@ impl Answer {
 }
 
 /// Sends these octets and reads to the end.
-fn exchange(mut stream: impl Read + Write, octets: &[u8]) -> Answer {
+pub(crate) fn exchange(mut stream: impl Read + Write, octets: &[u8]) -> Answer {
     // A server that refuses the head may not read the rest.
     let _ = stream.write_all(octets);
     let mut answer = Vec::new();
@@ -113,7 +113,7 @@ fn without_chunks(mut body: &str) -> String {
     whole
 }
 
-fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let media = match body {
         "" => String::new(),
         _ => format!(
@@ -131,7 +131,7 @@ fn connect(world: &World) -> UnixStream {
     stream
 }
 
-fn ask(world: &World, method: &str, path: &str, body: &str) -> Answer {
+pub(crate) fn ask(world: &World, method: &str, path: &str, body: &str) -> Answer {
     exchange(connect(world), &request(method, path, "", body))
 }
 
@@ -582,7 +582,7 @@ fn other_users_are_not_answered_whatever_the_mode_of_the_socket() {
 }
 
 /// A daemon at a port, and the port.
-fn at_port(world: &mut World, settings: &str) -> (Running, u16) {
+pub(crate) fn at_port(world: &mut World, settings: &str) -> (Running, u16) {
     let token = world.dirsyncd.folder().join("token");
     write_private(&token, format!("{TOKEN}\n"));
     let listen = format!(
@@ -872,7 +872,7 @@ fn a_document_says_what_the_daemon_answers_and_third_party_software_agrees() {
 }
 
 /// Runs a command to its end, which must be a good one; answers what it printed.
-fn expect_success(command: &mut Command) -> String {
+pub(crate) fn expect_success(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let printed = format!(
         "{}{}",

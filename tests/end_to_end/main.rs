@@ -23,6 +23,7 @@ mod interruption;
 mod leaving;
 mod life;
 mod mapping;
+mod metrics;
 mod one_person;
 mod prune;
 mod reconcile;

@@ -73,6 +73,7 @@ impl Reader<'_> {
             schedule,
             daemon,
             log,
+            telemetry,
         } = file;
         if source.is_empty() {
             return Err(Invalid::new(
@@ -133,6 +134,7 @@ impl Reader<'_> {
             reconcile: self.reconcile(reconcile)?,
             journal: self.journal(journal)?,
             log: self.log(log)?,
+            telemetry: self.telemetry(telemetry)?,
             text: self.text.into(),
         })
     }

@@ -1,12 +1,12 @@
-//! How `[organization]` is checked.
+//! How `[organization]` and `[telemetry]` are checked.
 
 use std::time::Duration;
 
 use toml::Spanned;
 
-use super::written::{OrganizationFile, ProvisioningFile, SecretFile};
+use super::written::{OrganizationFile, ProvisioningFile, SecretFile, TelemetryFile};
 use super::{Checked, Reader};
-use crate::config::{Organization, Provisioning};
+use crate::config::{Organization, Provisioning, Telemetry};
 
 impl Reader<'_> {
     pub(super) fn organization(&self, file: OrganizationFile) -> Checked<Organization> {
@@ -52,6 +52,27 @@ impl Reader<'_> {
             max_users: max_users.map_or(1_000_000, u64::from),
             forecast_accounts: forecast_accounts.map_or(200, usize::from),
         })
+    }
+
+    pub(super) fn telemetry(&self, file: TelemetryFile) -> Checked<Telemetry> {
+        let Some(otlp) = file.otlp else {
+            return Ok(Telemetry::default());
+        };
+        let url = self.check(otlp.span(), url::Url::parse(otlp.get_ref()))?;
+        let is_local = url.host_str().is_some_and(is_loopback);
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
+            return self.refuse(
+                otlp.span(),
+                "a collector is reached by https://, or by http:// on this machine's loopback, such as \"http://127.0.0.1:4318\"",
+            );
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return self.refuse(
+                otlp.span(),
+                "a collector's URL has no password and no query: what stands in the configuration is no secret",
+            );
+        }
+        Ok(Telemetry { otlp: Some(url) })
     }
 
     fn provisioning(

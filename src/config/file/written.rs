@@ -38,6 +38,8 @@ pub(super) struct File {
     pub(super) daemon: DaemonFile,
     #[serde(default)]
     pub(super) log: LogFile,
+    #[serde(default)]
+    pub(super) telemetry: TelemetryFile,
 }
 
 #[derive(Deserialize)]
@@ -461,4 +463,10 @@ pub(super) struct JournalFile {
 pub(super) struct LogFile {
     pub(super) level: Option<Spanned<String>>,
     pub(super) format: Option<LogFormat>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TelemetryFile {
+    pub(super) otlp: Option<Spanned<String>>,
 }

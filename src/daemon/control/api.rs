@@ -51,7 +51,7 @@ const MOST_RUN: i64 = (1 << 53) - 1;
 /// How long it is waited until a page of an answer is taken.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-type Routed = (Method, &'static str, MethodRouter<Arc<App>>);
+pub(super) type Routed = (Method, &'static str, MethodRouter<Arc<App>>);
 
 fn routes() -> Vec<Routed> {
     vec![
@@ -75,7 +75,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 /// What a query says. What it does not know is refused, as it would be meant to do something.
-struct Parameters<T>(T);
+pub(super) struct Parameters<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = Problem;
@@ -140,7 +140,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Said<T> {
 /// No parameters.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 async fn document(Parameters(Nothing {}): Parameters<Nothing>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
@@ -566,7 +566,7 @@ async fn look<T: Send + 'static>(
 }
 
 /// Does something that takes its time in a thread of its own, and drops it when nobody waits for it any more.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     work: impl AsyncFnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let (waiting, gone) = oneshot::channel::<()>();
@@ -607,7 +607,7 @@ mod tests {
                 methods.map(move |method| format!("{} {path}", method.to_uppercase()))
             })
             .collect();
-        let routes = routes().into_iter();
+        let routes = routes().into_iter().chain(super::super::health::routes());
         let served = routes.map(|(method, path, _)| format!("{method} {path}"));
         assert_eq!(served.collect::<BTreeSet<_>>(), documented);
     }

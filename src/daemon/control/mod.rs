@@ -2,11 +2,12 @@
 //!
 //! It listens on a Unix socket, on which the kernel tells who asks, and on a loopback address if that is
 //! configured, where a token tells. `gate.rs` lets requests through, `api.rs` has the routes of
-//! `docs/openapi.json`, `problem.rs` says why something is not answered. More to be served is another file
+//! `docs/openapi.json`, `health.rs` those for monitoring, `problem.rs` says why something is not answered. More to be served is another file
 //! with routes, merged in [`router`].
 
 mod api;
 mod gate;
+mod health;
 mod problem;
 
 use std::fs;
@@ -209,6 +210,7 @@ impl Server {
 /// The routes, each behind the gate.
 fn router(app: Arc<App>) -> Router {
     api::router()
+        .merge(health::router())
         .fallback(async |request: Request| {
             let detail = format!("there is nothing at {}", request.uri().path());
             Problem::new(Kind::NotFound, detail)

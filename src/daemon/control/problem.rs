@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Run(Ended),
     /// The database cannot be read or written.
     Database,
+    /// The daemon has not started, or cannot read its database.
+    NotReady,
     /// The daemon is stopping.
     Stopping,
 }
@@ -64,6 +66,7 @@ impl Kind {
             Kind::Ambiguous => "ambiguous",
             Kind::Run(_) => "run",
             Kind::Database => "database",
+            Kind::NotReady => "not-ready",
             Kind::Stopping => "stopping",
         }
     }
@@ -85,6 +88,7 @@ impl Kind {
             Kind::Ambiguous => "Several people may be meant",
             Kind::Run(_) => "There is no report",
             Kind::Database => "The database cannot be used",
+            Kind::NotReady => "The daemon is not ready",
             Kind::Stopping => "The daemon is stopping",
         }
     }
@@ -106,7 +110,9 @@ impl Kind {
             Kind::Run(Ended::Refused) => StatusCode::CONFLICT,
             // What failed is behind the daemon: the directory, the organization, the database.
             Kind::Run(Ended::Failed | Ended::SomeFailed) => StatusCode::BAD_GATEWAY,
-            Kind::Run(Ended::Done) | Kind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Run(Ended::Done) | Kind::NotReady | Kind::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Kind::Database => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 19] = [
+const ROWS: [(i64, &str); 20] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -126,6 +126,8 @@ const ROWS: [(i64, &str); 19] = [
         19,
         "INSERT INTO pause VALUES (1, 1700000200000, 'ann', 1000, 'zoe', 'the move');",
     ),
+    // Its triggers write what it has.
+    (21, ""),
 ];
 
 /// A database of this schema, with rows in all its tables.
@@ -318,6 +320,10 @@ async fn expect_read(journal: &mut Journal, version: i64) {
     let pause = pause.map(|pause| (pause.asked_by.name, pause.reason));
     let expected = ("ann".to_owned(), "the move".to_owned());
     assert_eq!(pause, (version >= 19).then_some(expected));
+    let census = journal.census(5).await.unwrap();
+    let counted = ["active", "deactivated", "delete_pending", "deleted"];
+    let counted = counted.map(|state| (state.to_owned(), 1));
+    assert_eq!(census.accounts, BTreeMap::from(counted));
     let runs = journal.last_runs(Some(RunId(3)), 9).await.unwrap();
     let runs: Vec<(i64, bool)> = runs
         .iter()
