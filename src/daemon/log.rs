@@ -103,7 +103,7 @@ pub(super) fn synced(result: &Result<Finished, RunError>) {
                 failed = applied.failed.len() + applied.groups.failed.len(),
                 left = applied.left + applied.groups.left,
                 "{}",
-                summary_line(&plan)
+                summary_line(plan)
             );
         }
         Err(RunError::Stopped) => tracing::info!("the run was stopped before anything was sent"),

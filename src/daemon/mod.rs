@@ -10,6 +10,7 @@ mod pulse;
 mod state;
 mod status;
 mod systemd;
+mod teller;
 mod timers;
 
 use std::collections::BTreeMap;
@@ -19,19 +20,22 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::{Control, Shutdown};
-use crate::config::Job;
+use crate::config::{Event, Job};
 use crate::model::{Invoker, Timestamp};
+use crate::notify::Seen;
 use crate::pull::Depth;
-use crate::run::{Finished, Orders, RunError, Setup, Task, prune, reconcile, sync};
+use crate::run::{CannotPrune, Finished, Orders, RunError, Setup, Task, prune, reconcile, sync};
 use crate::snapshot::{Journal, Lock, Pause, Snapshot, SnapshotError};
 
 pub use client::{AskError, Client, Reported};
 pub use control::{CannotListen, Form, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
 pub use pulse::{Phase, Progress};
 pub use status::{AtWork, Running, ScheduledJob, Status, paused};
+pub use teller::{seen, tell_by_hand};
 
 use control::Server;
 use state::{Begun, State};
+use teller::Teller;
 use timers::Timers;
 
 /// How often the wall clock is looked at while waiting, so that a suspended machine or a
@@ -106,8 +110,10 @@ pub async fn run(
     state.change(|now| now.due = timers.all().collect());
     let server = Server::start(&config, Arc::clone(&state), wish, lock, stop.clone()).await?;
     let _watchdog = systemd::keep_watch(&state.pulse, config.hang_after);
+    let teller = Teller::start(Arc::clone(&state));
     let mut daemon = Daemon {
         timers,
+        teller,
         state,
         reload,
         wanted: BTreeMap::new(),
@@ -127,6 +133,7 @@ pub async fn run(
     daemon.wanted.clear();
     drop(wishes);
     server.stop().await;
+    daemon.teller.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -141,6 +148,7 @@ struct Daemon<'a> {
     state: Arc<State>,
     reload: Reload<'a>,
     timers: Timers,
+    teller: Teller,
     /// What somebody wants done at once, with those who have told their name.
     wanted: BTreeMap<Job, Vec<Asker>>,
     stop: Shutdown,
@@ -219,7 +227,7 @@ impl Daemon<'_> {
             asked_by,
         };
         state.pulse.turn(true);
-        let outcome = {
+        let (outcome, seen) = {
             let work = do_job(&setup, job, &control);
             tokio::pin!(work);
             loop {
@@ -230,6 +238,7 @@ impl Daemon<'_> {
             }
         };
         self.state.change(|now| now.job = None);
+        self.teller.tell(seen);
         for (asker, outcome) in askers.into_iter().zip(std::iter::repeat(outcome)) {
             // Who has gone away meanwhile does not want to know.
             if let Some(outcome) = outcome {
@@ -307,8 +316,8 @@ fn tell_next(next: Option<(Timestamp, Job)>) {
     tracing::info!(%due, %job, "waiting for the next run");
 }
 
-/// Does a job, and logs how it went; tells how a sync went.
-async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Option<Outcome> {
+/// Does a job, and logs how it went; tells how a sync went, and what is to be told to people.
+async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> (Option<Outcome>, Option<Seen>) {
     let database = &setup.config.database;
     if let Err(error) = note(database, job).await {
         // It is done again after a restart, at worst.
@@ -330,15 +339,52 @@ async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Option<Outcom
             };
             let outcome = sync(setup, orders, trigger, control).await;
             log::synced(&outcome);
-            return Some(Arc::new(outcome));
+            let seen = seen(job, &outcome);
+            (Some(Arc::new(outcome)), seen)
         }
-        Job::Reconcile => log::reconciled(reconcile(setup, &Task::default(), control).await),
+        Job::Reconcile => {
+            let result = reconcile(setup, &Task::default(), control).await;
+            let seen = match &result {
+                Ok((_, found)) if !found.excess.is_empty() => {
+                    let all = found.excess.iter();
+                    let all = all.map(|one| format!("{}: {} of {}", one.kind, one.count, one.of));
+                    let all: Vec<String> = all.collect();
+                    let brief =
+                        "more was changed by hand in the organization than may be taken over";
+                    Some(Seen::job(
+                        job,
+                        Some((Event::Refusal, brief, all.join("; "))),
+                    ))
+                }
+                Ok(_) => Some(Seen::job(job, None)),
+                Err(error) => teller::failed(job, error),
+            };
+            log::reconciled(result);
+            (None, seen)
+        }
         Job::Prune => match setup.config.journal.keep {
-            Some(keep) => log::pruned(prune(setup, keep, false, PATIENCE, control).await),
-            None => tracing::warn!("nothing is pruned: `keep` in [journal] is false"),
+            Some(keep) => {
+                let result = prune(setup, keep, false, PATIENCE, control).await;
+                let seen = match &result {
+                    Ok(_) => Some(Seen::job(job, None)),
+                    Err(CannotPrune::Stopped) => None,
+                    Err(error) => {
+                        let brief = "old runs stay in the journal";
+                        Some(Seen::job(
+                            job,
+                            Some((Event::Failure, brief, error.to_string())),
+                        ))
+                    }
+                };
+                log::pruned(result);
+                (None, seen)
+            }
+            None => {
+                tracing::warn!("nothing is pruned: `keep` in [journal] is false");
+                (None, None)
+            }
         },
     }
-    None
 }
 
 /// Notes that a job begins, so that after an outage it is known whether one was missed.

@@ -23,6 +23,7 @@ mod interruption;
 mod leaving;
 mod life;
 mod mapping;
+mod notify;
 mod one_person;
 mod prune;
 mod reconcile;
