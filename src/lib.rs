@@ -11,6 +11,7 @@ pub mod directory;
 pub mod explain;
 pub mod mapping;
 pub mod model;
+pub mod notify;
 pub mod org;
 pub mod plan;
 pub mod pull;

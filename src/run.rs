@@ -126,6 +126,27 @@ impl Ended {
 }
 
 impl RunError {
+    /// What went wrong, in words that name nobody and no place.
+    pub fn brief(&self) -> &'static str {
+        match self {
+            RunError::Pull(_) => "the directory could not be read as it has to be",
+            RunError::Api(_) => "the organization's API could not be asked what has to be known",
+            RunError::Snapshot(_) => "the database could not be used",
+            RunError::BrokeOff(_) => {
+                "the database failed while changes were being sent; the next run reads back which are made"
+            }
+            RunError::Refused(_) => "the plan was refused as a whole",
+            RunError::NoFilters | RunError::UnknownAttributes(_) => {
+                "the provisioning API cannot do what is needed"
+            }
+            RunError::Stopped => "it was asked to stop",
+            RunError::Revert(_) | RunError::ForeignPlan { .. } => "it was asked for what cannot be",
+            RunError::Reconcile(_) => {
+                "the organization could not be compared with what is known of it"
+            }
+        }
+    }
+
     /// How the run ended.
     pub fn ended(&self) -> Ended {
         match self {

@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 9] = [
     &["directory", "snapshot", "org", "simulator"],
     &["apply", "demo", "explain"],
     &["pull", "report"],
-    &["run"],
+    &["notify", "run"],
     &["against", "daemon", "rehearsal"],
 ];
 

@@ -7,12 +7,13 @@ use clap::Args;
 
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{
-    Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, SecretRef, Source,
-    SourceKind, credentials_folder,
+    Channel, Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, SecretRef,
+    Source, SourceKind, credentials_folder,
 };
 use crate::directory::{self, Full, Request, Selection};
 use crate::mapping::{GroupMapping, Mapping, NotMapped};
 use crate::model::Complete;
+use crate::notify;
 use crate::org::{ApiError, Reader};
 use crate::report::message;
 use crate::snapshot::{self, Snapshot, SnapshotError};
@@ -21,6 +22,9 @@ use crate::snapshot::{self, Snapshot, SnapshotError};
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
+    /// Send a test message through each channel of [notify]; one that does not arrive is a failed check
+    #[arg(long)]
+    notify: bool,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -99,7 +103,34 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
         }
     }
+    for channel in &config.notify.channels {
+        let name = format!("channel `{}`", channel.name);
+        let result = match arguments.notify {
+            true => notify::test(config, channel, chrono::Utc::now()).await,
+            false => channel_secrets(channel),
+        };
+        report.tell(&name, result);
+    }
+    if arguments.notify && config.notify.channels.is_empty() {
+        report.tell(
+            "channels",
+            Err::<String, _>("[notify] has none, so nobody is told anything"),
+        );
+    }
     Ok(report.end())
+}
+
+/// Whether a channel's secrets can be read.
+fn channel_secrets(channel: &Channel) -> Result<String, String> {
+    for secret in channel.secrets() {
+        secret.read().map_err(|error| error.to_string())?;
+    }
+    let events: Vec<&str> = channel.events.iter().map(|event| event.name()).collect();
+    Ok(format!(
+        "{} for {}; `dirsyncd check --notify` sends a test message",
+        channel.kind(),
+        events.join(", ")
+    ))
 }
 
 /// Tells each file that others could read, change or replace.

@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 
 use super::{ConfigArgument, Exit, Failure, load_from, log, shutdown_on_signals};
 use crate::config::Job;
-use crate::daemon::{self, Wish};
+use crate::daemon::{self, CannotStart, Wish, tell_by_hand};
+use crate::notify::Seen;
 use crate::run::Setup;
+use crate::snapshot::SnapshotError;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -24,9 +26,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let stop = shutdown_on_signals()?;
     let wishes = wishes_by_signals()?;
     let reload = || load_scheduled(&path).map_err(|failure| failure.message);
-    daemon::run(setup, &reload, wishes, stop)
-        .await
-        .map_err(Failure::failed)?;
+    let config = setup.config.clone();
+    let result = daemon::run(setup, &reload, wishes, stop).await;
+    if let Err(error) = &result
+        && !matches!(error, CannotStart::Snapshot(SnapshotError::Served { .. }))
+        && let Err(untold) = tell_by_hand(&config, &Seen::start(Some(error.to_string()))).await
+    {
+        tracing::error!("nobody is told that the daemon does not start: {untold}");
+    }
+    result.map_err(Failure::failed)?;
     Ok(Exit::Done)
 }
 

@@ -13,8 +13,8 @@ use super::{
     start_log,
 };
 use crate::apply::Control;
-use crate::config::{LogFormat, expect_guarded};
-use crate::daemon::{Client, SyncOrder};
+use crate::config::{Job, LogFormat, expect_guarded};
+use crate::daemon::{self, Client, SyncOrder};
 use crate::report::{self, Detail, SavedPlan};
 use crate::run::{Finished, Setup, sync, sync_saved};
 
@@ -73,6 +73,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Some(saved) => sync_saved(&setup, saved, &control).await,
     };
     progress.finish();
+    if setup.config.notify.by_hand
+        && saved.is_none()
+        && arguments.run.orders.user.is_none()
+        && let Some(seen) = daemon::seen(Job::Sync, &finished)
+        && let Err(error) = daemon::tell_by_hand(&setup.config, &seen).await
+    {
+        say(&format!(
+            "dirsyncd: warning: nobody is told how the sync went: {error}\n"
+        ));
+    }
     let finished = finished?;
     let told = saved.as_ref();
     print(&match arguments.format {

@@ -11,6 +11,7 @@ mod freeze;
 mod group;
 mod guards;
 mod journal;
+mod notify;
 mod permissions;
 mod policy;
 mod reconcile;
@@ -28,10 +29,12 @@ use std::sync::Arc;
 pub use apply::{Apply, LEAST_CALLS};
 pub use daemon::{Daemon, Listen};
 pub use error::{ConfigError, nearest};
+pub use file::is_loopback;
 pub use freeze::{Freeze, Window};
 pub use group::{GroupAdoption, GroupDeparture, GroupRule};
 pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use journal::Journal;
+pub use notify::{Channel, Email, Event, MailTls, Notify, Template, Way};
 pub use permissions::{
     OpenFile, PrivateFolder, expect_guarded, expect_known_folders, expect_known_writers,
     expect_own, expect_own_file, expect_own_folders, expect_private, make_own, names_of, real_name,
@@ -81,6 +84,8 @@ pub struct Config {
     pub reconcile: Reconcile,
     /// What is kept of the past.
     pub journal: Journal,
+    /// Who is told what.
+    pub notify: Notify,
     /// What is logged, and how.
     pub log: Log,
     /// Who is told what the daemon does, as it does it.
@@ -209,6 +214,7 @@ impl Config {
             .chain(&self.organization.admin_key)
             .chain(of_sources)
             .chain(self.daemon.listen.as_ref().map(|listen| &listen.token))
+            .chain(self.notify.channels.iter().flat_map(Channel::secrets))
     }
 
     /// Those of the files that it names, but the database, which others could read, change or replace.
@@ -225,7 +231,10 @@ impl Config {
             SourceKind::Ldif(_) => Vec::new(),
         });
         let of_api = self.organization.ca_file.iter();
+        let of_channels = self.notify.channels.iter();
+        let of_channels = of_channels.filter_map(|channel| channel.ca_file.as_ref());
         let certificates = of_api
+            .chain(of_channels)
             .map(|path| ("the CA file", path.as_path()))
             .chain(certificates);
         let open = |(what, path): (&str, &Path)| {

@@ -13,6 +13,7 @@ mod state;
 mod status;
 mod systemd;
 mod telemetry;
+mod teller;
 mod timers;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::apply::{Control, Shutdown};
 use crate::config::Job;
 use crate::model::{Invoker, Timestamp};
+use crate::notify::Seen;
 use crate::org::watched;
 use crate::pull::Depth;
 use crate::run::{Finished, Orders, RunError, Setup, Task, prune, reconcile, sync};
@@ -33,11 +35,13 @@ pub use client::{AskError, Client, Reported};
 pub use control::{CannotListen, Form, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
 pub use pulse::{Phase, Progress};
 pub use status::{AtWork, Running, ScheduledJob, Status, paused};
+pub use teller::{seen, tell_by_hand};
 
 use control::Server;
 use meter::Meter;
 use metrics::End;
 use state::{Begun, State};
+use teller::Teller;
 use timers::Timers;
 
 /// How often the wall clock is looked at while waiting, so that a suspended machine or a
@@ -120,8 +124,10 @@ pub async fn run(
     )
     .await?;
     let _watchdog = systemd::keep_watch(&state.pulse, config.hang_after);
+    let teller = Teller::start(Arc::clone(&state));
     let mut daemon = Daemon {
         timers,
+        teller,
         state,
         reload,
         wanted: BTreeMap::new(),
@@ -143,6 +149,7 @@ pub async fn run(
     let state = Arc::clone(&daemon.state);
     drop(wishes);
     server.stop().await;
+    daemon.teller.stop().await;
     state.telemetry.stop().await;
     tracing::info!("stopped");
     Ok(())
@@ -158,6 +165,7 @@ struct Daemon<'a> {
     state: Arc<State>,
     reload: Reload<'a>,
     timers: Timers,
+    teller: Teller,
     /// What somebody wants done at once, with those who have told their name.
     wanted: BTreeMap<Job, Vec<Asker>>,
     stop: Shutdown,
@@ -237,7 +245,7 @@ impl Daemon<'_> {
             now: &chrono::Utc::now,
             asked_by,
         };
-        let (outcome, end) = {
+        let Done { outcome, end, seen } = {
             let work = Box::pin(do_job(&setup, job, &control));
             let work = async {
                 match trace {
@@ -258,6 +266,7 @@ impl Daemon<'_> {
         }
         meter.end(end);
         self.state.change(|now| now.job = None);
+        self.teller.tell(seen);
         for (asker, outcome) in askers.into_iter().zip(std::iter::repeat(outcome)) {
             // Who has gone away meanwhile does not want to know.
             if let Some(outcome) = outcome {
@@ -338,8 +347,18 @@ fn tell_next(next: Option<(Timestamp, Job)>) {
     tracing::info!(%due, %job, "waiting for the next run");
 }
 
-/// Does a job, and logs how it went; tells how a sync went, and of each how it ended.
-async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> (Option<Outcome>, End) {
+/// What became of a job.
+struct Done {
+    /// How a sync went.
+    outcome: Option<Outcome>,
+    /// How it ended, for the figures.
+    end: End,
+    /// What is to be told to people.
+    seen: Option<Seen>,
+}
+
+/// Does a job, and logs how it went.
+async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Done {
     let database = &setup.config.database;
     if let Err(error) = note(database, job).await {
         // It is done again after a restart, at worst.
@@ -361,24 +380,37 @@ async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> (Option<Outco
             };
             let outcome = sync(setup, orders, trigger, control).await;
             log::synced(&outcome);
-            let end = End::of_sync(&outcome);
-            (Some(Arc::new(outcome)), end)
+            let (end, seen) = (End::of_sync(&outcome), seen(job, &outcome));
+            let outcome = Some(Arc::new(outcome));
+            Done { outcome, end, seen }
         }
         Job::Reconcile => {
-            let outcome = reconcile(setup, &Task::default(), control).await;
-            let end = End::of_run(&outcome);
-            log::reconciled(outcome);
-            (None, end)
+            let found = reconcile(setup, &Task::default(), control).await;
+            let done = Done {
+                outcome: None,
+                end: End::of_run(&found),
+                seen: teller::reconciled(job, &found),
+            };
+            log::reconciled(found);
+            done
         }
         Job::Prune => {
             let Some(keep) = setup.config.journal.keep else {
                 tracing::warn!("nothing is pruned: `keep` in [journal] is false");
-                return (None, End::Done);
+                return Done {
+                    outcome: None,
+                    end: End::Done,
+                    seen: None,
+                };
             };
-            let outcome = prune(setup, keep, false, PATIENCE, control).await;
-            let end = End::of_pruning(&outcome);
-            log::pruned(outcome);
-            (None, end)
+            let pruned = prune(setup, keep, false, PATIENCE, control).await;
+            let done = Done {
+                outcome: None,
+                end: End::of_pruning(&pruned),
+                seen: teller::pruned(job, &pruned),
+            };
+            log::pruned(pruned);
+            done
         }
     }
 }

@@ -355,6 +355,7 @@ impl GroupPlan {
                 Some(failing) if failing.until.is_none() => refusals.push(GroupRefusal {
                     dn: entries(&operation.origins).unwrap_or_else(|| operation.name.clone()),
                     why: failing.to_string(),
+                    in_quarantine: true,
                 }),
                 Some(failing) => notices.push(GroupNotice {
                     group: operation.name.clone(),

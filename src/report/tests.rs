@@ -228,6 +228,7 @@ fn plan_of_groups() -> Plan {
             refusals: vec![GroupRefusal {
                 dn: "cn=bad".to_owned(),
                 why: "it has no name".to_owned(),
+                in_quarantine: false,
             }],
             suspensions: vec![
                 GroupSuspension {

@@ -40,6 +40,7 @@ pub(super) async fn resume(
         .map(|(group, what)| GroupRefusal {
             dn: group.to_owned(),
             why: RefusalReason::Tampered(what).to_string(),
+            in_quarantine: false,
         });
     let mut again = GroupPlan {
         refusals: refusals.collect(),

@@ -24,6 +24,7 @@ mod leaving;
 mod life;
 mod mapping;
 mod metrics;
+mod notify;
 mod one_person;
 mod prune;
 mod reconcile;

@@ -12,6 +12,7 @@ pub mod database;
 pub mod directory;
 pub mod ds389;
 pub mod following;
+pub mod hooks;
 pub mod organization;
 pub mod people;
 pub mod program;

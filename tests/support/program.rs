@@ -93,6 +93,18 @@ impl Dirsyncd {
         self.folder().join("ldap-password")
     }
 
+    /// Puts a secret into a file, and has it searched for in all that the program writes from now on; how the
+    /// configuration names it.
+    pub fn add_secret(&mut self, name: &str, secret: &str) -> String {
+        let file = self.folder().join(name);
+        write_private(&file, format!("{secret}\n"));
+        let mut all = self.folder.secrets.all.clone();
+        all.push(secret.to_owned());
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        self.folder.secrets = Secrets::new(&all);
+        file_reference(&file)
+    }
+
     /// The folder with the configuration.
     pub fn folder(&self) -> &Path {
         self.folder.path.path()

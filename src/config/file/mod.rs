@@ -2,6 +2,7 @@
 
 mod group;
 mod guards;
+mod notify;
 mod organization;
 mod policy;
 mod source;
@@ -19,6 +20,8 @@ use toml::Spanned;
 use self::written::{File, ProvisioningFile, SecretFile};
 use super::error::{Invalid, explain, nearest};
 use super::{Config, ConfigError, Policy, SecretRef, Source};
+
+pub use organization::is_loopback;
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| {
@@ -72,6 +75,7 @@ impl Reader<'_> {
             journal,
             schedule,
             daemon,
+            notify,
             log,
             telemetry,
         } = file;
@@ -133,6 +137,7 @@ impl Reader<'_> {
             schedule,
             reconcile: self.reconcile(reconcile)?,
             journal: self.journal(journal)?,
+            notify: self.notify(notify)?,
             log: self.log(log)?,
             telemetry: self.telemetry(telemetry)?,
             text: self.text.into(),

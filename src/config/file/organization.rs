@@ -125,7 +125,8 @@ impl Reader<'_> {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host is this machine, reached by no network.
+pub fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host
             .trim_matches(['[', ']'])

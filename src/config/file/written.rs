@@ -10,7 +10,8 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 use crate::config::{
-    Change, Departure, GroupDeparture, Guard, LogFormat, Per, Return, Rule, Unreadable, WithoutMail,
+    Change, Departure, Event, GroupDeparture, Guard, LogFormat, Per, Return, Rule, Unreadable,
+    WithoutMail,
 };
 use crate::model::Scope;
 
@@ -36,6 +37,8 @@ pub(super) struct File {
     pub(super) schedule: Option<Spanned<ScheduleFile>>,
     #[serde(default)]
     pub(super) daemon: DaemonFile,
+    #[serde(default)]
+    pub(super) notify: NotifyFile,
     #[serde(default)]
     pub(super) log: LogFile,
     #[serde(default)]
@@ -470,3 +473,80 @@ pub(super) struct LogFile {
 pub(super) struct TelemetryFile {
     pub(super) otlp: Option<Spanned<String>>,
 }
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NotifyFile {
+    pub(super) by_hand: Option<bool>,
+    pub(super) at_most: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) webhook: Vec<Spanned<WebhookFile>>,
+    #[serde(default)]
+    pub(super) slack: Vec<Spanned<SlackFile>>,
+    #[serde(default)]
+    pub(super) email: Vec<Spanned<EmailFile>>,
+}
+
+/// What every channel has.
+pub(super) struct ChannelFile {
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) events: Option<Vec<Event>>,
+    pub(super) people: Option<bool>,
+    pub(super) subject: Option<Spanned<String>>,
+    pub(super) text: Option<Spanned<String>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+/// A channel's table: its own keys, and those that every channel has. Written out, as serde's `flatten`
+/// loses the places and refuses no unknown key.
+macro_rules! channel_file {
+    ($file:ident { $($key:ident: $kind:ty),* }) => {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $file {
+            $(pub(super) $key: $kind,)*
+            name: Option<Spanned<String>>,
+            events: Option<Vec<Event>>,
+            people: Option<bool>,
+            subject: Option<Spanned<String>>,
+            text: Option<Spanned<String>>,
+            timeout: Option<Spanned<String>>,
+            ca_file: Option<PathBuf>,
+        }
+
+        impl $file {
+            /// Takes out what every channel has.
+            pub(super) fn rest(&mut self) -> ChannelFile {
+                ChannelFile {
+                    name: self.name.take(),
+                    events: self.events.take(),
+                    people: self.people,
+                    subject: self.subject.take(),
+                    text: self.text.take(),
+                    timeout: self.timeout.take(),
+                    ca_file: self.ca_file.take(),
+                }
+            }
+        }
+    };
+}
+
+channel_file!(WebhookFile {
+    url: Spanned<String>,
+    secret: Spanned<SecretFile>,
+    plaintext: Option<bool>
+});
+
+channel_file!(SlackFile {
+    secret_url: Spanned<SecretFile>
+});
+
+channel_file!(EmailFile {
+    url: Spanned<String>,
+    plaintext: Option<bool>,
+    user: Option<Spanned<String>>,
+    password: Option<Spanned<SecretFile>>,
+    from: Spanned<String>,
+    to: Spanned<OneOrMany>
+});

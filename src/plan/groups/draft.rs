@@ -46,7 +46,11 @@ pub(super) struct Settled<'w, 'a> {
 impl<'a> Draft<'a> {
     pub(super) fn refuse(&mut self, dn: String, why: &GroupRefusalReason) {
         let why = why.to_string();
-        self.plan.refusals.push(GroupRefusal { dn, why });
+        self.plan.refusals.push(GroupRefusal {
+            dn,
+            why,
+            in_quarantine: false,
+        });
     }
 
     pub(super) fn tell_rules(&mut self) {

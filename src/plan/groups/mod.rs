@@ -158,6 +158,8 @@ pub struct GroupRefusal {
     pub dn: String,
     /// What is wrong, and the way out.
     pub why: String,
+    /// Whether it is in quarantine, as it was refused too often.
+    pub in_quarantine: bool,
 }
 
 /// Why nothing is done for a group of the directory.

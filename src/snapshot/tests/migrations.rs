@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 20] = [
+const ROWS: [(i64, &str); 21] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -125,6 +125,11 @@ const ROWS: [(i64, &str); 20] = [
     (
         19,
         "INSERT INTO pause VALUES (1, 1700000200000, 'ann', 1000, 'zoe', 'the move');",
+    ),
+    (
+        20,
+        r#"INSERT INTO told VALUES ('sync', '{}');
+        INSERT INTO outbox (id, channel, message, state, queued_at, next_at) VALUES ('msg_1', 'webhook', '{}', 'waiting', 1700000200000, 1700000230000);"#,
     ),
     // Its triggers write what it has.
     (21, ""),
@@ -324,6 +329,8 @@ async fn expect_read(journal: &mut Journal, version: i64) {
     let counted = ["active", "deactivated", "delete_pending", "deleted"];
     let counted = counted.map(|state| (state.to_owned(), 1));
     assert_eq!(census.accounts, BTreeMap::from(counted));
+    let next = journal.next_letter().await.unwrap();
+    assert_eq!(next, (version >= 20).then(|| millis(1_700_000_230_000)));
     let runs = journal.last_runs(Some(RunId(3)), 9).await.unwrap();
     let runs: Vec<(i64, bool)> = runs
         .iter()
