@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::draft::differences;
 use super::{Desired, Known, Refusal, RefusalReason};
 use crate::model::{
-    Attribute, Change, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason,
-    ScimId, fold,
+    Attribute, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason, ScimId, fold,
 };
 
 pub(super) fn unique_attributes() -> impl Iterator<Item = Attribute> {
@@ -93,7 +92,7 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refu
             }
             refused = in_circle(operations, &circle);
         }
-        operations.retain_mut(|operation| match refused.get(&operation.key) {
+        operations.retain(|operation| match refused.get(&operation.key) {
             None => true,
             Some(why) => {
                 if operation.reason != Reason::MakesWay {
@@ -104,7 +103,8 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refu
                         why: why.clone(),
                     });
                 }
-                cancel_alone(operation)
+                // What is deleted cannot be had again.
+                operation.cancel_delete
             }
         });
         undo_lonely_ways(operations);
@@ -115,19 +115,6 @@ pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refu
         (place(a), &a.dn, &a.key).cmp(&(place(b), &b.dn, &b.key))
     });
     refusals
-}
-
-/// Leaves of an operation that cancels a deletion nothing but that, as what is deleted cannot be had
-/// again. Whether it is one.
-pub(super) fn cancel_alone(operation: &mut Operation) -> bool {
-    if operation.cancel_delete {
-        let wanted = std::mem::replace(&mut operation.after, operation.before.clone());
-        operation.after.set_local(&wanted);
-        operation.active.1 = operation.active.0;
-        let is_key = |change: &Change| change.attribute == Change::EXTERNAL_ID;
-        operation.changes.retain(is_key);
-    }
-    operation.cancel_delete
 }
 
 /// The values of an account without its addresses, which get values that nobody else has.

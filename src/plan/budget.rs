@@ -161,10 +161,8 @@ impl Plan {
         let (mut in_vain, others): (Vec<Item>, Vec<Item>) =
             order.iter().copied().partition(is_in_vain);
         in_vain.sort_by_key(|item| (!self.is_never_given_up(*item), self.tried_in_vain(*item)));
-        let turns = match self.large_turn(&in_vain, &others, (way, max_calls), now) {
-            Some(large) => vec![large],
-            None => self.turns(&in_vain, way, max_calls),
-        };
+        let turns = self.large_turn(&in_vain, &others, (way, max_calls), now);
+        let turns = turns.unwrap_or_else(|| self.turns(&in_vain, way, max_calls));
         let new = || Fitting::new(self, way, max_calls);
         let mut fitting = new();
         fitting.take_all(&turns);
@@ -207,11 +205,15 @@ impl Plan {
     }
 
     /// Which of those that were tried in vain have their turn while others need the budget: what half of
-    /// it takes. What is never given up comes first, but one is always whoever was tried the longest ago.
+    /// it takes. What is never given up comes first, but one is always whoever was tried the longest ago,
+    /// also where there is but one.
     fn turns(&self, in_vain: &[Item], way: Way, max_calls: u64) -> Vec<Item> {
         let mut turns = Fitting::new(self, way, max_calls / 2);
         let mut queue: Vec<Item> = in_vain.to_vec();
         queue.retain(|item| turns.together(*item).1 <= most_a_turn(max_calls));
+        if turns.max_calls < 2 {
+            queue.sort_by_key(|item| self.tried_in_vain(*item));
+        }
         let rest = queue.get_mut(1..).unwrap_or_default();
         let oldest = (0..rest.len()).min_by_key(|at| self.tried_in_vain(rest[*at]));
         if let Some(oldest) = oldest {
@@ -222,28 +224,44 @@ impl Plan {
         queue
     }
 
-    /// Of what was tried in vain and takes too much for a turn beside others: what was tried the longest ago,
-    /// if that is a day or more, and what else is never given up leaves it the room.
+    /// The turn of what was tried in vain and takes too much for one beside others, once a day, or if it is
+    /// never given up, in every second run: after what else is never given up, of which those in vain have
+    /// what it leaves them.
     fn large_turn(
         &self,
         in_vain: &[Item],
         others: &[Item],
         (way, max_calls): (Way, u64),
         now: Timestamp,
-    ) -> Option<Item> {
-        let mut urgent = Fitting::new(self, way, max_calls);
-        let large = |item: &&Item| {
-            let (_, cost) = urgent.together(**item);
-            cost > most_a_turn(max_calls) && cost <= max_calls
+    ) -> Option<Vec<Item>> {
+        let mut fitting = Fitting::new(self, way, max_calls);
+        let latest = in_vain.iter().filter_map(|item| self.tried_in_vain(*item));
+        let latest = latest.max()?;
+        let is_due = |item: Item| match self.tried_in_vain(item) {
+            Some(last) if self.is_never_given_up(item) => last < latest || in_vain.len() == 1,
+            // While the clock is behind the last try, no time can be waited for.
+            Some(last) => last > now || now - last >= TimeDelta::days(1),
+            None => false,
         };
-        let large = in_vain.iter().filter(large);
-        let large = *large.min_by_key(|item| self.tried_in_vain(**item))?;
-        // While the clock is behind the last try, no time can be waited for.
-        let last = self.tried_in_vain(large)?;
-        let is_due = last > now || now - last >= TimeDelta::days(1);
-        urgent.take_all(others.iter().filter(|item| self.is_never_given_up(**item)));
-        let has_room = !urgent.is_full && urgent.has_room(urgent.together(large).1);
-        (is_due && has_room).then_some(large)
+        let is_large = |item: Item| fitting.together(item).1 > most_a_turn(max_calls);
+        let large = in_vain.iter().copied();
+        let large = large.filter(|item| is_large(*item) && is_due(*item));
+        let large =
+            large.min_by_key(|item| (!self.is_never_given_up(*item), self.tried_in_vain(*item)))?;
+        let is_urgent = |item: &Item| self.is_never_given_up(*item);
+        let mut turns: Vec<Item> = others.iter().copied().filter(is_urgent).collect();
+        fitting.take_all(&turns);
+        let (_, cost) = fitting.together(large);
+        // What takes more than there is never has room.
+        let has_room = fitting.has_room(cost) || cost > max_calls;
+        if fitting.is_full || !has_room {
+            return None;
+        }
+        let used = fitting.used + if cost > max_calls { 0 } else { cost };
+        let urgent: Vec<Item> = in_vain.iter().copied().filter(is_urgent).collect();
+        turns.extend(self.turns(&urgent, way, max_calls.min(2 * (max_calls - used))));
+        turns.push(large);
+        Some(turns)
     }
 
     fn is_never_given_up(&self, item: Item) -> bool {

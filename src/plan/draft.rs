@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::lifecycle::{self, Event, State, Step};
-use super::newcomer::{Candidates, Holders};
+use super::newcomer::{Candidates, Holders, Newcomer};
 use super::{
     Desired, Disbelief, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped, Suspension,
 };
@@ -30,8 +30,8 @@ pub(super) struct Draft<'a> {
     pub(super) candidates: Candidates<'a>,
     /// The snapshot's accounts that have a newcomer's address or number.
     pub(super) holders: Holders<'a>,
-    /// Those without an account from before, who are still to be admitted, and why they come.
-    pub(super) newcomers: Vec<(&'a DesiredAccount, Reason)>,
+    /// Those without an account, who are seen to once all of them are known.
+    pub(super) newcomers: Vec<Newcomer<'a>>,
     /// Those of the snapshot whose accounts were given to entries that were made anew.
     pub(super) taken_over: HashSet<&'a ExternalId>,
     /// Those of the snapshot whose accounts may be those of entries that were made anew, and who are not
@@ -134,38 +134,26 @@ impl<'a> Draft<'a> {
             (None, Some(why)) => self.skip(&person.key, &person.dn, why),
             (None, None) => {}
         }
-        // What is deleted cannot be had again: the account is kept, with its old address.
-        if !takes_address && !matches!(step, Step::CancelAndRestore | Step::Cancel) {
-            if matches!(step, Step::Create | Step::Adopt) {
-                self.keep_predecessors(person);
-            }
-            return;
+        if matches!(step, Step::Create | Step::Adopt) {
+            return self.newcomers.push(Newcomer {
+                person,
+                reason: account.map_or(Reason::Joined, |_| Reason::JoinedAgain),
+                is_admissible: takes_address,
+            });
         }
-        let Some(account) = account else {
-            return self.newcomer(person, Reason::Joined);
+        // What is deleted cannot be had again: the account is kept, with its old address.
+        let Some(account) = account.filter(|_| takes_address || step == Step::Cancel) else {
+            return;
         };
         match step {
-            Step::Create | Step::Adopt => self.newcomer(person, Reason::JoinedAgain),
             Step::Update => self.update(person, account, policy),
             Step::Deactivate => self.operations.push(Operation {
                 active: (true, false),
                 changes: active_change(true, false),
                 ..operation(person, account, Kind::Deactivate, Reason::Disabled)
             }),
-            Step::Restore | Step::CancelAndRestore => {
-                // New values are given by the next run: they may be held, or wait for others, for longer
-                // than a deletion can be cancelled.
-                let cancels = step == Step::CancelAndRestore;
-                if cancels {
-                    self.cancelled.insert(&account.key);
-                }
-                let mut after = account.profile.clone();
-                after.set_local(&person.profile);
-                if !cancels {
-                    after = self.wanted(person, account, policy);
-                } else if takes_address && !differences(&after, &person.profile).is_empty() {
-                    self.skip(&person.key, &person.dn, SkipReason::ValuesLater);
-                }
+            Step::Restore => {
+                let after = self.wanted(person, account, policy);
                 let mut changes = differences(&account.profile, &after);
                 changes.extend(active_change(false, true));
                 let reason = match account.absence {
@@ -175,22 +163,27 @@ impl<'a> Draft<'a> {
                 self.operations.push(Operation {
                     after,
                     active: (false, true),
-                    cancel_delete: cancels,
                     changes,
                     ..operation(person, account, Kind::Restore, reason)
                 });
             }
-            // A person who is back but may not log in gets the account kept, not opened.
+            // Login and values are the next run's: they may be held, refused, or wait for others, for
+            // longer than a deletion can be cancelled.
             Step::Cancel => {
-                let is_barred = event == Event::Barred;
-                let stays_off = policy.on_return == config::Return::Keep;
-                if is_barred {
-                    self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
+                match event {
+                    Event::Barred => {
+                        self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
+                    }
+                    Event::Enabled if takes_address => {
+                        self.skip(&person.key, &person.dn, SkipReason::RestoredLater);
+                    }
+                    _ => {}
                 }
+                let stays_away = person.active || policy.on_return == config::Return::Keep;
                 self.cancelled.insert(&account.key);
                 self.operations.push(Operation {
                     cancel_delete: true,
-                    absence: account.absence.filter(|_| stays_off).map(back),
+                    absence: account.absence.filter(|_| stays_away).map(back),
                     ..operation(person, account, Kind::Restore, Reason::Returned)
                 });
             }
@@ -218,7 +211,7 @@ impl<'a> Draft<'a> {
                     ..account.clone()
                 });
             }
-            Step::Note | Step::Nothing | Step::Wait | Step::Delete => {
+            Step::Note | Step::Nothing | Step::Wait | Step::Delete | Step::Create | Step::Adopt => {
                 self.note_presence(person, account.clone());
             }
         }
@@ -446,12 +439,6 @@ impl<'a> Draft<'a> {
         let unmapped = unmapped.filter_map(|unmapped| unmapped.key.as_ref());
         let repeated = desired.repeated.iter().map(|(person, _)| &person.key);
         let known = self.known;
-        for (person, _) in &desired.repeated {
-            let state = self.state(&person.key, self.policies.of(&person.source));
-            if lifecycle::next(state, Event::Enabled) == Step::Create {
-                self.keep_predecessors(person);
-            }
-        }
         for account in unmapped
             .chain(repeated)
             .filter_map(|key| known.accounts.get(key))

@@ -10,7 +10,6 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
-use super::addresses;
 use super::calls::{Calls, Estimate};
 use super::{Known, Plan, Refusal, RefusalReason};
 use crate::model::{AccountId, Attribute, ExternalId, Kind, Operation, fold};
@@ -230,12 +229,13 @@ pub(super) fn refuse_forbidden(operations: &mut Vec<Operation>, known: &Known) -
         })
     };
     let mut refusals = Vec::new();
-    operations.retain_mut(|operation| {
+    operations.retain(|operation| {
         let Some(refused) = why(operation) else {
             return true;
         };
         refusals.push(refusal(operation, refused));
-        addresses::cancel_alone(operation)
+        // What is deleted cannot be had again: it is tried all the same.
+        operation.cancel_delete
     });
     refusals
 }

@@ -72,9 +72,7 @@ pub(super) enum Step {
     Deactivate,
     /// Login is turned on.
     Restore,
-    /// The requested deletion is cancelled, and login is turned on.
-    CancelAndRestore,
-    /// The requested deletion is cancelled; login stays off.
+    /// The requested deletion is cancelled, and nothing else is done at once.
     Cancel,
     /// The deletion is requested.
     Delete,
@@ -220,13 +218,10 @@ pub(super) fn next(state: State, event: Event) -> Step {
         | (State::Due, Event::Unconfirmed | Event::Released) => Step::Note,
         (State::Due, Event::Left) => Step::Delete,
 
-        (State::Doubtful | State::DoubtfulDue | State::DeletePending, Event::Enabled) => {
-            Step::CancelAndRestore
-        }
-        // What is deleted cannot be had again.
+        // What is deleted cannot be had again: the login, if it is to be on, is turned on after that.
         (
             State::Doubtful | State::DoubtfulDue | State::DeletePending,
-            Event::Barred | Event::Disabled | Event::Tolerated,
+            Event::Enabled | Event::Barred | Event::Disabled | Event::Tolerated,
         ) => Step::Cancel,
         (State::DoubtfulDue, Event::Left) => Step::Delete,
         (State::DoubtfulDue, Event::Unconfirmed | Event::Released)

@@ -413,7 +413,7 @@ pub fn plan(
         let contested = contested.get(&person.key).filter(|_| !takes_none);
         draft.present(person, contested);
     }
-    draft.admit();
+    draft.admit(desired);
     draft.keep_unclear(desired);
     draft.depart();
     let Draft {

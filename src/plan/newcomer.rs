@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::addresses::{parked, unique_attributes};
 use super::draft::{Draft, active_change, back, differences, operation, operation_on};
-use super::lifecycle::State;
-use super::{Known, Refusal, RefusalReason, SkipReason};
+use super::lifecycle::{self, Event, State, Step};
+use super::{Desired, Known, Refusal, RefusalReason, SkipReason};
 use crate::config::{Adopt, Departure, Policies, Policy, Return};
 use crate::model::{
-    Attribute, Cause, Change, DesiredAccount, ExistingAccount, ExternalId, Kind, Lifecycle,
-    ManagedAccount, Operation, Profile, Reason, ScimId, Target, Timestamp, fold,
+    Absence, Attribute, Cause, Change, DesiredAccount, ExistingAccount, ExternalId, Kind,
+    Lifecycle, ManagedAccount, Operation, Profile, Reason, ScimId, Target, Timestamp, fold,
 };
 
 /// The organization's accounts by what newcomers are recognized by.
@@ -99,39 +99,43 @@ fn name(rule: &[Attribute]) -> String {
     names.join(" and ")
 }
 
-/// Takes out the operations that give one account to several people: it can be one person's
-/// only.
+/// Takes out the adoptions of one account for several people: it can be one person's only.
 pub(super) fn refuse_shared_accounts(operations: &mut Vec<Operation>) -> Vec<Refusal> {
-    let gives =
-        |operation: &Operation| operation.kind == Kind::Adopt || operation.formerly.is_some();
-    let mut adopted: HashMap<ScimId, Vec<String>> = HashMap::new();
-    for operation in operations.iter().filter(|operation| gives(operation)) {
-        if let Some(target) = &operation.target {
-            adopted
-                .entry(target.scim_id.clone())
+    let adopted = |operation: &Operation| match &operation.target {
+        Some(target) if operation.kind == Kind::Adopt => Some(target.scim_id.clone()),
+        _ => None,
+    };
+    let mut people: HashMap<ScimId, Vec<String>> = HashMap::new();
+    for operation in operations.iter() {
+        if let Some(account) = adopted(operation) {
+            people
+                .entry(account)
                 .or_default()
                 .push(operation.dn.clone());
         }
     }
-    adopted.retain(|_, people| people.len() > 1);
+    people.retain(|_, people| people.len() > 1);
     let mut refusals = Vec::new();
     operations.retain(|operation| {
-        let shared = operation.target.as_ref().filter(|_| gives(operation));
-        let Some(people) = shared.and_then(|target| adopted.get(&target.scim_id)) else {
+        let Some(people) = adopted(operation).and_then(|account| people.get(&account)) else {
             return true;
         };
         refusals.push(Refusal {
             key: Some(operation.key.clone()),
             source: operation.source.clone(),
             dn: operation.dn.clone(),
-            why: RefusalReason::Shared {
-                account: operation.label().to_owned(),
-                people: people.join("; "),
-            },
+            why: shared(operation.label(), people),
         });
         false
     });
     refusals
+}
+
+fn shared(account: &str, people: &[String]) -> RefusalReason {
+    RefusalReason::Shared {
+        account: account.to_owned(),
+        people: people.join("; "),
+    }
 }
 
 fn describe(account: &ExistingAccount) -> String {
@@ -182,6 +186,15 @@ impl<'a> Holders<'a> {
     }
 }
 
+/// A person without an account.
+pub(super) struct Newcomer<'a> {
+    pub(super) person: &'a DesiredAccount,
+    /// Why the person comes.
+    pub(super) reason: Reason,
+    /// Whether the person can have an account now.
+    pub(super) is_admissible: bool,
+}
+
 /// What shows that an account is a newcomer's from before.
 enum Predecessor<'a> {
     /// There is none.
@@ -190,6 +203,17 @@ enum Predecessor<'a> {
     Is(&'a ManagedAccount, &'static str),
     /// It cannot be said, and it may be one of these.
     Unclear(RefusalReason, Vec<&'a ManagedAccount>),
+}
+
+impl<'a> Predecessor<'a> {
+    /// The accounts that it may be.
+    fn accounts(&self) -> &[&'a ManagedAccount] {
+        match self {
+            Predecessor::None => &[],
+            Predecessor::Is(account, _) => std::slice::from_ref(account),
+            Predecessor::Unclear(_, accounts) => accounts,
+        }
+    }
 }
 
 /// Where the person of an account stands in a run.
@@ -249,34 +273,74 @@ fn describe_managed(account: &ManagedAccount) -> String {
 }
 
 impl<'a> Draft<'a> {
-    /// A person without an account. Whoever has none from before is admitted only when it is known
-    /// who has.
-    pub(super) fn newcomer(&mut self, person: &'a DesiredAccount, reason: Reason) {
-        let policy = self.policies.of(&person.source);
-        match self.predecessor(person, policy) {
-            Predecessor::Is(account, _) if self.may_be_deleted(account) => {
-                let holder = describe_managed(account);
-                self.claim(account);
-                self.skip(&person.key, &person.dn, SkipReason::Uncancelled { holder });
+    /// Sees to all who have no account. Whoever has one from before gets that if it can be nobody
+    /// else's; the others are created or adopted, once it is known whose accounts are spoken for.
+    pub(super) fn admit(&mut self, desired: &'a Desired) {
+        let newcomers = std::mem::take(&mut self.newcomers);
+        let repeated = desired.repeated.iter().map(|(person, _)| person);
+        let repeated = repeated.filter(|person| {
+            let state = self.state(&person.key, self.policies.of(&person.source));
+            lifecycle::next(state, Event::Enabled) == Step::Create
+        });
+        let inadmissible = repeated.map(|person| Newcomer {
+            person,
+            reason: Reason::Joined,
+            is_admissible: false,
+        });
+        let found: Vec<(Newcomer<'a>, Predecessor<'a>)> = newcomers
+            .into_iter()
+            .chain(inadmissible)
+            .map(|newcomer| {
+                let predecessor = self.predecessor(newcomer.person);
+                (newcomer, predecessor)
+            })
+            .collect();
+        let mut claimants: HashMap<&ExternalId, Vec<String>> = HashMap::new();
+        for (newcomer, predecessor) in &found {
+            for account in predecessor.accounts() {
+                let of_account = claimants.entry(&account.key).or_default();
+                of_account.push(newcomer.person.dn.clone());
             }
-            Predecessor::Is(account, by) => self.rehire(person, account, policy, by),
-            Predecessor::Unclear(why, candidates) => {
-                candidates.into_iter().for_each(|one| self.claim(one));
-                self.refuse(person, why);
-            }
-            Predecessor::None => self.newcomers.push((person, reason)),
         }
-    }
-
-    /// Keeps the accounts that somebody may have from before who cannot have an account now.
-    pub(super) fn keep_predecessors(&mut self, person: &DesiredAccount) {
-        let policy = self.policies.of(&person.source);
-        match self.predecessor(person, policy) {
-            Predecessor::Is(account, _) => self.claim(account),
-            Predecessor::Unclear(_, candidates) => {
-                candidates.into_iter().for_each(|one| self.claim(one));
+        let mut strangers = Vec::new();
+        for (newcomer, predecessor) in found {
+            let Newcomer {
+                person,
+                reason,
+                is_admissible,
+            } = newcomer;
+            match predecessor {
+                Predecessor::None if is_admissible => strangers.push((person, reason)),
+                Predecessor::None => {}
+                Predecessor::Is(account, by) => {
+                    let people = claimants.get(&account.key).map_or(&[][..], Vec::as_slice);
+                    let is_shared = people.len() > 1;
+                    if is_admissible && !is_shared && !self.may_be_deleted(account) {
+                        self.rehire(person, account, by);
+                        continue;
+                    }
+                    self.claim(account);
+                    if is_shared {
+                        // As it is one of theirs, it stays as it is.
+                        self.taken_over.insert(&account.key);
+                    }
+                    if is_admissible && is_shared {
+                        self.refuse(person, shared(account.profile.label(), people));
+                    } else if is_admissible {
+                        let holder = describe_managed(account);
+                        self.skip(&person.key, &person.dn, SkipReason::Uncancelled { holder });
+                    }
+                }
+                Predecessor::Unclear(why, accounts) => {
+                    accounts.into_iter().for_each(|one| self.claim(one));
+                    if is_admissible {
+                        self.refuse(person, why);
+                    }
+                }
             }
-            Predecessor::None => {}
+        }
+        for (person, reason) in strangers {
+            self.admit_one(person, reason);
         }
     }
 
@@ -284,13 +348,6 @@ impl<'a> Draft<'a> {
     fn claim(&mut self, account: &'a ManagedAccount) {
         self.claimed.insert(&account.key);
         self.cancel(account, account.absence);
-    }
-
-    /// Creates or adopts the accounts of the newcomers.
-    pub(super) fn admit(&mut self) {
-        for (person, reason) in std::mem::take(&mut self.newcomers) {
-            self.admit_one(person, reason);
-        }
     }
 
     fn admit_one(&mut self, person: &DesiredAccount, reason: Reason) {
@@ -334,8 +391,8 @@ impl<'a> Draft<'a> {
     }
 
     /// The account of the person from before the entry was made anew.
-    fn predecessor(&self, person: &DesiredAccount, policy: &Policy) -> Predecessor<'a> {
-        let mut found: Vec<(&'a ManagedAccount, &'static str)> = Vec::new();
+    fn predecessor(&self, person: &DesiredAccount) -> Predecessor<'a> {
+        let policy = self.policies.of(&person.source);
         let mut accounts: Vec<&'a ManagedAccount> = [Attribute::EmployeeNumber, Attribute::Email]
             .into_iter()
             .flat_map(|attribute| self.holders.of(person, attribute))
@@ -348,49 +405,45 @@ impl<'a> Draft<'a> {
             .of(person, Attribute::EmployeeNumber)
             .into_iter()
             .filter(|account| account.key != person.key)
-            .filter(|account| !self.taken_over.contains(&account.key))
             .any(|account| matches!(self.standing(account), Standing::Here));
-        // Each with since when its person is gone, and whether the entry was deleted, if that is proven.
-        let possible: Vec<_> = accounts
-            .into_iter()
-            .filter_map(|account| {
-                let by = same_person(person, account, is_shared)?;
-                let gone = match self.standing(account) {
-                    Standing::Gone { since, cause } => Some((since, cause == Some(Cause::Deleted))),
-                    // That several claim it is told of each.
-                    Standing::Here if self.taken_over.contains(&account.key) => {
-                        Some((self.now, true))
-                    }
-                    Standing::Unproven => None,
-                    Standing::Here | Standing::Ended => return None,
-                };
-                Some((account, by, gone))
-            })
-            .collect();
-        let unclear = |account: &ManagedAccount| {
-            let holder = describe_managed(account);
-            let all = possible.iter().map(|(account, ..)| *account);
-            Predecessor::Unclear(RefusalReason::PerhapsReturned { holder }, all.collect())
+        // An address may be somebody else's by now: whose old entry is still somewhere, or left
+        // long ago, is not taken for the same person.
+        let is_long_ago = |since| self.is_clock_trusted && self.now - since >= policy.rehire_within;
+        let is_anothers = |absence: Absence| {
+            let is_elsewhere = absence.cause.is_some_and(|cause| cause != Cause::Deleted);
+            is_elsewhere || is_long_ago(absence.since)
         };
-        for (account, by, gone) in possible.iter().copied() {
-            let Some((gone_since, is_deleted)) = gone else {
-                return unclear(account);
+        // Who may be the person, by what, and in doubt who it is said of.
+        let mut found: Vec<(&'a ManagedAccount, &'static str)> = Vec::new();
+        let mut doubtful = None;
+        for account in accounts {
+            let Some(by) = same_person(person, account, is_shared) else {
+                continue;
             };
-            if by == NUMBER {
+            let is_found = match self.standing(account) {
+                Standing::Here | Standing::Ended => continue,
+                Standing::Unproven => {
+                    doubtful.get_or_insert(account);
+                    let noted = account.absence.filter(|absence| absence.pulls > 0);
+                    by == NUMBER || !noted.is_some_and(is_anothers)
+                }
+                Standing::Gone { .. } if by == NUMBER => true,
+                Standing::Gone { since, cause } => {
+                    let is_deleted = cause == Some(Cause::Deleted);
+                    if is_deleted && !self.is_clock_trusted {
+                        doubtful.get_or_insert(account);
+                    }
+                    is_deleted && !is_long_ago(since)
+                }
+            };
+            if is_found {
                 found.push((account, by));
-                continue;
             }
-            // An address may be somebody else's by now: whose old entry is still somewhere, or left
-            // long ago, is not taken for the same person.
-            if !is_deleted {
-                continue;
-            }
-            if !self.is_clock_trusted {
-                return unclear(account);
-            }
-            if self.now - gone_since < policy.rehire_within {
-                found.push((account, by));
-            }
+        }
+        if let Some(account) = doubtful {
+            let holder = describe_managed(account);
+            let all = found.into_iter().map(|(account, _)| account);
+            return Predecessor::Unclear(RefusalReason::PerhapsReturned { holder }, all.collect());
         }
         match found.as_slice() {
             [] => Predecessor::None,
@@ -447,13 +500,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Gives the account of the person's old entry to the new one.
-    fn rehire(
-        &mut self,
-        person: &DesiredAccount,
-        account: &'a ManagedAccount,
-        policy: &Policy,
-        by: &str,
-    ) {
+    fn rehire(&mut self, person: &DesiredAccount, account: &'a ManagedAccount, by: &str) {
+        let policy = self.policies.of(&person.source);
         self.taken_over.insert(&account.key);
         let was_active = account.lifecycle.is_active();
         let is_barred = !was_active && policy.on_return == Return::Keep;
@@ -546,12 +594,13 @@ impl<'a> Draft<'a> {
                 let Standing::Gone { since, .. } = self.standing(account) else {
                     continue;
                 };
+                let is_claimed = self.claimed.contains(&account.key);
                 let over = policy
                     .recycle_after
                     .map(|after| free_from(account, since) + after);
                 match over {
-                    // What is being deleted is left to that.
-                    Some(over) if over <= self.now && self.is_departed(account) => {
+                    // What is being deleted is left to that, and what may be somebody's to whoever clears it.
+                    Some(over) if over <= self.now && self.is_departed(account) && !is_claimed => {
                         freed.insert(&account.key, account);
                     }
                     _ => {
@@ -561,6 +610,7 @@ impl<'a> Draft<'a> {
                             holder: describe_managed(account),
                             since: since.format("%Y-%m-%d").to_string(),
                             way_out: match over {
+                                _ if is_claimed => "the account may be that of another entry, of which is told too: settle that first".to_owned(),
                                 Some(over) if over <= self.now => "the account is about to be deactivated or deleted; the next runs see to it".to_owned(),
                                 Some(over) => format!(
                                     "it can be another's from {} (`recycle_after`)",

@@ -299,10 +299,9 @@ fn consequence(step: Step, state: State) -> Option<&'static str> {
         Step::Update => "the account follows the directory",
         Step::Deactivate => "the account is deactivated by the next sync",
         Step::Restore => "the login is restored by the next sync",
-        Step::CancelAndRestore => {
-            "the deletion is cancelled and the login restored by the next sync"
+        Step::Cancel => {
+            "the deletion is cancelled by the next sync; what else is to be done, by the one after it"
         }
-        Step::Cancel => "the deletion is cancelled by the next sync; the login stays off",
         Step::Delete if state == State::DoubtfulDue => "the deletion is requested again",
         Step::Delete => "the deletion is requested by the next sync",
         Step::Tombstone => "the next sync notes that the account is gone",

@@ -294,9 +294,9 @@ pub enum SkipReason {
     },
     /// The deletion of the account is cancelled, and nothing else is done to it at once.
     #[error(
-        "comes back with the former values, as a deletion can be cancelled for a time only; the next run gives the new ones"
+        "is back while the account is being deleted: that is cancelled first and alone, as it can be for a time only; the next run restores the login"
     )]
-    ValuesLater,
+    RestoredLater,
     /// The account of the person's old entry is being deleted.
     #[error(
         "is to have the account of an entry that is gone, {holder}, whose deletion is cancelled first; the next run gives it"

@@ -71,6 +71,7 @@ fn people_are_invited_changed_deactivated_restored_and_deleted() {
         .dirsyncd
         .sync(0)
         .expect_words(&["1 to restore", "the requested deletion is cancelled"]);
+    world.dirsyncd.sync(0).expect_words(&["1 to restore"]);
     world.dirsyncd.expect_nothing_to_do();
     assert_eq!(managed(&world, &mail(alan))["account_status"], "active");
 }

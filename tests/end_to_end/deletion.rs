@@ -97,6 +97,13 @@ fn who_comes_back_within_the_grace_gets_the_account_back() {
     world.slapd.add(alan);
     let mark = world.organization.mark();
 
+    // That alone, whatever the account is to be beside it.
+    world.expect_plan(&[Expected::new("restore", alan, "back in the directory", &[])]);
+    world.dirsyncd.sync(0).expect_words(&[
+        "the requested deletion is cancelled",
+        "the next run restores",
+    ]);
+    assert!(!world.account(alan).active);
     world.expect_and_apply(&[Expected::new(
         "restore",
         alan,
@@ -169,6 +176,9 @@ fn a_deletion_that_may_be_under_way_is_cancelled_when_the_person_is_back() {
         world.slapd.add(&back);
 
         world.dirsyncd.sync(0);
+        if !returns_disabled {
+            world.dirsyncd.sync(0);
+        }
 
         world.dirsyncd.expect_nothing_to_do();
         world.organization.advance(GRACE);
@@ -227,6 +237,7 @@ fn a_restore_that_arrived_and_whose_answer_was_lost_is_known_to_have_arrived() {
     let alan = &Person::four()[2];
     deactivated_and_deleted(&world, alan);
     world.slapd.add(alan);
+    world.dirsyncd.sync(0);
     world.organization.faults(&json!([
         {"match": "^PATCH ", "times": 100, "cut": "after"}
     ]));

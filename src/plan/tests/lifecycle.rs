@@ -44,7 +44,6 @@ fn step_name(step: Step) -> &'static str {
         Step::Update => "update",
         Step::Deactivate => "deactivate",
         Step::Restore => "restore",
-        Step::CancelAndRestore => "cancel deletion, restore",
         Step::Cancel => "cancel deletion",
         Step::Delete => "delete",
         Step::Tombstone => "note as deleted",

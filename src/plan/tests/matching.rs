@@ -613,3 +613,53 @@ fn no_address_is_taken_away_for_nothing() {
     world.answers.users = Some(0);
     assert_eq!(brief(&world.planned()), Vec::<String>::new());
 }
+
+#[test]
+fn an_account_that_may_be_somebodys_who_cannot_have_one_now_is_given_to_nobody_else() {
+    let contested = with_number(with_mail(person("new"), "same@example.org"), "7");
+    let others = |name| with_mail(person(name), "same@example.org");
+    let heir = with_mail(person("heir"), "a@example.org");
+    let mut old = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));
+    old.profile.set(Attribute::EmployeeNumber, "7");
+    let people = vec![contested, others("other"), heir, person("z")];
+    let mut world = World::new(people, vec![old, account("z")]);
+    world.policy.rehire_within = TimeDelta::days(365);
+    assert_eq!(brief(&world.planned()), [""; 0]);
+    let told = refusal(&world.planned(), "heir");
+    assert!(
+        told.contains("uid=new") && told.contains("uid=heir"),
+        "{told}"
+    );
+    // Nor is its address.
+    world.policy.rehire_within = TimeDelta::zero();
+    world.policy.recycle_after = Some(TimeDelta::days(3));
+    assert_eq!(brief(&world.planned()), [""; 0]);
+    let told = refusal(&world.planned(), "heir");
+    assert!(told.contains("may be that of another entry"), "{told}");
+    // Once that is settled, it is somebody's.
+    world.people.remove(1);
+    assert_eq!(
+        brief(&world.planned()),
+        ["restore new", "create heir"],
+        "{:?}",
+        world.planned().refusals
+    );
+}
+
+#[test]
+fn the_deletion_of_a_namesake_who_left_long_ago_goes_on_whatever_a_pull_misses() {
+    let old = in_state(
+        "a",
+        pending("2026-06-10T00:00:00Z"),
+        Some("2026-03-01T00:00:00Z"),
+    );
+    let new = with_mail(person("new"), "a@example.org");
+    let mut world = made_anew(old, new);
+    world.policy.rehire_within = TimeDelta::days(30);
+    world.clean = Err("cut off".into());
+    assert_eq!(brief(&world.planned()), [""; 0]);
+    assert!(!refusal(&world.planned(), "new").is_empty());
+    // Who left only now may be the one who is back.
+    world.policy.rehire_within = TimeDelta::days(365);
+    expect_cancelled(&world.planned(), &[]);
+}

@@ -160,14 +160,6 @@ fn kinds() -> Vec<(World, &'static str, &'static str)> {
             "restore a title ->One active false>true",
             "deactivate a title One>- active true>false",
         ),
-        (
-            with_z(
-                vec![person("a")],
-                vec![in_state("a", pending("2026-06-10T00:00:00Z"), long_ago)],
-            ),
-            "restore a cancel active false>true",
-            "deactivate a active true>false",
-        ),
         (deleting, "delete a", "restore a cancel"),
         (
             adopting,
@@ -300,7 +292,7 @@ fn a_cancelled_deletion_that_left_the_login_off_is_not_requested_again() {
 
 #[test]
 fn a_deletion_is_undone_to_the_last_moment_of_its_grace() {
-    let (mut world, ..) = kinds().swap_remove(6);
+    let (mut world, ..) = kinds().swap_remove(5);
     let plan = world.planned();
     assert_eq!(
         plan.operations[0].undo.until(),
