@@ -2,11 +2,12 @@
 //!
 //! It listens on a Unix socket, on which the kernel tells who asks, and on a loopback address if that is
 //! configured, where a token tells. `gate.rs` lets requests through, `api.rs` has the routes of
-//! `docs/openapi.json`, `problem.rs` says why something is not answered. More to be served is another file
-//! with routes, merged in [`router`].
+//! `docs/openapi.json`, `problem.rs` says why something is not answered, `page/` has the status page. More to be served
+//! is another file with routes, merged in [`router`].
 
 mod api;
 mod gate;
+mod page;
 mod problem;
 
 use std::fs;
@@ -112,6 +113,8 @@ struct App {
     pausing: Mutex<()>,
     /// One dry run at a time: each has a whole directory in its hands.
     dry_run: Arc<Semaphore>,
+    /// What the pages keep.
+    desk: page::Desk,
 }
 
 /// The server; it is there until it is [stopped](Self::stop), or its process ends.
@@ -158,6 +161,7 @@ impl Server {
             stop,
             pausing: Mutex::default(),
             dry_run: Arc::new(Semaphore::new(1)),
+            desk: page::Desk::new(),
         }));
         let (sender, stopping) = Shutdown::new();
         let mut server = Server {
@@ -206,7 +210,7 @@ impl Server {
     }
 }
 
-/// The routes, each behind the gate.
+/// The routes, each behind the gate, and the pages behind theirs.
 fn router(app: Arc<App>) -> Router {
     api::router()
         .fallback(async |request: Request| {
@@ -218,6 +222,7 @@ fn router(app: Arc<App>) -> Router {
             Problem::new(Kind::MethodNotAllowed, detail)
         })
         .layer(from_fn_with_state(Arc::clone(&app), gate::pass))
+        .merge(page::router(&app))
         .with_state(app)
 }
 
