@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs the Debian packages that the end-to-end tests use (a real slapd, its clients, Samba as a domain controller,
-# 389 Directory Server, openssl, setpriv, python3); does nothing when they are there. No service is started: the tests
+# 389 Directory Server, openssl, setpriv, python3, Chromium); does nothing when they are there. No service is started: the tests
 # start servers of their own.
 set -eu
 missing=
 for pair in slapd:slapd ldapmodify:ldap-utils openssl:openssl setpriv:util-linux update-ca-certificates:ca-certificates \
-  ldbadd:ldb-tools ns-slapd:389-ds-base certutil:libnss3-tools
+  ldbadd:ldb-tools ns-slapd:389-ds-base certutil:libnss3-tools \
+  chromium-headless-shell:chromium-headless-shell
 do
   PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done

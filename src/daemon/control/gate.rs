@@ -154,7 +154,11 @@ pub(super) fn expect_local(request: &Request) -> Result<(), Problem> {
 /// What a browser says of the page that sends a request (Fetch, sections 3.2 and 3.7): it must not be of another
 /// origin. Other programs say nothing, which is good enough if it `must` not be said.
 pub(super) fn expect_own_page(headers: &HeaderMap, must: bool) -> Result<(), Problem> {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
     let host = text("host").unwrap_or_default();
     let origin = text("origin").map(|origin| {
         let origin = origin.split_once("://");
@@ -163,7 +167,8 @@ pub(super) fn expect_own_page(headers: &HeaderMap, must: bool) -> Result<(), Pro
         })
     });
     // `none` is somebody's own doing, as of an address that is typed.
-    let site = text("sec-fetch-site").map(|site| site == "same-origin" || (!must && site == "none"));
+    let site =
+        text("sec-fetch-site").map(|site| site == "same-origin" || (!must && site == "none"));
     let is_own = match (origin, site) {
         (None, None) => !must,
         (origin, site) => origin.unwrap_or(true) && site.unwrap_or(true),
@@ -232,14 +237,34 @@ mod tests {
         for (origin, site, is_own, is_known_to_be) in [
             (None, None, true, false),
             (Some("http://localhost:8765"), None, true, true),
-            (Some("http://LOCALHOST:8765"), Some("same-origin"), true, true),
+            (
+                Some("http://LOCALHOST:8765"),
+                Some("same-origin"),
+                true,
+                true,
+            ),
             (None, Some("same-origin"), true, true),
             (None, Some("none"), true, false),
             (Some("null"), None, false, false),
-            (Some("http://localhost:3000"), Some("same-site"), false, false),
+            (
+                Some("http://localhost:3000"),
+                Some("same-site"),
+                false,
+                false,
+            ),
             (Some("http://localhost"), None, false, false),
-            (Some("http://evil.example"), Some("cross-site"), false, false),
-            (Some("http://localhost:8765"), Some("cross-site"), false, false),
+            (
+                Some("http://evil.example"),
+                Some("cross-site"),
+                false,
+                false,
+            ),
+            (
+                Some("http://localhost:8765"),
+                Some("cross-site"),
+                false,
+                false,
+            ),
             (None, Some("same-site"), false, false),
             (Some("file://localhost:8765"), None, false, false),
         ] {
@@ -252,7 +277,11 @@ mod tests {
             }
             let told = (origin, site);
             assert_eq!(expect_own_page(&headers, false).is_ok(), is_own, "{told:?}");
-            assert_eq!(expect_own_page(&headers, true).is_ok(), is_known_to_be, "{told:?}");
+            assert_eq!(
+                expect_own_page(&headers, true).is_ok(),
+                is_known_to_be,
+                "{told:?}"
+            );
         }
     }
 

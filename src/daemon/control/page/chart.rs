@@ -39,8 +39,7 @@ impl Point {
         Point {
             run: run.run,
             at: run.began,
-            active: figure("/accounts/active")
-                .or_else(|| figure("/accounts").map(|_| 0)),
+            active: figure("/accounts/active").or_else(|| figure("/accounts").map(|_| 0)),
             done: both("/applied/done"),
             failed: both("/applied/failed"),
             held: figure("/held").unwrap_or_default(),
@@ -116,7 +115,10 @@ fn accounts(points: &[Point]) -> Markup {
         span => HEIGHT - 8.0 - (HEIGHT - 16.0) * (value - least) as f64 / span as f64,
     };
     // One run alone is a line too.
-    let ends = [(place(first.0) - STEP / 2.0, first.1), (place(last.0) + STEP / 2.0, last.1)];
+    let ends = [
+        (place(first.0) - STEP / 2.0, first.1),
+        (place(last.0) + STEP / 2.0, last.1),
+    ];
     let middle = known.iter().map(|(at, value)| (place(*at), *value));
     let all: Vec<String> = [ends[0]]
         .into_iter()
@@ -243,9 +245,15 @@ mod tests {
 
     #[test]
     fn a_chart_has_what_is_known_and_says_it_in_words() {
-        let points = [point(1, None, 4), point(2, Some(4), 0), point(3, Some(1204), 1200)];
+        let points = [
+            point(1, None, 4),
+            point(2, Some(4), 0),
+            point(3, Some(1204), 1200),
+        ];
         let drawn = trend(&points).into_string();
-        assert!(drawn.contains("4 active accounts after run 2, 1,204 after run 3; at least 4 and at most 1,204"));
+        assert!(drawn.contains(
+            "4 active accounts after run 2, 1,204 after run 3; at least 4 and at most 1,204"
+        ));
         assert!(drawn.contains("In the last 3 runs 1,204 operations were done and 3 failed"));
         assert_eq!(drawn.matches("<rect class=\"done\"").count(), 2);
         assert_eq!(drawn.matches("<rect class=\"failed\"").count(), 3);
@@ -256,9 +264,16 @@ mod tests {
 
     #[test]
     fn nothing_and_one_run_are_drawn_too() {
-        assert!(trend(&[]).into_string().contains("Not known of the last runs."));
+        assert!(
+            trend(&[])
+                .into_string()
+                .contains("Not known of the last runs.")
+        );
         let one = trend(&[point(1, Some(0), 0)]).into_string();
-        assert!(one.contains("points=\"0.0,50.0 6.0,50.0 12.0,50.0\""), "{one}");
+        assert!(
+            one.contains("points=\"0.0,50.0 6.0,50.0 12.0,50.0\""),
+            "{one}"
+        );
         assert!(!one.contains("NaN"));
     }
 }

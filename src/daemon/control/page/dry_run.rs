@@ -64,9 +64,14 @@ pub(super) async fn begin(app: &Arc<App>, by: Invoker) -> Result<(), Problem> {
         let work = Arc::clone(&app);
         let planned = api::in_thread(async move || api::dry(&work, orders).await).await;
         let planned = planned.unwrap_or_else(|| {
-            Err(Problem::new(Kind::Stopping, "it broke off; the log may say why"))
+            Err(Problem::new(
+                Kind::Stopping,
+                "it broke off; the log may say why",
+            ))
         });
-        let plan = planned.map(shown).map_err(|problem| problem.details().detail);
+        let plan = planned
+            .map(shown)
+            .map_err(|problem| problem.details().detail);
         let ended = Ended {
             began,
             ended: chrono::Utc::now(),

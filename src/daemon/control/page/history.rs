@@ -17,7 +17,9 @@ use super::plan::{badge, changes, kind_badge};
 use super::{Asked, NoPage, Visitor};
 use crate::model::{self, ExternalId, GroupChange, OperationId, RunId, Timestamp};
 use crate::report::{WriteInWords, number, pruned_before};
-use crate::snapshot::{Candidate, Meant, PastRun, Selection, Snapshot, SnapshotError, Write, WriteEnd};
+use crate::snapshot::{
+    Candidate, Meant, PastRun, Selection, Snapshot, SnapshotError, Write, WriteEnd,
+};
 
 /// How many stand on a page.
 const ROWS: u32 = 50;
@@ -125,7 +127,12 @@ impl Found {
 
     fn shown(&self, path: &str, query: &[(&str, &str)], before: Option<i64>) -> Markup {
         let last = self.writes.last().map(|write| write.id.0.to_string());
-        let ways = further(path, query, before.is_some(), last.filter(|_| self.has_more));
+        let ways = further(
+            path,
+            query,
+            before.is_some(),
+            last.filter(|_| self.has_more),
+        );
         html! {
             p { (several(self.total, "write", "writes")) ", the newest first." }
             @if !self.writes.is_empty() {

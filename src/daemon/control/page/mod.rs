@@ -334,8 +334,7 @@ async fn log_in(
         Ok(cookie) => {
             tracing::info!("a browser has logged in at the port");
             let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
-            let mut response =
-                Redirect::to(if is_ours { next } else { "/" }).into_response();
+            let mut response = Redirect::to(if is_ours { next } else { "/" }).into_response();
             give(&mut response, &cookie);
             response
         }
@@ -356,10 +355,7 @@ async fn log_in(
     }
 }
 
-async fn log_out(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-) -> Response {
+async fn log_out(State(app): State<Arc<App>>, Extension(visitor): Extension<Visitor>) -> Response {
     app.desk.sessions.log_out(&visitor.cookie);
     let mut response = Redirect::to(LOGIN).into_response();
     give(&mut response, &new_cookie());
@@ -367,7 +363,11 @@ async fn log_out(
 }
 
 async fn style(headers: HeaderMap) -> Response {
-    asset(&headers, "text/css; charset=utf-8", include_str!("style.css"))
+    asset(
+        &headers,
+        "text/css; charset=utf-8",
+        include_str!("style.css"),
+    )
 }
 
 async fn script(headers: HeaderMap) -> Response {
@@ -386,10 +386,14 @@ async fn icon(headers: HeaderMap) -> Response {
 fn asset(headers: &HeaderMap, media: &'static str, text: &'static str) -> Response {
     let tag = format!("\"{}\"", &blake3::hash(text.as_bytes()).to_hex()[..16]);
     let known = headers.get(header::IF_NONE_MATCH);
-    let is_known = known.and_then(|known| known.to_str().ok()).is_some_and(|known| {
-        let mut tags = known.split(',').map(|one| one.trim().trim_start_matches("W/"));
-        tags.any(|one| one == tag || one == "*")
-    });
+    let is_known = known
+        .and_then(|known| known.to_str().ok())
+        .is_some_and(|known| {
+            let mut tags = known
+                .split(',')
+                .map(|one| one.trim().trim_start_matches("W/"));
+            tags.any(|one| one == tag || one == "*")
+        });
     let tag = [(header::ETAG, tag)];
     match is_known {
         true => (StatusCode::NOT_MODIFIED, tag).into_response(),

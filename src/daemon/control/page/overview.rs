@@ -110,7 +110,10 @@ fn state_of(
     now: Timestamp,
 ) -> Markup {
     let at_work = running.and_then(|running| running.at_work.as_ref());
-    let (class, word) = match (running.is_some_and(|running| running.hanging), &status.paused) {
+    let (class, word) = match (
+        running.is_some_and(|running| running.hanging),
+        &status.paused,
+    ) {
         (true, _) => ("bad", "Hangs"),
         (false, Some(_)) => ("warn", "Paused"),
         (false, None) if at_work.is_some() => ("good", "At work"),
@@ -263,7 +266,14 @@ fn holds_table(holds: &[OpenHold], now: Timestamp) -> Markup {
     });
     table(
         "What guards hold, by the last run",
-        &["Guard", "Held", "Why", "Open since", "Expires", "To let it through"],
+        &[
+            "Guard",
+            "Held",
+            "Why",
+            "Open since",
+            "Expires",
+            "To let it through",
+        ],
         rows,
     )
 }

@@ -16,7 +16,9 @@ use super::html::{
     Page, Paging, Place, code_of, command, link, moment, moment_from, name, person, prose, table,
 };
 use super::{Asked, NoPage, Visitor};
-use crate::model::{Attribute, Change, GroupChange, GroupMember, Kind, Operation, Profile, Timestamp};
+use crate::model::{
+    Attribute, Change, GroupChange, GroupMember, Kind, Operation, Profile, Timestamp,
+};
 use crate::plan::groups::PlannedGroup;
 use crate::plan::{Plan, Planned, Undo};
 use crate::report::{self, number};
@@ -99,8 +101,12 @@ impl Row<'_> {
                 let operation = &planned.operation;
                 let names = [&operation.before, &operation.after].into_iter();
                 let mut names = names.flat_map(|profile| {
-                    [Attribute::DisplayName, Attribute::Email, Attribute::UserName]
-                        .map(|attribute| profile.get(attribute))
+                    [
+                        Attribute::DisplayName,
+                        Attribute::Email,
+                        Attribute::UserName,
+                    ]
+                    .map(|attribute| profile.get(attribute))
                 });
                 has(&operation.dn)
                     || has(operation.key.as_str())
@@ -122,7 +128,9 @@ fn rows(plan: &Plan, part: Part) -> Vec<Row<'_>> {
     let accounts = plan.operations.iter().enumerate();
     let accounts = accounts.map(|(at, planned)| Row::Account(at, planned));
     let groups = plan.groups.iter().flat_map(|groups| &groups.operations);
-    let groups = groups.enumerate().map(|(at, planned)| Row::Group(at, planned));
+    let groups = groups
+        .enumerate()
+        .map(|(at, planned)| Row::Group(at, planned));
     match part {
         Part::All => accounts.collect(),
         Part::Of(kind) => accounts
@@ -383,7 +391,9 @@ fn cells(plan: &Plan, row: &Row<'_>) -> Vec<Markup> {
         Row::Group(at, planned) => group(plan, *at, planned),
         Row::Nothing(key, dn, why) => vec![
             match why {
-                Why::Refusal(crate::plan::RefusalReason::Quarantined(_)) => badge("bad", "quarantine"),
+                Why::Refusal(crate::plan::RefusalReason::Quarantined(_)) => {
+                    badge("bad", "quarantine")
+                }
                 Why::Refusal(_) | Why::GroupRefusal(_) => badge("bad", "refused"),
                 Why::Skip(_) => badge("plain", "skipped"),
             },
