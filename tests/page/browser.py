@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 URL, FOLDER = sys.argv[1:]
 TOKEN = os.environ["TOKEN"]
+SESSION = []
 PAGES = ["/", "/plan", "/runs", "/runs/1", "/history", "/people?who=evil%40example.org", "/holds/1", "/quarantine"]
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
 
@@ -58,10 +59,15 @@ class Watch:
 
 
 def log_in(page: Page):
+    """As whoever has logged in before: each session is one of a few that there may be."""
+    if not SESSION:
+        page.goto(URL + "/")
+        assert page.url.startswith(URL + "/login"), page.url
+        page.get_by_label("Token of this daemon").fill(TOKEN)
+        page.get_by_role("button", name="Log in").click()
+        SESSION.extend(page.context.cookies())
+    page.context.add_cookies(SESSION)
     page.goto(URL + "/")
-    assert page.url.startswith(URL + "/login"), page.url
-    page.get_by_label("Token of this daemon").fill(TOKEN)
-    page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Status")
 
 
@@ -97,31 +103,23 @@ def the_login_takes_the_token_once(browser):
     context.close()
 
 
-def every_page_loads_and_is_accessible(browser):
+def every_page_is_accessible_and_names_do_nothing(browser):
     context, page, watch = at(browser)
     log_in(page)
     for path in PAGES:
         page.goto(URL + path)
         assert page.locator("h1").count() == 1 and page.locator("main").count() == 1
         for table in page.locator("table").all():
-            assert table.locator("caption").inner_text() and table.locator("th[scope=col]").count() > 1
-        # Through the debugger, as the policy lets no script in.
-        page.evaluate(AXE)
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
-        assert told == [], (path, told)
-    watch.expect_nothing()
-    context.close()
-
-
-def names_do_nothing(browser):
-    context, page, watch = at(browser)
-    log_in(page)
-    for path in PAGES:
-        page.goto(URL + path)
+            caption, headings = table.locator("caption").text_content(), table.locator("th[scope=col]").count()
+            assert caption and headings > 1, (path, caption, headings)
         assert page.evaluate("window.owned") is None
         assert page.locator("main img, main script, main b").count() == 0, path
         assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", page.content()), path
+        # Through the debugger, as the policy lets no script in.
+        page.evaluate(AXE)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations'], elementRef: false, preload: false})")["violations"]
+        told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
+        assert told == [], (path, told)
     page.goto(URL + "/history")
     shown = page.locator("main").inner_text()
     assert '<img src=x onerror="window.owned=1">' in shown and "\\u202e" in shown, shown
@@ -150,7 +148,7 @@ def it_is_read_without_a_script(browser):
         assert page.locator("main").inner_text().strip()
     page.goto(URL + "/history")
     page.get_by_label("Person or group").fill("evil@example.org")
-    page.get_by_label("What").select_option("create")
+    page.get_by_label("What", exact=True).select_option("create")
     page.get_by_role("button", name="Search").click()
     expect(page.locator("tbody tr")).to_have_count(1)
     page.goto(URL + "/")
@@ -193,7 +191,7 @@ def nothing_is_done_without_the_code_of_the_session(browser):
         assert answer.value.status == 403, answer.value.status
     # A form of another session.
     other, elsewhere, _ = at(browser)
-    log_in(elsewhere)
+    elsewhere.goto(URL + "/login")
     code = elsewhere.locator("main input[name=code]").get_attribute("value")
     page.goto(URL + "/plan")
     page.evaluate("(code) => { document.querySelector('main input[name=code]').value = code; }", code)
@@ -294,8 +292,7 @@ CHECKS = [
     the_login_takes_the_token_once,
     it_is_read_without_a_script,
     a_dry_run_is_made_at_a_click,
-    every_page_loads_and_is_accessible,
-    names_do_nothing,
+    every_page_is_accessible_and_names_do_nothing,
     the_policy_lets_nothing_else_run,
     nothing_is_done_without_the_code_of_the_session,
     a_page_of_elsewhere_does_nothing,

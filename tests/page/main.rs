@@ -45,6 +45,12 @@ fn end(daemon: Running) {
     daemon.wait_within(Duration::from_secs(15)).expect_code(0);
 }
 
+/// What asks, and its answers.
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
 fn client() -> Client {
     // Another test may have done so.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -112,10 +118,11 @@ async fn log_in(client: &Client, url: &str) -> String {
     after
 }
 
-#[tokio::test]
-async fn a_browser_gets_in_by_the_token_and_gives_orders_by_its_own_forms_alone() {
+#[test]
+fn a_browser_gets_in_by_the_token_and_gives_orders_by_its_own_forms_alone() {
     let mut world = World::of(&Person::four());
     let (daemon, url) = daemon(&mut world, "");
+    runtime().block_on(async {
     let client = client();
     let get = async |path: &str, cookie: &str| {
         let request = client.get(format!("{url}{path}")).header("Cookie", cookie);
@@ -214,15 +221,14 @@ async fn a_browser_gets_in_by_the_token_and_gives_orders_by_its_own_forms_alone(
         (303, "/plan")
     );
     let shown = eventually_text(&client, &url, &cookie, "Ada Lovelace").await;
-    assert!(
-        shown.contains("4 to create") && world.organization.active() == 0,
-        "{shown}"
-    );
+    assert!(shown.contains("4 to create"), "{shown}");
 
     let out = post(&client, &url, "/logout", &cookie, &[("code", &code)]);
     assert_eq!(out.send().await.unwrap().status(), 303);
     assert_eq!(get("/", &cookie).await.status(), 303);
     assert_eq!(get("/", &other).await.status(), 200);
+    });
+    assert_eq!(world.organization.active(), 0);
     end(daemon);
 }
 
@@ -240,120 +246,126 @@ async fn eventually_text(client: &Client, url: &str, cookie: &str, words: &str) 
     }
 }
 
-#[tokio::test]
-async fn wrong_tokens_are_slow_and_tell_nothing() {
+#[test]
+fn wrong_tokens_are_slow_and_tell_nothing() {
     let mut world = World::of(&Person::four());
     let (daemon, url) = daemon(&mut world, "");
-    let client = client();
-    let page = client.get(format!("{url}/login")).send().await.unwrap();
-    let cookie = cookie(&page);
-    let code = code(&page.text().await.unwrap());
-    for wrong in ["", "x", "a-token-that-nobody-finds-by-tryin"] {
-        let begun = Instant::now();
-        let fields = [
-            ("code", code.as_str()),
-            ("token", wrong),
-            ("next", "//evil.example"),
-        ];
-        let answer = post(&client, &url, "/login", &cookie, &fields)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 403);
-        assert!(!answer.headers().contains_key("set-cookie"));
-        assert!(begun.elapsed() >= Duration::from_secs(1));
-    }
-    // Nor does it lead elsewhere.
-    for next in ["//evil.example", "https://evil.example", "/\\evil.example"] {
-        let fields = [("code", code.as_str()), ("token", TOKEN), ("next", next)];
-        let answer = post(&client, &url, "/login", &cookie, &fields)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(header(&answer, "location"), "/", "{next}");
-    }
-    end(daemon);
-}
-
-#[tokio::test]
-async fn at_the_socket_and_with_the_token_nobody_logs_in() {
-    let mut world = World::of(&Person::four());
-    let (daemon, url) = daemon(&mut world, "");
-    let socket = world.dirsyncd.state().join("control.sock");
-    let client = client();
-    let by_socket = Client::builder().no_proxy().redirect(Policy::none());
-    let by_socket = by_socket.unix_socket(socket).build().unwrap();
-    let page = by_socket.get("http://localhost/").send().await.unwrap();
-    assert_eq!(page.status(), 200);
-    let cookie = cookie(&page);
-    let text = page.text().await.unwrap();
-    assert!(!text.contains("Log out"));
-    let fields = [("code", code(&text))];
-    let fields = fields
-        .each_ref()
-        .map(|(name, value)| (*name, value.as_str()));
-    let order = || post(&by_socket, "http://localhost", "/plan", &cookie, &fields);
-    let elsewhere = order()
-        .header("Sec-Fetch-Site", "cross-site")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(elsewhere.status(), 403);
-    assert_eq!(order().send().await.unwrap().status(), 303);
-    for host in ["evil.example", "dirsyncd"] {
-        // As a page does whose name leads to where `ssh -L` listens.
-        for path in ["/", "/v1/status"] {
-            let request = by_socket.get(format!("http://localhost{path}"));
-            let answer = request.header("Host", host).send().await.unwrap();
-            assert_eq!(answer.status(), 421, "{host} {path}");
+    runtime().block_on(async {
+        let client = client();
+        let page = client.get(format!("{url}/login")).send().await.unwrap();
+        let cookie = cookie(&page);
+        let code = code(&page.text().await.unwrap());
+        for wrong in ["", "x", "a-token-that-nobody-finds-by-tryin"] {
+            let begun = Instant::now();
+            let fields = [
+                ("code", code.as_str()),
+                ("token", wrong),
+                ("next", "//evil.example"),
+            ];
+            let answer = post(&client, &url, "/login", &cookie, &fields)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), 403);
+            assert!(!answer.headers().contains_key("set-cookie"));
+            assert!(begun.elapsed() >= Duration::from_secs(1));
         }
-    }
-    let page = client.get(&url).bearer_auth(TOKEN).send().await.unwrap();
-    assert_eq!(page.status(), 200);
-    let wrong = client
-        .get(&url)
-        .bearer_auth("another")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(wrong.status(), 401);
+        // Nor does it lead elsewhere.
+        for next in ["//evil.example", "https://evil.example", "/\\evil.example"] {
+            let fields = [("code", code.as_str()), ("token", TOKEN), ("next", next)];
+            let answer = post(&client, &url, "/login", &cookie, &fields)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(header(&answer, "location"), "/", "{next}");
+        }
+    });
     end(daemon);
 }
 
-#[tokio::test]
-async fn files_are_sent_once() {
+#[test]
+fn at_the_socket_and_with_the_token_nobody_logs_in() {
     let mut world = World::of(&Person::four());
     let (daemon, url) = daemon(&mut world, "");
-    let client = client();
-    for (path, media) in [
-        ("/assets/style.css", "text/css; charset=utf-8"),
-        ("/assets/script.js", "text/javascript; charset=utf-8"),
-        ("/assets/icon.svg", "image/svg+xml"),
-    ] {
-        let answer = client.get(format!("{url}{path}")).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert_eq!(
-            (
-                header(&answer, "content-type"),
-                header(&answer, "cache-control")
-            ),
-            (media, "no-cache")
-        );
-        let tag = header(&answer, "etag").to_owned();
-        assert!(!answer.text().await.unwrap().is_empty());
-        let again = client
-            .get(format!("{url}{path}"))
-            .header("If-None-Match", &tag);
-        let again = again.send().await.unwrap();
-        assert_eq!(
-            (again.status().as_u16(), header(&again, "etag")),
-            (304, tag.as_str())
-        );
-        let other = client
-            .get(format!("{url}{path}"))
-            .header("If-None-Match", "\"x\"");
-        assert_eq!(other.send().await.unwrap().status(), 200);
-    }
+    runtime().block_on(async {
+        let socket = world.dirsyncd.state().join("control.sock");
+        let client = client();
+        let by_socket = Client::builder().no_proxy().redirect(Policy::none());
+        let by_socket = by_socket.unix_socket(socket).build().unwrap();
+        let page = by_socket.get("http://localhost/").send().await.unwrap();
+        assert_eq!(page.status(), 200);
+        let cookie = cookie(&page);
+        let text = page.text().await.unwrap();
+        assert!(!text.contains("Log out"));
+        let fields = [("code", code(&text))];
+        let fields = fields
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        let order = || post(&by_socket, "http://localhost", "/plan", &cookie, &fields);
+        let elsewhere = order()
+            .header("Sec-Fetch-Site", "cross-site")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(elsewhere.status(), 403);
+        assert_eq!(order().send().await.unwrap().status(), 303);
+        for host in ["evil.example", "dirsyncd"] {
+            // As a page does whose name leads to where `ssh -L` listens.
+            for path in ["/", "/v1/status"] {
+                let request = by_socket.get(format!("http://localhost{path}"));
+                let answer = request.header("Host", host).send().await.unwrap();
+                assert_eq!(answer.status(), 421, "{host} {path}");
+            }
+        }
+        let page = client.get(&url).bearer_auth(TOKEN).send().await.unwrap();
+        assert_eq!(page.status(), 200);
+        let wrong = client
+            .get(&url)
+            .bearer_auth("another")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(wrong.status(), 401);
+    });
+    end(daemon);
+}
+
+#[test]
+fn files_are_sent_once() {
+    let mut world = World::of(&Person::four());
+    let (daemon, url) = daemon(&mut world, "");
+    runtime().block_on(async {
+        let client = client();
+        for (path, media) in [
+            ("/assets/style.css", "text/css; charset=utf-8"),
+            ("/assets/script.js", "text/javascript; charset=utf-8"),
+            ("/assets/icon.svg", "image/svg+xml"),
+        ] {
+            let answer = client.get(format!("{url}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            assert_eq!(
+                (
+                    header(&answer, "content-type"),
+                    header(&answer, "cache-control")
+                ),
+                (media, "no-cache")
+            );
+            let tag = header(&answer, "etag").to_owned();
+            assert!(!answer.text().await.unwrap().is_empty());
+            let again = client
+                .get(format!("{url}{path}"))
+                .header("If-None-Match", &tag);
+            let again = again.send().await.unwrap();
+            assert_eq!(
+                (again.status().as_u16(), header(&again, "etag")),
+                (304, tag.as_str())
+            );
+            let other = client
+                .get(format!("{url}{path}"))
+                .header("If-None-Match", "\"x\"");
+            assert_eq!(other.send().await.unwrap().status(), 200);
+        }
+    });
     end(daemon);
 }
 

@@ -141,7 +141,7 @@ pub(super) fn table(
 /// A moment.
 pub(super) fn moment(at: Timestamp) -> Markup {
     let exact = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    html! { time datetime=(exact) { (at.format("%Y-%m-%d %H:%M:%S")) } }
+    html! { time datetime=(exact) { span { (at.format("%Y-%m-%d")) } " " span { (at.format("%H:%M:%S")) } } }
 }
 
 /// A moment, and how long ago that is, or how far away.

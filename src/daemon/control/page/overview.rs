@@ -328,7 +328,7 @@ fn not_tried_table(all: &[NotTried], now: Timestamp) -> Markup {
             },
             html! {
                 (kind_badge(failing.kind)) " " (prose(&failing.error))
-                br; span.dn { "refused " (several(failing.count.into(), "time", "times")) " since " (moment_from(failing.first, now)) }
+                br; span.dn { "refused " (times(failing.count)) " since " (moment_from(failing.first, now)) }
             },
             match failing.until {
                 None => html! { "not by itself" },
@@ -342,6 +342,13 @@ fn not_tried_table(all: &[NotTried], now: Timestamp) -> Markup {
         &["State", "Whom", "Why", "Next try", "To try again"],
         rows,
     )
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times in a row"),
+    }
 }
 
 pub(super) async fn quarantine(

@@ -456,8 +456,8 @@ fn marks(plan: &Plan, holds: &[usize], waits: &[usize]) -> Markup {
         names.join(", ")
     };
     html! {
-        @if !holds.is_empty() { " " (badge("warn", &format!("held: {}", names(holds)))) }
-        @else if !waits.is_empty() { " " (badge("warn", &format!("waits for what is held by {}", names(waits)))) }
+        @if !holds.is_empty() { " " (badge("warn long", &format!("held: {}", names(holds)))) }
+        @else if !waits.is_empty() { " " (badge("warn long", &format!("waits for what is held by {}", names(waits)))) }
     }
 }
 
