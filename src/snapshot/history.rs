@@ -363,7 +363,7 @@ impl Snapshot {
         })
     }
 
-    /// How many writes a history has, whatever it is told to [begin](Selection::before) with.
+    /// How many writes are of a selection, whatever its `before` and `newest` say.
     pub async fn count_writes(&mut self, selection: &Selection) -> Result<u64, SnapshotError> {
         // Without their numbers, an index alone has the answer to most.
         let mut query = QueryBuilder::new("SELECT count(*) FROM operations AS o WHERE true");

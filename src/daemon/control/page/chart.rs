@@ -196,21 +196,23 @@ fn operations(points: &[Point]) -> Markup {
 fn bar(at: usize, point: &Point, scale: f64) -> Markup {
     let x = STEP * at as f64 + 1.5;
     let width = STEP - 3.0;
-    let mut top = HEIGHT;
     let parts = [
         ("done", point.done),
         ("failed", point.failed),
         ("held", point.held),
     ];
+    let mut top = HEIGHT;
+    let parts = parts.into_iter().filter(|(_, count)| *count > 0);
+    let parts = parts.map(|(class, count)| {
+        // What is there is seen, however little it is.
+        let height = (count as f64 * scale).max(2.0);
+        top -= height;
+        (class, top, height)
+    });
     html! {
-        @for (class, count) in parts {
-            @if count > 0 {
-                // What is there is seen, however little it is.
-                @let height = (count as f64 * scale).max(2.0);
-                @let _ = top -= height;
-                rect class=(class) x=(format!("{x:.1}")) y=(format!("{top:.1}"))
-                    width=(format!("{width:.1}")) height=(format!("{height:.1}")) {}
-            }
+        @for (class, top, height) in parts {
+            rect class=(class) x=(format!("{x:.1}")) y=(format!("{top:.1}"))
+                width=(format!("{width:.1}")) height=(format!("{height:.1}")) {}
         }
     }
 }
