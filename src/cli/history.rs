@@ -214,6 +214,7 @@ async fn selection(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<Sel
         until: arguments.until.map(|until| until.end(now)),
         kinds: arguments.kind.clone(),
         failed: arguments.failed,
+        before: None,
         newest: arguments.limit,
     })
 }

@@ -64,8 +64,13 @@ pub struct Failing {
 impl Failing {
     /// The command that lets it go at once.
     pub fn way_out(&self) -> String {
-        format!("dirsyncd retry {}", super::guard::quoted(self.key.as_str()))
+        retry_command(&self.key)
     }
+}
+
+/// The command that lets what was refused of this person or group go again.
+pub fn retry_command(key: &ExternalId) -> String {
+    format!("dirsyncd retry {}", super::guard::quoted(key.as_str()))
 }
 
 impl fmt::Display for Failing {
@@ -149,6 +154,14 @@ impl Failures {
         let kind = operation.kind.name();
         (failed.digest == operation.digest())
             .then(|| self.standing(&operation.key, failed, kind, is_kept_up, now))?
+    }
+
+    /// What keeps a group's operation from being tried now, if anything does.
+    pub fn of_group(&self, operation: &GroupOperation, now: Timestamp) -> Option<Failing> {
+        let failed = self.groups.get(&operation.key)?;
+        let kind = operation.kind.name();
+        (failed.digest == operation.digest())
+            .then(|| self.standing(&operation.key, failed, kind, false, now))?
     }
 
     fn standing(

@@ -64,7 +64,7 @@ pub use drift::{
     decide, rebuild,
 };
 pub use edit::{Edit, InScope, Person};
-pub use failures::{Failed, Failing, Failures};
+pub use failures::{Failed, Failing, Failures, retry_command};
 pub use forecast::{Answers, Forecast, Foreseen, Holder, Questions, Right, Way, questions};
 pub use groups::GroupPlan;
 pub use guard::{

@@ -21,9 +21,20 @@ pub fn explanation(explanation: &Explanation, width: usize) -> String {
         text: String::new(),
         width,
     };
+    out.paragraph("", "", &explanation.name);
+    for (heading, text) in explanation_rows(explanation) {
+        let first = format!("{heading:<INDENT$}");
+        out.paragraph(&first, &" ".repeat(INDENT), &text);
+    }
+    out.text
+}
+
+/// The same, each with the heading that it stands beside; what belongs to the one before has none.
+pub fn explanation_rows(explanation: &Explanation) -> Vec<(&'static str, String)> {
+    let mut out = Rows(Vec::new());
     let Explanation {
         at,
-        name,
+        name: _,
         key,
         dn,
         origin,
@@ -43,7 +54,6 @@ pub fn explanation(explanation: &Explanation, width: usize) -> String {
         changes,
         more_changes,
     } = explanation;
-    out.paragraph("", "", name);
     out.row("entry", dn);
     let key = key
         .as_ref()
@@ -95,7 +105,7 @@ pub fn explanation(explanation: &Explanation, width: usize) -> String {
     if changes.is_empty() && *more_changes == 0 {
         out.row("changes", "none in the journal");
     }
-    out.text
+    out.0
 }
 
 /// For programs. `version` changes when a field changes its meaning or goes.
@@ -155,14 +165,18 @@ impl Sheet {
             line(&mut self.text, &one);
         }
     }
+}
 
-    fn row(&mut self, heading: &str, text: &str) {
-        let first = format!("{heading:<INDENT$}");
-        self.paragraph(&first, &" ".repeat(INDENT), text);
+/// What stands beside which heading.
+struct Rows(Vec<(&'static str, String)>);
+
+impl Rows {
+    fn row(&mut self, heading: &'static str, text: &str) {
+        self.0.push((heading, text.to_owned()));
     }
 }
 
-fn source(out: &mut Sheet, origin: &Origin, now: Timestamp) {
+fn source(out: &mut Rows, origin: &Origin, now: Timestamp) {
     let Origin {
         source,
         scope,
@@ -192,7 +206,7 @@ fn source(out: &mut Sheet, origin: &Origin, now: Timestamp) {
     pulled(out, pull.as_ref(), now);
 }
 
-fn pulled(out: &mut Sheet, pull: Option<&LastPull>, now: Timestamp) {
+fn pulled(out: &mut Rows, pull: Option<&LastPull>, now: Timestamp) {
     let Some(pull) = pull else {
         return out.row("", "never pulled");
     };
@@ -228,7 +242,7 @@ fn pulled(out: &mut Sheet, pull: Option<&LastPull>, now: Timestamp) {
 }
 
 /// What differs by itself, the rest in one paragraph.
-fn values(out: &mut Sheet, attributes: &[Values], wanted_by: Option<&str>) {
+fn values(out: &mut Rows, attributes: &[Values], wanted_by: Option<&str>) {
     let (differ, same): (Vec<&Values>, Vec<&Values>) =
         attributes.iter().partition(|values| values.differs);
     let same: Vec<String> = same
@@ -264,7 +278,7 @@ fn values(out: &mut Sheet, attributes: &[Values], wanted_by: Option<&str>) {
     }
 }
 
-fn match_rows(out: &mut Sheet, account: Option<&Account>, matched: &[Step]) {
+fn match_rows(out: &mut Rows, account: Option<&Account>, matched: &[Step]) {
     let Some(account) = account else {
         return out.row("account", "none");
     };
@@ -308,7 +322,7 @@ fn past(step: &Step) -> &'static str {
     }
 }
 
-fn state(out: &mut Sheet, account: Option<&Account>, outlook: &Outlook, now: Timestamp) {
+fn state(out: &mut Rows, account: Option<&Account>, outlook: &Outlook, now: Timestamp) {
     let Outlook {
         state,
         now: follows,
@@ -343,7 +357,7 @@ fn state(out: &mut Sheet, account: Option<&Account>, outlook: &Outlook, now: Tim
     }
 }
 
-fn held(out: &mut Sheet, hold: &Held, now: Timestamp) {
+fn held(out: &mut Rows, hold: &Held, now: Timestamp) {
     let Held {
         name,
         number,

@@ -245,6 +245,55 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// A write as a page tells it.
+#[derive(Clone, Debug)]
+pub struct WriteInWords<'a> {
+    /// Whether it is to a group.
+    pub is_group: bool,
+    /// What was done, by the name of its kind.
+    pub kind: &'static str,
+    /// The name of the account or of the group.
+    pub name: &'a str,
+    /// The account's address.
+    pub mail: Option<&'a str>,
+    /// The key of the person or of the group.
+    pub key: &'a ExternalId,
+    /// Why.
+    pub reason: String,
+    /// What was to change.
+    pub changes: Vec<Change>,
+    /// How it ended, and why so.
+    pub outcome: String,
+}
+
+impl<'a> WriteInWords<'a> {
+    /// The words for this one.
+    pub fn of(write: &'a Write) -> Self {
+        let subject = Subject::of(write);
+        let outcome = outcome(write, Part::of(&subject).as_ref());
+        let Subject {
+            is_group,
+            kind,
+            name,
+            mail,
+            key,
+            reason,
+            changes,
+            ..
+        } = subject;
+        WriteInWords {
+            is_group,
+            kind,
+            name,
+            mail,
+            key,
+            reason,
+            changes,
+            outcome,
+        }
+    }
+}
+
 /// What an operation on an account changes there, a deletion that is asked for or cancelled too.
 fn account_changes(operation: &Operation) -> Vec<Change> {
     let deletion = |old: Option<&str>, new: Option<&str>| Change {

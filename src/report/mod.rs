@@ -17,8 +17,8 @@ mod text;
 mod trace;
 
 pub use database::{backed_up, pruned};
-pub use explain::{candidates, explanation, explanation_json};
-pub use history::{HISTORY_SCHEMA, HistoryForm, HistorySheet, pruned_before};
+pub use explain::{candidates, explanation, explanation_json, explanation_rows};
+pub use history::{HISTORY_SCHEMA, HistoryForm, HistorySheet, WriteInWords, pruned_before};
 pub use holds::{approved, holds, holds_json, retried};
 pub use json::{json, outcome, summary};
 pub use reconcile::{reconciled, reconciled_json, reconciled_line, reconciled_summary};
@@ -26,7 +26,7 @@ pub use saved::{
     Circumstances, Digested, Expects, SCHEMA, SavedGroup, SavedGroupNote, SavedGroups, SavedNote,
     SavedOperation, SavedPlan, SavedPlanError,
 };
-pub use text::{Detail, applied, edit, message, printable, summary_line, text, way_back};
+pub use text::{Detail, applied, edit, message, number, printable, summary_line, text, way_back};
 pub use trace::{Traced, trace_json, trace_text};
 
 #[cfg(test)]

@@ -596,7 +596,7 @@ fn people(count: u64) -> String {
 }
 
 /// 1234567 as `1,234,567`.
-pub(super) fn number(count: u64) -> String {
+pub fn number(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

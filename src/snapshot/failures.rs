@@ -14,7 +14,7 @@ use super::{Asked, HeldOperation, Journal, Snapshot, SnapshotError};
 use crate::model::{
     Digest, ExternalId, GroupOperation, Operation, OperationId, RunId, Timestamp, Who,
 };
-use crate::plan::{Failed, Failures, PendingDeactivation, Plan};
+use crate::plan::{Failed, Failing, Failures, PendingDeactivation, Plan};
 
 const SELECT_FAILURES: &str =
     "SELECT failures.external_id, is_group, failures.digest, count, failures.error, first_at, last_at, detail, kind, operation_id, in_vain
@@ -33,6 +33,19 @@ pub struct Retried {
     pub error: String,
     /// The last one that failed, in the journal.
     last: OperationId,
+}
+
+/// Somebody, or a group, for whom something is not tried now, as it was refused.
+#[derive(Clone, Debug)]
+pub struct NotTried {
+    /// The name of the account or of the group.
+    pub name: String,
+    /// The entry.
+    pub dn: String,
+    /// Whether it is a group.
+    pub is_group: bool,
+    /// What was refused, and when it is tried again.
+    pub failing: Failing,
 }
 
 /// The key of a person or a group, and whether it is a group's.
@@ -110,6 +123,51 @@ impl Snapshot {
             whose.insert(key, failed);
         }
         Ok(failures)
+    }
+
+    /// What is not tried now, as it was refused: first what is in quarantine, then what is tried again the soonest.
+    /// `quarantine_after` is the configuration's.
+    pub async fn not_tried(
+        &mut self,
+        quarantine_after: u32,
+        now: Timestamp,
+    ) -> Result<Vec<NotTried>, SnapshotError> {
+        let failures = self.failures(quarantine_after).await?;
+        let query = format!("{SELECT_FAILURES} WHERE count > 0");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        let one = |row: &SqliteRow| -> Result<Option<NotTried>, String> {
+            let (_, is_group, _) = failed(row)?;
+            let (detail, failing) = match is_group {
+                true => {
+                    let operation: GroupOperation = json(row, 7)?;
+                    let failing = failures.of_group(&operation, now);
+                    (Detail::of_group(&operation), failing)
+                }
+                false => {
+                    let operation: Operation = json(row, 7)?;
+                    (Detail::of(&operation), failures.of(&operation, now))
+                }
+            };
+            Ok(failing.map(|failing| NotTried {
+                name: detail.account,
+                dn: detail.dn,
+                is_group,
+                failing,
+            }))
+        };
+        let mut all = Vec::new();
+        for row in &rows {
+            let one = one(row).map_err(|why| self.row_error(row, &why))?;
+            all.extend(one);
+        }
+        all.sort_by(|a, b| {
+            let order = |one: &NotTried| (one.failing.until, one.name.clone());
+            order(a).cmp(&order(b))
+        });
+        Ok(all)
     }
 
     /// What of a person's was refused, if anything was.

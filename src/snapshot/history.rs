@@ -52,6 +52,8 @@ pub struct Selection {
     pub kinds: Vec<String>,
     /// Only what failed, or was sent and is not known to have taken effect.
     pub failed: bool,
+    /// Recorded before this one.
+    pub before: Option<OperationId>,
     /// So many, the newest.
     pub newest: Option<u32>,
 }
@@ -180,6 +182,13 @@ impl WriteEnd {
 impl Selection {
     /// Adds the condition on `operations AS o`, within these numbers.
     fn push(&self, query: &mut QueryBuilder<Sqlite>, (after, last): (i64, i64)) {
+        query.push(" WHERE o.id > ").push_bind(after);
+        query.push(" AND o.id <= ").push_bind(last);
+        self.push_rest(query);
+    }
+
+    /// Adds what is asked beside the numbers.
+    fn push_rest(&self, query: &mut QueryBuilder<Sqlite>) {
         let Selection {
             run,
             whose,
@@ -187,10 +196,12 @@ impl Selection {
             until,
             kinds,
             failed,
+            before,
             newest: _,
         } = self;
-        query.push(" WHERE o.id > ").push_bind(after);
-        query.push(" AND o.id <= ").push_bind(last);
+        if let Some(before) = before {
+            query.push(" AND o.id < ").push_bind(before.0);
+        }
         if let Some(run) = run {
             query.push(" AND o.run_id = ").push_bind(run.0);
         }
@@ -350,6 +361,23 @@ impl Snapshot {
             after,
             last,
         })
+    }
+
+    /// How many writes are of a selection, whatever its `before` and `newest` say.
+    pub async fn count_writes(&mut self, selection: &Selection) -> Result<u64, SnapshotError> {
+        // Without their numbers, an index alone has the answer to most.
+        let mut query = QueryBuilder::new("SELECT count(*) FROM operations AS o WHERE true");
+        let selection = Selection {
+            before: None,
+            ..selection.clone()
+        };
+        selection.push_rest(&mut query);
+        let count: i64 = query
+            .build_query_scalar()
+            .fetch_one(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        Ok(count.unsigned_abs())
     }
 
     /// An operation before all that were sent since. Runs are one after another, so that all of the

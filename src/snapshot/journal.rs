@@ -269,7 +269,7 @@ impl Journal {
         transaction.commit().await.at(&path)
     }
 
-    /// Records the end of a run.
+    /// Records the end of a run, with how many accounts are in each state then.
     pub async fn finish_run(
         &mut self,
         run: RunId,
@@ -280,7 +280,10 @@ impl Journal {
     ) -> Result<(), SnapshotError> {
         self.check_files()?;
         sqlx::query(
-            "UPDATE runs SET finished_at = ?, outcome = ?, error = ?, summary = ? WHERE id = ?",
+            "UPDATE runs SET finished_at = ?, outcome = ?, error = ?, summary = json_set(?, '$.accounts', (
+                SELECT json(json_group_object(lifecycle, count)) FROM (
+                    SELECT lifecycle, count(*) AS count FROM accounts GROUP BY lifecycle)))
+             WHERE id = ?",
         )
         .bind(now.timestamp_millis())
         .bind(outcome.name())

@@ -46,7 +46,7 @@ pub use dossier::{
     Candidate, Dossier, GivenApproval, Journalled, KeptVerdict, LastPull, Meant, RecordedRun,
 };
 pub use error::SnapshotError;
-pub use failures::{GivenRetry, Retried, RetryError};
+pub use failures::{GivenRetry, NotTried, Retried, RetryError};
 pub use groups::{GroupEnd, UnansweredGroup};
 pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
@@ -312,6 +312,19 @@ impl Snapshot {
             }
         }
         self.accounts(&like).await
+    }
+
+    /// How many accounts are in each state, by its name.
+    pub async fn accounts_by_state(&mut self) -> Result<Vec<(String, u64)>, SnapshotError> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT lifecycle, count(*) FROM accounts GROUP BY lifecycle")
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+        let counts = rows.into_iter();
+        Ok(counts
+            .map(|(state, count)| (state, count.unsigned_abs()))
+            .collect())
     }
 
     /// How many accounts there are, the deleted ones too.

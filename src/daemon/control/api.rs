@@ -14,7 +14,7 @@ use axum::{Extension, Json, Router};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::App;
 use super::problem::{Kind, Problem};
@@ -354,28 +354,15 @@ async fn plan(
     Parameters(Nothing {}): Parameters<Nothing>,
     Said(order): Said<PlanOrder>,
 ) -> Result<Response, Problem> {
-    let only = Arc::clone(&app.dry_run).try_acquire_owned().map_err(|_| {
-        Problem::new(
-            Kind::Busy,
-            "another dry run is at work: try again in a moment",
-        )
-    })?;
+    let only = only_dry_run(&app)?;
     if order.full && order.user.is_some() {
         return Err(Problem::new(
             Kind::BadBody,
             "`full` is for all, `user` for one person: give one of them",
         ));
     }
-    let stop = app.stop.clone();
-    let setup = app.state.setup();
     let planned = aside(async move || {
         let _only = only;
-        let control = Control {
-            watch: &Unwatched,
-            stop: stop.clone(),
-            now: &chrono::Utc::now,
-            asked_by: None,
-        };
         let orders = Orders {
             depth: match order.full {
                 true => Depth::Full,
@@ -384,19 +371,41 @@ async fn plan(
             accepts_scope_change: order.accept_scope_change,
             person: order.user.as_deref(),
         };
-        let plan = tokio::select! {
-            planned = dry_run(&setup, orders, &control) => planned,
-            () = stop.wait() => return Err(Problem::stopping()),
-        };
-        let plan = plan.map_err(|error| Problem::from(&error))?;
+        let plan = dry(&app, orders).await?;
         let ended = match Ended::with(&plan) {
             Ended::Done if plan.has_pending() => HeaderValue::from_static(PENDING),
             ended => header_of(ended),
         };
-        Ok((ended, planned_report(&plan, order.format, order.limit)))
+        Ok::<_, Problem>((ended, planned_report(&plan, order.format, order.limit)))
     });
     let (ended, report) = planned.await??;
     Ok(reported(ended, order.format, report))
+}
+
+/// The place of the one dry run that may be at work.
+pub(super) fn only_dry_run(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(&app.dry_run).try_acquire_owned().map_err(|_| {
+        Problem::new(
+            Kind::Busy,
+            "another dry run is at work: try again in a moment",
+        )
+    })
+}
+
+/// A dry run, until the daemon is to stop.
+pub(super) async fn dry(app: &App, orders: Orders<'_>) -> Result<Plan, Problem> {
+    let (stop, setup) = (app.stop.clone(), app.state.setup());
+    let control = Control {
+        watch: &Unwatched,
+        stop: stop.clone(),
+        now: &chrono::Utc::now,
+        asked_by: None,
+    };
+    let plan = tokio::select! {
+        planned = dry_run(&setup, orders, &control) => planned,
+        () = stop.wait() => return Err(Problem::stopping()),
+    };
+    plan.map_err(|error| Problem::from(&error))
 }
 
 fn planned_report(plan: &Plan, form: Form, limit: Option<usize>) -> String {
@@ -551,7 +560,7 @@ async fn put(app: &Arc<App>, pause: Option<Pause>) -> Result<Response, Problem> 
 }
 
 /// Reads the database.
-async fn look<T: Send + 'static>(
+pub(super) async fn look<T: Send + 'static>(
     app: &App,
     look: impl AsyncFnOnce(&mut Snapshot) -> Result<T, SnapshotError> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -582,7 +591,9 @@ pub(super) async fn aside<T: Send + 'static>(
 }
 
 /// Does something to its end, whoever waits for it; `None` when the process ends.
-async fn in_thread<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn in_thread<T: Send + 'static>(
+    work: impl AsyncFnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let runtime = Handle::current();
     let done = tokio::task::spawn_blocking(move || runtime.block_on(work()));
     done.await.ok()

@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
@@ -55,21 +57,25 @@ pub(super) async fn pass(
 }
 
 /// The request with who asks as an extension, and with all of its body.
-async fn admit(app: &App, peer: Peer, request: Request) -> Result<Request, Problem> {
-    let (mut parts, body) = request.into_parts();
+async fn admit(app: &App, peer: Peer, mut request: Request) -> Result<Request, Problem> {
+    expect_local(&request)?;
     let invoker = match peer {
         Peer::User(uid) => Some(of_user(uid)?),
-        Peer::Anybody => {
-            expect_local(parts.headers.get("host"), parts.uri.authority())?;
-            match health::is_open(parts.uri.path()) {
-                true => None,
-                false => Some(of_token(app, &parts.headers)?),
-            }
-        }
+        Peer::Anybody if health::is_open(request.uri().path()) => None,
+        Peer::Anybody => Some(of_token(app, request.headers())?),
     };
-    if let Some(invoker) = invoker {
-        parts.extensions.insert(invoker);
+    if !request.method().is_safe() {
+        expect_own_page(request.headers(), false)?;
     }
+    if let Some(invoker) = invoker {
+        request.extensions_mut().insert(invoker);
+    }
+    with_body(request).await
+}
+
+/// The request with all of its body.
+pub(super) async fn with_body(request: Request) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
     let announced = parts.headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MOST as u64) {
@@ -90,7 +96,7 @@ fn too_large() -> Problem {
 }
 
 /// Whatever the mode of the socket is, or was while it was made.
-fn of_user(uid: Uid) -> Result<Invoker, Problem> {
+pub(super) fn of_user(uid: Uid) -> Result<Invoker, Problem> {
     let own = Uid::effective();
     if !uid.is_root() && uid != own {
         let detail = format!("only root and {} may ask this daemon", user_name(own));
@@ -104,16 +110,12 @@ fn of_user(uid: Uid) -> Result<Invoker, Problem> {
 }
 
 /// Whoever has the token may have it from the daemon's own user alone.
-fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
+pub(super) fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
     let given = headers.get(AUTHORIZATION).and_then(bearer);
     let token = app.state.setup().config.daemon.listen.clone();
     let token = token.and_then(|listen| listen.token.read().ok());
     match (given, token) {
-        (Some(given), Some(token)) if is_same(given, &token) => Ok(Invoker {
-            name: "token".to_owned(),
-            uid: Uid::effective().as_raw(),
-            sudo_user: None,
-        }),
+        (Some(given), Some(token)) if is_same(given, &token) => Ok(whoever_has_the_token()),
         (None, _) => Err(Problem::new(
             Kind::Unauthorized,
             "give the token of [daemon] by `Authorization: Bearer TOKEN`",
@@ -125,6 +127,15 @@ fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
     }
 }
 
+/// Who asks at the port.
+pub(super) fn whoever_has_the_token() -> Invoker {
+    Invoker {
+        name: "token".to_owned(),
+        uid: Uid::effective().as_raw(),
+        sudo_user: None,
+    }
+}
+
 fn bearer(header: &HeaderValue) -> Option<&[u8]> {
     let (scheme, token) = header.as_bytes().split_at_checked("Bearer ".len())?;
     let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
@@ -132,13 +143,49 @@ fn bearer(header: &HeaderValue) -> Option<&[u8]> {
 }
 
 /// Takes as long for any token: digests are compared, and as a whole (`blake3::Hash`).
-fn is_same(given: &[u8], token: &SecretString) -> bool {
+pub(super) fn is_same(given: &[u8], token: &SecretString) -> bool {
     let token = token.expose_secret().as_bytes();
     token.len() >= SHORTEST_TOKEN && blake3::hash(given) == blake3::hash(token)
 }
 
-/// A page of elsewhere may have a name that leads to this machine, and have a browser ask for it here.
-fn expect_local(header: Option<&HeaderValue>, target: Option<&Authority>) -> Result<(), Problem> {
+/// A page of elsewhere may have a name that leads to this machine, and have a browser ask for it here; also at the
+/// socket, to which `ssh -L` may lead.
+pub(super) fn expect_local(request: &Request) -> Result<(), Problem> {
+    is_local(request.headers().get(HOST), request.uri().authority())
+}
+
+/// What a browser says of the page that sends a request (Fetch, sections 3.2 and 3.7): it must not be of another
+/// origin. Other programs say nothing, which is good enough if it `must` not be said.
+pub(super) fn expect_own_page(headers: &HeaderMap, must: bool) -> Result<(), Problem> {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    let host = text("host").unwrap_or_default();
+    let origin = text("origin").map(|origin| {
+        let origin = origin.split_once("://");
+        origin.is_some_and(|(scheme, authority)| {
+            matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host)
+        })
+    });
+    // `none` is somebody's own doing, as of an address that is typed.
+    let site =
+        text("sec-fetch-site").map(|site| site == "same-origin" || (!must && site == "none"));
+    let is_own = match (origin, site) {
+        (None, None) => !must,
+        (origin, site) => origin.unwrap_or(true) && site.unwrap_or(true),
+    };
+    if is_own {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::Forbidden,
+        "the request comes from a page of elsewhere",
+    ))
+}
+
+fn is_local(header: Option<&HeaderValue>, target: Option<&Authority>) -> Result<(), Problem> {
     let header = header.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
     let is_local = |authority: &Authority| {
         let host = authority.host();
@@ -177,15 +224,68 @@ mod tests {
         ] {
             let header = HeaderValue::from_static(host);
             assert_eq!(
-                expect_local(Some(&header), None).is_ok(),
+                super::is_local(Some(&header), None).is_ok(),
                 is_local,
                 "{host}"
             );
         }
-        assert!(expect_local(None, None).is_err());
+        assert!(is_local(None, None).is_err());
         let header = HeaderValue::from_static("localhost");
         let target: Authority = "example.org".parse().unwrap();
-        assert!(expect_local(Some(&header), Some(&target)).is_err());
+        assert!(is_local(Some(&header), Some(&target)).is_err());
+    }
+
+    #[test]
+    fn a_page_of_elsewhere_gives_no_orders() {
+        for (origin, site, is_own, is_known_to_be) in [
+            (None, None, true, false),
+            (Some("http://localhost:8765"), None, true, true),
+            (
+                Some("http://LOCALHOST:8765"),
+                Some("same-origin"),
+                true,
+                true,
+            ),
+            (None, Some("same-origin"), true, true),
+            (None, Some("none"), true, false),
+            (Some("null"), None, false, false),
+            (
+                Some("http://localhost:3000"),
+                Some("same-site"),
+                false,
+                false,
+            ),
+            (Some("http://localhost"), None, false, false),
+            (
+                Some("http://evil.example"),
+                Some("cross-site"),
+                false,
+                false,
+            ),
+            (
+                Some("http://localhost:8765"),
+                Some("cross-site"),
+                false,
+                false,
+            ),
+            (None, Some("same-site"), false, false),
+            (Some("file://localhost:8765"), None, false, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("localhost:8765"));
+            for (name, value) in [("origin", origin), ("sec-fetch-site", site)] {
+                if let Some(value) = value {
+                    headers.insert(name, HeaderValue::from_static(value));
+                }
+            }
+            let told = (origin, site);
+            assert_eq!(expect_own_page(&headers, false).is_ok(), is_own, "{told:?}");
+            assert_eq!(
+                expect_own_page(&headers, true).is_ok(),
+                is_known_to_be,
+                "{told:?}"
+            );
+        }
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! It listens on a Unix socket, on which the kernel tells who asks, and on a loopback address if that is
 //! configured, where a token tells. `gate.rs` lets requests through, `api.rs` has the routes of
-//! `docs/openapi.json`, `health.rs` those for monitoring, `problem.rs` says why something is not answered. More to be served is another file
-//! with routes, merged in [`router`].
+//! `docs/openapi.json`, `health.rs` those for monitoring, `problem.rs` says why something is not answered, `page/` has
+//! the status page. More to be served is another file with routes, merged in [`router`].
 
 mod api;
 mod gate;
 mod health;
+mod page;
 mod problem;
 
 use std::fs;
@@ -113,6 +114,8 @@ struct App {
     pausing: Mutex<()>,
     /// One dry run at a time: each has a whole directory in its hands.
     dry_run: Arc<Semaphore>,
+    /// What the pages keep.
+    desk: page::Desk,
 }
 
 /// The server; it is there until it is [stopped](Self::stop), or its process ends.
@@ -159,6 +162,7 @@ impl Server {
             stop,
             pausing: Mutex::default(),
             dry_run: Arc::new(Semaphore::new(1)),
+            desk: page::Desk::new(),
         }));
         let (sender, stopping) = Shutdown::new();
         let mut server = Server {
@@ -207,7 +211,7 @@ impl Server {
     }
 }
 
-/// The routes, each behind the gate.
+/// The routes, each behind the gate, and the pages behind theirs.
 fn router(app: Arc<App>) -> Router {
     api::router()
         .merge(health::router())
@@ -220,6 +224,7 @@ fn router(app: Arc<App>) -> Router {
             Problem::new(Kind::MethodNotAllowed, detail)
         })
         .layer(from_fn_with_state(Arc::clone(&app), gate::pass))
+        .merge(page::router(&app))
         .with_state(app)
 }
 

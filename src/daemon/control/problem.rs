@@ -175,10 +175,11 @@ impl From<&RunError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The same as it is told.
+    pub(super) fn details(self) -> ProblemDetails {
         let Problem { kind, detail } = self;
-        let details = ProblemDetails {
+        ProblemDetails {
             kind: format!("urn:dirsyncd:problem:{}", kind.name()),
             title: kind.title().to_owned(),
             status: kind.status().as_u16(),
@@ -187,7 +188,14 @@ impl IntoResponse for Problem {
                 Kind::Run(ended) => Some(ended),
                 _ => None,
             },
-        };
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = self.kind;
+        let details = self.details();
         let mut response = (kind.status(), Json(details)).into_response();
         let headers = response.headers_mut();
         let media = HeaderValue::from_static("application/problem+json");

@@ -4,6 +4,7 @@ mod approve;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -280,12 +281,18 @@ impl Snapshot {
 
     /// The open holds with all that they hold, the oldest first.
     pub async fn open_holds(&mut self, now: Timestamp) -> Result<Vec<OpenHold>, SnapshotError> {
-        let approved: HashSet<(String, [u8; 16])> = self
-            .approvals(now)
-            .await?
-            .into_iter()
-            .map(|approval| (approval.hold, approval.digest.0))
-            .collect();
+        let mut holds = self.open_holds_in_brief().await?;
+        for hold in &mut holds {
+            let all = 0..usize::MAX;
+            hold.operations = self
+                .held_page(&hold.name, hold.opened.number, all, now)
+                .await?;
+        }
+        Ok(holds)
+    }
+
+    /// The same without what they hold.
+    pub async fn open_holds_in_brief(&mut self) -> Result<Vec<OpenHold>, SnapshotError> {
         let rows = sqlx::query(
             "SELECT name, id, opened_at, expires_at, message, figures FROM holds WHERE closed_at IS NULL ORDER BY id",
         )
@@ -297,41 +304,66 @@ impl Snapshot {
             let name: String = row.try_get(0).at(&self.path)?;
             let figures = json(row, 5).map_err(|why| self.row_error(row, &why))?;
             let opened = opened(row, 1).map_err(|why| self.row_error(row, &why))?;
-            let operations = self.held_operations(opened.number).await?;
             holds.push(OpenHold {
                 message: row.try_get(4).at(&self.path)?,
                 figures,
                 opened,
-                operations: operations
-                    .into_iter()
-                    .map(|operation| HeldOperation {
-                        is_approved: approved.contains(&(name.clone(), operation.digest.0)),
-                        ..operation
-                    })
-                    .collect(),
+                operations: Vec::new(),
                 name,
             });
         }
         Ok(holds)
     }
 
-    async fn held_operations(&mut self, hold: i64) -> Result<Vec<HeldOperation>, SnapshotError> {
+    /// How much the hold of this number holds.
+    pub async fn held_by_hold(&mut self, hold: i64) -> Result<u64, SnapshotError> {
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM held_operations WHERE hold_id = ?")
+                .bind(hold)
+                .fetch_one(&mut self.connection)
+                .await
+                .at(&self.path)?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// What the hold of this name and number holds, sorted by the name of the account: these of them.
+    pub async fn held_page(
+        &mut self,
+        name: &str,
+        hold: i64,
+        range: Range<usize>,
+        now: Timestamp,
+    ) -> Result<Vec<HeldOperation>, SnapshotError> {
+        let approved: HashSet<[u8; 16]> = self
+            .approvals(now)
+            .await?
+            .into_iter()
+            .filter(|approval| approval.hold == name)
+            .map(|approval| approval.digest.0)
+            .collect();
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let rows = sqlx::query(
             "SELECT external_id, kind, detail, digest FROM held_operations WHERE hold_id = ?
-             ORDER BY detail ->> 'account', external_id",
+             ORDER BY detail ->> 'account', external_id LIMIT ? OFFSET ?",
         )
         .bind(hold)
+        .bind(number(range.len()))
+        .bind(number(range.start))
         .fetch_all(&mut self.connection)
         .await
         .at(&self.path)?;
         rows.iter()
             .map(|row| {
-                Ok(HeldOperation::of(
+                let operation = HeldOperation::of(
                     row.try_get(0).at(&self.path)?,
                     row.try_get(1).at(&self.path)?,
                     json(row, 2).map_err(|why| self.row_error(row, &why))?,
                     digest(row, 3).map_err(|why| self.row_error(row, &why))?,
-                ))
+                );
+                Ok(HeldOperation {
+                    is_approved: approved.contains(&operation.digest.0),
+                    ..operation
+                })
             })
             .collect()
     }
