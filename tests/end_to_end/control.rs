@@ -544,7 +544,7 @@ fn runs_and_people_are_told_as_the_command_line_tells_them() {
 /// What this user's process gets to hear at the socket.
 fn asked_by_nobody(world: &World) -> String {
     let script = "my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die qq($!);\n\
-        print $s qq(GET /v1/status HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n);\n\
+        print $s qq(GET /v1/status HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n);\n\
         print while <$s>;\n";
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])

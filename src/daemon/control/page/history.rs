@@ -175,7 +175,7 @@ fn writes_table(writes: &[Write]) -> Markup {
             changes(&made),
             html! {
                 (badge(class, write.end.name().replace('_', " ").as_str()))
-                @if is_long { " " (prose(&outcome)) }
+                @if is_long { " " (prose(outcome.strip_prefix("failed: ").unwrap_or(&outcome))) }
                 br; span.dn { (reason) }
                 @for allowed in &write.approvals {
                     br; span.dn { "approved by " (name(&allowed.by.name)) }
