@@ -25,7 +25,7 @@ pub(super) struct ResumeArguments {
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.config)?;
     start_log("warn", LogFormat::Text);
-    let reason = arguments.why.trim().to_owned();
+    let reason = Pause::reason(&arguments.why).map_err(Failure::usage)?;
     let order = PauseOrder {
         reason: reason.clone(),
     };
@@ -73,7 +73,7 @@ pub(super) async fn resume(arguments: ResumeArguments) -> Result<Exit, Failure> 
 
 /// Records it for the next daemon, if none runs.
 async fn keep(config: &Config, asked: AskError, pause: Option<&Pause>) -> Result<(), Failure> {
-    if !matches!(asked, AskError::NoDaemon(_) | AskError::Nowhere) {
+    if !matches!(asked, AskError::NoDaemon(_) | AskError::NoSocket) {
         return Err(asked.into());
     }
     let lock = Lock::daemon(&config.database).map_err(|error| match error {

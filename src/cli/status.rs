@@ -13,7 +13,7 @@ Exit codes:
    1  it cannot be told
    2  wrong usage or configuration
    3  no daemon runs
-   4  a daemon runs, but hangs or does not answer";
+   4  a daemon runs, but hangs, does not answer or cannot be asked, as with `socket = false`";
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             let exit = if hangs { Exit::SomeFailed } else { Exit::Done };
             (status, exit)
         }
-        Err(error @ (AskError::NoDaemon(_) | AskError::Nowhere)) => {
+        Err(error @ (AskError::NoDaemon(_) | AskError::NoSocket)) => {
             if let Some(holder) = Lock::of_daemon(database) {
                 let message = format!("a daemon runs ({holder}), but cannot be asked: {error}");
                 return Err(Failure {

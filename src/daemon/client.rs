@@ -1,4 +1,5 @@
-//! Asks a daemon, by the place where its configuration says that it listens.
+//! Asks a daemon, on the socket of its configuration. Not at its port: anybody on this machine may listen at one while no
+//! daemon does, and would be given the token.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -6,13 +7,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::control::{ENDED, PENDING, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
+use super::control::{
+    DATABASE, ENDED, PENDING, PauseOrder, PlanOrder, ProblemDetails, SyncOrder, database_name,
+};
 use super::status::Status;
-use crate::config::{Config, Listen, OpenFile, SecretError, expect_own_folders};
+use crate::config::{Config, OpenFile, expect_own_folders};
 use crate::run::Ended;
 
 /// How long an answer about what is there may take. A daemon that does not answer by then hangs.
@@ -21,9 +23,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// Who asks a daemon.
 pub struct Client {
     http: reqwest::Client,
-    base: String,
-    token: Option<SecretString>,
     place: String,
+    /// The database of which it is to be the daemon, as it is told.
+    database: String,
 }
 
 /// A report that a daemon has made.
@@ -40,11 +42,11 @@ pub struct Reported {
 /// Why a daemon has not answered, or not as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// It is not to listen anywhere.
+    /// It has no socket.
     #[error(
-        "the daemon of this configuration cannot be asked: `socket` in [daemon] is false, and there is no `listen`"
+        "the daemon of this configuration cannot be asked by a command: `socket` in [daemon] is false; at `listen` only scripts ask, as anybody may listen at a port"
     )]
-    Nowhere,
+    NoSocket,
     /// None is there.
     #[error(
         "no daemon answers on {0}: start it (`dirsyncd run`), or give the configuration that it runs with"
@@ -56,9 +58,6 @@ pub enum AskError {
     /// Others could have put another socket there.
     #[error(transparent)]
     Open(#[from] OpenFile),
-    /// The token cannot be read.
-    #[error("`token` in [daemon]: {0}")]
-    Token(#[from] SecretError),
     /// It is there and does not answer.
     #[error("the daemon on {place} does not answer: {why}")]
     NoAnswer {
@@ -76,7 +75,7 @@ impl AskError {
     /// How that ends what was to be done.
     pub fn ended(&self) -> Ended {
         match self {
-            AskError::Nowhere => Ended::Usage,
+            AskError::NoSocket => Ended::Usage,
             AskError::Problem(problem) => {
                 let is_refusal =
                     problem.kind.ends_with(":paused") || problem.kind.ends_with(":busy");
@@ -97,30 +96,20 @@ impl Client {
     /// # Errors
     /// When it cannot be asked at all.
     pub fn of(config: &Config) -> Result<Self, AskError> {
+        let socket = config.daemon.socket.as_ref().ok_or(AskError::NoSocket)?;
+        expect_own_folders(socket)?;
+        let place = socket.display().to_string();
         // Nobody between, and no answer for ever to be had.
         let builder = reqwest::Client::builder().no_proxy();
-        let (builder, base, token, place) = match (&config.daemon.socket, &config.daemon.listen) {
-            (Some(socket), _) => {
-                expect_own_folders(socket)?;
-                let place = socket.display().to_string();
-                let builder = builder.unix_socket(PathBuf::from(socket));
-                (builder, "http://localhost".to_owned(), None, place)
-            }
-            (None, Some(Listen { address, token })) => {
-                let base = format!("http://{address}");
-                (builder, base, Some(token.read()?), address.to_string())
-            }
-            (None, None) => return Err(AskError::Nowhere),
-        };
+        let builder = builder.unix_socket(PathBuf::from(socket));
         let http = builder.build().map_err(|error| AskError::NoAnswer {
             place: place.clone(),
             why: error.to_string(),
         })?;
         Ok(Client {
             http,
-            base,
-            token,
             place,
+            database: database_name(&config.database),
         })
     }
 
@@ -168,11 +157,8 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
-        match &self.token {
-            None => request,
-            Some(token) => request.bearer_auth(token.expose_secret()),
-        }
+        let request = self.http.request(method, format!("http://localhost{path}"));
+        request.header(DATABASE, &self.database)
     }
 
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AskError> {

@@ -13,7 +13,8 @@ use nix::fcntl::OFlag;
 
 use super::SnapshotError;
 use crate::config::{
-    OpenFile, expect_own, expect_own_file, expect_own_folders, make_own, names_of, real_name,
+    OpenFile, beside, expect_own, expect_own_file, expect_own_folders, make_own, names_of,
+    real_name,
 };
 
 /// What an open file is called.
@@ -49,7 +50,9 @@ impl Lock {
 
     /// The process of the daemon that serves the database, as its lock file names it; `None` if none does.
     pub fn of_daemon(database: &Path) -> Option<String> {
-        let mut file = options().open(beside(database, ".daemon.lock")).ok()?;
+        let mut file = options()
+            .open(beside(&real_name(database), ".daemon.lock"))
+            .ok()?;
         let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
         let mut holder = String::new();
         file.read_to_string(&mut holder).ok()?;
@@ -197,10 +200,4 @@ pub fn open_files(database: &Path) -> Vec<OpenFile> {
 pub(super) fn expect_closed(database: &Path) -> Result<(), SnapshotError> {
     let open = open_files(database).into_iter().next();
     open.map_or(Ok(()), |open| Err(open.into()))
-}
-
-pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }

@@ -51,7 +51,7 @@ pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, LOOK, Outcome, Pulled, Unclear};
 pub use lock::{Lock, open_files};
-pub use pause::{Pause, keep_pause};
+pub use pause::{BadReason, Pause, keep_pause};
 pub use prune::{LAST_OPERATIONS, Prune, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;
 pub use runs::PastRun;

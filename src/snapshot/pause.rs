@@ -21,6 +21,36 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// Why the reason of a pause is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadReason {
+    /// It could command who shows it: a terminal, a log, systemd.
+    #[error("the reason of a pause is one line, without control characters")]
+    Control,
+    /// It is too long to be shown with everything else.
+    #[error("the reason of a pause has {MOST_REASON} characters at most")]
+    Long,
+}
+
+/// The most characters of a reason.
+const MOST_REASON: usize = 500;
+
+impl Pause {
+    /// The reason as it is kept.
+    ///
+    /// # Errors
+    /// When it is not to be taken.
+    pub fn reason(given: &str) -> Result<String, BadReason> {
+        if given.chars().any(char::is_control) {
+            return Err(BadReason::Control);
+        }
+        if given.chars().count() > MOST_REASON {
+            return Err(BadReason::Long);
+        }
+        Ok(given.trim().to_owned())
+    }
+}
+
 impl Snapshot {
     /// The pause that is on.
     pub async fn pause(&mut self) -> Result<Option<Pause>, SnapshotError> {

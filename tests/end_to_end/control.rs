@@ -45,7 +45,7 @@ pub(crate) fn expect_logged(daemon: &Running, words: &str) {
 }
 
 pub(crate) fn socket(world: &World) -> PathBuf {
-    world.dirsyncd.state().join("control.sock")
+    world.dirsyncd.state().join("dirsyncd.db.sock")
 }
 
 pub(crate) fn end(daemon: Running) {
@@ -643,26 +643,45 @@ fn the_port_is_for_whoever_has_the_token_on_this_machine() {
 }
 
 #[test]
-fn the_command_line_asks_at_the_port_where_there_is_no_socket() {
+fn the_command_line_gives_the_token_to_nobody_at_a_port() {
     let mut world = World::of(&Person::four());
-    // A free port, as far as that can be known.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    // Somebody who has taken the port before the daemon came.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
     let token = world.dirsyncd.folder().join("token");
     write_private(&token, format!("{TOKEN}\n"));
     let settings = format!(
-        "socket = false\nlisten = \"127.0.0.1:{port}\"\ntoken = {}\n",
+        "listen = \"{}\"\ntoken = {}\n",
+        other.local_addr().unwrap(),
         file_reference(&token)
     );
     once_a_year(&mut world, &settings);
     let loud = daemon(&world);
+    let log = loud.stderr();
+    assert!(
+        log.contains("ERROR") && log.contains("cannot listen on 127.0.0.1:"),
+        "{log}"
+    );
     world.dirsyncd.run(&["status"]).expect_code(0);
     world.dirsyncd.run(&["sync", "--daemon"]).expect_code(0);
-    // It is read anew each time that somebody asks.
-    write_private(&token, "another-token-of-some-length\n");
-    world.dirsyncd.run(&["status"]).expect_code(0);
     end(loud);
+
+    once_a_year(&mut world, &format!("socket = false\n{settings}"));
+    world
+        .dirsyncd
+        .run(&["run"])
+        .expect_code(1)
+        .expect_words(&["cannot listen on 127.0.0.1:"]);
+    for verb in [&["sync", "--daemon"][..], &["plan", "--daemon"]] {
+        world
+            .dirsyncd
+            .run(verb)
+            .expect_code(2)
+            .expect_words(&["`socket` in [daemon] is false", "only scripts ask"]);
+    }
+    world.dirsyncd.run(&["status"]).expect_code(3);
+    let came = other.accept().map_err(|error| error.kind());
+    assert_eq!(came.unwrap_err(), std::io::ErrorKind::WouldBlock);
 
     write_private(&token, "too-short\n");
     world
@@ -692,6 +711,69 @@ fn the_command_line_asks_at_the_port_where_there_is_no_socket() {
         .run(&["run"])
         .expect_code(2)
         .expect_words(&["config.toml:", "192.0.2.1 can be reached by other machines"]);
+}
+
+#[test]
+fn an_order_for_another_database_is_not_carried_out() {
+    let world = world(&Person::four());
+    let daemon = daemon(&world);
+    let mut other = World::of(&[]);
+    let settings = format!("socket = {:?}\n", socket(&world).display().to_string());
+    once_a_year(&mut other, &settings);
+    let served = world.dirsyncd.database().display().to_string();
+    for verb in [
+        &["status"][..],
+        &["pause"],
+        &["resume"],
+        &["plan", "--daemon"],
+        &["sync", "--daemon"],
+    ] {
+        other
+            .dirsyncd
+            .run(verb)
+            .expect_code(1)
+            .expect_words(&["the daemon here is that of another database", &served]);
+    }
+    let headers = "X-Dirsyncd-Database: /another.db\r\n";
+    let request = request("POST", "/v1/sync", headers, "");
+    exchange(connect(&world), &request).expect_problem(409, "other-database");
+    let status = ask(&world, "GET", "/v1/status", "").json();
+    assert_eq!(status["paused"], Value::Null);
+    assert_eq!(status["last_run"], Value::Null);
+    // By whatever links it is reached, it is the same one, with the same socket.
+    let link = world.dirsyncd.folder().join("linked.db");
+    std::os::unix::fs::symlink(world.dirsyncd.database(), &link).unwrap();
+    let linked = world.dirsyncd.folder().join("linked.toml");
+    let text = world.dirsyncd.config();
+    write_private(&linked, text.replace("state/dirsyncd.db", "linked.db"));
+    world
+        .dirsyncd
+        .run_bare(&["status", "-c", &linked.display().to_string()])
+        .expect_code(0);
+    end(daemon);
+}
+
+#[test]
+fn the_reason_of_a_pause_is_one_short_line() {
+    let world = world(&Person::four());
+    let long = "x".repeat(501);
+    let pause = |why: &str| world.dirsyncd.run(&["pause", "--why", why]);
+    for bad in ["two\nlines", "\u{1b}[31mred", &long] {
+        pause(bad)
+            .expect_code(2)
+            .expect_words(&["the reason of a pause"]);
+    }
+    world.dirsyncd.run(&["status"]).expect_code(3);
+    let daemon = daemon(&world);
+    for bad in ["two\nlines", "\u{9b}31m", &long] {
+        let body = json!({"reason": bad}).to_string();
+        ask(&world, "POST", "/v1/pause", &body).expect_problem(400, "bad-body");
+        pause(bad).expect_code(2);
+    }
+    let status = ask(&world, "GET", "/v1/status", "").json();
+    assert_eq!(status["paused"], Value::Null);
+    pause(&"ü".repeat(500)).expect_code(0);
+    end(daemon);
 }
 
 #[test]
@@ -729,7 +811,7 @@ fn a_stale_socket_is_replaced_and_a_living_one_or_another_file_is_not() {
         .expect_code(1)
         .expect_words(&["is there and no socket"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "not to be lost");
-    let long = format!("socket = \"{}/control.sock\"\n", "long/".repeat(40));
+    let long = format!("socket = \"{}/dirsyncd.sock\"\n", "long/".repeat(40));
     once_a_year(&mut other, &long);
     other
         .dirsyncd

@@ -505,6 +505,8 @@ async fn pause(
     Parameters(Nothing {}): Parameters<Nothing>,
     Said(PauseOrder { reason }): Said<PauseOrder>,
 ) -> Result<Response, Problem> {
+    let reason =
+        Pause::reason(&reason).map_err(|error| Problem::new(Kind::BadBody, error.to_string()))?;
     tracing::info!(
         by = invoker.name,
         uid = invoker.uid,
@@ -514,7 +516,7 @@ async fn pause(
     let pause = Pause {
         since: chrono::Utc::now(),
         asked_by: invoker,
-        reason: reason.trim().to_owned(),
+        reason,
     };
     put(&app, Some(pause)).await
 }

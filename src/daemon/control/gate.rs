@@ -1,5 +1,7 @@
 //! What every request passes before it is answered: who asks, for which host, and how much.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nix::unistd::Uid;
@@ -16,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::problem::{Kind, Problem};
 use super::{App, health};
-use crate::config::user_name;
+use crate::config::{real_name, user_name};
 use crate::model::Invoker;
 
 /// The most octets of a body.
@@ -27,6 +29,16 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A token of fewer octets could be found by trying.
 pub(super) const SHORTEST_TOKEN: usize = 16;
+
+/// The header by which whoever asks may tell which database it is to be about: an order that came to the daemon of
+/// another one, and so of another organization, is not carried out.
+pub(in crate::daemon) const DATABASE: HeaderName = HeaderName::from_static("x-dirsyncd-database");
+
+/// The value of [`DATABASE`] for this one: its real path, with what is not ASCII escaped.
+pub(in crate::daemon) fn database_name(database: &Path) -> String {
+    let name = real_name(database);
+    name.as_os_str().as_bytes().escape_ascii().to_string()
+}
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +80,7 @@ async fn admit(app: &App, peer: Peer, request: Request) -> Result<Request, Probl
         }
     };
     if let Some(invoker) = invoker {
+        expect_database(app, &parts.headers)?;
         parts.extensions.insert(invoker);
     }
     let announced = parts.headers.get(CONTENT_LENGTH);
@@ -82,6 +95,21 @@ async fn admit(app: &App, peer: Peer, request: Request) -> Result<Request, Probl
     })?;
     let whole = whole.map_err(|_| too_large())?;
     Ok(Request::from_parts(parts, Body::from(whole)))
+}
+
+/// Nobody is told of the database who may not ask.
+fn expect_database(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    let served = database_name(&app.state.setup().config.database);
+    for meant in headers.get_all(DATABASE) {
+        if meant.as_bytes() != served.as_bytes() {
+            let detail = format!(
+                "the daemon here is that of another database, {served}, and not of {}: nothing was done; see `socket` and `database` in the configuration",
+                meant.as_bytes().escape_ascii()
+            );
+            return Err(Problem::new(Kind::OtherDatabase, detail));
+        }
+    }
+    Ok(())
 }
 
 fn too_large() -> Problem {

@@ -31,6 +31,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub(super) use api::{ENDED, PENDING};
 pub use api::{Form, PauseOrder, PlanOrder, SyncOrder};
+pub(super) use gate::{DATABASE, database_name};
 pub use problem::ProblemDetails;
 
 use super::Wish;
@@ -176,15 +177,23 @@ impl Server {
             if listen.token.read()?.expose_secret().len() < gate::SHORTEST_TOKEN {
                 return Err(CannotListen::ShortToken);
             }
-            let bound = TcpListener::bind(listen.address).await;
-            let listener = bound.map_err(|source| CannotListen::Port {
-                address: listen.address,
-                source,
-            })?;
-            if let Ok(address) = listener.local_addr() {
-                tracing::info!(%address, "listening");
+            match TcpListener::bind(listen.address).await {
+                Ok(listener) => {
+                    if let Ok(address) = listener.local_addr() {
+                        tracing::info!(%address, "listening");
+                    }
+                    server.listen(Listener::Tcp(listener), router);
+                }
+                Err(source) => {
+                    let address = listen.address;
+                    let error = CannotListen::Port { address, source };
+                    // Anybody may take a port; that is not to keep syncs from being made.
+                    match &server.socket {
+                        Some(_) => tracing::error!("{error}"),
+                        None => return Err(error),
+                    }
+                }
             }
-            server.listen(Listener::Tcp(listener), router);
         }
         Ok(server)
     }

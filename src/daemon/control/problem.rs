@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Unauthorized,
     /// The request is for another host.
     Misdirected,
+    /// It is to be about another database.
+    OtherDatabase,
     /// The daemon is paused.
     Paused,
     /// Another dry run is at work.
@@ -61,6 +63,7 @@ impl Kind {
             Kind::Forbidden => "forbidden",
             Kind::Unauthorized => "unauthorized",
             Kind::Misdirected => "misdirected",
+            Kind::OtherDatabase => "other-database",
             Kind::Paused => "paused",
             Kind::Busy => "busy",
             Kind::Ambiguous => "ambiguous",
@@ -83,6 +86,7 @@ impl Kind {
             Kind::Forbidden => "Not allowed",
             Kind::Unauthorized => "The token is missing or wrong",
             Kind::Misdirected => "The request is for another host",
+            Kind::OtherDatabase => "The daemon is that of another database",
             Kind::Paused => "The daemon is paused",
             Kind::Busy => "Another dry run is at work",
             Kind::Ambiguous => "Several people may be meant",
@@ -104,7 +108,9 @@ impl Kind {
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Kind::Paused | Kind::Busy | Kind::Ambiguous => StatusCode::CONFLICT,
+            Kind::OtherDatabase | Kind::Paused | Kind::Busy | Kind::Ambiguous => {
+                StatusCode::CONFLICT
+            }
             // Nobody, or not one alone, has the name that was given.
             Kind::Run(Ended::Usage) => StatusCode::NOT_FOUND,
             Kind::Run(Ended::Refused) => StatusCode::CONFLICT,
