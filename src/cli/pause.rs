@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::{ConfigArgument, Exit, Failure, invoker, load, print, start_log};
+use super::{ConfigArgument, Exit, Failure, PATIENCE, invoker, load, print, start_log};
 use crate::config::{Config, LogFormat};
 use crate::daemon::{AskError, Client, PauseOrder, paused};
-use crate::snapshot::{Lock, Pause, SnapshotError, keep_pause};
+use crate::snapshot::{Pause, SnapshotError, keep_pause_for_later};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -76,10 +76,9 @@ async fn keep(config: &Config, asked: AskError, pause: Option<&Pause>) -> Result
     if !matches!(asked, AskError::NoDaemon(_) | AskError::NoSocket) {
         return Err(asked.into());
     }
-    let lock = Lock::daemon(&config.database).map_err(|error| match error {
+    let kept = keep_pause_for_later(&config.database, pause, PATIENCE).await;
+    kept.map_err(|error| match error {
         SnapshotError::Served { .. } => Failure::from(asked),
         error => Failure::failed(error),
-    })?;
-    let kept = keep_pause(&lock, &config.database, pause).await;
-    kept.map_err(Failure::failed)
+    })
 }

@@ -3,10 +3,12 @@
 
 use std::error::Error;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response};
+use nix::unistd::Uid;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,8 +26,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 pub struct Client {
     http: reqwest::Client,
     place: String,
-    /// The database of which it is to be the daemon, as it is told.
-    database: String,
+    /// The database of which it is to be the daemon, as it is told; `None` for any.
+    database: Option<String>,
 }
 
 /// A report that a daemon has made.
@@ -90,6 +92,17 @@ impl AskError {
     }
 }
 
+/// Whether the folder is that of a user for whom this one cannot ask.
+fn is_of_others(socket: &Path) -> bool {
+    let own = Uid::effective();
+    let folder = socket.parent().map(std::fs::metadata);
+    !own.is_root()
+        && folder.is_some_and(|folder| match folder {
+            Ok(folder) => ![0, own.as_raw()].contains(&folder.uid()),
+            Err(error) => error.kind() == ErrorKind::PermissionDenied,
+        })
+}
+
 impl Client {
     /// Who asks the daemon of this configuration.
     ///
@@ -97,8 +110,24 @@ impl Client {
     /// When it cannot be asked at all.
     pub fn of(config: &Config) -> Result<Self, AskError> {
         let socket = config.daemon.socket.as_ref().ok_or(AskError::NoSocket)?;
-        expect_own_folders(socket)?;
+        let database = database_name(&config.database);
+        Self::new(socket, Some(database))
+    }
+
+    /// Who asks the daemon on this socket, whichever it is.
+    ///
+    /// # Errors
+    /// When it cannot be asked at all.
+    pub fn at(socket: &Path) -> Result<Self, AskError> {
+        Self::new(socket, None)
+    }
+
+    fn new(socket: &Path, database: Option<String>) -> Result<Self, AskError> {
         let place = socket.display().to_string();
+        expect_own_folders(socket).map_err(|open| match is_of_others(socket) {
+            true => AskError::NotAllowed(place.clone()),
+            false => open.into(),
+        })?;
         // Nobody between, and no answer for ever to be had.
         let builder = reqwest::Client::builder().no_proxy();
         let builder = builder.unix_socket(PathBuf::from(socket));
@@ -109,7 +138,7 @@ impl Client {
         Ok(Client {
             http,
             place,
-            database: database_name(&config.database),
+            database,
         })
     }
 
@@ -120,6 +149,20 @@ impl Client {
     pub async fn status(&self) -> Result<Status, AskError> {
         let request = self.request(Method::GET, "/v1/status");
         self.read(request.timeout(ANSWER_WITHIN)).await
+    }
+
+    /// Whether the work goes on, whatever else is wrong.
+    ///
+    /// # Errors
+    /// When it is not told.
+    pub async fn is_healthy(&self) -> Result<bool, AskError> {
+        let request = self.request(Method::GET, "/healthz");
+        let sent = request.timeout(ANSWER_WITHIN).send().await;
+        let answer = sent.map_err(|error| self.not_sent(&error))?;
+        match answer.status() {
+            StatusCode::SERVICE_UNAVAILABLE => Ok(false),
+            _ => self.accept(answer).await.map(|_| true),
+        }
     }
 
     /// Has a dry run made.
@@ -158,7 +201,10 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("http://localhost{path}"));
-        request.header(DATABASE, &self.database)
+        match &self.database {
+            None => request,
+            Some(database) => request.header(DATABASE, database),
+        }
     }
 
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AskError> {
@@ -196,6 +242,10 @@ impl Client {
     async fn send(&self, request: RequestBuilder) -> Result<Response, AskError> {
         let sent = request.send().await;
         let answer = sent.map_err(|error| self.not_sent(&error))?;
+        self.accept(answer).await
+    }
+
+    async fn accept(&self, answer: Response) -> Result<Response, AskError> {
         if answer.status().is_success() {
             return Ok(answer);
         }

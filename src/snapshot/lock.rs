@@ -8,10 +8,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
-use super::SnapshotError;
+use super::{LOOK, SnapshotError};
 use crate::config::{
     OpenFile, beside, expect_own, expect_own_file, expect_own_folders, make_own, names_of,
     real_name,
@@ -33,6 +34,22 @@ impl Lock {
             path,
             holder,
         })
+    }
+
+    /// The lock of the one run that writes; another process that has it is waited for so long.
+    pub(super) async fn writer_within(
+        database: &Path,
+        patience: Duration,
+    ) -> Result<Self, SnapshotError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match Self::writer(database) {
+                Err(SnapshotError::Locked { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                taken => return taken,
+            }
+        }
     }
 
     /// The lock of the one daemon, held between its runs too, when `dirsyncd sync` may write.

@@ -3,12 +3,15 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -17,7 +20,7 @@ use nix::unistd::Uid;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::problem::{Kind, Problem};
-use super::{App, health};
+use super::{App, CannotListen, health};
 use crate::config::{real_name, user_name};
 use crate::model::Invoker;
 
@@ -49,16 +52,33 @@ pub(super) enum Peer {
     Anybody,
 }
 
+/// Whether somebody who may ask has asked on a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known(Arc<AtomicBool>);
+
+impl Known {
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
 /// Lets a request through to its route, or answers it.
 pub(super) async fn pass(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
+    Extension(known): Extension<Known>,
     request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match admit(&app, peer, request).await {
+    let mut response = match admit(&app, peer, &known, request).await {
         Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            let mut refusal = problem.into_response();
+            // Whoever was refused does not keep its place.
+            let close = HeaderValue::from_static("close");
+            refusal.headers_mut().insert(CONNECTION, close);
+            refusal
+        }
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -67,7 +87,7 @@ pub(super) async fn pass(
 }
 
 /// The request with who asks as an extension, and with all of its body.
-async fn admit(app: &App, peer: Peer, request: Request) -> Result<Request, Problem> {
+async fn admit(app: &App, peer: Peer, known: &Known, request: Request) -> Result<Request, Problem> {
     let (mut parts, body) = request.into_parts();
     let invoker = match peer {
         Peer::User(uid) => Some(of_user(uid)?),
@@ -75,11 +95,12 @@ async fn admit(app: &App, peer: Peer, request: Request) -> Result<Request, Probl
             expect_local(parts.headers.get("host"), parts.uri.authority())?;
             match health::is_open(parts.uri.path()) {
                 true => None,
-                false => Some(of_token(app, &parts.headers)?),
+                false => Some(of_token(app, &parts.headers).await?),
             }
         }
     };
     if let Some(invoker) = invoker {
+        known.0.store(true, Relaxed);
         expect_database(app, &parts.headers)?;
         parts.extensions.insert(invoker);
     }
@@ -132,10 +153,12 @@ fn of_user(uid: Uid) -> Result<Invoker, Problem> {
 }
 
 /// Whoever has the token may have it from the daemon's own user alone.
-fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
+async fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
     let given = headers.get(AUTHORIZATION).and_then(bearer);
-    let token = app.state.setup().config.daemon.listen.clone();
-    let token = token.and_then(|listen| listen.token.read().ok());
+    let token = match given {
+        None => None,
+        Some(_) => read_token(app).await,
+    };
     match (given, token) {
         (Some(given), Some(token)) if is_same(given, &token) => Ok(Invoker {
             name: "token".to_owned(),
@@ -150,6 +173,25 @@ fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
             Kind::Unauthorized,
             "the token is another one than that of [daemon]",
         )),
+    }
+}
+
+/// The token as it is now; what is wrong with it is for the log alone.
+async fn read_token(app: &App) -> Option<SecretString> {
+    let listen = app.state.setup().config.daemon.listen.clone()?;
+    // Where it is may be slow.
+    let read = tokio::task::spawn_blocking(move || listen.token.read()).await;
+    match read.ok()? {
+        Ok(token) if token.expose_secret().len() < SHORTEST_TOKEN => {
+            tracing::error!("nobody is let in at the port: {}", CannotListen::ShortToken);
+            None
+        }
+        Ok(token) => Some(token),
+        Err(error) => {
+            let error = CannotListen::Token(error);
+            tracing::error!("nobody is let in at the port: {error}");
+            None
+        }
     }
 }
 

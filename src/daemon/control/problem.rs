@@ -1,5 +1,7 @@
 //! Why something that was asked for is not answered or done: problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -164,6 +166,15 @@ impl Problem {
         Self::new(Kind::Paused, detail)
     }
 
+    /// A dry run did not go on for so long.
+    pub(super) fn hung(long: Duration) -> Self {
+        let detail = format!(
+            "the dry run has not gone on for {} (`hang_after` in [daemon]), and was ended",
+            humantime::format_duration(long)
+        );
+        Self::new(Kind::Run(Ended::Failed), detail)
+    }
+
     pub(super) fn stopping() -> Self {
         Self::new(Kind::Stopping, "the daemon is stopping: it was not done")
     }
@@ -177,7 +188,11 @@ impl From<SnapshotError> for Problem {
 
 impl From<&RunError> for Problem {
     fn from(error: &RunError) -> Self {
-        Problem::new(Kind::Run(error.ended()), error.to_string())
+        match error {
+            // By somebody else than whoever asked for it.
+            RunError::Stopped => Problem::stopping(),
+            error => Problem::new(Kind::Run(error.ended()), error.to_string()),
+        }
     }
 }
 
