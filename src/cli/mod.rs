@@ -45,6 +45,9 @@ use log::start_log;
 /// How long a sync that is under way is waited for by whoever writes a word into the database.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many threads do what is to be done at once.
+const WORKERS: usize = 4;
+
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done; a dry run was made, nothing was to do, or a sync was stopped by a signal after the
@@ -237,6 +240,8 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Whatever the machine has: the unit has a limit (TasksMax=), and there is less to do at once.
+        .worker_threads(WORKERS)
         // As much as the main thread has: a dry run of the daemon is made in another one.
         .thread_stack_size(8 * 1024 * 1024)
         .build();

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::{ConfigArgument, Exit, Failure, invoker, load, print, start_log};
+use super::{ConfigArgument, Exit, Failure, PATIENCE, invoker, load, print, start_log};
 use crate::config::{Config, LogFormat};
 use crate::daemon::{AskError, Client, PauseOrder, paused};
-use crate::snapshot::{Lock, Pause, SnapshotError, keep_pause};
+use crate::snapshot::{Pause, SnapshotError, keep_pause_for_later};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -25,7 +25,7 @@ pub(super) struct ResumeArguments {
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.config)?;
     start_log("warn", LogFormat::Text);
-    let reason = arguments.why.trim().to_owned();
+    let reason = Pause::reason(&arguments.why).map_err(Failure::usage)?;
     let order = PauseOrder {
         reason: reason.clone(),
     };
@@ -73,13 +73,12 @@ pub(super) async fn resume(arguments: ResumeArguments) -> Result<Exit, Failure> 
 
 /// Records it for the next daemon, if none runs.
 async fn keep(config: &Config, asked: AskError, pause: Option<&Pause>) -> Result<(), Failure> {
-    if !matches!(asked, AskError::NoDaemon(_) | AskError::Nowhere) {
+    if !matches!(asked, AskError::NoDaemon(_) | AskError::NoSocket) {
         return Err(asked.into());
     }
-    let lock = Lock::daemon(&config.database).map_err(|error| match error {
+    let kept = keep_pause_for_later(&config.database, pause, PATIENCE).await;
+    kept.map_err(|error| match error {
         SnapshotError::Served { .. } => Failure::from(asked),
         error => Failure::failed(error),
-    })?;
-    let kept = keep_pause(&lock, &config.database, pause).await;
-    kept.map_err(Failure::failed)
+    })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::SecretRef;
+use super::permissions::{beside, real_name};
 
 /// The daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +32,10 @@ impl Daemon {
     /// [`hang_after`](Self::hang_after), unless it is set.
     pub(super) const HANG_AFTER: Duration = Duration::from_secs(15 * 60);
 
-    /// The socket of a daemon with this database, unless it is set.
+    /// The socket of a daemon with this database, unless it is set: beside its locks, so that two databases in
+    /// one folder have two, and a database has one by whatever links a path leads to it.
     pub(super) fn default_socket(database: &Path) -> PathBuf {
-        database.with_file_name("control.sock")
+        beside(&real_name(database), ".sock")
     }
 
     /// Whether it is to be asked at the same places.

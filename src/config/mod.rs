@@ -36,7 +36,7 @@ pub use guards::{Guard, Guards, Limit, NamePattern, Per};
 pub use journal::Journal;
 pub use notify::{Channel, Email, Event, MailTls, Notify, Template, Way};
 pub use permissions::{
-    OpenFile, PrivateFolder, expect_guarded, expect_known_folders, expect_known_writers,
+    OpenFile, PrivateFolder, beside, expect_guarded, expect_known_folders, expect_known_writers,
     expect_own, expect_own_file, expect_own_folders, expect_private, make_own, names_of, real_name,
     user_name,
 };

@@ -285,6 +285,13 @@ pub fn real_name(path: &Path) -> PathBuf {
     }
 }
 
+/// The path of what stands beside a file under its name and this ending.
+pub fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// A link in place of a file of the database is root's or the user's; root follows that of another user only to
 /// that user's own files.
 fn expect_own_link(what: &str, path: &Path, link: &Metadata) -> Result<(), OpenFile> {

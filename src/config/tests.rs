@@ -44,7 +44,7 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert_eq!(config.policy, Policy::default());
     assert!(!config.deletes());
     assert_eq!(config.schedule, []);
-    let socket = Path::new("/var/lib/dirsyncd/control.sock");
+    let socket = Path::new("/var/lib/dirsyncd/dirsyncd.db.sock");
     assert_eq!(config.daemon.socket.as_deref(), Some(socket));
     assert_eq!(config.daemon.listen, None);
     assert!(config.reconcile.correct.is_empty());

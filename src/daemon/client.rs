@@ -1,18 +1,22 @@
-//! Asks a daemon, by the place where its configuration says that it listens.
+//! Asks a daemon, on the socket of its configuration. Not at its port: anybody on this machine may listen at one while no
+//! daemon does, and would be given the token.
 
 use std::error::Error;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response};
-use secrecy::{ExposeSecret, SecretString};
+use nix::unistd::Uid;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::control::{ENDED, PENDING, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
+use super::control::{
+    DATABASE, ENDED, PENDING, PauseOrder, PlanOrder, ProblemDetails, SyncOrder, database_name,
+};
 use super::status::Status;
-use crate::config::{Config, Listen, OpenFile, SecretError, expect_own_folders};
+use crate::config::{Config, OpenFile, expect_own_folders};
 use crate::run::Ended;
 
 /// How long an answer about what is there may take. A daemon that does not answer by then hangs.
@@ -21,9 +25,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// Who asks a daemon.
 pub struct Client {
     http: reqwest::Client,
-    base: String,
-    token: Option<SecretString>,
     place: String,
+    /// The database of which it is to be the daemon, as it is told; `None` for any.
+    database: Option<String>,
 }
 
 /// A report that a daemon has made.
@@ -40,11 +44,11 @@ pub struct Reported {
 /// Why a daemon has not answered, or not as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// It is not to listen anywhere.
+    /// It has no socket.
     #[error(
-        "the daemon of this configuration cannot be asked: `socket` in [daemon] is false, and there is no `listen`"
+        "the daemon of this configuration cannot be asked by a command: `socket` in [daemon] is false; at `listen` only scripts ask, as anybody may listen at a port"
     )]
-    Nowhere,
+    NoSocket,
     /// None is there.
     #[error(
         "no daemon answers on {0}: start it (`dirsyncd run`), or give the configuration that it runs with"
@@ -56,9 +60,6 @@ pub enum AskError {
     /// Others could have put another socket there.
     #[error(transparent)]
     Open(#[from] OpenFile),
-    /// The token cannot be read.
-    #[error("`token` in [daemon]: {0}")]
-    Token(#[from] SecretError),
     /// It is there and does not answer.
     #[error("the daemon on {place} does not answer: {why}")]
     NoAnswer {
@@ -76,7 +77,7 @@ impl AskError {
     /// How that ends what was to be done.
     pub fn ended(&self) -> Ended {
         match self {
-            AskError::Nowhere => Ended::Usage,
+            AskError::NoSocket => Ended::Usage,
             AskError::Problem(problem) => {
                 let is_refusal =
                     problem.kind.ends_with(":paused") || problem.kind.ends_with(":busy");
@@ -91,36 +92,53 @@ impl AskError {
     }
 }
 
+/// Whether the folder is that of a user for whom this one cannot ask.
+fn is_of_others(socket: &Path) -> bool {
+    let own = Uid::effective();
+    let folder = socket.parent().map(std::fs::metadata);
+    !own.is_root()
+        && folder.is_some_and(|folder| match folder {
+            Ok(folder) => ![0, own.as_raw()].contains(&folder.uid()),
+            Err(error) => error.kind() == ErrorKind::PermissionDenied,
+        })
+}
+
 impl Client {
     /// Who asks the daemon of this configuration.
     ///
     /// # Errors
     /// When it cannot be asked at all.
     pub fn of(config: &Config) -> Result<Self, AskError> {
+        let socket = config.daemon.socket.as_ref().ok_or(AskError::NoSocket)?;
+        let database = database_name(&config.database);
+        Self::new(socket, Some(database))
+    }
+
+    /// Who asks the daemon on this socket, whichever it is.
+    ///
+    /// # Errors
+    /// When it cannot be asked at all.
+    pub fn at(socket: &Path) -> Result<Self, AskError> {
+        Self::new(socket, None)
+    }
+
+    fn new(socket: &Path, database: Option<String>) -> Result<Self, AskError> {
+        let place = socket.display().to_string();
+        expect_own_folders(socket).map_err(|open| match is_of_others(socket) {
+            true => AskError::NotAllowed(place.clone()),
+            false => open.into(),
+        })?;
         // Nobody between, and no answer for ever to be had.
         let builder = reqwest::Client::builder().no_proxy();
-        let (builder, base, token, place) = match (&config.daemon.socket, &config.daemon.listen) {
-            (Some(socket), _) => {
-                expect_own_folders(socket)?;
-                let place = socket.display().to_string();
-                let builder = builder.unix_socket(PathBuf::from(socket));
-                (builder, "http://localhost".to_owned(), None, place)
-            }
-            (None, Some(Listen { address, token })) => {
-                let base = format!("http://{address}");
-                (builder, base, Some(token.read()?), address.to_string())
-            }
-            (None, None) => return Err(AskError::Nowhere),
-        };
+        let builder = builder.unix_socket(PathBuf::from(socket));
         let http = builder.build().map_err(|error| AskError::NoAnswer {
             place: place.clone(),
             why: error.to_string(),
         })?;
         Ok(Client {
             http,
-            base,
-            token,
             place,
+            database,
         })
     }
 
@@ -131,6 +149,20 @@ impl Client {
     pub async fn status(&self) -> Result<Status, AskError> {
         let request = self.request(Method::GET, "/v1/status");
         self.read(request.timeout(ANSWER_WITHIN)).await
+    }
+
+    /// Whether the work goes on, whatever else is wrong.
+    ///
+    /// # Errors
+    /// When it is not told.
+    pub async fn is_healthy(&self) -> Result<bool, AskError> {
+        let request = self.request(Method::GET, "/healthz");
+        let sent = request.timeout(ANSWER_WITHIN).send().await;
+        let answer = sent.map_err(|error| self.not_sent(&error))?;
+        match answer.status() {
+            StatusCode::SERVICE_UNAVAILABLE => Ok(false),
+            _ => self.accept(answer).await.map(|_| true),
+        }
     }
 
     /// Has a dry run made.
@@ -168,10 +200,10 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
-        match &self.token {
+        let request = self.http.request(method, format!("http://localhost{path}"));
+        match &self.database {
             None => request,
-            Some(token) => request.bearer_auth(token.expose_secret()),
+            Some(database) => request.header(DATABASE, database),
         }
     }
 
@@ -210,6 +242,10 @@ impl Client {
     async fn send(&self, request: RequestBuilder) -> Result<Response, AskError> {
         let sent = request.send().await;
         let answer = sent.map_err(|error| self.not_sent(&error))?;
+        self.accept(answer).await
+    }
+
+    async fn accept(&self, answer: Response) -> Result<Response, AskError> {
         if answer.status().is_success() {
             return Ok(answer);
         }

@@ -73,8 +73,36 @@ pub enum Wish {
 pub struct Asker {
     /// Who it is.
     pub by: Invoker,
-    /// Told how it went; dropped if it is not done.
-    pub done: oneshot::Sender<Outcome>,
+    /// Told how it went, or why it is not done.
+    pub done: oneshot::Sender<Result<Outcome, NotDone>>,
+}
+
+/// Why a sync that was asked for is not done.
+#[derive(Clone, Debug)]
+pub enum NotDone {
+    /// The daemon was paused before it began.
+    Paused(Pause),
+    /// The daemon stops.
+    Stopping,
+}
+
+impl NotDone {
+    /// Whoever asked for it is told, and the log too.
+    fn tell(&self, job: Job, askers: impl IntoIterator<Item = Asker>) {
+        let why = match self {
+            NotDone::Paused(pause) => format!("paused {}", paused(pause)),
+            NotDone::Stopping => "the daemon stops".to_owned(),
+        };
+        let mut askers = askers.into_iter().peekable();
+        if askers.peek().is_none() {
+            tracing::warn!(%job, "asked for, and not done: {why}");
+        }
+        for Asker { by, done } in askers {
+            tracing::warn!(%job, by = by.name, uid = by.uid, "asked for, and not done: {why}");
+            // Who has gone away meanwhile does not want to know.
+            let _ = done.send(Err(self.clone()));
+        }
+    }
 }
 
 /// How a sync went, for all who have asked for it.
@@ -144,10 +172,15 @@ pub async fn run(
         daemon.timers.ended(job, chrono::Utc::now(), &delay);
     }
     systemd::tell(&[sd_notify::NotifyState::Stopping]);
-    // Whoever waits for what is not done any more is told so.
-    daemon.wanted.clear();
+    // Whoever waits for what is not done any more is told so, also who was not heard yet.
+    wishes.close();
+    while let Ok(wish) = wishes.try_recv() {
+        if let Wish::Do { job, asker } = wish {
+            daemon.wanted.entry(job).or_default().extend(asker);
+        }
+    }
+    daemon.drop_wanted(&NotDone::Stopping);
     let state = Arc::clone(&daemon.state);
-    drop(wishes);
     server.stop().await;
     daemon.teller.stop().await;
     state.telemetry.stop().await;
@@ -247,12 +280,8 @@ impl Daemon<'_> {
         };
         let Done { outcome, end, seen } = {
             let work = Box::pin(do_job(&setup, job, &control));
-            let work = async {
-                match trace {
-                    None => work.await,
-                    Some(trace) => watched(trace.watcher(), work).await,
-                }
-            };
+            let watcher = state.pulse.watcher(trace.map(|trace| trace.watcher()));
+            let work = watched(watcher, work);
             tokio::pin!(work);
             loop {
                 tokio::select! {
@@ -270,7 +299,7 @@ impl Daemon<'_> {
         for (asker, outcome) in askers.into_iter().zip(std::iter::repeat(outcome)) {
             // Who has gone away meanwhile does not want to know.
             if let Some(outcome) = outcome {
-                let _ = asker.done.send(outcome);
+                let _ = asker.done.send(Ok(outcome));
             }
         }
     }
@@ -279,16 +308,21 @@ impl Daemon<'_> {
         let pause = self.state.pause();
         match (wish, pause) {
             (Wish::Reload, _) => self.reload(),
-            (Wish::Do { job, .. }, Some(pause)) => {
-                tracing::warn!(%job, "asked for, and not done: paused {}", paused(&pause));
-            }
+            (Wish::Do { job, asker }, Some(pause)) => NotDone::Paused(pause).tell(job, asker),
             (Wish::Do { job, asker }, None) => {
                 tracing::info!(%job, "asked for");
                 self.wanted.entry(job).or_default().extend(asker);
             }
             // What has not begun is not done.
-            (Wish::Look, Some(_)) => self.wanted.clear(),
+            (Wish::Look, Some(pause)) => self.drop_wanted(&NotDone::Paused(pause)),
             (Wish::Look, None) => {}
+        }
+    }
+
+    /// What was to be done at once and has not begun is not done.
+    fn drop_wanted(&mut self, why: &NotDone) {
+        for (job, askers) in std::mem::take(&mut self.wanted) {
+            why.tell(job, askers);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Whether the work goes on.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::LOOK;
 use crate::apply::Watch;
 use crate::model::{GroupChange, Kind, Timestamp};
-use crate::org::traffic;
+use crate::org::Watcher;
+
+/// How often it is looked whether what is waited for hangs.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// When the daemon last came on with what it does.
 #[derive(Debug)]
@@ -17,8 +20,6 @@ pub(super) struct Pulse(Mutex<Last>);
 #[derive(Debug)]
 struct Last {
     beat: Instant,
-    /// How many answers the API had given then.
-    answers: u64,
     is_at_work: bool,
     progress: Progress,
 }
@@ -92,7 +93,6 @@ impl Default for Pulse {
     fn default() -> Self {
         Pulse(Mutex::new(Last {
             beat: Instant::now(),
-            answers: 0,
             is_at_work: false,
             progress: Progress::new(),
         }))
@@ -124,20 +124,38 @@ impl Pulse {
     }
 
     /// Whether a job has not come on for so long, or nobody has waited for the next one for longer than
-    /// that takes, as far as is seen each time that this is asked.
+    /// that takes.
     pub(super) fn hangs_for(&self, long: Duration) -> bool {
-        let answers = traffic().answers();
-        self.0.lock().is_ok_and(|mut last| {
-            if last.answers != answers {
-                last.beat = Instant::now();
-                last.answers = answers;
-            }
+        self.0.lock().is_ok_and(|last| {
             let long = match last.is_at_work {
                 true => long,
                 false => long.max(3 * LOOK),
             };
             last.beat.elapsed() >= long
         })
+    }
+}
+
+impl Pulse {
+    /// Hears of the API's answers to the work that it watches, and to no other: what a dry run gets meanwhile does
+    /// not show that a sync goes on. Whoever else watches is told too.
+    pub(super) fn watcher(self: &Arc<Self>, other: Option<Watcher>) -> Watcher {
+        let pulse = Arc::clone(self);
+        Arc::new(move |request| {
+            if request.status.is_some() {
+                pulse.went_on();
+            }
+            if let Some(other) = &other {
+                other(request);
+            }
+        })
+    }
+
+    /// Waits until it hangs.
+    pub(super) async fn hung_for(&self, long: Duration) {
+        while !self.hangs_for(long) {
+            tokio::time::sleep(long.min(GLANCE)).await;
+        }
     }
 }
 

@@ -22,7 +22,8 @@ pub struct Status {
     pub paused: Option<Pause>,
     /// The last run.
     pub last_run: Option<PastRun>,
-    /// When the last sync ended that tried all that it had to do.
+    /// When the last sync ended that read all sources whole, believed all absences, did not end early, and had no
+    /// operation that failed; holds and refusals of people do not count against it.
     pub last_good_sync: Option<Timestamp>,
     /// How many accounts are known, the deleted ones too.
     pub accounts: u64,

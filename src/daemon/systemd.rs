@@ -10,6 +10,21 @@ use super::pulse::Pulse;
 
 /// Tells systemd.
 pub(super) fn tell(states: &[NotifyState<'_>]) {
+    // A line of its own would be taken for another message.
+    let texts = states.iter().map(|state| match state {
+        NotifyState::Status(text) => Some(text.replace(char::is_control, " ")),
+        _ => None,
+    });
+    let texts: Vec<Option<String>> = texts.collect();
+    let states: Vec<NotifyState<'_>> = states
+        .iter()
+        .zip(&texts)
+        .map(|(state, text)| match text {
+            Some(text) => NotifyState::Status(text),
+            None => state.clone(),
+        })
+        .collect();
+    let states = &states;
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd was not told");
     }

@@ -7,9 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::Context;
-use super::lock::{LOCKS, PARTS, beside};
+use super::lock::{LOCKS, PARTS};
 use super::{Snapshot, SnapshotError};
 use crate::config::PrivateFolder;
+use crate::config::beside;
 use crate::model::RunId;
 
 /// How the folder begins in which a backup is made, beside the file that it is going to be.

@@ -45,6 +45,14 @@ pub enum SnapshotError {
         /// The database.
         path: PathBuf,
     },
+    /// Not there, or made by an older version, where it is neither made nor changed.
+    #[error(
+        "the database {} is not there yet, or is of an older dirsyncd: start the daemon or run `dirsyncd sync`, which make it or bring it up to date, and try again", path.display()
+    )]
+    NotYet {
+        /// The database.
+        path: PathBuf,
+    },
     /// An SQLite database of something else.
     #[error(
         "{} is an SQLite database, but not one of dirsyncd: correct `database` in the configuration", path.display()

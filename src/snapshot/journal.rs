@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{Connection, Sqlite, Transaction};
 
@@ -124,7 +124,10 @@ impl Journal {
     /// Opens the database for a run: takes the lock, makes the file if need be, and brings the
     /// schema up to date.
     pub async fn open(path: &Path) -> Result<Self, SnapshotError> {
-        let lock = Lock::writer(path)?;
+        Self::open_with(Lock::writer(path)?, path).await
+    }
+
+    async fn open_with(lock: Lock, path: &Path) -> Result<Self, SnapshotError> {
         let (snapshot, database) = Snapshot::open_for_writing(path).await?;
         Ok(Journal {
             snapshot,
@@ -136,15 +139,7 @@ impl Journal {
     /// Opens the database as [`open`](Self::open) does, and waits so long for another process
     /// that has the lock.
     pub async fn open_within(path: &Path, patience: Duration) -> Result<Self, SnapshotError> {
-        let deadline = Instant::now() + patience;
-        loop {
-            match Self::open(path).await {
-                Err(SnapshotError::Locked { .. }) if Instant::now() < deadline => {
-                    tokio::time::sleep(LOOK).await;
-                }
-                opened => return opened,
-            }
-        }
+        Self::open_with(Lock::writer_within(path, patience).await?, path).await
     }
 
     /// Closes the database and lets the next writer in.

@@ -8,12 +8,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
-use super::SnapshotError;
+use super::{LOOK, SnapshotError};
 use crate::config::{
-    OpenFile, expect_own, expect_own_file, expect_own_folders, make_own, names_of, real_name,
+    OpenFile, beside, expect_own, expect_own_file, expect_own_folders, make_own, names_of,
+    real_name,
 };
 
 /// What an open file is called.
@@ -34,6 +36,22 @@ impl Lock {
         })
     }
 
+    /// The lock of the one run that writes; another process that has it is waited for so long.
+    pub(super) async fn writer_within(
+        database: &Path,
+        patience: Duration,
+    ) -> Result<Self, SnapshotError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match Self::writer(database) {
+                Err(SnapshotError::Locked { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                taken => return taken,
+            }
+        }
+    }
+
     /// The lock of the one daemon, held between its runs too, when `dirsyncd sync` may write.
     pub fn daemon(database: &Path) -> Result<Self, SnapshotError> {
         Self::take(database, ".daemon.lock", |path, holder| {
@@ -49,7 +67,9 @@ impl Lock {
 
     /// The process of the daemon that serves the database, as its lock file names it; `None` if none does.
     pub fn of_daemon(database: &Path) -> Option<String> {
-        let mut file = options().open(beside(database, ".daemon.lock")).ok()?;
+        let mut file = options()
+            .open(beside(&real_name(database), ".daemon.lock"))
+            .ok()?;
         let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
         let mut holder = String::new();
         file.read_to_string(&mut holder).ok()?;
@@ -197,10 +217,4 @@ pub fn open_files(database: &Path) -> Vec<OpenFile> {
 pub(super) fn expect_closed(database: &Path) -> Result<(), SnapshotError> {
     let open = open_files(database).into_iter().next();
     open.map_or(Ok(()), |open| Err(open.into()))
-}
-
-pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }

@@ -53,7 +53,7 @@ pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, LOOK, Outcome, Pulled, Unclear};
 pub use lock::{Lock, open_files};
 pub use outbox::{Letter, Outbox, Queued, Tried};
-pub use pause::{Pause, keep_pause};
+pub use pause::{BadReason, Pause, keep_pause, keep_pause_for_later};
 pub use prune::{LAST_OPERATIONS, Prune, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;
 pub use runs::PastRun;
@@ -183,6 +183,28 @@ impl Snapshot {
             .map_err(|error| SnapshotError::migrate(path, error))?;
         snapshot.fill_in().await?;
         Ok((snapshot, standing))
+    }
+
+    /// Opens a database to write a word into it. It is neither made nor migrated.
+    async fn open_as_it_is(path: &Path) -> Result<Self, SnapshotError> {
+        let not_yet = || SnapshotError::NotYet {
+            path: path.to_owned(),
+        };
+        if !path.exists() {
+            return Err(not_yet());
+        }
+        let mut snapshot = Self::look_into(path).await?;
+        if snapshot.schema_version().await? != Some(newest_migration()) {
+            snapshot.close().await?;
+            return Err(not_yet());
+        }
+        for pragma in ["PRAGMA query_only = OFF", "PRAGMA synchronous = FULL"] {
+            sqlx::query(pragma)
+                .execute(&mut snapshot.connection)
+                .await
+                .at(path)?;
+        }
+        Ok(snapshot)
     }
 
     /// Fills in what a migration cannot, as SQLite folds ASCII only and knows no digests.

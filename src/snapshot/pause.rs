@@ -1,6 +1,7 @@
 //! Whether the daemon is paused.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -19,6 +20,36 @@ pub struct Pause {
     pub asked_by: Invoker,
     /// Why; empty if that was not told.
     pub reason: String,
+}
+
+/// Why the reason of a pause is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadReason {
+    /// It could command who shows it: a terminal, a log, systemd.
+    #[error("the reason of a pause is one line, without control characters")]
+    Control,
+    /// It is too long to be shown with everything else.
+    #[error("the reason of a pause has {MOST_REASON} characters at most")]
+    Long,
+}
+
+/// The most characters of a reason.
+const MOST_REASON: usize = 500;
+
+impl Pause {
+    /// The reason as it is kept.
+    ///
+    /// # Errors
+    /// When it is not to be taken.
+    pub fn reason(given: &str) -> Result<String, BadReason> {
+        if given.chars().any(char::is_control) {
+            return Err(BadReason::Control);
+        }
+        if given.chars().count() > MOST_REASON {
+            return Err(BadReason::Long);
+        }
+        Ok(given.trim().to_owned())
+    }
 }
 
 impl Snapshot {
@@ -41,18 +72,36 @@ impl Snapshot {
     }
 }
 
+/// Records for the next daemon that it is paused, or that it is not any more, while none runs. A run that writes is
+/// waited for so long.
+///
+/// # Errors
+/// [`Served`](SnapshotError::Served) when a daemon runs; [`NotYet`](SnapshotError::NotYet) when there is no database of
+/// this version, which is not made for this; else when the database cannot be written.
+pub async fn keep_pause_for_later(
+    database: &Path,
+    pause: Option<&Pause>,
+    patience: Duration,
+) -> Result<(), SnapshotError> {
+    // Before a lock is made where no database is.
+    Snapshot::open_as_it_is(database).await?.close().await?;
+    let daemon = Lock::daemon(database)?;
+    let _writer = Lock::writer_within(database, patience).await?;
+    keep_pause(&daemon, database, pause).await
+}
+
 /// Records that the daemon is paused, or that it is not any more, in one statement: so it needs no
 /// [`Journal`](super::Journal), and a run that is under way is not waited for. `_daemon` shows that no
 /// other daemon is there to write it.
 ///
 /// # Errors
-/// When the database cannot be written.
+/// [`NotYet`](SnapshotError::NotYet) when there is no database of this version; else when it cannot be written.
 pub async fn keep_pause(
     _daemon: &Lock,
     database: &Path,
     pause: Option<&Pause>,
 ) -> Result<(), SnapshotError> {
-    let (mut snapshot, _) = Snapshot::open_for_writing(database).await?;
+    let mut snapshot = Snapshot::open_as_it_is(database).await?;
     let query = match pause {
         None => sqlx::query("DELETE FROM pause"),
         Some(pause) => sqlx::query(

@@ -307,8 +307,12 @@ impl Journal {
         prune: &Prune<'_>,
     ) -> Result<bool, SnapshotError> {
         let path = self.path.clone();
+        // Of a run of which a pull stays, those that were not complete stay too, and of others they go last: without
+        // them it would have been a good one.
         let needed = format!(
-            "{NEEDED_PULLS} UNION SELECT run_id, source FROM pulls WHERE run_id = ({LAST_GOOD_SYNC})"
+            "WITH needed (run_id, source) AS ({NEEDED_PULLS} UNION SELECT run_id, source FROM pulls WHERE run_id = ({LAST_GOOD_SYNC}))
+            SELECT run_id, source FROM needed UNION SELECT run_id, source FROM pulls
+            WHERE incomplete IS NOT NULL AND run_id IN (SELECT run_id FROM needed)"
         );
         let needed: Vec<(i64, String)> = sqlx::query_as(AssertSqlSafe(needed))
             .fetch_all(&mut self.connection)
@@ -316,7 +320,7 @@ impl Journal {
             .at(&path)?;
         let needed = serde_json::json!(needed).to_string();
         let delete = "DELETE FROM pulls WHERE (run_id, source) IN (SELECT run_id, source FROM pulls WHERE run_id < ?1
-            AND (run_id, source) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2)) ORDER BY run_id LIMIT ?3)";
+            AND (run_id, source) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?2)) ORDER BY run_id, incomplete IS NOT NULL LIMIT ?3)";
         loop {
             let mut transaction = self.begin().await?;
             let deleted = sqlx::query(delete)

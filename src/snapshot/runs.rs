@@ -36,11 +36,15 @@ pub struct PastRun {
 const SELECT_RUNS: &str = "SELECT trigger, id, started_at, finished_at, outcome, error, version, summary, asked_by, uid, sudo_user
     FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?";
 
-/// The last run that read the sources and tried all that it had to do.
+/// The last run that read all sources whole, believed all absences, and did all that nothing held.
 pub(super) const LAST_GOOD_SYNC: &str =
     "SELECT id FROM runs WHERE outcome IN ('done', 'incomplete')
     AND summary ->> '$.applied.ended_by' IS NULL
-    AND EXISTS (SELECT 1 FROM pulls WHERE pulls.run_id = runs.id) ORDER BY id DESC LIMIT 1";
+    AND coalesce(summary ->> '$.suspended', 0) + coalesce(summary ->> '$.groups.suspended', 0) = 0
+    AND coalesce(summary ->> '$.applied.failed', 0) + coalesce(summary ->> '$.groups.applied.failed', 0) = 0
+    AND EXISTS (SELECT 1 FROM pulls WHERE pulls.run_id = runs.id)
+    AND NOT EXISTS (SELECT 1 FROM pulls WHERE pulls.run_id = runs.id AND incomplete IS NOT NULL)
+    ORDER BY id DESC LIMIT 1";
 
 impl Snapshot {
     /// The newest runs, the newest first: so many, of those before this one.
@@ -60,8 +64,8 @@ impl Snapshot {
             .collect()
     }
 
-    /// When the last sync ended that read the sources and tried all that it had to do: what the guards
-    /// hold, or the organization refuses for a person, does not count against it.
+    /// When the last good sync ended: all sources were read whole, no absence was disbelieved, no operation failed, and
+    /// it did not end early. What the guards hold, and who is refused or put off, does not count against it.
     pub async fn last_good_sync(&mut self) -> Result<Option<Timestamp>, SnapshotError> {
         let query = format!("SELECT finished_at FROM runs WHERE id = ({LAST_GOOD_SYNC})");
         let last: Option<i64> = sqlx::query_scalar(AssertSqlSafe(query))

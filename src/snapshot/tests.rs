@@ -7,11 +7,13 @@ mod prune;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use serde_json::json;
+
 use super::*;
 use crate::config::{Guard, Guards, Limit, Per};
 use crate::model::{
     Complete, Digest, Evidence, GroupChange, GroupMember, GroupOperation, GroupProgress,
-    GroupReason, GroupTarget, Invoker, Lifecycle, PullEnd, RunId,
+    GroupReason, GroupTarget, Incomplete, Invoker, Lifecycle, PullEnd, RunId,
 };
 use crate::plan::fixture::{World, account, at_most, brief, key, now, person, source, with_mail};
 use crate::plan::groups::{GroupSuspension, PlannedGroup};
@@ -557,6 +559,113 @@ async fn an_approval_of_a_part_is_used_up_once_the_whole_is_sent() {
     let holds = journal.open_holds(now()).await.unwrap();
     assert!(!holds[0].operations[0].is_approved);
     journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_good_sync_read_all_believed_all_and_failed_in_nothing() {
+    let (_folder, mut journal) = new_journal().await;
+    let good = json!({"held": 3, "refused": 2, "suspended": 0, "applied": {"failed": 0, "ended_by": null}});
+    let incomplete = Incomplete {
+        entries: 1,
+        why: "it broke off".to_owned(),
+    };
+    let broken = BTreeMap::from([(source(), Err(incomplete))]);
+    for (pulls, outcome, summary, is_good) in [
+        (pulls(2), Outcome::Incomplete, good.clone(), true),
+        (broken, Outcome::Incomplete, good.clone(), false),
+        (BTreeMap::new(), Outcome::Done, good.clone(), false),
+        (pulls(2), Outcome::Failed, json!({}), false),
+        (
+            pulls(2),
+            Outcome::Incomplete,
+            json!({"suspended": 1}),
+            false,
+        ),
+        (
+            pulls(2),
+            Outcome::Incomplete,
+            json!({"groups": {"suspended": 1}}),
+            false,
+        ),
+        (
+            pulls(2),
+            Outcome::Incomplete,
+            json!({"applied": {"failed": 1}}),
+            false,
+        ),
+        (
+            pulls(2),
+            Outcome::Incomplete,
+            json!({"groups": {"applied": {"failed": 1}}}),
+            false,
+        ),
+        (
+            pulls(2),
+            Outcome::Done,
+            json!({"applied": {"ended_by": "the deadline"}}),
+            false,
+        ),
+        (pulls(2), Outcome::Done, good, true),
+    ] {
+        let before = journal.last_good_sync().await.unwrap();
+        let run = journal.begin_run("test", now()).await.unwrap();
+        let pulled = Pulled {
+            pulls,
+            ..Pulled::default()
+        };
+        journal.record_pulls(run, &pulled).await.unwrap();
+        let at = now() + chrono::TimeDelta::seconds(run.0);
+        let finished = journal.finish_run(run, at, outcome, None, &summary);
+        finished.await.unwrap();
+        let expected = if is_good { Some(at) } else { before };
+        let found = journal.last_good_sync().await.unwrap();
+        assert_eq!(found, expected, "{outcome:?} {summary}");
+    }
+}
+
+#[tokio::test]
+async fn a_pause_is_written_into_no_database_of_another_version() {
+    let (folder, journal) = new_journal().await;
+    journal.close().await.unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    assert!(path.exists());
+    keep_pause_for_later(&path, None, Duration::ZERO)
+        .await
+        .unwrap();
+    let writer = Lock::writer(&path).unwrap();
+    let kept = keep_pause_for_later(&path, None, Duration::ZERO).await;
+    assert!(
+        matches!(kept, Err(SnapshotError::Locked { .. })),
+        "{kept:?}"
+    );
+    drop(writer);
+    let (mut snapshot, _) = Snapshot::open_for_writing(&path).await.unwrap();
+    let older =
+        "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+    sqlx::query(older)
+        .execute(&mut snapshot.connection)
+        .await
+        .unwrap();
+    snapshot.close().await.unwrap();
+    let kept = keep_pause_for_later(&path, None, Duration::ZERO).await;
+    assert!(
+        matches!(kept, Err(SnapshotError::NotYet { .. })),
+        "{kept:?}"
+    );
+    let gone = folder.path().join("gone.db");
+    let kept = keep_pause_for_later(&gone, None, Duration::ZERO).await;
+    assert!(
+        matches!(kept, Err(SnapshotError::NotYet { .. })),
+        "{kept:?}"
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path())
+            .unwrap()
+            .flatten()
+            .filter(|file| file.file_name().to_string_lossy().starts_with("gone"))
+            .count(),
+        0
+    );
 }
 
 #[tokio::test]

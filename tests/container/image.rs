@@ -114,7 +114,14 @@ fn the_image_says_how_it_is_run() {
     // What is asked; whether it is answered is not seen here.
     assert_eq!(
         config["Healthcheck"]["Test"],
-        json!(["CMD", "/usr/bin/dirsyncd", "status", "--quiet"])
+        json!([
+            "CMD",
+            "/usr/bin/dirsyncd",
+            "status",
+            "--quiet",
+            "--socket",
+            "/var/lib/dirsyncd/dirsyncd.db.sock"
+        ])
     );
     let label = |name: &str| &config["Labels"][format!("org.opencontainers.image.{name}")];
     assert_eq!(label("title"), "dirsyncd");

@@ -84,10 +84,19 @@ fn a_pod_is_alone_and_without_rights() {
         let command = &container[probe]["exec"]["command"];
         assert_eq!(
             command,
-            &json!(["/usr/bin/dirsyncd", "status", "--quiet"]),
+            &json!([
+                "/usr/bin/dirsyncd",
+                "status",
+                "--quiet",
+                "--socket",
+                "/var/lib/dirsyncd/dirsyncd.db.sock"
+            ]),
             "{probe}"
         );
     }
+    let startup = &container["startupProbe"];
+    let number = |key: &str| startup[key].as_u64().unwrap();
+    assert_eq!(number("periodSeconds") * number("failureThreshold"), 600);
     // As many volumes as places.
     let names = |list: &Value| -> Vec<String> {
         let list = list.as_array().unwrap().iter();

@@ -45,7 +45,7 @@ pub(crate) fn expect_logged(daemon: &Running, words: &str) {
 }
 
 pub(crate) fn socket(world: &World) -> PathBuf {
-    world.dirsyncd.state().join("control.sock")
+    world.dirsyncd.state().join("dirsyncd.db.sock")
 }
 
 pub(crate) fn end(daemon: Running) {
@@ -212,8 +212,10 @@ fn status_tells_whether_a_daemon_is_there_and_what_it_does() {
 }
 
 #[test]
-fn a_good_sync_is_one_that_tried_all() {
-    let world = world(&Person::four());
+fn a_good_sync_is_one_in_which_nothing_failed() {
+    let people = Person::four();
+    let mut world = World::of(&people);
+    once_a_year(&mut world, "[apply]\nquarantine_after = 1\n");
     let daemon = daemon(&world);
     world.dirsyncd.run(&["sync", "--daemon"]).expect_code(0);
     let good = || ask(&world, "GET", "/v1/status", "").json()["last_good_sync"].clone();
@@ -228,8 +230,91 @@ fn a_good_sync_is_one_that_tried_all() {
     assert_eq!(good(), first);
     world.slapd.start_again();
     world.dirsyncd.run(&["sync", "--daemon"]).expect_code(0);
-    assert_ne!(good(), first);
+    let second = good();
+    assert_ne!(second, first);
+
+    let ada = world.account(&people[0]);
+    world.organization.faults(&json!([
+        {"match": format!("^PATCH .*/Users/{}", ada.scim_id), "times": 1_000, "status": 403,
+         "body": {"detail": "forbidden.by-policy: not this one"}}
+    ]));
+    world
+        .slapd
+        .replace(&people[0].dn(), &[("title", "Director")]);
+    world.dirsyncd.run(&["sync", "--daemon"]).expect_code(4);
+    assert_eq!(good(), second);
+    // Who is in quarantine is looked at otherwise.
+    world.dirsyncd.run(&["sync", "--daemon"]).expect_code(3);
+    assert_ne!(good(), second);
     end(daemon);
+}
+
+#[test]
+fn a_dry_run_is_no_sign_of_life_of_a_sync_and_is_ended_when_it_hangs() {
+    let mut world = World::of(&Person::four());
+    once_a_year(&mut world, "hang_after = \"1s\"\n");
+    let daemon = daemon(&world);
+    world.organization.faults(&json!([
+        {"match": "^GET ", "times": 1, "delay_ms": 60_000}
+    ]));
+    world
+        .dirsyncd
+        .run(&["plan", "--daemon"])
+        .expect_code(1)
+        .expect_words(&["the dry run has not gone on for 1s (`hang_after` in [daemon])"]);
+    world.organization.heal();
+    world.dirsyncd.run(&["plan", "--daemon"]).expect_code(0);
+
+    world.organization.slow_writes(60_000);
+    daemon.signal("USR1");
+    expect_sending(&world);
+    let begun = Instant::now();
+    eventually("a status of hanging", SOON, || {
+        while begun.elapsed() < Duration::from_secs(2) {
+            ask(&world, "POST", "/v1/plan", "");
+        }
+        let plan = ask(&world, "POST", "/v1/plan", "");
+        assert_eq!(plan.status, 200, "{plan:?}");
+        let output = world.dirsyncd.run(&["status"]);
+        (output.code == Some(4)).then_some(())
+    });
+    daemon.signal("KILL");
+    daemon.wait();
+}
+
+#[test]
+fn a_probe_asks_by_the_socket_alone() {
+    let world = world(&Person::four());
+    let path = socket(&world).display().to_string();
+    let probe = |more: &[&str]| {
+        let status = ["status", "--socket", &path];
+        world.dirsyncd.run_bare(&[&status, more].concat())
+    };
+    probe(&["--quiet"]).expect_code(3);
+    let daemon = daemon(&world);
+    // There may be none, or a wrong one.
+    std::fs::write(world.dirsyncd.config_file(), "nonsense").unwrap();
+    let output = probe(&["--quiet"]).expect_code(0);
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+    probe(&[])
+        .expect_code(0)
+        .expect_words(&["The daemon runs since "]);
+    // What a restart would not mend is no reason for one.
+    std::fs::rename(
+        world.dirsyncd.database(),
+        world.dirsyncd.state().join("away"),
+    )
+    .unwrap();
+    std::fs::write(world.dirsyncd.database(), "no database").unwrap();
+    probe(&["--quiet"]).expect_code(0);
+    probe(&[]).expect_code(1);
+    daemon.signal("STOP");
+    eventually("a stopped process", SOON, || {
+        daemon.is_stopped().then_some(())
+    });
+    probe(&["--quiet"]).expect_code(4);
+    daemon.signal("KILL");
+    daemon.wait();
 }
 
 #[test]
@@ -410,7 +495,17 @@ fn nix_uid() -> u32 {
 
 #[test]
 fn a_pause_lasts_over_restarts_and_stops_every_way_in() {
-    let mut world = World::of(&Person::four());
+    let mut world = world(&Person::four());
+    // No database is made for it.
+    for verb in ["pause", "resume"] {
+        world
+            .dirsyncd
+            .run(&[verb])
+            .expect_code(1)
+            .expect_words(&["is not there yet, or is of an older dirsyncd"]);
+    }
+    assert!(!world.dirsyncd.database().exists());
+    end(daemon(&world));
     world.dirsyncd.rest = "[schedule]\nsync = \"* * * * * *\"\nat_start = true\n".to_owned();
     // While none runs, the next one is told.
     world
@@ -485,10 +580,85 @@ fn a_pause_lets_what_is_at_work_end_and_drops_what_has_not_begun() {
         .wait()
         .expect_code(3)
         .expect_words(&["the daemon is paused"]);
+    let dropped = "asked for, and not done: paused since ";
+    expect_logged(&daemon, dropped);
+    let log = daemon.stderr();
+    let line = log.lines().find(|line| line.contains(dropped)).unwrap();
+    assert!(
+        line.contains("job=sync") && line.contains("by=\""),
+        "{line}"
+    );
     first
         .wait()
         .expect_code(0)
         .expect_words(&["Done: 4 applied."]);
+    end(daemon);
+}
+
+#[test]
+fn who_waits_for_a_sync_is_told_that_the_daemon_stops() {
+    let world = world(&Person::four());
+    let daemon = daemon(&world);
+    world.organization.slow_writes(1500);
+    let first = world.dirsyncd.start(&["sync", "--daemon"]);
+    expect_sending(&world);
+    let second = world.dirsyncd.start(&["sync", "--daemon"]);
+    eventually("two who ask", SOON, || {
+        (daemon.stderr().matches("asked to sync").count() == 2).then_some(())
+    });
+    daemon.signal("TERM");
+    second
+        .wait()
+        .expect_code(1)
+        .expect_words(&["the daemon is stopping: it was not done"]);
+    // What has begun is stopped, and not by whoever waits for it.
+    first.wait().expect_code(4);
+    expect_logged(&daemon, "asked for, and not done: the daemon stops");
+    daemon.wait_within(Duration::from_secs(15)).expect_code(0);
+}
+
+#[test]
+fn who_is_not_let_in_keeps_no_place_at_the_port() {
+    let mut world = World::of(&[]);
+    let (daemon, port) = at_port(&mut world, "");
+    let connect = || {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream
+    };
+    let begun = Instant::now();
+    for _ in 0..70 {
+        let answer = exchange(
+            connect(),
+            b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        );
+        answer.expect_problem(401, "unauthorized");
+        assert!(answer.head.contains("connection: close"), "{answer:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8));
+    // Nor does who asks again and again for what needs no token; whoever has it does.
+    let mut unknown = connect();
+    let mut known = connect();
+    let right = format!("Authorization: Bearer {TOKEN}\r\n");
+    let keep = |path: &str, headers: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
+    };
+    let answers = |stream: &mut TcpStream, octets: &[u8]| {
+        let mut buffer = [0; 4096];
+        stream.write_all(octets).is_ok() && stream.read(&mut buffer).is_ok_and(|read| read > 0)
+    };
+    eventually("a connection that is closed", 2 * SOON, || {
+        assert!(answers(&mut known, &keep("/v1/openapi.json", &right)));
+        (!answers(&mut unknown, &keep("/healthz", ""))).then_some(())
+    });
+    drop(known);
+    write_private(&world.dirsyncd.folder().join("token"), "too-short\n");
+    exchange(connect(), &request("GET", "/v1/status", &right, ""))
+        .expect_problem(401, "unauthorized");
+    expect_logged(
+        &daemon,
+        "nobody is let in at the port: `token` in [daemon] has fewer than 16",
+    );
     end(daemon);
 }
 
@@ -643,26 +813,45 @@ fn the_port_is_for_whoever_has_the_token_on_this_machine() {
 }
 
 #[test]
-fn the_command_line_asks_at_the_port_where_there_is_no_socket() {
+fn the_command_line_gives_the_token_to_nobody_at_a_port() {
     let mut world = World::of(&Person::four());
-    // A free port, as far as that can be known.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    // Somebody who has taken the port before the daemon came.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
     let token = world.dirsyncd.folder().join("token");
     write_private(&token, format!("{TOKEN}\n"));
     let settings = format!(
-        "socket = false\nlisten = \"127.0.0.1:{port}\"\ntoken = {}\n",
+        "listen = \"{}\"\ntoken = {}\n",
+        other.local_addr().unwrap(),
         file_reference(&token)
     );
     once_a_year(&mut world, &settings);
     let loud = daemon(&world);
+    let log = loud.stderr();
+    assert!(
+        log.contains("ERROR") && log.contains("cannot listen on 127.0.0.1:"),
+        "{log}"
+    );
     world.dirsyncd.run(&["status"]).expect_code(0);
     world.dirsyncd.run(&["sync", "--daemon"]).expect_code(0);
-    // It is read anew each time that somebody asks.
-    write_private(&token, "another-token-of-some-length\n");
-    world.dirsyncd.run(&["status"]).expect_code(0);
     end(loud);
+
+    once_a_year(&mut world, &format!("socket = false\n{settings}"));
+    world
+        .dirsyncd
+        .run(&["run"])
+        .expect_code(1)
+        .expect_words(&["cannot listen on 127.0.0.1:"]);
+    for verb in [&["sync", "--daemon"][..], &["plan", "--daemon"]] {
+        world
+            .dirsyncd
+            .run(verb)
+            .expect_code(2)
+            .expect_words(&["`socket` in [daemon] is false", "only scripts ask"]);
+    }
+    world.dirsyncd.run(&["status"]).expect_code(3);
+    let came = other.accept().map_err(|error| error.kind());
+    assert_eq!(came.unwrap_err(), std::io::ErrorKind::WouldBlock);
 
     write_private(&token, "too-short\n");
     world
@@ -692,6 +881,69 @@ fn the_command_line_asks_at_the_port_where_there_is_no_socket() {
         .run(&["run"])
         .expect_code(2)
         .expect_words(&["config.toml:", "192.0.2.1 can be reached by other machines"]);
+}
+
+#[test]
+fn an_order_for_another_database_is_not_carried_out() {
+    let world = world(&Person::four());
+    let daemon = daemon(&world);
+    let mut other = World::of(&[]);
+    let settings = format!("socket = {:?}\n", socket(&world).display().to_string());
+    once_a_year(&mut other, &settings);
+    let served = world.dirsyncd.database().display().to_string();
+    for verb in [
+        &["status"][..],
+        &["pause"],
+        &["resume"],
+        &["plan", "--daemon"],
+        &["sync", "--daemon"],
+    ] {
+        other
+            .dirsyncd
+            .run(verb)
+            .expect_code(1)
+            .expect_words(&["the daemon here is that of another database", &served]);
+    }
+    let headers = "X-Dirsyncd-Database: /another.db\r\n";
+    let request = request("POST", "/v1/sync", headers, "");
+    exchange(connect(&world), &request).expect_problem(409, "other-database");
+    let status = ask(&world, "GET", "/v1/status", "").json();
+    assert_eq!(status["paused"], Value::Null);
+    assert_eq!(status["last_run"], Value::Null);
+    // By whatever links it is reached, it is the same one, with the same socket.
+    let link = world.dirsyncd.folder().join("linked.db");
+    std::os::unix::fs::symlink(world.dirsyncd.database(), &link).unwrap();
+    let linked = world.dirsyncd.folder().join("linked.toml");
+    let text = world.dirsyncd.config();
+    write_private(&linked, text.replace("state/dirsyncd.db", "linked.db"));
+    world
+        .dirsyncd
+        .run_bare(&["status", "-c", &linked.display().to_string()])
+        .expect_code(0);
+    end(daemon);
+}
+
+#[test]
+fn the_reason_of_a_pause_is_one_short_line() {
+    let world = world(&Person::four());
+    let long = "x".repeat(501);
+    let pause = |why: &str| world.dirsyncd.run(&["pause", "--why", why]);
+    for bad in ["two\nlines", "\u{1b}[31mred", &long] {
+        pause(bad)
+            .expect_code(2)
+            .expect_words(&["the reason of a pause"]);
+    }
+    world.dirsyncd.run(&["status"]).expect_code(3);
+    let daemon = daemon(&world);
+    for bad in ["two\nlines", "\u{9b}31m", &long] {
+        let body = json!({"reason": bad}).to_string();
+        ask(&world, "POST", "/v1/pause", &body).expect_problem(400, "bad-body");
+        pause(bad).expect_code(2);
+    }
+    let status = ask(&world, "GET", "/v1/status", "").json();
+    assert_eq!(status["paused"], Value::Null);
+    pause(&"ü".repeat(500)).expect_code(0);
+    end(daemon);
 }
 
 #[test]
@@ -729,7 +981,7 @@ fn a_stale_socket_is_replaced_and_a_living_one_or_another_file_is_not() {
         .expect_code(1)
         .expect_words(&["is there and no socket"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "not to be lost");
-    let long = format!("socket = \"{}/control.sock\"\n", "long/".repeat(40));
+    let long = format!("socket = \"{}/dirsyncd.sock\"\n", "long/".repeat(40));
     once_a_year(&mut other, &long);
     other
         .dirsyncd

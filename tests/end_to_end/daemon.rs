@@ -98,6 +98,26 @@ fn the_daemon_brings_changes_over_by_itself_and_ends_on_sigterm() {
 }
 
 #[test]
+fn what_systemd_is_told_of_a_pause_is_one_line() {
+    let world = once_a_year(&[]);
+    let daemon = world.dirsyncd.start(&["run"]);
+    expect_logged(&daemon, "waiting for the next run");
+    daemon.signal("TERM");
+    daemon.wait().expect_code(0);
+    // As no version takes it any more.
+    database::execute(
+        &world.dirsyncd.database(),
+        "INSERT INTO pause VALUES (1, 0, 'ann', 1, NULL, 'a' || char(10) || 'MAINPID=1')",
+    );
+    let systemd = Systemd::new();
+    let daemon = systemd.start(&world);
+    let told = systemd.expect("STATUS=paused since ");
+    assert!(told.trim_end().ends_with(": a MAINPID=1"), "{told:?}");
+    daemon.signal("TERM");
+    daemon.wait().expect_code(0);
+}
+
+#[test]
 fn the_daemon_outlives_a_directory_that_is_away() {
     let world = every_second(&Person::four());
     let daemon = world.dirsyncd.start(&["run"]);

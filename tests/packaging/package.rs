@@ -7,6 +7,7 @@ use crate::root::{Root, package, run};
 use crate::support::write_private;
 
 const CONFIG: &str = "/etc/dirsyncd/config.toml";
+const EXAMPLE: &str = "/usr/share/dirsyncd/config.toml";
 const UNIT: &str = "/usr/lib/systemd/system/dirsyncd.service";
 
 /// The next version of a package, with another configuration to begin with.
@@ -18,7 +19,7 @@ fn next_version(package: &Path, folder: &Path) -> std::path::PathBuf {
         .arg(&content));
     for (file, old, new) in [
         ("DEBIAN/control", "Version: ", "Version: 1:"),
-        ("etc/dirsyncd/config.toml", "[log]", "# New.\n[log]"),
+        ("usr/share/dirsyncd/config.toml", "[log]", "# New.\n[log]"),
     ] {
         let path = content.join(file);
         let text = std::fs::read_to_string(&path).unwrap();
@@ -39,7 +40,11 @@ fn the_package_keeps_what_is_somebody_s_until_it_is_purged() {
     root.install(package());
 
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
-    assert_eq!(root.read(CONFIG), std::fs::read_to_string(example).unwrap());
+    let example = std::fs::read_to_string(example).unwrap();
+    for file in [CONFIG, EXAMPLE] {
+        assert_eq!(root.read(file), example);
+    }
+    assert_eq!(root.run(&format!("stat -c %a:%U {CONFIG}")), "644:root\n");
     for file in [
         "/usr/bin/dirsyncd",
         UNIT,
@@ -50,6 +55,7 @@ fn the_package_keeps_what_is_somebody_s_until_it_is_purged() {
         "/usr/share/doc/dirsyncd/changelog.gz",
         "/usr/share/man/man1/dirsyncd.1.gz",
         "/usr/share/doc/dirsyncd/plan.schema.json",
+        "/usr/share/doc/dirsyncd/config.example.toml",
     ] {
         assert!(root.has(file), "{file}");
     }
@@ -83,10 +89,10 @@ fn the_package_keeps_what_is_somebody_s_until_it_is_purged() {
     let next = next_version(package(), root.folder().parent().unwrap());
     root.install(&next);
     expect_kept(CONFIG);
-    assert!(
-        root.read(&format!("{CONFIG}.dpkg-dist"))
-            .contains("# New.\n")
-    );
+    assert!(root.read(EXAMPLE).contains("# New.\n"));
+    for left in ["dpkg-dist", "dpkg-new", "dpkg-old"] {
+        assert!(!root.has(&format!("{CONFIG}.{left}")), "{left}");
+    }
     assert!(root.has(wanted));
 
     root.run("dpkg --remove dirsyncd");
@@ -102,6 +108,7 @@ fn the_package_keeps_what_is_somebody_s_until_it_is_purged() {
         wanted,
         "/etc/systemd/system/dirsyncd.service",
         "/usr/share/doc/dirsyncd",
+        "/usr/share/dirsyncd",
     ] {
         assert!(!root.has(gone), "{gone}");
     }

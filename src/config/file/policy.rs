@@ -269,7 +269,7 @@ impl Reader<'_> {
                     PathOrNoneFile::None(true) => {
                         return self.refuse(
                             span,
-                            "say where, such as \"/run/dirsyncd/control.sock\", or false for no socket",
+                            "say where, such as \"/run/dirsyncd/dirsyncd.sock\", or false for no socket",
                         );
                     }
                     PathOrNoneFile::Path(path) => Some(self.resolve(path)),

@@ -18,12 +18,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::App;
 use super::problem::{Kind, Problem};
-use crate::apply::{Control, Unwatched};
+use crate::apply::{Control, EndedBy};
 use crate::config::Job;
+use crate::daemon::pulse::Pulse;
 use crate::daemon::status::Status;
-use crate::daemon::{Asker, Wish};
+use crate::daemon::{Asker, NotDone, Wish};
 use crate::explain::explain;
 use crate::model::{Invoker, RunId};
+use crate::org::watched;
 use crate::plan::Plan;
 use crate::pull::Depth;
 use crate::report::{self, Detail, HistoryForm, HistorySheet};
@@ -392,18 +394,22 @@ pub(super) fn only_dry_run(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
     })
 }
 
-/// A dry run, until the daemon is to stop.
+/// A dry run, until the daemon is to stop, or it hangs.
 pub(super) async fn dry(app: &App, orders: Orders<'_>) -> Result<Plan, Problem> {
     let (stop, setup) = (app.stop.clone(), app.state.setup());
+    let hang_after = setup.config.daemon.hang_after;
+    let pulse = Arc::new(Pulse::default());
+    pulse.turn(true);
     let control = Control {
-        watch: &Unwatched,
+        watch: &*pulse,
         stop: stop.clone(),
         now: &chrono::Utc::now,
         asked_by: None,
     };
     let plan = tokio::select! {
-        planned = dry_run(&setup, orders, &control) => planned,
+        planned = watched(pulse.watcher(None), dry_run(&setup, orders, &control)) => planned,
         () = stop.wait() => return Err(Problem::stopping()),
+        () = pulse.hung_for(hang_after) => return Err(Problem::hung(hang_after)),
     };
     plan.map_err(|error| Problem::from(&error))
 }
@@ -473,15 +479,20 @@ async fn sync(
         let will_run = Json(serde_json::json!({"job": job, "after": after}));
         return Ok((StatusCode::ACCEPTED, will_run).into_response());
     }
-    let Ok(outcome) = outcome.await else {
-        // It was paused or stopped before the job was begun.
-        let pause = app.state.pause();
-        return Err(pause.map_or_else(Problem::stopping, |pause| Problem::paused(&pause)));
+    let outcome = match outcome.await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(NotDone::Paused(pause))) => return Err(Problem::paused(&pause)),
+        Ok(Err(NotDone::Stopping)) | Err(_) => return Err(Problem::stopping()),
     };
     match &*outcome {
         Ok(finished) => {
             let report = finished_report(finished, order.format, order.limit);
-            Ok(reported(header_of(finished.ended()), order.format, report))
+            let ended = match &finished.applied.ended_by {
+                // By somebody else than whoever waits for it.
+                Some(EndedBy::Stop) => Ended::SomeFailed,
+                _ => finished.ended(),
+            };
+            Ok(reported(header_of(ended), order.format, report))
         }
         Err(error) => Err(error.into()),
     }
@@ -514,6 +525,8 @@ async fn pause(
     Parameters(Nothing {}): Parameters<Nothing>,
     Said(PauseOrder { reason }): Said<PauseOrder>,
 ) -> Result<Response, Problem> {
+    let reason =
+        Pause::reason(&reason).map_err(|error| Problem::new(Kind::BadBody, error.to_string()))?;
     tracing::info!(
         by = invoker.name,
         uid = invoker.uid,
@@ -523,7 +536,7 @@ async fn pause(
     let pause = Pause {
         since: chrono::Utc::now(),
         asked_by: invoker,
-        reason: reason.trim().to_owned(),
+        reason,
     };
     put(&app, Some(pause)).await
 }

@@ -1,24 +1,27 @@
 //! What every request passes before it is answered: who asks, for which host, and how much.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nix::unistd::Uid;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::problem::{Kind, Problem};
-use super::{App, health};
-use crate::config::user_name;
+use super::{App, CannotListen, health};
+use crate::config::{real_name, user_name};
 use crate::model::Invoker;
 
 /// The most octets of a body.
@@ -30,6 +33,16 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// A token of fewer octets could be found by trying.
 pub(super) const SHORTEST_TOKEN: usize = 16;
 
+/// The header by which whoever asks may tell which database it is to be about: an order that came to the daemon of
+/// another one, and so of another organization, is not carried out.
+pub(in crate::daemon) const DATABASE: HeaderName = HeaderName::from_static("x-dirsyncd-database");
+
+/// The value of [`DATABASE`] for this one: its real path, with what is not ASCII escaped.
+pub(in crate::daemon) fn database_name(database: &Path) -> String {
+    let name = real_name(database);
+    name.as_os_str().as_bytes().escape_ascii().to_string()
+}
+
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Peer {
@@ -39,16 +52,36 @@ pub(super) enum Peer {
     Anybody,
 }
 
+/// Whether somebody who may ask has asked on a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known(Arc<AtomicBool>);
+
+impl Known {
+    /// It is known who asks.
+    pub(super) fn see(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
 /// Lets a request through to its route, or answers it.
 pub(super) async fn pass(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
+    Extension(known): Extension<Known>,
     request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match admit(&app, peer, request).await {
+    let mut response = match admit(&app, peer, &known, request).await {
         Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            let mut refusal = problem.into_response();
+            close(&mut refusal);
+            refusal
+        }
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -56,18 +89,31 @@ pub(super) async fn pass(
     response
 }
 
+/// Whoever was refused does not keep its place.
+pub(super) fn close(refusal: &mut Response) {
+    let close = HeaderValue::from_static("close");
+    refusal.headers_mut().insert(CONNECTION, close);
+}
+
 /// The request with who asks as an extension, and with all of its body.
-async fn admit(app: &App, peer: Peer, mut request: Request) -> Result<Request, Problem> {
+async fn admit(
+    app: &App,
+    peer: Peer,
+    known: &Known,
+    mut request: Request,
+) -> Result<Request, Problem> {
     expect_local(&request)?;
     let invoker = match peer {
         Peer::User(uid) => Some(of_user(uid)?),
         Peer::Anybody if health::is_open(request.uri().path()) => None,
-        Peer::Anybody => Some(of_token(app, request.headers())?),
+        Peer::Anybody => Some(of_token(app, request.headers()).await?),
     };
     if !request.method().is_safe() {
         expect_own_page(request.headers(), false)?;
     }
     if let Some(invoker) = invoker {
+        known.see();
+        expect_database(app, request.headers())?;
         request.extensions_mut().insert(invoker);
     }
     with_body(request).await
@@ -90,6 +136,21 @@ pub(super) async fn with_body(request: Request) -> Result<Request, Problem> {
     Ok(Request::from_parts(parts, Body::from(whole)))
 }
 
+/// Nobody is told of the database who may not ask.
+fn expect_database(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    let served = database_name(&app.state.setup().config.database);
+    for meant in headers.get_all(DATABASE) {
+        if meant.as_bytes() != served.as_bytes() {
+            let detail = format!(
+                "the daemon here is that of another database, {served}, and not of {}: nothing was done; see `socket` and `database` in the configuration",
+                meant.as_bytes().escape_ascii()
+            );
+            return Err(Problem::new(Kind::OtherDatabase, detail));
+        }
+    }
+    Ok(())
+}
+
 fn too_large() -> Problem {
     let detail = format!("a body has {MOST} octets at most");
     Problem::new(Kind::TooLarge, detail)
@@ -110,10 +171,12 @@ pub(super) fn of_user(uid: Uid) -> Result<Invoker, Problem> {
 }
 
 /// Whoever has the token may have it from the daemon's own user alone.
-pub(super) fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
+pub(super) async fn of_token(app: &App, headers: &HeaderMap) -> Result<Invoker, Problem> {
     let given = headers.get(AUTHORIZATION).and_then(bearer);
-    let token = app.state.setup().config.daemon.listen.clone();
-    let token = token.and_then(|listen| listen.token.read().ok());
+    let token = match given {
+        None => None,
+        Some(_) => read_token(app).await,
+    };
     match (given, token) {
         (Some(given), Some(token)) if is_same(given, &token) => Ok(whoever_has_the_token()),
         (None, _) => Err(Problem::new(
@@ -133,6 +196,25 @@ pub(super) fn whoever_has_the_token() -> Invoker {
         name: "token".to_owned(),
         uid: Uid::effective().as_raw(),
         sudo_user: None,
+    }
+}
+
+/// The token as it is now; what is wrong with it is for the log alone.
+pub(super) async fn read_token(app: &App) -> Option<SecretString> {
+    let listen = app.state.setup().config.daemon.listen.clone()?;
+    // Where it is may be slow.
+    let read = tokio::task::spawn_blocking(move || listen.token.read()).await;
+    match read.ok()? {
+        Ok(token) if token.expose_secret().len() < SHORTEST_TOKEN => {
+            tracing::error!("nobody is let in at the port: {}", CannotListen::ShortToken);
+            None
+        }
+        Ok(token) => Some(token),
+        Err(error) => {
+            let error = CannotListen::Token(error);
+            tracing::error!("nobody is let in at the port: {error}");
+            None
+        }
     }
 }
 

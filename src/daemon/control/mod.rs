@@ -2,18 +2,20 @@
 //!
 //! It listens on a Unix socket, on which the kernel tells who asks, and on a loopback address if that is
 //! configured, where a token tells. `gate.rs` lets requests through, `api.rs` has the routes of
-//! `docs/openapi.json`, `health.rs` those for monitoring, `problem.rs` says why something is not answered, `page/` has
-//! the status page. More to be served is another file with routes, merged in [`router`].
+//! `docs/openapi.json`, `health.rs` those for monitoring, `page/` has the status page, `patient.rs` gives up on who does
+//! not read, `problem.rs` says why something is not answered. More to be served is another file with routes, merged in
+//! [`router`].
 
 mod api;
 mod gate;
 mod health;
 mod page;
+mod patient;
 mod problem;
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,29 +26,39 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fchmod};
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub(super) use api::{ENDED, PENDING};
 pub use api::{Form, PauseOrder, PlanOrder, SyncOrder};
+pub(super) use gate::{DATABASE, database_name};
 pub use problem::ProblemDetails;
 
 use super::Wish;
 use super::state::State;
 use crate::apply::Shutdown;
-use crate::config::{self, OpenFile, SecretError, expect_own_folders};
+use crate::config::{self, OpenFile, SecretError, beside, expect_own_folders, make_own};
 use crate::snapshot::Lock;
-use gate::Peer;
+use gate::{Known, Peer};
+use patient::Patient;
 use problem::{Kind, Problem};
 
 /// How many connections are open at most, at the socket and at the port each; more wait.
 const CONNECTIONS: usize = 64;
 
+/// How many connections wait until they are taken (listen(2)).
+const BACKLOG: u32 = 128;
+
 /// How long the head of a request may take to come, also the next one on a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a connection lasts on which nobody has asked who may: so many of them do not keep others out for longer.
+const UNKNOWN_FOR: Duration = Duration::from_secs(20);
 
 /// The most octets of the head of a request.
 const HEAD: usize = 16 * 1024;
@@ -130,6 +142,7 @@ pub(super) struct Server {
 struct Socket {
     path: PathBuf,
     identity: (u64, u64),
+    _lock: File,
 }
 
 impl Drop for Socket {
@@ -172,7 +185,7 @@ impl Server {
             socket: None,
         };
         if let Some(path) = &config.socket {
-            let (listener, socket) = bind(path)?;
+            let (listener, socket) = bind(path).await?;
             server.socket = Some(socket);
             server.listen(Listener::Unix(listener), router.clone());
         }
@@ -180,15 +193,23 @@ impl Server {
             if listen.token.read()?.expose_secret().len() < gate::SHORTEST_TOKEN {
                 return Err(CannotListen::ShortToken);
             }
-            let bound = TcpListener::bind(listen.address).await;
-            let listener = bound.map_err(|source| CannotListen::Port {
-                address: listen.address,
-                source,
-            })?;
-            if let Ok(address) = listener.local_addr() {
-                tracing::info!(%address, "listening");
+            match TcpListener::bind(listen.address).await {
+                Ok(listener) => {
+                    if let Ok(address) = listener.local_addr() {
+                        tracing::info!(%address, "listening");
+                    }
+                    server.listen(Listener::Tcp(listener), router);
+                }
+                Err(source) => {
+                    let address = listen.address;
+                    let error = CannotListen::Port { address, source };
+                    // Anybody may take a port; that is not to keep syncs from being made.
+                    match &server.socket {
+                        Some(_) => tracing::error!("{error}"),
+                        None => return Err(error),
+                    }
+                }
             }
-            server.listen(Listener::Tcp(listener), router);
         }
         Ok(server)
     }
@@ -229,12 +250,13 @@ fn router(app: Arc<App>) -> Router {
 }
 
 /// Makes the socket, in place of one that nobody listens on any more.
-fn bind(path: &Path) -> Result<(UnixListener, Socket), CannotListen> {
+async fn bind(path: &Path) -> Result<(UnixListener, Socket), CannotListen> {
     let failed = |source| CannotListen::Socket {
         path: path.to_owned(),
         source,
     };
     expect_own_folders(path)?;
+    let lock = lock(path)?;
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
@@ -242,22 +264,52 @@ fn bind(path: &Path) -> Result<(UnixListener, Socket), CannotListen> {
             return Err(CannotListen::NoSocket(path.to_owned()));
         }
         Ok(_) => {
-            // Of a daemon that was killed.
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(CannotListen::InUse(path.to_owned()));
+            let connected = UnixStream::connect(path).await;
+            match connected.map_err(|error| error.kind()) {
+                // Of a daemon that was killed.
+                Err(ErrorKind::ConnectionRefused) => fs::remove_file(path).map_err(failed)?,
+                // It has more to do than it can.
+                Ok(_) | Err(ErrorKind::WouldBlock) => {
+                    return Err(CannotListen::InUse(path.to_owned()));
+                }
+                Err(kind) => return Err(failed(kind.into())),
             }
-            fs::remove_file(path).map_err(failed)?;
         }
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    // Whoever was faster is seen by what the kernel tells of a connection.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let socket = UnixSocket::new_stream().map_err(failed)?;
+    // The file has the mode of the socket from its beginning (bind in unix(7)).
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|error| failed(error.into()))?;
+    socket.bind(path).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let file = fs::symlink_metadata(path).map_err(failed)?;
     let socket = Socket {
         path: path.to_owned(),
         identity: (file.dev(), file.ino()),
+        _lock: lock,
     };
     Ok((listener, socket))
+}
+
+/// Of those who start with one socket only one makes it: whoever has the lock beside it.
+fn lock(path: &Path) -> Result<File, CannotListen> {
+    let failed = |source| CannotListen::Socket {
+        path: path.to_owned(),
+        source,
+    };
+    let name = beside(path, ".lock");
+    let made = match make_own(&name) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => File::options()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(&name),
+        made => made,
+    };
+    let file = made.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CannotListen::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 /// A place where connections come in.
@@ -300,8 +352,11 @@ async fn serve(listener: Listener, router: Router, stop: Shutdown) {
         while connections.try_join_next().is_some() {}
         match (accepted, place) {
             (Ok((stream, peer)), Ok(place)) => {
+                let known = Known::default();
                 let router = router.clone().layer(Extension(peer));
-                connections.spawn(converse(stream, router, stop.clone(), place));
+                let router = router.layer(Extension(known.clone()));
+                let stream = Patient::new(stream);
+                connections.spawn(converse(stream, router, known, stop.clone(), place));
             }
             (Err(error), _) => {
                 tracing::debug!(%error, "a connection was not taken");
@@ -319,8 +374,9 @@ async fn serve(listener: Listener, router: Router, stop: Shutdown) {
 
 /// Answers the requests of a connection.
 async fn converse(
-    stream: Box<dyn Duplex>,
+    stream: Patient,
     router: Router,
+    known: Known,
     stop: Shutdown,
     _place: OwnedSemaphorePermit,
 ) {
@@ -330,7 +386,14 @@ async fn converse(
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
+    let stays_unknown = async {
+        tokio::time::sleep(UNKNOWN_FOR).await;
+        if known.is_so() {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
+        () = stays_unknown => return,
         ended = connection.as_mut() => ended,
         () = stop.wait() => {
             connection.as_mut().graceful_shutdown();

@@ -1,5 +1,7 @@
 //! Why something that was asked for is not answered or done: problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -32,6 +34,8 @@ pub(super) enum Kind {
     Unauthorized,
     /// The request is for another host.
     Misdirected,
+    /// It is to be about another database.
+    OtherDatabase,
     /// The daemon is paused.
     Paused,
     /// Another dry run is at work.
@@ -61,6 +65,7 @@ impl Kind {
             Kind::Forbidden => "forbidden",
             Kind::Unauthorized => "unauthorized",
             Kind::Misdirected => "misdirected",
+            Kind::OtherDatabase => "other-database",
             Kind::Paused => "paused",
             Kind::Busy => "busy",
             Kind::Ambiguous => "ambiguous",
@@ -83,6 +88,7 @@ impl Kind {
             Kind::Forbidden => "Not allowed",
             Kind::Unauthorized => "The token is missing or wrong",
             Kind::Misdirected => "The request is for another host",
+            Kind::OtherDatabase => "The daemon is that of another database",
             Kind::Paused => "The daemon is paused",
             Kind::Busy => "Another dry run is at work",
             Kind::Ambiguous => "Several people may be meant",
@@ -104,7 +110,9 @@ impl Kind {
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Kind::Paused | Kind::Busy | Kind::Ambiguous => StatusCode::CONFLICT,
+            Kind::OtherDatabase | Kind::Paused | Kind::Busy | Kind::Ambiguous => {
+                StatusCode::CONFLICT
+            }
             // Nobody, or not one alone, has the name that was given.
             Kind::Run(Ended::Usage) => StatusCode::NOT_FOUND,
             Kind::Run(Ended::Refused) => StatusCode::CONFLICT,
@@ -158,6 +166,15 @@ impl Problem {
         Self::new(Kind::Paused, detail)
     }
 
+    /// A dry run did not go on for so long.
+    pub(super) fn hung(long: Duration) -> Self {
+        let detail = format!(
+            "the dry run has not gone on for {} (`hang_after` in [daemon]), and was ended",
+            humantime::format_duration(long)
+        );
+        Self::new(Kind::Run(Ended::Failed), detail)
+    }
+
     pub(super) fn stopping() -> Self {
         Self::new(Kind::Stopping, "the daemon is stopping: it was not done")
     }
@@ -171,7 +188,11 @@ impl From<SnapshotError> for Problem {
 
 impl From<&RunError> for Problem {
     fn from(error: &RunError) -> Self {
-        Problem::new(Kind::Run(error.ended()), error.to_string())
+        match error {
+            // By somebody else than whoever asked for it.
+            RunError::Stopped => Problem::stopping(),
+            error => Problem::new(Kind::Run(error.ended()), error.to_string()),
+        }
     }
 }
 

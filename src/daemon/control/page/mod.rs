@@ -28,7 +28,7 @@ use maud::html;
 use secrecy::SecretString;
 
 use super::App;
-use super::gate::{self, Peer};
+use super::gate::{self, Known, Peer};
 use super::problem::{Kind, Problem};
 use crate::model::Invoker;
 use dry_run::DryRuns;
@@ -164,11 +164,12 @@ impl IntoResponse for NoPage {
 async fn pass(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
+    Extension(known): Extension<Known>,
     request: Request,
     next: Next,
 ) -> Response {
     let is_asset = request.uri().path().starts_with(ASSETS);
-    let mut response = match admit(&app, peer, request).await {
+    let mut response = match admit(&app, peer, &known, request).await {
         Ok((request, cookie)) => {
             let mut response = next.run(request).await;
             let is_set = response.headers().contains_key(header::SET_COOKIE);
@@ -211,9 +212,14 @@ fn give(response: &mut Response, cookie: &str) {
 async fn admit(
     app: &Arc<App>,
     peer: Peer,
+    known: &Known,
     request: Request,
 ) -> Result<(Request, Option<String>), Box<Response>> {
-    let refuse = |problem: Problem| Box::new(NoPage(problem).into_response());
+    let refuse = |problem: Problem| {
+        let mut refusal = NoPage(problem).into_response();
+        gate::close(&mut refusal);
+        Box::new(refusal)
+    };
     gate::expect_local(&request).map_err(refuse)?;
     let headers = request.headers();
     let shown = cookie_of(headers).map(str::to_owned);
@@ -223,10 +229,11 @@ async fn admit(
     let is_open = path == LOGIN || path.starts_with(ASSETS);
     let (invoker, has_logged_in) = match peer {
         Peer::User(uid) => (Some(gate::of_user(uid).map_err(refuse)?), false),
-        Peer::Anybody if headers.contains_key(header::AUTHORIZATION) => {
-            (Some(gate::of_token(app, headers).map_err(refuse)?), false)
-        }
-        Peer::Anybody => match token(app) {
+        Peer::Anybody if headers.contains_key(header::AUTHORIZATION) => (
+            Some(gate::of_token(app, headers).await.map_err(refuse)?),
+            false,
+        ),
+        Peer::Anybody => match gate::read_token(app).await {
             Some(token) if app.desk.sessions.is_open(&cookie, &token) => {
                 (Some(gate::whoever_has_the_token()), true)
             }
@@ -234,6 +241,9 @@ async fn admit(
             _ => return Err(Box::new(to_login(&request))),
         },
     };
+    if invoker.is_some() {
+        known.see();
+    }
     let request = gate::with_body(request).await.map_err(refuse)?;
     let (mut parts, body) = request.into_parts();
     // The gate has read all of it.
@@ -263,12 +273,6 @@ async fn admit(
 fn form(body: &Bytes) -> Form {
     let fields = url::form_urlencoded::parse(body).into_owned();
     Form(Arc::new(fields.collect()))
-}
-
-/// The token of the port, as it is now.
-fn token(app: &App) -> Option<SecretString> {
-    let listen = app.state.setup().config.daemon.listen.clone();
-    listen.and_then(|listen| listen.token.read().ok())
 }
 
 fn to_login(request: &Request) -> Response {
@@ -325,7 +329,7 @@ async fn log_in(
     let said = |name: &str| form.get(name).map_or("", String::as_str);
     let next = said("next");
     let given = said("token").trim();
-    let Some(token) = token(&app) else {
+    let Some(token) = gate::read_token(&app).await else {
         // At the socket nobody needs to.
         return Redirect::to("/").into_response();
     };
