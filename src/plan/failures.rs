@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal};
 use super::{Desired, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped};
-use crate::model::{Digest, ExternalId, GroupOrigin, Operation, Reason, Timestamp};
+use crate::model::{Digest, ExternalId, GroupOperation, GroupOrigin, Operation, Reason, Timestamp};
 
 /// An operation that was refused, or tried in vain, as the last run that sent it has left it.
 #[derive(Clone, Debug, PartialEq, Eq)]

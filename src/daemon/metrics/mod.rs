@@ -548,7 +548,7 @@ fn of_failures(page: &mut Page, census: &Census) {
 
 fn of_times(page: &mut Page, state: &State, census: &Census, now: Timestamp) {
     let good = census.last_good_sync;
-    let help = "When the last sync ended that tried all that it had to do; 0 if there was none.";
+    let help = "When the last sync ended that read all and failed in nothing; 0 if there was none.";
     page.one(
         Type::Gauge,
         "dirsyncd_last_good_sync_timestamp_seconds",
@@ -556,7 +556,7 @@ fn of_times(page: &mut Page, state: &State, census: &Census, now: Timestamp) {
         moment(good),
     );
     let age = good.map_or(f64::INFINITY, |good| seconds(now - good).max(0.0));
-    let help = "How long ago the last sync ended that tried all that it had to do; +Inf if there was none.";
+    let help = "How long ago the last sync ended that read all and failed in nothing; +Inf if there was none.";
     page.one(
         Type::Gauge,
         "dirsyncd_last_good_sync_age_seconds",

@@ -25,7 +25,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use maud::html;
-use secrecy::SecretString;
 
 use super::App;
 use super::gate::{self, Known, Peer};
