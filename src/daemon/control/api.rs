@@ -407,7 +407,7 @@ pub(super) async fn dry(app: &App, orders: Orders<'_>) -> Result<Plan, Problem> 
         asked_by: None,
     };
     let plan = tokio::select! {
-        planned = watched(pulse.watcher(None), dry_run(&setup, orders, &control)) => planned,
+        planned = watched(pulse.watcher(None), Box::pin(dry_run(&setup, orders, &control))) => planned,
         () = stop.wait() => return Err(Problem::stopping()),
         () = pulse.hung_for(hang_after) => return Err(Problem::hung(hang_after)),
     };
