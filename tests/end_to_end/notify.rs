@@ -360,7 +360,7 @@ fn a_daemon_that_does_not_start_or_that_hangs_is_told() {
         "",
         "",
     );
-    let socket = company.dirsyncd.state().join("control.sock");
+    let socket = company.dirsyncd.state().join("dirsyncd.db.sock");
     std::fs::write(&socket, "").unwrap();
     company.dirsyncd.start(&["run"]).wait().expect_code(1);
     assert_eq!(topics(&company.hooks.expect(1)[0]), one("start", "new"));

@@ -288,7 +288,7 @@ fn at_the_socket_and_with_the_token_nobody_logs_in() {
     let mut world = World::of(&Person::four());
     let (daemon, url) = daemon(&mut world, "");
     runtime().block_on(async {
-        let socket = world.dirsyncd.state().join("control.sock");
+        let socket = world.dirsyncd.state().join("dirsyncd.db.sock");
         let client = client();
         let by_socket = Client::builder().no_proxy().redirect(Policy::none());
         let by_socket = by_socket.unix_socket(socket).build().unwrap();
