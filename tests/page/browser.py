@@ -74,7 +74,7 @@ def log_in(page: Page):
 def at(browser, **options):
     context = browser.new_context(**options)
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     return context, page, Watch(page)
 
 
