@@ -597,7 +597,8 @@ fn a_pause_lets_what_is_at_work_end_and_drops_what_has_not_begun() {
 
 #[test]
 fn who_waits_for_a_sync_is_told_that_the_daemon_stops() {
-    let world = world(&Person::four());
+    // More than are sent at once.
+    let world = world(&Person::several(60));
     let daemon = daemon(&world);
     world.organization.slow_writes(1500);
     let first = world.dirsyncd.start(&["sync", "--daemon"]);
