@@ -13,7 +13,7 @@ use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nix::unistd::Uid;
@@ -113,10 +113,7 @@ async fn admit(
     }
     if let Some(invoker) = invoker {
         known.see();
-        // What nobody answers is told as that.
-        if [Method::GET, Method::HEAD, Method::POST].contains(request.method()) {
-            expect_database(app, request.headers())?;
-        }
+        expect_database(app, request.headers())?;
         request.extensions_mut().insert(invoker);
     }
     with_body(request).await
@@ -143,7 +140,8 @@ pub(super) async fn with_body(request: Request) -> Result<Request, Problem> {
 fn expect_database(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let served = database_name(&app.state.setup().config.database);
     for meant in headers.get_all(DATABASE) {
-        if meant.as_bytes() != served.as_bytes() {
+        // An empty one names none.
+        if !meant.is_empty() && meant.as_bytes() != served.as_bytes() {
             let detail = format!(
                 "the daemon here is that of another database, {served}, and not of {}: nothing was done; see `socket` and `database` in the configuration",
                 meant.as_bytes().escape_ascii()
