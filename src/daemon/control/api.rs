@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::runtime::Handle;
@@ -55,7 +55,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) type Routed = (Method, &'static str, MethodRouter<Arc<App>>);
 
-fn routes() -> Vec<Routed> {
+pub(super) fn routes() -> Vec<Routed> {
     vec![
         (Method::GET, "/v1/openapi.json", get(document)),
         (Method::GET, "/v1/status", get(status)),
@@ -67,13 +67,6 @@ fn routes() -> Vec<Routed> {
         (Method::POST, "/v1/pause", post(pause)),
         (Method::POST, "/v1/resume", post(resume)),
     ]
-}
-
-pub(super) fn router() -> Router<Arc<App>> {
-    let routes = routes().into_iter();
-    routes.fold(Router::new(), |router, (_, path, answer)| {
-        router.route(path, answer)
-    })
 }
 
 /// What a query says. What it does not know is refused, as it would be meant to do something.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::json;
 
 use super::App;
@@ -33,13 +33,6 @@ pub(super) fn routes() -> Vec<Routed> {
         (Method::GET, READY, get(ready)),
         (Method::GET, "/metrics", get(figures)),
     ]
-}
-
-pub(super) fn router() -> Router<Arc<App>> {
-    let routes = routes().into_iter();
-    routes.fold(Router::new(), |router, (_, path, answer)| {
-        router.route(path, answer)
-    })
 }
 
 /// Whether the work goes on; nothing else needs a restart.

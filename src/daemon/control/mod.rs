@@ -232,10 +232,17 @@ impl Server {
     }
 }
 
+/// A router with these routes.
+fn routed(routes: impl IntoIterator<Item = api::Routed>) -> Router<Arc<App>> {
+    let routes = routes.into_iter();
+    routes.fold(Router::new(), |router, (_, path, answer)| {
+        router.route(path, answer)
+    })
+}
+
 /// The routes, each behind the gate, and the pages behind theirs.
 fn router(app: Arc<App>) -> Router {
-    api::router()
-        .merge(health::router())
+    routed(api::routes().into_iter().chain(health::routes()))
         .fallback(async |request: Request| {
             let detail = format!("there is nothing at {}", request.uri().path());
             Problem::new(Kind::NotFound, detail)

@@ -22,11 +22,12 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 use maud::html;
 
 use super::App;
+use super::api::Routed;
 use super::gate::{self, Known, Peer};
 use super::problem::{Kind, Problem};
 use crate::model::Invoker;
@@ -61,8 +62,6 @@ impl Desk {
     }
 }
 
-type Routed = (Method, &'static str, MethodRouter<Arc<App>>);
-
 fn routes() -> Vec<Routed> {
     vec![
         (Method::GET, "/", get(overview::overview)),
@@ -85,11 +84,7 @@ fn routes() -> Vec<Routed> {
 
 /// The pages, behind a gate of their own.
 pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    let routes = routes().into_iter();
-    let router = routes.fold(Router::new(), |router, (_, path, answer)| {
-        router.route(path, answer)
-    });
-    router.layer(from_fn_with_state(Arc::clone(app), pass))
+    super::routed(routes()).layer(from_fn_with_state(Arc::clone(app), pass))
 }
 
 /// Who looks at a page.
