@@ -370,6 +370,8 @@ fn a_daemon_that_does_not_start_or_that_hangs_is_told() {
     company.organization.slow_writes(60_000);
     daemon.signal("USR1");
     assert_eq!(topics(&company.hooks.expect(3)[2]), one("hang", "new"));
+    // Killed before it has noted that, the next one would wait and tell it again.
+    company.expect_outbox(&["sent", "sent", "sent"]);
     drop(daemon);
     company.organization.heal();
     let daemon = company.daemon();
