@@ -104,7 +104,8 @@ fn huge_values_that_nobody_asked_for_are_passed_over_and_not_kept() {
     host.agrees();
     // When the last page does not come, the program waits for it and has had all entries.
     let peak_with = |photos: usize| {
-        host.server.answers(pages(pages_with(photos, Step::Silence)));
+        host.server
+            .answers(pages(pages_with(photos, Step::Silence)));
         let running = host.dirsyncd.start(&["plan"]);
         eventually(
             "the request for the last page",
