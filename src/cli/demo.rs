@@ -8,11 +8,11 @@ use clap::Args;
 
 use super::progress::Progress;
 use super::simulate::organization_block;
-use super::{Exit, Failure, print, start_log};
+use super::{Exit, Failure, detail, print, show, start_log};
 use crate::apply::{Control, Shutdown};
 use crate::config::{Config, LogFormat, PrivateFolder};
 use crate::demo::{Change, Company};
-use crate::report::{self, Detail};
+use crate::report;
 use crate::run::{Orders, Setup, dry_run, sync};
 use crate::simulator;
 
@@ -24,7 +24,8 @@ pub(super) struct Arguments {
 }
 
 /// Each group of a plan shows so many people.
-const SHOWN: Detail = Detail { limit: Some(3) };
+/// So many people are shown a group.
+const SHOWN: usize = 3;
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     start_log("warn", LogFormat::Text);
@@ -112,24 +113,24 @@ impl Demo<'_> {
     }
 
     async fn plan(&self) -> Result<(), Failure> {
-        let progress = Progress::new();
+        let progress = Progress::new(false);
         let plan = dry_run(&self.setup, Orders::ROUTINE, &control(&progress)).await;
         progress.finish();
         say(&format!(
             "$ dirsyncd plan --limit 3\n{}",
-            report::text(&plan?, SHOWN)
+            report::text(&plan?, detail(Some(SHOWN)))
         ));
         Ok(())
     }
 
     async fn sync(&self) -> Result<(), Failure> {
-        let progress = Progress::new();
+        let progress = Progress::new(false);
         let finished = sync(&self.setup, Orders::ROUTINE, "demo", &control(&progress)).await;
         progress.finish();
         let finished = finished?;
         say(&format!(
             "$ dirsyncd sync\n{}",
-            report::applied(&finished.plan, &finished.applied, SHOWN)
+            report::applied(&finished.plan, &finished.applied, detail(Some(SHOWN)))
         ));
         if finished.applied.failed.is_empty() {
             Ok(())
@@ -139,7 +140,7 @@ impl Demo<'_> {
     }
 
     async fn expect_nothing(&self) -> Result<(), Failure> {
-        let progress = Progress::new();
+        let progress = Progress::new(false);
         let plan = dry_run(&self.setup, Orders::ROUTINE, &control(&progress)).await;
         progress.finish();
         let plan = plan?;
@@ -191,7 +192,7 @@ fn heading(text: &str) {
 }
 
 fn say(text: &str) {
-    print(&format!("{}\n", text.trim_end()));
+    show(&format!("{}\n", text.trim_end()));
 }
 
 fn tell(changes: &[Change]) {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::plan::Format;
+use super::output::Format;
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::LogFormat;
 use crate::explain::explain;

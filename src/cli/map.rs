@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::output::Format;
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{LogFormat, Preset, Source, SourceKind};
 use crate::directory::{self, Candidate, Selection};
@@ -39,12 +40,6 @@ pub(super) struct Arguments {
     /// Show what is in a preset instead: openldap, active-directory, 389ds or freeipa
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {

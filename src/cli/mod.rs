@@ -11,6 +11,7 @@ mod history;
 mod holds;
 mod log;
 mod map;
+mod output;
 mod pause;
 mod plan;
 mod progress;
@@ -24,7 +25,7 @@ mod simulate;
 mod status;
 mod sync;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,7 +38,7 @@ use crate::config::{Config, user_name};
 use crate::daemon::AskError;
 use crate::model::Invoker;
 use crate::pull::Depth;
-use crate::report;
+use crate::report::{self, Detail};
 use crate::run::{Ended, Orders, RunError, Setup};
 
 use log::start_log;
@@ -122,7 +123,7 @@ enum Verb {
     History(history::Arguments),
     /// Rehearse a sync: for real, but against a copy of the organization in a private simulator
     #[command(after_help = EXIT_CODES)]
-    Rehearse(sync::RunArguments),
+    Rehearse(rehearse::Arguments),
     /// Serve a simulator of the organization's admin API
     Simulate(simulate::Arguments),
     /// Show dirsyncd at work on a made-up company; needs no server, account or network
@@ -320,6 +321,28 @@ fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let text = report::printable(text);
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes a report of [`detail`] to standard output: its colours are its own, and what came from elsewhere was
+/// made harmless in it.
+fn show(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// How a report is laid out on standard output: in colours and as wide as the terminal, where it is one and
+/// nothing says otherwise (`NO_COLOR`, `CLICOLOR`, `TERM`).
+fn detail(limit: Option<usize>) -> Detail {
+    let out = std::io::stdout();
+    let width = out.is_terminal().then(terminal_size::terminal_size);
+    Detail {
+        limit,
+        width: width
+            .flatten()
+            .map(|(width, _)| usize::from(width.0).max(40)),
+        has_colour: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never,
+        made_at: None,
+    }
 }
 
 /// Writes what is not a result to standard error.

@@ -1,20 +1,20 @@
 //! `dirsyncd plan`: the dry run.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::progress::Progress;
+use super::output::{ReportArguments, is_there, last_line, write_private};
 use super::{
-    ConfigArgument, Exit, Failure, OrderArguments, load, load_from, print, say, start_log,
+    ConfigArgument, Exit, Failure, OrderArguments, detail, load, load_from, print, say, show,
+    start_log,
 };
 use crate::against::compare;
 use crate::apply::{Control, Shutdown};
 use crate::config::LogFormat;
-use crate::daemon::{Client, Form, PlanOrder};
+use crate::daemon::{Client, PlanOrder};
 use crate::plan::Plan;
-use crate::report::{self, Detail, SavedPlan};
+use crate::report::{self, Form};
 use crate::run::{Ended, Setup, dry_run, save};
 
 #[derive(Args)]
@@ -23,14 +23,10 @@ pub(super) struct Arguments {
     config: ConfigArgument,
     #[command(flatten)]
     orders: OrderArguments,
-    /// The form of the plan
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Show at most N people a group (text only)
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    report: ReportArguments,
     /// Show who would enter and leave the scope by the configuration, compared with this older one
-    #[arg(long, value_name = "OLD.toml", conflicts_with = "accept_scope_change")]
+    #[arg(long, value_name = "OLD.toml", conflicts_with_all = ["accept_scope_change", "output"])]
     against: Option<PathBuf>,
     /// Exit with 10 when changes are pending
     #[arg(long)]
@@ -49,21 +45,6 @@ pub(super) struct Arguments {
     schema: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(super) enum Format {
-    Text,
-    Json,
-}
-
-impl From<Format> for Form {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => Form::Text,
-            Format::Json => Form::Json,
-        }
-    }
-}
-
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if arguments.schema {
         print(report::SCHEMA);
@@ -75,6 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     {
         return Err(is_there(path));
     }
+    arguments.report.form()?;
     let setup = load(&arguments.config)?;
     start_log("warn", LogFormat::Text);
     if let Some(old) = &arguments.against {
@@ -83,7 +65,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if arguments.daemon {
         return ask(&setup, &arguments).await;
     }
-    let progress = Progress::new();
+    let progress = arguments.report.progress();
     let control = Control {
         watch: &progress,
         stop: Shutdown::never(),
@@ -101,17 +83,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     progress.finish();
     let (plan, saved) = planned?;
-    print(&match arguments.format {
-        Format::Text => report::text(
-            &plan,
-            Detail {
-                limit: arguments.limit,
-            },
-        ),
-        Format::Json => format!("{:#}\n", report::json(&plan)),
-    });
+    arguments
+        .report
+        .give(chrono::Utc::now(), &last_line(&plan), |form, detail| {
+            report::planned(&plan, form, detail)
+        })?;
     if let Some((path, saved)) = saved {
-        write(path, &saved, arguments.force)?;
+        let text = saved
+            .text()
+            .map_err(|error| Failure::failed(format!("the plan cannot be saved: {error}")))?;
+        write_private(path, &text, arguments.force, "the plan")?;
         // Not to standard output, where the plan may be JSON.
         say(&format!(
             "dirsyncd: the plan {id} is saved in {path}; dirsyncd sync --plan {path} carries it out, once\n",
@@ -130,57 +111,18 @@ async fn ask(setup: &Setup, arguments: &Arguments) -> Result<Exit, Failure> {
         user,
     } = &arguments.orders;
     let order = PlanOrder {
-        format: arguments.format.into(),
-        limit: arguments.limit,
+        format: arguments.report.form()?,
+        limit: arguments.report.limit(),
         full: *full,
         accept_scope_change: *accept_scope_change,
         user: user.clone(),
     };
     let reported = Client::of(&setup.config)?.plan(&order).await?;
-    print(&reported.text);
+    arguments.report.pass_on(&reported.text)?;
     Ok(match reported.is_pending && arguments.detailed_exitcode {
         true => Exit::Pending,
         false => reported.ended.into(),
     })
-}
-
-fn is_there(path: &Path) -> Failure {
-    Failure::usage(format!(
-        "{} is there already: name another file, or replace it with --force",
-        path.display()
-    ))
-}
-
-/// Writes the plan, for its owner's eyes only, as a whole or not at all.
-fn write(path: &Path, saved: &SavedPlan, force: bool) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!(
-            "the plan cannot be saved in {}: {error}",
-            path.display()
-        ))
-    };
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let text = saved.text().map_err(|error| failed(&error))?;
-    // A temporary file has the mode 0600, and takes it along.
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(|error| failed(&error))?;
-    let kept = if force {
-        file.persist(path)
-    } else {
-        file.persist_noclobber(path)
-    };
-    match kept {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Err(is_there(path))
-        }
-        Err(error) => Err(failed(&error.error)),
-    }
 }
 
 fn exit(plan: &Plan, detailed: bool) -> Exit {
@@ -193,19 +135,18 @@ fn exit(plan: &Plan, detailed: bool) -> Exit {
 /// Who would enter and leave by the edit of the configuration.
 async fn edit(setup: &Setup, old: &Path, arguments: &Arguments) -> Result<Exit, Failure> {
     let old = load_from(old)?;
-    let progress = Progress::new();
+    let form = arguments.report.form()?;
+    if !matches!(form, Form::Text | Form::Json) {
+        return Err(Failure::usage("with --against the report is text or json"));
+    }
+    let progress = arguments.report.progress();
     let edit = compare(&old, setup, chrono::Utc::now(), &progress).await;
     progress.finish();
     let edit = edit?;
-    print(&match arguments.format {
-        Format::Text => report::edit(
-            &edit,
-            Detail {
-                limit: arguments.limit,
-            },
-        ),
-        Format::Json => format!("{:#}\n", serde_json::json!(edit)),
-    });
+    match form {
+        Form::Json => print(&format!("{:#}\n", serde_json::json!(edit))),
+        _ => show(&report::edit(&edit, detail(arguments.report.limit()))),
+    }
     Ok(if !edit.incomplete.is_empty() {
         Exit::Refused
     } else if arguments.detailed_exitcode && !(edit.entering.is_empty() && edit.leaving.is_empty())

@@ -2,9 +2,11 @@
 
 use clap::Args;
 
-use super::plan::Format;
+use super::output::Format;
 use super::progress::Progress;
-use super::{ConfigArgument, Exit, Failure, invoker, load, print, shutdown_on_signals, start_log};
+use super::{
+    ConfigArgument, Exit, Failure, detail, invoker, load, print, shutdown_on_signals, start_log,
+};
 use crate::apply::Control;
 use crate::config::{DriftKind, LogFormat};
 use crate::model::{ExternalId, RunId, SourceName};
@@ -44,6 +46,9 @@ pub(super) struct Arguments {
     /// Show at most N accounts a section (text only)
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -56,6 +61,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         dry_run,
         format,
         limit,
+        quiet,
     } = arguments;
     let setup = load(&config)?;
     // The report tells of the rest.
@@ -71,7 +77,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         is_dry: dry_run,
         tells_next: true,
     };
-    let progress = Progress::new();
+    let progress = Progress::new(quiet);
     let control = Control {
         watch: &progress,
         stop: shutdown_on_signals()?,
@@ -82,7 +88,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     progress.finish();
     let (run, found) = reconciled?;
     print(&match format {
-        Format::Text => text(run, &found, &task, Detail { limit }),
+        Format::Text => text(run, &found, &task, detail(limit)),
         Format::Json => format!("{:#}\n", report::reconciled_json(run, &found)),
     });
     Ok(if found.left() > 0 || !found.excess.is_empty() {

@@ -1,26 +1,40 @@
 //! `dirsyncd rehearse`: the real sync against a copy of the organization.
 
+use clap::Args;
+
 use super::progress::Progress;
-use super::sync::{RunArguments, outcome};
-use super::{Exit, Failure, load, print, shutdown_on_signals, start_log};
+use super::sync::RunArguments;
+use super::{Exit, Failure, detail, load, show, shutdown_on_signals, start_log};
 use crate::apply::Control;
 use crate::config::LogFormat;
 use crate::rehearsal::{RehearsalError, rehearse};
 use crate::report;
 
-pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
-    let setup = load(&arguments.config)?;
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// Show at most N people a group
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let setup = load(&arguments.run.config)?;
     // The report tells of the rest.
     start_log("error,dirsyncd::directory=warn", LogFormat::Text);
     let stop = shutdown_on_signals()?;
-    let progress = Progress::new();
+    let progress = Progress::new(arguments.quiet);
     let control = Control {
         watch: &progress,
         stop,
         now: &chrono::Utc::now,
         asked_by: None,
     };
-    let rehearsal = Box::pin(rehearse(&setup, arguments.orders.orders(), &control)).await;
+    let rehearsal = Box::pin(rehearse(&setup, arguments.run.orders.orders(), &control)).await;
     progress.finish();
     let rehearsal = rehearsal.map_err(|error| match error {
         RehearsalError::Run(error) => Failure::from(error),
@@ -32,10 +46,12 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         rehearsal.copied
     );
     for left_out in &rehearsal.left_out {
-        text += &format!("  ! not copied: {left_out}\n");
+        text += &report::printable(&format!("  ! not copied: {left_out}\n"));
     }
-    text += &outcome(&rehearsal.finished, &arguments);
+    let (finished, detail) = (&rehearsal.finished, detail(arguments.limit));
+    text += &report::text(&finished.plan, detail);
+    text += &report::applied(&finished.plan, &finished.applied, detail);
     text += &format!("After it: {}\n", report::summary_line(&rehearsal.rest));
-    print(&text);
+    show(&text);
     Ok(rehearsal.finished.ended().into())
 }

@@ -2,13 +2,12 @@
 
 use clap::Args;
 
-use super::plan::Format;
-use super::progress::Progress;
-use super::{ConfigArgument, Exit, Failure, invoker, load, print, shutdown_on_signals, start_log};
+use super::output::{ReportArguments, last_line};
+use super::{ConfigArgument, Exit, Failure, invoker, load, shutdown_on_signals, start_log};
 use crate::apply::Control;
 use crate::config::LogFormat;
 use crate::model::RunId;
-use crate::report::{self, Detail};
+use crate::report;
 use crate::run::{Ended, Wish, dry_revert, revert};
 
 #[derive(Args)]
@@ -24,12 +23,8 @@ pub(super) struct Arguments {
     /// Show what would be undone, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// The form of the report
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Show at most N people a group (text only)
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    report: ReportArguments,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -38,9 +33,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         run,
         only,
         dry_run,
-        format,
-        limit,
+        report: form,
     } = arguments;
+    form.form()?;
     let setup = load(&config)?;
     // The report tells of the rest.
     start_log("error", LogFormat::Text);
@@ -48,37 +43,29 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         run: RunId(run),
         only,
     };
-    let progress = Progress::new();
+    let progress = form.progress();
     let control = Control {
         watch: &progress,
         stop: shutdown_on_signals()?,
         now: &chrono::Utc::now,
         asked_by: Some(invoker()),
     };
-    let detail = Detail { limit };
     if dry_run {
         let plan = dry_revert(&setup, &wish, &control).await;
         progress.finish();
         let plan = plan?;
-        print(&match format {
-            Format::Text => report::text(&plan, detail),
-            Format::Json => format!("{:#}\n", report::json(&plan)),
-        });
+        form.give(chrono::Utc::now(), &last_line(&plan), |form, detail| {
+            report::planned(&plan, form, detail)
+        })?;
         return Ok(Ended::with(&plan).into());
     }
     let finished = revert(&setup, &wish, &control).await;
     progress.finish();
     let finished = finished?;
-    print(&match format {
-        Format::Text => {
-            report::text(&finished.plan, detail)
-                + &report::applied(&finished.plan, &finished.applied, detail)
-                + &report::way_back(finished.run, &finished.applied)
-        }
-        Format::Json => format!(
-            "{:#}\n",
-            report::outcome(finished.run, &finished.plan, &finished.applied, None)
-        ),
-    });
+    let (plan, applied) = (&finished.plan, &finished.applied);
+    let last = report::finished_line(plan, applied) + "\n";
+    form.give(chrono::Utc::now(), &last, |form, detail| {
+        report::finished(finished.run, plan, applied, None, (form, detail))
+    })?;
     Ok(finished.ended().into())
 }

@@ -6,17 +6,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::plan::Format;
-use super::progress::Progress;
+use super::output::ReportArguments;
 use super::{
-    ConfigArgument, Exit, Failure, OrderArguments, invoker, load, print, say, shutdown_on_signals,
+    ConfigArgument, Exit, Failure, OrderArguments, invoker, load, say, shutdown_on_signals,
     start_log,
 };
 use crate::apply::Control;
 use crate::config::{Job, LogFormat, expect_guarded};
 use crate::daemon::{self, Client, SyncOrder};
-use crate::report::{self, Detail, SavedPlan};
-use crate::run::{Finished, Setup, sync, sync_saved};
+use crate::report::{self, SavedPlan};
+use crate::run::{Setup, sync, sync_saved};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -28,9 +27,8 @@ pub(super) struct Arguments {
     /// Have the daemon make the run, after what it is at, and wait for its end
     #[arg(long, conflicts_with_all = ["plan", "user", "accept_scope_change"])]
     daemon: bool,
-    /// The form of the report
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[command(flatten)]
+    report: ReportArguments,
 }
 
 /// What every verb takes that makes a run.
@@ -40,12 +38,10 @@ pub(super) struct RunArguments {
     pub(super) config: ConfigArgument,
     #[command(flatten)]
     pub(super) orders: OrderArguments,
-    /// Show at most N people a group (text only)
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    arguments.report.form()?;
     let setup = load(&arguments.run.config)?;
     if arguments.daemon {
         return ask(&setup, &arguments).await;
@@ -61,7 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // The report tells of the rest.
     start_log("error,dirsyncd::directory=warn", LogFormat::Text);
     let stop = shutdown_on_signals()?;
-    let progress = Progress::new();
+    let progress = arguments.report.progress();
     let control = Control {
         watch: &progress,
         stop,
@@ -85,17 +81,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     let finished = finished?;
     let told = saved.as_ref();
-    print(&match arguments.format {
-        Format::Text => {
-            told.map(SavedPlan::title).unwrap_or_default()
-                + &outcome(&finished, &arguments.run)
-                + &report::way_back(finished.run, &finished.applied)
-        }
-        Format::Json => format!(
-            "{:#}\n",
-            report::outcome(finished.run, &finished.plan, &finished.applied, told)
-        ),
-    });
+    let (plan, applied) = (&finished.plan, &finished.applied);
+    let last = report::finished_line(plan, applied) + "\n";
+    arguments
+        .report
+        .give(chrono::Utc::now(), &last, |form, detail| {
+            report::finished(finished.run, plan, applied, told, (form, detail))
+        })?;
     Ok(finished.ended().into())
 }
 
@@ -104,11 +96,11 @@ async fn ask(setup: &Setup, arguments: &Arguments) -> Result<Exit, Failure> {
     let order = SyncOrder {
         wait: true,
         full: arguments.run.orders.full,
-        format: arguments.format.into(),
-        limit: arguments.run.limit,
+        format: arguments.report.form()?,
+        limit: arguments.report.limit(),
     };
     let reported = Client::of(&setup.config)?.sync(&order).await?;
-    print(&reported.text);
+    arguments.report.pass_on(&reported.text)?;
     Ok(reported.ended.into())
 }
 
@@ -128,13 +120,4 @@ fn read(path: &Path) -> Result<SavedPlan, Failure> {
     file.read_to_string(&mut text).map_err(unreadable)?;
     SavedPlan::parse(&text)
         .map_err(|error| Failure::usage(format!("the plan {}: {error}", path.display())))
-}
-
-/// What was planned, and what became of it.
-pub(super) fn outcome(finished: &Finished, arguments: &RunArguments) -> String {
-    let detail = Detail {
-        limit: arguments.limit,
-    };
-    report::text(&finished.plan, detail)
-        + &report::applied(&finished.plan, &finished.applied, detail)
 }

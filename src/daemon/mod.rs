@@ -32,7 +32,7 @@ use crate::run::{Finished, Orders, RunError, Setup, Task, prune, reconcile, sync
 use crate::snapshot::{Journal, Lock, Pause, Snapshot, SnapshotError};
 
 pub use client::{AskError, Client, Reported};
-pub use control::{CannotListen, Form, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
+pub use control::{CannotListen, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
 pub use pulse::{Phase, Progress};
 pub use status::{AtWork, Running, ScheduledJob, Status, paused};
 pub use teller::{seen, tell_by_hand};

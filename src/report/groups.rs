@@ -5,135 +5,148 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::json::undo as undo_json;
-use super::text::{Detail, group, left, line, number, undo};
+use super::sheet::{Item, Section, Tone, left, undo};
+use super::text::number;
 use crate::apply::GroupsApplied;
-use crate::model::{GroupChange, GroupMember, GroupOperation};
+use crate::model::{GroupChange, GroupOperation};
 use crate::plan::groups::{GroupNoticed, GroupPlan, PlannedGroup};
 use crate::plan::{Plan, Undo};
 
-/// The sections of a plan about groups.
-pub(super) fn text(out: &mut String, whole: &Plan, plan: &GroupPlan, detail: Detail) {
-    for kind in GroupChange::ALL {
+/// The sections of a plan about groups. So many entries are named where several stand in one line.
+pub(super) fn sections<'p>(
+    whole: &'p Plan,
+    plan: &'p GroupPlan,
+    limit: Option<usize>,
+) -> Vec<Section<'p>> {
+    let kinds = GroupChange::ALL.into_iter().map(|kind| {
         let planned: Vec<(usize, &PlannedGroup)> = plan
             .operations
             .iter()
             .enumerate()
             .filter(|(_, planned)| planned.operation.kind == kind)
             .collect();
-        group(out, heading(kind), planned.len(), detail, |out, nth| {
+        let (title, tone) = heading(kind);
+        Section::new("groups", title, tone, planned.len(), move |nth| {
             let (at, planned) = planned[nth];
-            let is_left = whole.carried_over.groups.contains(&at);
-            operation(out, whole, planned, is_left, detail);
-        });
-    }
-    let suspensions = &plan.suspensions;
-    let title = "Groups out of which nobody is taken in this run";
-    group(out, title, suspensions.len(), detail, |out, at| {
-        let suspension = &suspensions[at];
-        let group = suspension.group.as_ref();
-        let what = group.map_or_else(
-            || format!("all that is found below {}", suspension.place),
-            |group| format!("{group} ({})", suspension.place),
-        );
-        line(out, &format!("  ! {what}: {}", suspension.why));
+            operation(whole, planned, whole.carried_over.groups.contains(&at))
+        })
     });
-    let title = "Groups refused: correct these";
-    group(out, title, plan.refusals.len(), detail, |out, at| {
-        let refusal = &plan.refusals[at];
-        line(out, &format!("  ! {}", refusal.dn));
-        line(out, &format!("      {}", refusal.why));
-    });
-    let title = "To know about groups";
-    group(out, title, plan.notices.len(), detail, |out, at| {
-        let notice = &plan.notices[at];
-        let what = noticed(&notice.what, detail);
-        line(out, &format!("  . {}: {what}", notice.group));
-    });
+    let suspensions = Section::new(
+        "suspended",
+        "Groups out of which nobody is taken in this run",
+        Tone::Warning,
+        plan.suspensions.len(),
+        |at| {
+            let suspension = &plan.suspensions[at];
+            let group = suspension.group.as_ref();
+            Item {
+                sign: '!',
+                name: group.map_or_else(
+                    || format!("all that is found below {}", suspension.place),
+                    |group| format!("{group} ({})", suspension.place),
+                ),
+                brief: Some(suspension.why.clone()),
+                ..Item::default()
+            }
+        },
+    );
+    let refusals = Section::new(
+        "refused",
+        "Groups refused: correct these",
+        Tone::Bad,
+        plan.refusals.len(),
+        |at| Item {
+            sign: '!',
+            name: plan.refusals[at].dn.clone(),
+            facts: vec![plan.refusals[at].why.clone()],
+            ..Item::default()
+        },
+    );
+    let notices = Section::new(
+        "notices",
+        "To know about groups",
+        Tone::Plain,
+        plan.notices.len(),
+        move |at| Item {
+            sign: '.',
+            name: plan.notices[at].group.clone(),
+            brief: Some(noticed(&plan.notices[at].what, limit)),
+            ..Item::default()
+        },
+    );
+    kinds.chain([suspensions, refusals, notices]).collect()
 }
 
-fn heading(kind: GroupChange) -> &'static str {
+fn heading(kind: GroupChange) -> (&'static str, Tone) {
     match kind {
-        GroupChange::Create => "Create groups",
-        GroupChange::Adopt => "Adopt groups: take over groups that the organization has",
-        GroupChange::Rename => {
-            "Rename groups: the target cannot, so a new one takes the place of the old one"
-        }
-        GroupChange::Update => "Change the members of groups",
-        GroupChange::Delete => "Delete groups; their members keep their accounts",
+        GroupChange::Create => ("Create groups", Tone::Good),
+        GroupChange::Adopt => (
+            "Adopt groups: take over groups that the organization has",
+            Tone::Plain,
+        ),
+        GroupChange::Rename => (
+            "Rename groups: the target cannot, so a new one takes the place of the old one",
+            Tone::Plain,
+        ),
+        GroupChange::Update => ("Change the members of groups", Tone::Plain),
+        GroupChange::Delete => (
+            "Delete groups; their members keep their accounts",
+            Tone::Bad,
+        ),
     }
 }
 
-fn operation(
-    out: &mut String,
-    whole: &Plan,
-    planned: &PlannedGroup,
-    is_left: bool,
-    detail: Detail,
-) {
+fn operation<'p>(whole: &'p Plan, planned: &'p PlannedGroup, is_left: bool) -> Item<'p> {
     let PlannedGroup {
         operation,
         holds,
         tried_in_vain: _,
     } = planned;
-    let sign = match operation.kind {
-        GroupChange::Create => '+',
-        GroupChange::Adopt => '=',
-        GroupChange::Rename | GroupChange::Update => '~',
-        GroupChange::Delete => 'x',
+    let mut item = Item {
+        sign: match operation.kind {
+            GroupChange::Create => '+',
+            GroupChange::Adopt => '=',
+            GroupChange::Rename | GroupChange::Update => '~',
+            GroupChange::Delete => 'x',
+        },
+        name: operation.name.clone(),
+        joins: &operation.add,
+        leaves: &operation.remove,
+        ..Item::default()
     };
-    let held = match holds.as_slice() {
-        [] => String::new(),
-        holds => format!(" [held: {}]", names(whole, holds).join(", ")),
-    };
-    let left = left(is_left);
-    let undo = undo(&Undo::of_group(operation));
-    line(
-        out,
-        &format!("  {sign} {}{held}{left}{undo}", operation.name),
-    );
-    for origin in &operation.origins {
-        line(out, &format!("      {}", origin.dn));
+    if !holds.is_empty() {
+        let names = names(whole, holds).join(", ");
+        item.marks.push(format!("held: {names}"));
     }
-    line(out, &format!("      {}", operation.reason));
-    let before = operation.target.as_ref();
-    match (operation.kind, before) {
+    item.marks.extend(left(is_left));
+    item.marks.extend(undo(&Undo::of_group(operation)));
+    let origins = operation.origins.iter();
+    item.facts.extend(origins.map(|origin| origin.dn.clone()));
+    item.facts.push(operation.reason.to_string());
+    match (operation.kind, operation.target.as_ref()) {
         (GroupChange::Rename, Some(old)) => {
-            let steps = format!(
-                "      1. create `{}`, 2. add {}, 3. delete `{}`",
+            item.facts.push(format!(
+                "1. create `{}`, 2. add {}, 3. delete `{}`",
                 operation.name,
                 members(operation.add.len()),
                 old.name
-            );
-            line(out, &steps);
-            return list(out, '-', &operation.remove, detail);
+            ));
+            item.joins = &[];
         }
         (GroupChange::Delete, Some(old)) => {
             let count = usize::try_from(old.members).unwrap_or(usize::MAX);
-            line(out, &format!("      it has {}", members(count)));
+            item.facts.push(format!("it has {}", members(count)));
         }
         _ => {}
     }
-    list(out, '+', &operation.add, detail);
-    list(out, '-', &operation.remove, detail);
+    item
 }
 
-fn list(out: &mut String, sign: char, members: &[GroupMember], detail: Detail) {
-    let shown = detail.limit.unwrap_or(members.len()).min(members.len());
-    for member in &members[..shown] {
-        line(out, &format!("      {sign} {}", member.name));
-    }
-    let rest = members.len() - shown;
-    if rest > 0 {
-        let rest = number(rest as u64);
-        line(out, &format!("      {sign} … and {rest} more"));
-    }
-}
-
-fn noticed(what: &GroupNoticed, detail: Detail) -> String {
+fn noticed(what: &GroupNoticed, limit: Option<usize>) -> String {
     /// So many entries stand in one line, unless another limit is given.
     const NAMED: usize = 10;
     let listed = |dns: &[String]| {
-        let shown = detail.limit.unwrap_or(NAMED).min(dns.len());
+        let shown = limit.unwrap_or(NAMED).min(dns.len());
         let mut text = dns[..shown].join("; ");
         if shown < dns.len() {
             let _ = write!(text, "; … and {} more", dns.len() - shown);
@@ -201,21 +214,19 @@ pub(super) fn summary_line(plan: &GroupPlan) -> String {
 }
 
 /// The groups that failed.
-pub(super) fn failures(out: &mut String, applied: &GroupsApplied, detail: Detail) {
+pub(super) fn failures(applied: &GroupsApplied) -> Section<'_> {
     let failed = &applied.failed;
-    group(out, "Groups failed", failed.len(), detail, |out, at| {
+    Section::new("failed", "Groups failed", Tone::Bad, failed.len(), |at| {
         let (operation, error) = &failed[at];
-        let dns: Vec<&str> = operation
-            .origins
-            .iter()
-            .map(|one| one.dn.as_str())
-            .collect();
-        line(
-            out,
-            &format!("  ! {} ({})", operation.name, dns.join(" and ")),
-        );
-        line(out, &format!("      {error}"));
-    });
+        let origins = operation.origins.iter();
+        let dns: Vec<&str> = origins.map(|one| one.dn.as_str()).collect();
+        Item {
+            sign: '!',
+            name: format!("{} ({})", operation.name, dns.join(" and ")),
+            facts: vec![error.to_string()],
+            ..Item::default()
+        }
+    })
 }
 
 /// What a plan has about groups.
@@ -249,7 +260,7 @@ pub(super) fn json(whole: &Plan, plan: &GroupPlan) -> Value {
                 "kind": kind,
                 "count": count,
                 "dns": dns,
-                "message": noticed(&notice.what, Detail::default()),
+                "message": noticed(&notice.what, None),
             })
         }).collect::<Vec<_>>(),
     })

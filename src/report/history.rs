@@ -7,6 +7,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
+use super::table::{cell, writer};
 use super::text::{line, number, printable};
 use crate::model::{
     Attribute, Change, Exchange, ExternalId, GroupChange, GroupMember, GroupOperation,
@@ -80,7 +81,7 @@ impl HistorySheet {
         match form {
             HistoryForm::Text => {}
             HistoryForm::Json => out.write_all(b"{\"version\":1,\"writes\":[")?,
-            HistoryForm::Csv => csv(out).write_record(COLUMNS)?,
+            HistoryForm::Csv => writer(out).write_record(COLUMNS)?,
         }
         Ok(HistorySheet {
             form,
@@ -101,7 +102,7 @@ impl HistorySheet {
                 let json = history_json(write).to_string();
                 out.write_all(printable(&json).as_bytes())?;
             }
-            HistoryForm::Csv => records(write, &mut csv(out))?,
+            HistoryForm::Csv => records(write, &mut writer(out))?,
         }
         self.is_begun = true;
         Ok(())
@@ -137,31 +138,6 @@ pub fn pruned_before(first: Option<RunId>) -> String {
             "The journal was pruned: it has all from run {first} on, and of earlier runs only what is needed.\n"
         )
     })
-}
-
-fn csv(out: &mut dyn io::Write) -> csv::Writer<&mut dyn io::Write> {
-    csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(out)
-}
-
-/// With what a formula begins; those of full width are what East Asian editions take for the same.
-const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
-
-/// A cell of one line that a spreadsheet does not take for a formula, nor a terminal for a command. Where the
-/// decimal mark is a comma, a spreadsheet begins a cell after each semicolon, quoted or not.
-fn cell(text: &str) -> String {
-    let text = printable(text).replace('\n', "\\u000a");
-    let mut shown = String::with_capacity(text.len() + 1);
-    for part in text.split_inclusive(';') {
-        let begins = part.trim_start_matches(|c: char| c.is_whitespace() || c == '"');
-        shown.push_str(&part[..part.len() - begins.len()]);
-        if begins.starts_with(FORMULA) {
-            shown.push('\'');
-        }
-        shown.push_str(begins);
-    }
-    shown
 }
 
 /// Whom a write concerns, and what it does, of accounts and groups alike.

@@ -61,7 +61,12 @@ pub fn json(plan: &Plan) -> Value {
 }
 
 /// The plan of a run and what became of it; `saved` is the saved plan that it was.
-pub fn outcome(run: RunId, plan: &Plan, applied: &Applied, saved: Option<&SavedPlan>) -> Value {
+pub(super) fn outcome(
+    run: RunId,
+    plan: &Plan,
+    applied: &Applied,
+    saved: Option<&SavedPlan>,
+) -> Value {
     let mut outcome = json(plan);
     outcome["run"] = json!(run);
     outcome["plan"] = saved

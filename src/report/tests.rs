@@ -86,6 +86,13 @@ fn plan_of_everything() -> Plan {
     world.planned()
 }
 
+fn limited(limit: usize) -> Detail {
+    Detail {
+        limit: Some(limit),
+        ..Detail::default()
+    }
+}
+
 #[test]
 fn text_shows_each_operation_with_its_reason_and_values_and_the_summary_last() {
     insta::assert_snapshot!(text(&plan_of_everything(), Detail::default()));
@@ -93,7 +100,162 @@ fn text_shows_each_operation_with_its_reason_and_values_and_the_summary_last() {
 
 #[test]
 fn text_can_be_limited() {
-    insta::assert_snapshot!(text(&plan_of_everything(), Detail { limit: Some(1) }));
+    insta::assert_snapshot!(text(&plan_of_everything(), limited(1)));
+}
+
+#[test]
+fn text_has_colours_and_is_as_wide_as_the_terminal() {
+    let detail = Detail {
+        width: Some(60),
+        has_colour: true,
+        ..limited(1)
+    };
+    let coloured = text(&plan_of_everything(), detail);
+    assert!(!coloured.contains('\u{7}'));
+    for line in coloured.lines() {
+        let width = textwrap::core::display_width(line);
+        let is_one_word = line.trim().split(' ').count() == 1;
+        assert!(width <= 60 || is_one_word, "{line}");
+    }
+    insta::assert_snapshot!(coloured.replace('\u{1b}', "ESC"));
+    // Without the colours it says the same, to the letter, where there is room.
+    let wide = Detail {
+        has_colour: true,
+        ..Detail::default()
+    };
+    let stripped = anstream::adapter::strip_str(&text(&plan_of_everything(), wide)).to_string();
+    assert_eq!(stripped, text(&plan_of_everything(), Detail::default()));
+}
+
+/// With names that try to be more than names.
+fn plan_of_tricks() -> Plan {
+    let tricky = [
+        "=HYPERLINK(\"https://bad.example\")",
+        "<script>alert(1)</script> & more",
+        "**bold** [link](https://bad.example) `code` | cell",
+        "1. first\n# heading",
+        "\u{202e}drawkcab \u{1b}[31mred",
+    ];
+    let people = tricky
+        .iter()
+        .enumerate()
+        .map(|(at, name)| with(person(&format!("p{at}")), Attribute::DisplayName, name));
+    World::new(people.collect(), vec![account("p4")]).planned()
+}
+
+#[test]
+fn csv_has_a_row_for_each_change_and_no_formula() {
+    insta::assert_snapshot!(
+        "csv",
+        planned(&plan_of_everything(), Form::Csv, Detail::default())
+    );
+    insta::assert_snapshot!(
+        "csv_groups",
+        planned(&plan_of_groups(), Form::Csv, Detail::default())
+    );
+    let tricks = planned(&plan_of_tricks(), Form::Csv, Detail::default());
+    let mut rows = csv::Reader::from_reader(tricks.as_bytes());
+    let mut count = 0;
+    for row in rows.records() {
+        for cell in &row.unwrap() {
+            assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
+            assert!(!cell.chars().any(char::is_control), "{cell:?}");
+        }
+        count += 1;
+    }
+    assert!(count > 5, "{tricks}");
+}
+
+#[test]
+fn markdown_is_for_a_ticket_and_values_are_no_more_than_text() {
+    let made = Detail {
+        made_at: Some(at("2026-06-15T12:00:00Z")),
+        ..limited(2)
+    };
+    insta::assert_snapshot!(
+        "markdown",
+        planned(&plan_of_everything(), Form::Markdown, made)
+    );
+    insta::assert_snapshot!(
+        "markdown_groups",
+        planned(&plan_of_groups(), Form::Markdown, made)
+    );
+    insta::assert_snapshot!(
+        "markdown_tricks",
+        planned(&plan_of_tricks(), Form::Markdown, made)
+    );
+}
+
+#[test]
+fn html_is_one_file_and_values_are_no_more_than_text() {
+    let made = Detail {
+        made_at: Some(at("2026-06-15T12:00:00Z")),
+        ..limited(1)
+    };
+    let page = planned(&plan_of_everything(), Form::Html, made);
+    // Style and script are files of their own, where they are read.
+    let start = page.find("<style>").unwrap();
+    let end = page.find("</style>").unwrap();
+    let script = page.find("<script>").unwrap();
+    let body = format!("{}…{}…", &page[..start], &page[end..script]);
+    insta::assert_snapshot!("html", body.replace("><", ">\n<"));
+    let tricks = planned(&plan_of_tricks(), Form::Html, Detail::default());
+    assert_eq!(tricks.matches("<script").count(), 1);
+    assert!(tricks.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; more"));
+    for outside in ["http:", "src=", "url(", "@import", "<link"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn a_run_is_told_in_each_form_with_what_failed_and_how_it_ended() {
+    let plan = plan_of_everything();
+    let operation = plan.operations[0].operation.clone();
+    let applied = Applied {
+        done: 3,
+        failed: vec![(operation, "the API said no".to_owned())],
+        ..Applied::default()
+    };
+    for form in Form::ALL {
+        let report = finished(RunId(7), &plan, &applied, None, (form, Detail::default()));
+        assert!(report.contains("the API said no"), "{form:?}: {report}");
+        if form != Form::Csv {
+            assert!(report.contains('7'), "{form:?}: {report}");
+        }
+        assert!(report.ends_with('\n') || form == Form::Html, "{form:?}");
+    }
+    let markdown = finished(
+        RunId(7),
+        &plan,
+        &applied,
+        None,
+        (Form::Markdown, limited(1)),
+    );
+    assert!(markdown.starts_with("# Run 7\n"), "{markdown}");
+    assert!(markdown.contains("\n## Failed (1)\n"), "{markdown}");
+    assert!(
+        markdown.contains("\nDone: 3 applied, 1 failed."),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn the_ending_of_a_name_tells_the_form() {
+    for (ending, form) in [
+        ("txt", Some(Form::Text)),
+        ("JSON", Some(Form::Json)),
+        ("csv", Some(Form::Csv)),
+        ("md", Some(Form::Markdown)),
+        ("markdown", Some(Form::Markdown)),
+        ("html", Some(Form::Html)),
+        ("htm", Some(Form::Html)),
+        ("pdf", None),
+    ] {
+        assert_eq!(Form::of_ending(ending), form, "{ending}");
+    }
+    for form in Form::ALL {
+        assert_eq!(Form::named(form.name()), Some(form));
+    }
 }
 
 #[test]
@@ -263,7 +425,7 @@ fn plan_of_groups() -> Plan {
 
 #[test]
 fn text_shows_each_group_with_its_members_up_to_the_limit() {
-    insta::assert_snapshot!(text(&plan_of_groups(), Detail { limit: Some(2) }));
+    insta::assert_snapshot!(text(&plan_of_groups(), limited(2)));
 }
 
 #[test]

@@ -1,247 +1,199 @@
 //! The plan as text, for people: grouped by what is done, summary last.
 
 use std::fmt::Write;
-use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
 
 use super::groups;
-use super::holds::minute;
-use crate::apply::{Applied, EndedBy, Pending};
-use crate::model::{Attribute, Cause, Kind, Operation, Profile, RunId};
-use crate::plan::{Edit, Endpoint, Forecast, Plan, Planned, Undo};
+use super::sheet::{Item, Section, Sheet, Tone, ending, failures};
+use crate::apply::Applied;
+use crate::model::{Cause, GroupMember, Kind, RunId, Timestamp};
+use crate::plan::{Edit, Plan};
 
-/// How much is shown.
+/// How a report is laid out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Detail {
     /// At most so many people a group; all of them when `None`.
     pub limit: Option<usize>,
+    /// Lines are wrapped at so many columns; not at all when `None`.
+    pub width: Option<usize>,
+    /// Whether a terminal shows it that knows colours.
+    pub has_colour: bool,
+    /// When it was made, where a form tells that.
+    pub made_at: Option<Timestamp>,
 }
 
 /// The whole plan.
 pub fn text(plan: &Plan, detail: Detail) -> String {
-    let mut out = String::new();
-    let entries: Vec<String> = plan
-        .pulls
-        .iter()
-        .map(|(source, figures)| match figures.changed {
-            None => format!("{} from `{source}`", people(figures.entries)),
-            Some(changed) => format!(
-                "what changed ({}) of {} from `{source}`",
-                number(changed),
-                people(figures.entries)
-            ),
-        })
-        .collect();
-    if let Some(run) = plan.reverts {
-        line(&mut out, &format!("Undoes what run {run} did."));
+    let sheet = Sheet::of(plan, detail.limit);
+    let mut pen = Pen::new(detail);
+    for text in &sheet.opening {
+        pen.line(text);
     }
-    // A saved plan is carried out without reading.
-    if !entries.is_empty() {
-        line(&mut out, &format!("Read {}.", entries.join(", ")));
+    pen.sections(&sheet.sections);
+    pen.out.push('\n');
+    for text in &sheet.closing {
+        pen.line(text);
     }
-    for notice in &plan.notices {
-        line(
-            &mut out,
-            &format!("Source `{}`: {}.", notice.source, notice.what),
-        );
-    }
-    for kind in Kind::ALL {
-        let planned: Vec<(usize, &Planned)> = plan
-            .operations
-            .iter()
-            .enumerate()
-            .filter(|(_, planned)| planned.operation.kind == kind)
-            .collect();
-        group(
-            &mut out,
-            heading(kind),
-            planned.len(),
+    pen.put(STRONG, &sheet.summary);
+    pen.end(0);
+    pen.out
+}
+
+const STRONG: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const WARNING: Style = AnsiColor::Yellow.on_default();
+
+/// Writes lines of pieces of several styles.
+struct Pen {
+    out: String,
+    detail: Detail,
+    /// The line that is being written.
+    piece: String,
+}
+
+impl Pen {
+    fn new(detail: Detail) -> Self {
+        Pen {
+            out: String::new(),
             detail,
-            |out, nth| {
-                let (at, planned) = planned[nth];
-                operation(out, plan, planned, plan.carried_over.accounts.contains(&at));
-                if let Some(foreseen) = plan.forecast.foreseen.get(&planned.operation.key) {
-                    line(out, &format!("      {foreseen}"));
-                }
-            },
-        );
+            piece: String::new(),
+        }
     }
-    if let Some(groups) = &plan.groups {
-        groups::text(&mut out, plan, groups, detail);
-    }
-    group(
-        &mut out,
-        "Held by a guard",
-        plan.holds.len(),
-        Detail::default(),
-        |out, at| {
-            let hold = &plan.holds[at];
-            let opened = hold.opened.map_or(String::new(), |opened| {
-                format!(
-                    " #{}, open until {}",
-                    opened.number,
-                    opened.until.format("%Y-%m-%d %H:%M UTC")
-                )
-            });
-            line(out, &format!("  ! {}{opened}", hold.name));
-            line(out, &format!("      {hold}"));
-        },
-    );
-    group(
-        &mut out,
-        "Absences that are not believed",
-        plan.suspensions.len(),
-        detail,
-        |out, at| {
-            let suspension = &plan.suspensions[at];
-            line(
-                out,
-                &format!(
-                    "  ! {} not seen, and not touched: source `{}`: {}",
-                    people(suspension.absent),
-                    suspension.source,
-                    suspension.why
-                ),
-            );
-        },
-    );
-    group(
-        &mut out,
-        "Refused: correct these",
-        plan.refusals.len(),
-        detail,
-        |out, at| {
-            let refusal = &plan.refusals[at];
-            line(out, &format!("  ! {}", refusal.dn));
-            line(out, &format!("      {}", refusal.why));
-        },
-    );
-    group(
-        &mut out,
-        "Skipped",
-        plan.skipped.len(),
-        detail,
-        |out, at| {
-            let skipped = &plan.skipped[at];
-            line(out, &format!("  . {}: {}", skipped.dn, skipped.why));
-        },
-    );
-    out.push('\n');
-    forecast(&mut out, &plan.forecast);
-    budget(&mut out, plan);
-    if let Some((count, oldest)) = plan.oldest_pending() {
-        let since = oldest
-            .since
-            .map_or(String::new(), |since| format!(" since {}", minute(since)));
-        line(
-            &mut out,
-            &format!(
-                "Deactivations that earlier runs have planned and that are not done: {}; the oldest{since}: {}.",
-                number(count),
-                oldest.dn
-            ),
-        );
-    }
-    line(&mut out, &summary_line(plan));
-    out
-}
 
-/// What does not fit the budget.
-fn budget(out: &mut String, plan: &Plan) {
-    let left = plan.carried_over_by_kind();
-    if let (Some(max_calls), false) = (plan.carried_over.max_calls, left.is_empty()) {
-        let left = left.into_iter().map(|(kind, count)| (kind, count as usize));
-        line(
-            out,
-            &format!(
-                "Left for {}, as `max_calls = {max_calls}` in [apply] lets no more go: {}.",
-                next(plan),
-                by_kind(left)
-            ),
-        );
-    }
-    let Forecast {
-        estimate, deadline, ..
-    } = &plan.forecast;
-    let late = estimate.zip(deadline.and_then(|deadline| deadline.to_std().ok()));
-    if let Some((_, deadline)) = late.filter(|(estimate, deadline)| estimate.time > *deadline) {
-        line(
-            out,
-            &format!(
-                "That takes longer than the `deadline` of {} in [apply]: the last of it will be left for {}.",
-                humantime::format_duration(deadline),
-                next(plan)
-            ),
-        );
-    }
-}
-
-/// What does what this run leaves: nobody else undoes anything.
-fn next(plan: &Plan) -> String {
-    match plan.reverts {
-        None => "the next run".to_owned(),
-        Some(run) => format!("`dirsyncd revert {run}` again"),
-    }
-}
-
-/// How many of each kind.
-fn by_kind(counts: impl IntoIterator<Item = (&'static str, usize)>) -> String {
-    let counts = counts.into_iter();
-    let counts: Vec<String> = counts
-        .map(|(kind, count)| format!("{} {kind}", number(count as u64)))
-        .collect();
-    counts.join(", ")
-}
-
-/// What carrying the plan out takes, and what was not foreseen.
-fn forecast(out: &mut String, forecast: &Forecast) {
-    let Forecast {
-        foreseen: _,
-        unseen_rights,
-        unseen_addresses,
-        calls,
-        estimate,
-        deadline: _,
-    } = forecast;
-    if let Some(calls) = calls.as_ref().filter(|calls| calls.total() > 0) {
-        let each: Vec<String> = calls
-            .iter()
-            .map(|call| {
-                let Endpoint { method, path, .. } = call.endpoint;
-                format!("{} {method} {path}", number(call.count))
-            })
-            .collect();
-        let time = match estimate {
-            None => String::new(),
-            Some(estimate) => format!(
-                ", in at least {} by {}",
-                humantime::format_duration(Duration::from_secs(estimate.time.as_secs().max(1))),
-                estimate.by
-            ),
+    /// Adds to the line. What came from a directory is made harmless before it is coloured.
+    fn put(&mut self, style: Style, text: &str) {
+        let style = match self.detail.has_colour {
+            true => style,
+            false => Style::new(),
         };
-        line(
-            out,
-            &format!(
-                "Requests to carry it out: {}{time}: {}.",
-                number(calls.total()),
-                each.join(", ")
-            ),
-        );
+        let _ = write!(self.piece, "{style}");
+        self.piece.extend(text.chars().map(harmless));
+        let _ = write!(self.piece, "{style:#}");
     }
-    for (count, what) in [
-        (*unseen_rights, "the rights over accounts"),
-        (
-            *unseen_addresses,
-            "who holds new addresses in the organization",
-        ),
-    ] {
-        if count > 0 {
-            line(
-                out,
-                &format!(
-                    "Not looked at beforehand (`forecast_accounts`, `admin_key`): {what}, {}.",
-                    number(count)
-                ),
-            );
+
+    fn plain(&mut self, text: &str) {
+        self.put(Style::new(), text);
+    }
+
+    /// Ends the line. What it goes on with stands a bit further in.
+    fn end(&mut self, indent: usize) {
+        let piece = std::mem::take(&mut self.piece);
+        let begin = " ".repeat(indent);
+        match self.detail.width {
+            Some(width) if textwrap::core::display_width(&piece) + indent > width => {
+                let further = format!("{begin}  ");
+                let options = textwrap::Options::new(width)
+                    .initial_indent(&begin)
+                    .subsequent_indent(&further)
+                    // A DN or an address stays in one piece, so that it can be copied.
+                    .break_words(false)
+                    .word_separator(textwrap::WordSeparator::AsciiSpace)
+                    .word_splitter(textwrap::WordSplitter::NoHyphenation);
+                for line in textwrap::wrap(&piece, options) {
+                    self.out.push_str(&line);
+                    self.out.push('\n');
+                }
+            }
+            _ => {
+                self.out.push_str(&begin);
+                self.out.push_str(&piece);
+                self.out.push('\n');
+            }
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.plain(text);
+        self.end(0);
+    }
+
+    fn sections(&mut self, sections: &[Section<'_>]) {
+        for section in sections {
+            self.out.push('\n');
+            let count = number(section.count as u64);
+            self.put(STRONG, &format!("{} ({count})", section.title));
+            self.end(0);
+            let (items, rest) = section.items(self.detail.limit);
+            for item in items {
+                self.item(&item, section.tone);
+            }
+            if rest > 0 {
+                self.put(FAINT, &format!("… and {} more", number(rest as u64)));
+                self.end(2);
+            }
+        }
+    }
+
+    fn item(&mut self, item: &Item<'_>, tone: Tone) {
+        let style = match tone {
+            Tone::Good => GOOD,
+            Tone::Plain => Style::new(),
+            Tone::Warning => WARNING,
+            Tone::Bad => BAD,
+        };
+        self.put(style, &item.sign.to_string());
+        self.plain(" ");
+        self.plain(&item.name);
+        for mark in &item.marks {
+            self.plain(" ");
+            self.put(WARNING, &format!("[{mark}]"));
+        }
+        if let Some(brief) = &item.brief {
+            self.plain(&format!(": {brief}"));
+        }
+        self.end(2);
+        for fact in &item.facts {
+            self.plain(fact);
+            self.end(6);
+        }
+        if !item.values.is_empty() {
+            let values = item.values.iter();
+            let values: Vec<String> = values
+                .map(|(attribute, value)| format!("{attribute} {value}"))
+                .collect();
+            self.plain(&values.join(", "));
+            self.end(6);
+        }
+        let changes = item.changes.iter();
+        let width = changes.map(|change| change.attribute.len()).max();
+        let width = width.unwrap_or(0);
+        for change in &item.changes {
+            self.plain(&format!("{:width$}  ", change.attribute));
+            self.value(BAD, change.old);
+            self.plain(" → ");
+            self.value(GOOD, change.new);
+            self.end(6);
+        }
+        self.members(GOOD, '+', item.joins);
+        self.members(BAD, '-', item.leaves);
+        if let Some(foreseen) = &item.foreseen {
+            self.put(WARNING, foreseen);
+            self.end(6);
+        }
+    }
+
+    fn value(&mut self, style: Style, value: Option<&str>) {
+        match value {
+            Some(value) => self.put(style, value),
+            None => self.put(FAINT, "(none)"),
+        }
+    }
+
+    fn members(&mut self, style: Style, sign: char, members: &[GroupMember]) {
+        let shown = self.detail.limit.unwrap_or(members.len());
+        let shown = shown.min(members.len());
+        for member in &members[..shown] {
+            self.put(style, &format!("{sign} {}", member.name));
+            self.end(6);
+        }
+        let rest = members.len() - shown;
+        if rest > 0 {
+            let rest = number(rest as u64);
+            self.put(FAINT, &format!("{sign} … and {rest} more"));
+            self.end(6);
         }
     }
 }
@@ -278,83 +230,21 @@ pub fn summary_line(plan: &Plan) -> String {
 
 /// What became of a plan.
 pub fn applied(plan: &Plan, applied: &Applied, detail: Detail) -> String {
-    let mut out = String::new();
-    group(
-        &mut out,
-        "Failed",
-        applied.failed.len(),
-        detail,
-        |out, at| {
-            let (operation, error) = &applied.failed[at];
-            line(
-                out,
-                &format!(
-                    "  ! {} {} ({})",
-                    operation.kind,
-                    operation.label(),
-                    operation.dn
-                ),
-            );
-            line(out, &format!("      {error}"));
-        },
-    );
-    groups::failures(&mut out, &applied.groups, detail);
-    if !out.is_empty() {
-        out.push('\n');
+    let mut pen = Pen::new(detail);
+    let failures = failures(applied);
+    pen.sections(&failures);
+    if !failures.is_empty() {
+        pen.out.push('\n');
     }
-    let done = applied.done + applied.groups.done;
-    let mut summary = format!("Done: {} applied", number(done as u64));
-    let left = format!("left for {}", next(plan));
-    for (count, words) in [
-        (applied.failed.len() + applied.groups.failed.len(), "failed"),
-        (applied.left + applied.groups.left, left.as_str()),
-    ] {
-        if count > 0 {
-            let _ = write!(summary, ", {} {words}", number(count as u64));
-        }
+    for (at, text) in ending(plan, applied).iter().enumerate() {
+        pen.put(if at == 0 { STRONG } else { Style::new() }, text);
+        pen.end(0);
     }
-    let accounts = applied.left_of.iter();
-    let groups = applied.groups.left_of.iter();
-    let left = accounts
-        .map(|(kind, count)| (kind.name(), *count))
-        .chain(groups.map(|(kind, count)| (kind.name(), *count)));
-    let left = by_kind(left);
-    if !left.is_empty() {
-        let _ = write!(summary, " ({left})");
-    }
-    match &applied.ended_by {
-        None => summary.push('.'),
-        Some(EndedBy::Error(error)) => {
-            let _ = write!(summary, "; the run ended early: {error}");
-        }
-        Some(ended_by) => {
-            let _ = write!(summary, "; {ended_by}.");
-        }
-    }
-    line(&mut out, &summary);
-    if let Some(Pending {
-        count,
-        dn,
-        since,
-        age,
-    }) = &applied.pending
-    {
-        let age = Duration::from_secs(age.num_seconds().unsigned_abs());
-        line(
-            &mut out,
-            &format!(
-                "Deactivations that are not done: {}; the oldest since {} ({}): {dn}.",
-                number(*count as u64),
-                minute(*since),
-                humantime::format_duration(age)
-            ),
-        );
-    }
-    out
+    pen.out
 }
 
 /// How a run is undone, if it did something.
-pub fn way_back(run: RunId, applied: &Applied) -> String {
+pub(super) fn way_back(run: RunId, applied: &Applied) -> String {
     if applied.done + applied.groups.done == 0 {
         return String::new();
     }
@@ -402,17 +292,6 @@ pub fn edit(edit: &Edit, detail: Detail) -> String {
     out
 }
 
-fn heading(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Create => "Create",
-        Kind::Adopt => "Adopt: take over accounts that the organization has",
-        Kind::Update => "Update",
-        Kind::Restore => "Restore",
-        Kind::Deactivate => "Deactivate",
-        Kind::Delete => "Delete for good",
-    }
-}
-
 pub(super) fn group(
     out: &mut String,
     title: &str,
@@ -437,118 +316,15 @@ pub(super) fn group(
     }
 }
 
-/// What stands beside an operation that is held or approved.
-fn marks(plan: &Plan, planned: &Planned) -> String {
-    let names = |holds: &[usize]| {
-        let names: Vec<&str> = holds
-            .iter()
-            .map(|at| plan.holds[*at].name.as_str())
-            .collect();
-        names.join(", ")
-    };
-    match planned {
-        Planned { holds, .. } if !holds.is_empty() => format!(" [held: {}]", names(holds)),
-        Planned { waits, .. } if !waits.is_empty() => {
-            format!(" [held: waits for what is held by {}]", names(waits))
-        }
-        planned if planned.is_approved() => " [approved]".to_owned(),
-        _ => String::new(),
-    }
-}
-
-/// What stands beside an operation that `dirsyncd revert` could not put back wholly.
-pub(super) fn undo(undo: &Undo) -> String {
-    match undo {
-        Undo::Full => String::new(),
-        Undo::InPart(_) => " [undo in part]".to_owned(),
-        Undo::Until(until) => format!(" [undo until {}]", until.format("%Y-%m-%d")),
-        Undo::Never(_) => " [no undo]".to_owned(),
-    }
-}
-
-/// What stands beside an operation that is left for the next run.
-pub(super) fn left(is_left: bool) -> &'static str {
-    if is_left {
-        " [left for the next run]"
-    } else {
-        ""
-    }
-}
-
-fn operation(out: &mut String, plan: &Plan, planned: &Planned, is_left: bool) {
-    let operation = &planned.operation;
-    let sign = match operation.kind {
-        Kind::Create => '+',
-        Kind::Adopt => '=',
-        Kind::Update => '~',
-        Kind::Restore => '^',
-        Kind::Deactivate => '-',
-        Kind::Delete => 'x',
-    };
-    let held = marks(plan, planned) + left(is_left) + &undo(&planned.undo);
-    line(
-        out,
-        &format!(
-            "  {sign} {} <{}>{held}",
-            operation.label(),
-            email(operation)
-        ),
-    );
-    line(out, &format!("      {}", operation.dn));
-    line(out, &format!("      {}", operation.reason));
-    if operation.kind == Kind::Create {
-        let values: Vec<String> = operation
-            .after
-            .iter()
-            .filter(|(attribute, _)| {
-                !attribute.is_local()
-                    && !matches!(attribute, Attribute::DisplayName | Attribute::Email)
-            })
-            .map(|(attribute, value)| format!("{attribute} {value}"))
-            .collect();
-        line(out, &format!("      {}", values.join(", ")));
-        return;
-    }
-    if operation.cancel_delete {
-        line(out, "      the requested deletion is cancelled");
-    }
-    let width = operation
-        .changes
-        .iter()
-        .map(|change| change.attribute.len())
-        .max()
-        .unwrap_or(0);
-    for change in &operation.changes {
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-        line(
-            out,
-            &format!(
-                "      {:width$}  {} → {}",
-                change.attribute,
-                value(&change.old),
-                value(&change.new)
-            ),
-        );
-    }
-}
-
-fn email(operation: &Operation) -> &str {
-    let of = |profile: &'_ Profile| profile.get(Attribute::Email).is_some();
-    let profile = if of(&operation.before) {
-        &operation.before
-    } else {
-        &operation.after
-    };
-    profile.get(Attribute::Email).unwrap_or("no e-mail")
-}
-
 /// One line. What came from a directory must not move the cursor, ring the bell or end the line.
 pub(super) fn line(out: &mut String, text: &str) {
-    out.extend(
-        text.chars()
-            .map(|c| if is_command(c) { '\u{fffd}' } else { c }),
-    );
+    out.extend(text.chars().map(harmless));
     out.push('\n');
+}
+
+/// The character, unless a terminal takes it for a command.
+pub(super) fn harmless(c: char) -> char {
+    if is_command(c) { '\u{fffd}' } else { c }
 }
 
 /// Whether a terminal, or what else shows a text, takes the character for a command: control characters,
@@ -586,13 +362,6 @@ pub fn message(text: &str) -> String {
         out.push_str(line);
     }
     out
-}
-
-fn people(count: u64) -> String {
-    match count {
-        1 => "1 person".to_owned(),
-        count => format!("{} people", number(count)),
-    }
 }
 
 /// 1234567 as `1,234,567`.

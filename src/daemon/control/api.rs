@@ -28,7 +28,7 @@ use crate::model::{Invoker, RunId};
 use crate::org::watched;
 use crate::plan::Plan;
 use crate::pull::Depth;
-use crate::report::{self, Detail, HistoryForm, HistorySheet};
+use crate::report::{self, Detail, Form, HistoryForm, HistorySheet};
 use crate::run::{Ended, Finished, Orders, dry_run};
 use crate::snapshot::{
     LAST_OPERATIONS, Meant, Pause, Selection, Snapshot, SnapshotError, keep_pause,
@@ -303,17 +303,6 @@ async fn person(
     Ok(Json(report::explanation_json(&explanation)).into_response())
 }
 
-/// The form of a report.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// For people.
-    Text,
-    /// For programs.
-    #[default]
-    Json,
-}
-
 /// A whole number, also one that is written as 2.0, which JSON Schema takes for one as well.
 fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     let Some(number) = Option::<f64>::deserialize(deserializer)? else {
@@ -371,7 +360,8 @@ async fn plan(
             Ended::Done if plan.has_pending() => HeaderValue::from_static(PENDING),
             ended => header_of(ended),
         };
-        Ok::<_, Problem>((ended, planned_report(&plan, order.format, order.limit)))
+        let (form, detail) = laid_out(order.format, order.limit);
+        Ok::<_, Problem>((ended, report::planned(&plan, form, detail)))
     });
     let (ended, report) = planned.await??;
     Ok(reported(ended, order.format, report))
@@ -407,13 +397,6 @@ pub(super) async fn dry(app: &App, orders: Orders<'_>) -> Result<Plan, Problem> 
     plan.map_err(|error| Problem::from(&error))
 }
 
-fn planned_report(plan: &Plan, form: Form, limit: Option<usize>) -> String {
-    match form {
-        Form::Text => report::text(plan, Detail { limit }),
-        Form::Json => format!("{:#}\n", report::json(plan)),
-    }
-}
-
 fn header_of(ended: Ended) -> HeaderValue {
     let name = serde_json::to_value(ended).ok();
     let name = name.as_ref().and_then(|name| name.as_str());
@@ -422,12 +405,17 @@ fn header_of(ended: Ended) -> HeaderValue {
 }
 
 fn reported(ended: HeaderValue, form: Form, report: String) -> Response {
-    let media = match form {
-        Form::Text => "text/plain; charset=utf-8",
-        Form::Json => "application/json",
-    };
-    let media = HeaderValue::from_static(media);
-    ([(header::CONTENT_TYPE, media), (ENDED, ended)], report).into_response()
+    (
+        [
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(form.media_type()),
+            ),
+            (ENDED, ended),
+        ],
+        report,
+    )
+        .into_response()
 }
 
 /// What a sync is to be like.
@@ -479,7 +467,9 @@ async fn sync(
     };
     match &*outcome {
         Ok(finished) => {
-            let report = finished_report(finished, order.format, order.limit);
+            let Finished { run, plan, applied } = finished;
+            let laid_out = laid_out(order.format, order.limit);
+            let report = report::finished(*run, plan, applied, None, laid_out);
             let ended = match &finished.applied.ended_by {
                 // By somebody else than whoever waits for it.
                 Some(EndedBy::Stop) => Ended::SomeFailed,
@@ -491,17 +481,14 @@ async fn sync(
     }
 }
 
-fn finished_report(finished: &Finished, form: Form, limit: Option<usize>) -> String {
-    let Finished { run, plan, applied } = finished;
-    let detail = Detail { limit };
-    match form {
-        Form::Text => {
-            report::text(plan, detail)
-                + &report::applied(plan, applied, detail)
-                + &report::way_back(*run, applied)
-        }
-        Form::Json => format!("{:#}\n", report::outcome(*run, plan, applied, None)),
-    }
+/// The form that was asked for, and how it is laid out.
+fn laid_out(form: Form, limit: Option<usize>) -> (Form, Detail) {
+    let detail = Detail {
+        limit,
+        made_at: Some(chrono::Utc::now()),
+        ..Detail::default()
+    };
+    (form, detail)
 }
 
 /// Why it is paused.

@@ -35,7 +35,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub(super) use api::{ENDED, PENDING};
-pub use api::{Form, PauseOrder, PlanOrder, SyncOrder};
+pub use api::{PauseOrder, PlanOrder, SyncOrder};
 pub(super) use gate::{DATABASE, database_name};
 pub use problem::ProblemDetails;
 
