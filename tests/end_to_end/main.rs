@@ -30,6 +30,7 @@ mod prune;
 mod reconcile;
 mod refusals;
 mod rehearsal;
+mod reports;
 mod revert;
 mod saved_groups;
 mod saved_plans;

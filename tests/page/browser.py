@@ -1,6 +1,6 @@
-"""The status page in a real Chromium: what people see and do there, and what must not happen.
+"""The status page and a report as a file, in a real Chromium: what people see and do there, and what must not happen.
 
-usage: browser.py URL FOLDER   (TOKEN in the environment; screenshots go to FOLDER)
+usage: browser.py URL FOLDER   (TOKEN, CHROMIUM and REPORT in the environment; screenshots go to FOLDER)
 Each check is a function; all of them run, and the first that fails ends it with its error.
 """
 
@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 URL, FOLDER = sys.argv[1:]
 TOKEN = os.environ["TOKEN"]
+REPORT = "file://" + os.environ["REPORT"]
 SESSION = []
 PAGES = ["/", "/plan", "/runs", "/runs/1", "/history", "/people?who=evil%40example.org", "/holds/1", "/quarantine"]
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
@@ -47,12 +48,12 @@ CONTRAST = """() => {
 class Watch:
     """What a page must not do: complain on the console, load from elsewhere, or open a dialog."""
 
-    def __init__(self, page: Page):
+    def __init__(self, page: Page, base: str):
         self.wrong = []
         page.on("console", lambda one: self.wrong.append(one.text) if one.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("dialog", lambda dialog: (self.wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda one: self.wrong.append(one.url) if not one.url.startswith(URL) else None)
+        page.on("request", lambda one: self.wrong.append(one.url) if not one.url.startswith(base) else None)
 
     def expect_nothing(self):
         assert self.wrong == [], self.wrong
@@ -71,11 +72,11 @@ def log_in(page: Page):
     expect(page.get_by_role("heading", level=1)).to_have_text("Status")
 
 
-def at(browser, **options):
+def at(browser, base=URL, **options):
     context = browser.new_context(**options)
     page = context.new_page()
     page.set_default_timeout(60_000)
-    return context, page, Watch(page)
+    return context, page, Watch(page, base)
 
 
 def the_login_takes_the_token_once(browser):
@@ -288,7 +289,64 @@ def light_and_dark_can_be_read(browser):
         context.close()
 
 
+def a_report_is_filtered_and_searched(browser):
+    context, page, watch = at(browser, REPORT)
+    page.goto(REPORT)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Plan of a sync")
+    assert page.evaluate("window.owned") is None
+    assert page.locator("main img, main b:not(.tiles b)").count() == 0
+    shown = page.locator(".items > li:visible")
+    everything = shown.count()
+    grace = shown.filter(has_text="Grace Hopper")
+    expect(grace.locator("del")).to_contain_text("Engineer")
+    expect(grace.locator("ins")).to_contain_text("Admiral")
+    page.get_by_role("searchbox").fill("grace ADMIRAL")
+    expect(shown).to_have_count(1)
+    expect(page.locator("output")).to_have_text("1 shown")
+    page.get_by_role("searchbox").fill("nobody is called so")
+    expect(shown).to_have_count(0)
+    page.get_by_role("searchbox").fill("")
+    page.get_by_label("update", exact=True).check()
+    expect(page.locator("section:visible")).to_have_count(1)
+    page.get_by_label("update", exact=True).uncheck()
+    expect(shown).to_have_count(everything)
+    page.get_by_role("link", name="Update").click()
+    assert page.url.startswith(REPORT + "#s"), page.url
+    # Through the debugger, as the policy lets no other script in.
+    page.evaluate("""() => { const script = document.createElement('script'); script.textContent = 'window.owned = 1'; document.body.append(script); }""")
+    assert page.evaluate("window.owned") is None
+    watch.wrong = [one for one in watch.wrong if "Content Security Policy" not in one]
+    watch.expect_nothing()
+    context.close()
+
+
+def a_report_can_be_read_by_everybody_and_printed(browser):
+    for options in [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"viewport": {"width": 360, "height": 700}}]:
+        context, page, watch = at(browser, REPORT, **options)
+        page.goto(REPORT)
+        worst = page.evaluate(CONTRAST)
+        assert worst[0] >= 4.5, (options, worst)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), options
+        page.evaluate(AXE)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations'], elementRef: false, preload: false})")["violations"]
+        told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found]
+        assert told == [], told
+        name = options.get("color_scheme", "phone")
+        page.screenshot(path=f"{FOLDER}/report-{name}.png", full_page=True)
+        watch.expect_nothing()
+        context.close()
+    context, page, watch = at(browser, REPORT, java_script_enabled=False)
+    page.goto(REPORT)
+    expect(page.locator(".items > li").first).to_be_visible()
+    expect(page.locator(".filter")).to_be_hidden()
+    assert len(page.pdf(path=f"{FOLDER}/report.pdf")) > 10_000
+    watch.expect_nothing()
+    context.close()
+
+
 CHECKS = [
+    a_report_is_filtered_and_searched,
+    a_report_can_be_read_by_everybody_and_printed,
     the_login_takes_the_token_once,
     it_is_read_without_a_script,
     a_dry_run_is_made_at_a_click,

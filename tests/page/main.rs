@@ -429,7 +429,7 @@ fn lively() -> (World, Running, String) {
 }
 
 #[test]
-fn a_real_browser_shows_it_and_does_nothing_else() {
+fn a_real_browser_shows_it_and_a_report_and_does_nothing_else() {
     let (world, daemon, url) = lively();
     let run = |command: &mut Command| {
         let output = command.output().unwrap();
@@ -453,12 +453,19 @@ fn a_real_browser_shows_it_and_does_nothing_else() {
         .arg(requirements));
     let folder = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
+    let report = folder.path().join("report.html");
+    let output = report.to_str().unwrap();
+    world
+        .dirsyncd
+        .run(&["plan", "-o", output])
+        .expect_words(&["to update"]);
     let printed = run(Command::new(venv.join("bin/python"))
         .arg("-B")
         .arg(Path::new(ROOT).join("tests/page/browser.py"))
         .arg(&url)
         .arg(kept.as_deref().unwrap_or(folder.path()))
         .env("TOKEN", TOKEN)
+        .env("REPORT", &report)
         .env("CHROMIUM", "/usr/bin/chromium-headless-shell"));
     println!("{printed}");
     assert!(printed.ends_with("all is well\n"), "{printed}");
