@@ -5,6 +5,7 @@
 mod approve;
 mod backup;
 mod check;
+mod completions;
 mod demo;
 mod explain;
 mod history;
@@ -128,6 +129,8 @@ enum Verb {
     Simulate(simulate::Arguments),
     /// Show dirsyncd at work on a made-up company; needs no server, account or network
     Demo(demo::Arguments),
+    /// Print what a shell completes the words of this program by
+    Completions(completions::Arguments),
 }
 
 #[derive(Args)]
@@ -279,6 +282,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+        Verb::Completions(arguments) => completions::run(&arguments),
     }
 }
 
@@ -412,17 +416,30 @@ mod tests {
         )
     }
 
-    #[test]
-    fn the_manual_page_is_of_what_the_program_takes() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dirsyncd.1");
-        let made = manual();
+    /// A file of the repository that is made from the command line's definition.
+    fn expect_made(path: &str, made: &str) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         if std::env::var_os("INSTA_UPDATE").is_some_and(|word| word == "always") {
-            std::fs::write(path, &made).unwrap();
+            std::fs::write(&file, made).unwrap();
         }
-        let written = std::fs::read_to_string(path).unwrap();
+        let written = std::fs::read_to_string(file).unwrap_or_default();
         assert!(
             written == made,
-            "docs/dirsyncd.1 is not of this version: INSTA_UPDATE=always cargo test --lib manual"
+            "{path} is not of this version: INSTA_UPDATE=always cargo test --lib of_what_the_program_takes"
         );
+    }
+
+    #[test]
+    fn the_manual_page_is_of_what_the_program_takes() {
+        expect_made("docs/dirsyncd.1", &manual());
+    }
+
+    #[test]
+    fn the_completions_are_of_what_the_program_takes() {
+        use clap::ValueEnum;
+        for shell in completions::Shell::value_variants() {
+            let path = format!("docs/completions/{}", shell.file());
+            expect_made(&path, &shell.script());
+        }
     }
 }

@@ -192,3 +192,25 @@ fn where_no_terminal_is_progress_is_a_line_now_and_then() {
     let quick = world.dirsyncd.run(&["plan"]);
     assert_eq!(quick.stderr, "", "what is done in no time says nothing");
 }
+
+#[test]
+fn a_shell_completes_verbs_and_options() {
+    let complete = |words: &str, count: usize| {
+        let line = format!(
+            "source <({} completions bash); COMP_WORDS=({words}); COMP_CWORD={count}; \
+             _dirsyncd dirsyncd \"${{COMP_WORDS[{count}]}}\" \"${{COMP_WORDS[{count} - 1]}}\"; echo \"${{COMPREPLY[*]}}\"",
+            env!("CARGO_BIN_EXE_dirsyncd")
+        );
+        let output = Command::new("bash").args(["-c", &line]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        complete("dirsyncd re", 1),
+        "resume retry revert reconcile rehearse\n"
+    );
+    assert_eq!(complete("dirsyncd plan --out", 2), "--output\n");
+    assert_eq!(
+        complete("dirsyncd plan --format ''", 3),
+        "text json csv markdown html\n"
+    );
+}
