@@ -253,7 +253,7 @@ async fn tell_run(snapshot: &mut Snapshot, run: RunId, pages: &Pages) -> io::Res
             break;
         }
         for write in &page {
-            sheet.add(write, &mut out)?;
+            sheet.add(write.as_ref(), &mut out)?;
         }
         pages.send(Ok(std::mem::take(&mut out))).await?;
     }
