@@ -707,6 +707,7 @@ fn however_many_ask_the_daemon_has_no_more_threads_than_its_unit_lets_it_have() 
         assert!(now <= most, "{now}");
     }
     drop(waiting);
+    // Who waits for a turn and has gone has none.
     assert_eq!(ask(&world, "GET", "/v1/status", "").status, 200);
     end(daemon);
 }
