@@ -55,7 +55,8 @@ fn client() -> Client {
     // Another test may have done so.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder().no_proxy().redirect(Policy::none());
-    builder.build().unwrap()
+    // A connection that is idle for long is closed there.
+    builder.pool_max_idle_per_host(0).build().unwrap()
 }
 
 fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
@@ -448,16 +449,21 @@ fn lengthen(path: &Path, writes: u32) {
 fn a_long_history_is_shown_page_by_page_and_a_write_that_cannot_be_read_is_named() {
     let (world, daemon, url) = lively();
     let path = world.dirsyncd.database();
-    // A million take half a minute.
-    let writes = std::env::var("WRITES").map_or(50_000, |writes| writes.parse().unwrap());
+    // How long each page takes is printed.
+    let writes = std::env::var("WRITES").map_or(12_000, |writes| writes.parse().unwrap());
     lengthen(&path, writes);
-    let last: i64 = database::texts(&path, "SELECT CAST(max(id) AS TEXT) FROM operations")[0]
-        .parse()
-        .unwrap();
-    let spoilt = last - 7;
+    let number = |query: &str| -> i64 { database::texts(&path, query)[0].parse().unwrap() };
+    let last = number("SELECT CAST(max(id) AS TEXT) FROM operations");
+    // One of the newest, of the run that has written the least.
+    let spoilt = number(&format!(
+        "SELECT CAST(id AS TEXT) FROM operations WHERE id > {last} - 50 ORDER BY
+            (SELECT count(*) FROM operations AS same WHERE same.run_id = operations.run_id), id LIMIT 1"
+    ));
     database::execute(
         &path,
-        &format!("UPDATE operations SET detail = '{{\"active\": [false, true]}}' WHERE id = {spoilt}"),
+        &format!(
+            "UPDATE operations SET detail = '{{\"active\": [false, true]}}' WHERE id = {spoilt}"
+        ),
     );
     let of_spoilt = |column: &str| {
         let query = format!("SELECT CAST({column} AS TEXT) FROM operations WHERE id = {spoilt}");
