@@ -143,14 +143,16 @@ async fn tell(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<(), Fail
     let mut history = snapshot.history(selection).await.map_err(Failure::failed)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut written = HistorySheet::begin(form, &mut out);
+    let mut unreadable = 0;
     while let Ok(sheet) = &mut written {
         let page = snapshot.next_writes(&mut history).await;
         let page = page.map_err(Failure::failed)?;
         if page.is_empty() {
             break;
         }
+        unreadable += page.iter().filter(|write| write.is_err()).count();
         let mut page = page.iter();
-        if let Err(error) = page.try_for_each(|write| sheet.add(write, &mut out)) {
+        if let Err(error) = page.try_for_each(|write| sheet.add(write.as_ref(), &mut out)) {
             written = Err(error);
         }
     }
@@ -161,6 +163,9 @@ async fn tell(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<(), Fail
         say(&pruned_before(first));
     }
     match written.and_then(|sheet| sheet.end(first, &mut out)) {
+        Ok(()) if unreadable > 0 => Err(Failure::failed(format!(
+            "of these writes {unreadable} cannot be read in the database: something else has changed it"
+        ))),
         Ok(()) => Ok(()),
         // A reader that has gone away (`| head`) is no failure; half a file is.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

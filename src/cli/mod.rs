@@ -50,6 +50,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many threads do what is to be done at once.
 const WORKERS: usize = 4;
 
+/// How many more do what takes its time; what else there is to do waits. Each may have a database open, which has a
+/// thread of its own: with the workers, the main thread and the databases of a job they are fewer than `TasksMax=` of
+/// the unit (`deploy/systemd/dirsyncd.service`), however many connections ask the daemon for something.
+const ASIDE: usize = 48;
+
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done; a dry run was made, nothing was to do, or a sync was stopped by a signal after the
@@ -246,6 +251,7 @@ pub fn main() -> ExitCode {
         .enable_all()
         // Whatever the machine has: the unit has a limit (TasksMax=), and there is less to do at once.
         .worker_threads(WORKERS)
+        .max_blocking_threads(ASIDE)
         // As much as the main thread has: a dry run of the daemon is made in another one.
         .thread_stack_size(8 * 1024 * 1024)
         .build();

@@ -63,14 +63,10 @@ impl<'a> Meter<'a> {
         let last = course.steps.last().filter(|(last, _)| *last == step);
         if last.is_none() {
             let now = Instant::now();
-            self.step_ended(&course, now, None);
+            if let Some(trace) = &self.trace {
+                trace.turn_to(&step, now);
+            }
             course.steps.push((step, now));
-        }
-    }
-
-    fn step_ended(&self, course: &Course, now: Instant, end: Option<End>) {
-        if let (Some(trace), Some((step, began))) = (&self.trace, course.steps.last()) {
-            trace.step_ended(step, (*began, now), end);
         }
     }
 
@@ -78,9 +74,8 @@ impl<'a> Meter<'a> {
     pub(super) fn end(self, end: End) {
         let now = Instant::now();
         let course = self.course();
-        self.step_ended(&course, now, Some(end));
         if let Some(trace) = &self.trace {
-            trace.ended(end);
+            trace.ended(end, now);
         }
         let ends = course.steps.iter().skip(1).map(|(_, began)| *began);
         let steps = course.steps.iter().zip(ends.chain([now]));

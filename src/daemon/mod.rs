@@ -151,7 +151,7 @@ pub async fn run(
         stop.clone(),
     )
     .await?;
-    let _watchdog = systemd::keep_watch(&state.pulse, config.hang_after);
+    let _watchdog = systemd::keep_watch(&state);
     let teller = Teller::start(Arc::clone(&state));
     let mut daemon = Daemon {
         timers,

@@ -55,7 +55,7 @@ impl State {
         State {
             since,
             pulse: Arc::default(),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(),
             telemetry: Telemetry::start(&setup.config.telemetry),
             ready: AtomicBool::new(false),
             now: Mutex::new(Now {

@@ -1,12 +1,10 @@
 //! What systemd is told, where there is one (sd_notify(3)).
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use sd_notify::NotifyState;
+use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-use super::pulse::Pulse;
+use super::state::State;
 
 /// Tells systemd.
 pub(super) fn tell(states: &[NotifyState<'_>]) {
@@ -46,16 +44,17 @@ impl Drop for Watchdog {
     }
 }
 
-/// Tells the watchdog, if there is one, that all is well, as long as the work goes on.
-pub(super) fn keep_watch(pulse: &Arc<Pulse>, hang_after: Duration) -> Option<Watchdog> {
+/// Tells the watchdog, if there is one, that all is well, as long as the work goes on by the configuration in force.
+pub(super) fn keep_watch(state: &Arc<State>) -> Option<Watchdog> {
     let every = sd_notify::watchdog_enabled()? / 2;
-    let pulse = Arc::clone(pulse);
+    let state = Arc::clone(state);
     Some(Watchdog(tokio::spawn(async move {
         let mut has_hung = false;
         let mut interval = tokio::time::interval(every);
         loop {
             interval.tick().await;
-            let hangs = pulse.hangs_for(hang_after);
+            let hang_after = state.setup().config.daemon.hang_after;
+            let hangs = state.pulse.hangs_for(hang_after);
             if !hangs {
                 tell(&[NotifyState::Watchdog]);
             } else if !has_hung {

@@ -1,12 +1,27 @@
 //! Traces for an OpenTelemetry collector: a job is a span, its steps are spans in it, and the requests to the
-//! API are spans in those. They go out by OTLP over HTTP, as JSON, in the background: a collector that is slow
-//! or away holds nothing up, and what it does not take is dropped and counted.
+//! API are spans in those. They go out by OTLP over HTTP in the background: a collector that is slow or away holds
+//! nothing up, and what it does not take is dropped and counted.
+//!
+//! OpenTelemetry's own crates make the spans and send them; only the queue between is ours, as their batch processor
+//! tells nobody what it drops. Spans are not made of `tracing`'s, whose fields may name people.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::{Value, json};
+use opentelemetry::trace::{
+    Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider as _,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{
+    Sampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor,
+};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -23,52 +38,76 @@ const BATCH: usize = 512;
 /// How long it is waited for more spans before those that are there are sent.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How long the collector has to take them.
+/// How long the collector has to take them, however often that is tried.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long spans that wait are still sent at the end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
-/// What happened from one moment to another.
-struct Span {
-    trace: u128,
-    id: u64,
-    parent: Option<u64>,
-    name: String,
-    is_request: bool,
-    began: u128,
-    ended: u128,
-    attributes: Vec<(&'static str, Value)>,
-    has_failed: bool,
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What became of spans, by the label `outcome`.
+#[derive(Clone, Debug, Default)]
+struct Counts(Family<[(&'static str, &'static str); 1], Counter>);
+
+impl Counts {
+    fn sent(&self, spans: usize) {
+        self.add("sent", spans);
+    }
+
+    fn dropped(&self, spans: usize) {
+        self.add("dropped", spans);
+    }
+
+    fn add(&self, outcome: &'static str, spans: usize) {
+        let count = self.0.get_or_create(&[("outcome", outcome)]);
+        count.inc_by(spans as u64);
+    }
 }
 
 /// Where spans go; nowhere, if no collector is configured.
-#[derive(Default)]
 pub(super) struct Telemetry {
-    spans: Mutex<Option<mpsc::Sender<Span>>>,
-    exporter: Mutex<Option<JoinHandle<()>>>,
-    counts: Arc<Counts>,
+    provider: Option<SdkTracerProvider>,
+    sender: Mutex<Option<JoinHandle<()>>>,
+    counts: Counts,
 }
 
-/// What became of spans.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) exported: AtomicU64,
-    pub(super) dropped: AtomicU64,
+#[derive(Debug, thiserror::Error)]
+enum CannotSend {
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
 }
 
 impl Telemetry {
     /// Sends what happens to the collector from now on, if there is one.
     pub(super) fn start(config: &config::Telemetry) -> Self {
-        let telemetry = Telemetry::default();
+        let counts = Counts::default();
+        // Both are told from the start.
+        counts.sent(0);
+        counts.dropped(0);
+        let mut telemetry = Telemetry {
+            provider: None,
+            sender: Mutex::default(),
+            counts: counts.clone(),
+        };
         let Some(url) = &config.otlp else {
             return telemetry;
         };
-        match Exporter::new(url, Arc::clone(&telemetry.counts)) {
+        match exporter(url) {
             Ok(exporter) => {
                 let (sender, spans) = mpsc::channel(WAITING);
-                put(&telemetry.spans, Some(sender));
-                put(&telemetry.exporter, Some(tokio::spawn(exporter.run(spans))));
+                let queue = Queue {
+                    spans: Mutex::new(Some(sender)),
+                    counts: counts.clone(),
+                };
+                let provider = SdkTracerProvider::builder()
+                    .with_sampler(Sampler::AlwaysOn)
+                    .with_span_processor(queue);
+                telemetry.provider = Some(provider.build());
+                let sender = tokio::spawn(send(exporter, url.clone(), spans, counts));
+                put(&telemetry.sender, Some(sender));
             }
             // Traces are a help, and no reason not to work.
             Err(why) => tracing::error!("no traces are sent: {why}"),
@@ -76,35 +115,43 @@ impl Telemetry {
         telemetry
     }
 
-    pub(super) fn counts(&self) -> &Counts {
-        &self.counts
+    /// How many spans the collector has taken, and how many were dropped.
+    pub(super) fn counts(&self) -> Family<[(&'static str, &'static str); 1], Counter> {
+        self.counts.0.clone()
     }
 
     /// Sends what waits, for a moment.
     pub(super) async fn stop(&self) {
-        put(&self.spans, None);
-        let exporter = put(&self.exporter, None);
-        if let Some(mut exporter) = exporter
-            && tokio::time::timeout(STOP_WITHIN, &mut exporter)
+        let Some(provider) = &self.provider else {
+            return;
+        };
+        // Its queue is closed, which cannot fail.
+        let _ = provider.shutdown();
+        if let Some(mut sender) = put(&self.sender, None)
+            && tokio::time::timeout(STOP_WITHIN, &mut sender)
                 .await
                 .is_err()
         {
-            exporter.abort();
+            sender.abort();
         }
     }
 
     /// Follows a job, if there is a collector.
     pub(super) fn trace(&self, job: Job) -> Option<Arc<Trace>> {
-        let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
-        let spans = spans.clone()?;
+        let tracer = self.provider.as_ref()?.tracer("dirsyncd");
+        let began = (Instant::now(), SystemTime::now());
+        let root = tracer
+            .span_builder(job.name())
+            .with_start_time(began.1)
+            .with_attributes([KeyValue::new("dirsyncd.job", job.name())])
+            .start_with_context(&tracer, &Context::new());
+        let root = Context::new().with_span(root);
+        let step = begin(&tracer, &root, &Step::Beginning, began.1);
         Some(Arc::new(Trace {
-            spans,
-            counts: Arc::clone(&self.counts),
-            job,
-            id: fastrand::u128(1..),
-            root: new_id(),
-            step: AtomicU64::new(new_id()),
-            began: (Instant::now(), now()),
+            tracer,
+            root,
+            step: Mutex::new(step),
+            began,
         }))
     }
 }
@@ -114,82 +161,62 @@ fn put<T>(place: &Mutex<Option<T>>, value: Option<T>) -> Option<T> {
     std::mem::replace(&mut *place, value)
 }
 
-fn new_id() -> u64 {
-    fastrand::u64(1..)
-}
-
-/// In nanoseconds since 1970.
-fn now() -> u128 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_nanos()
+/// A step begins.
+fn begin(tracer: &SdkTracer, root: &Context, step: &Step, at: SystemTime) -> Context {
+    let mut span = tracer
+        .span_builder(step.name())
+        .with_start_time(at)
+        .start_with_context(tracer, root);
+    if let Step::Reading(source) = step {
+        let source = source.as_str().to_owned();
+        span.set_attribute(KeyValue::new("dirsyncd.source", source));
+    }
+    root.with_span(span)
 }
 
 /// A job as it is followed.
 pub(super) struct Trace {
-    spans: mpsc::Sender<Span>,
-    counts: Arc<Counts>,
-    job: Job,
-    id: u128,
-    root: u64,
-    /// The span of the step that it is at.
-    step: AtomicU64,
-    began: (Instant, u128),
+    tracer: SdkTracer,
+    root: Context,
+    /// The step that it is at.
+    step: Mutex<Context>,
+    began: (Instant, SystemTime),
 }
 
 impl Trace {
     /// When that was, by the clock as it was at the beginning.
-    fn moment(&self, at: Instant) -> u128 {
+    fn moment(&self, at: Instant) -> SystemTime {
         let (began, clock) = self.began;
-        clock + at.duration_since(began).as_nanos()
+        clock + at.duration_since(began)
     }
 
-    fn tell(&self, span: Span) {
-        if self.spans.try_send(span).is_err() {
-            self.counts.dropped.fetch_add(1, Relaxed);
+    fn step(&self) -> Context {
+        let step = self.step.lock();
+        step.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The step that it was at has ended, and this one begins.
+    pub(super) fn turn_to(&self, step: &Step, now: Instant) {
+        let now = self.moment(now);
+        self.step().span().end_with_timestamp(now);
+        let next = begin(&self.tracer, &self.root, step, now);
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    /// The job has ended, and so has its last step.
+    pub(super) fn ended(&self, end: End, now: Instant) {
+        let now = self.moment(now);
+        let (step, root) = (self.step(), &self.root);
+        if end == End::Failed {
+            step.span().set_status(Status::error(""));
         }
-    }
-
-    /// A step has ended, and the next one begins.
-    pub(super) fn step_ended(
-        &self,
-        step: &Step,
-        (began, ended): (Instant, Instant),
-        end: Option<End>,
-    ) {
-        let mut attributes = Vec::new();
-        if let Step::Reading(source) = step {
-            attributes.push(("dirsyncd.source", json!({"stringValue": source})));
+        step.span().end_with_timestamp(now);
+        let root = root.span();
+        root.set_attribute(KeyValue::new("dirsyncd.outcome", end.name()));
+        if matches!(end, End::Failed | End::SomeFailed) {
+            root.set_status(Status::error(""));
         }
-        self.tell(Span {
-            trace: self.id,
-            id: self.step.swap(new_id(), Relaxed),
-            parent: Some(self.root),
-            name: step.name().to_owned(),
-            is_request: false,
-            began: self.moment(began),
-            ended: self.moment(ended),
-            attributes,
-            has_failed: end == Some(End::Failed),
-        });
-    }
-
-    /// The job has ended.
-    pub(super) fn ended(&self, end: End) {
-        let job = self.job.name();
-        self.tell(Span {
-            trace: self.id,
-            id: self.root,
-            parent: None,
-            name: job.to_owned(),
-            is_request: false,
-            began: self.began.1,
-            ended: self.moment(Instant::now()),
-            attributes: vec![
-                ("dirsyncd.job", json!({"stringValue": job})),
-                ("dirsyncd.outcome", json!({"stringValue": end.name()})),
-            ],
-            has_failed: matches!(end, End::Failed | End::SomeFailed),
-        });
+        root.end_with_timestamp(now);
     }
 
     fn requested(&self, request: SentRequest) {
@@ -199,29 +226,26 @@ impl Trace {
             status,
             began,
         } = request;
-        let has_failed = status.is_none_or(|status| status >= 400);
         let name = format!("{method} {template}");
         // Named by the semantic conventions for HTTP clients.
         let mut attributes = vec![
-            ("http.request.method", json!({"stringValue": method})),
-            ("url.template", json!({"stringValue": template})),
+            KeyValue::new("http.request.method", method),
+            KeyValue::new("url.template", template),
         ];
-        if let Some(status) = status {
-            // A number of 64 bits is a text in the JSON of protobuf.
-            let status = json!({"intValue": status.to_string()});
-            attributes.push(("http.response.status_code", status));
+        let code =
+            status.map(|status| KeyValue::new("http.response.status_code", i64::from(status)));
+        attributes.extend(code);
+        let mut span = self
+            .tracer
+            .span_builder(name)
+            .with_kind(SpanKind::Client)
+            .with_start_time(self.moment(began))
+            .with_attributes(attributes)
+            .start_with_context(&self.tracer, &self.step());
+        if status.is_none_or(|status| status >= 400) {
+            span.set_status(Status::error(""));
         }
-        self.tell(Span {
-            trace: self.id,
-            id: new_id(),
-            parent: Some(self.step.load(Relaxed)),
-            name,
-            is_request: true,
-            began: self.moment(began),
-            ended: self.moment(Instant::now()),
-            attributes,
-            has_failed,
-        });
+        span.end_with_timestamp(self.moment(Instant::now()));
     }
 
     /// Who is told of its requests.
@@ -231,106 +255,96 @@ impl Trace {
     }
 }
 
-/// Sends spans.
-struct Exporter {
-    client: reqwest::Client,
-    url: url::Url,
-    counts: Arc<Counts>,
-    is_away: bool,
+/// Spans that have ended and wait to be sent.
+#[derive(Debug)]
+struct Queue {
+    spans: Mutex<Option<mpsc::Sender<SpanData>>>,
+    counts: Counts,
 }
 
-impl Exporter {
-    fn new(url: &url::Url, counts: Arc<Counts>) -> Result<Self, reqwest::Error> {
-        let mut builder = reqwest::Client::builder()
-            .timeout(TAKEN_WITHIN)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("dirsyncd/", env!("CARGO_PKG_VERSION")));
-        if url.scheme() == "http" {
-            // On this machine's loopback (the configuration allows no other).
-            builder = builder.no_proxy().tls_certs_only([]);
+impl SpanProcessor for Queue {
+    fn on_start(&self, _span: &mut Span, _context: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_dropped = match &*spans {
+            Some(spans) => spans.try_send(span).is_err(),
+            None => true,
+        };
+        if is_dropped {
+            self.counts.dropped(1);
         }
-        let mut url = url.clone();
-        url.set_path(&format!("{}/v1/traces", url.path().trim_end_matches('/')));
-        Ok(Exporter {
-            client: builder.build()?,
-            url,
-            counts,
-            is_away: false,
-        })
     }
 
-    async fn run(mut self, mut spans: mpsc::Receiver<Span>) {
-        let mut batch = Vec::new();
-        while spans.recv_many(&mut batch, BATCH).await > 0 {
-            let gathered = tokio::time::Instant::now() + GATHER;
-            while batch.len() < BATCH {
-                let more = spans.recv_many(&mut batch, BATCH);
-                if !matches!(tokio::time::timeout_at(gathered, more).await, Ok(1..)) {
-                    break;
-                }
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _within: Duration) -> OTelSdkResult {
+        put(&self.spans, None);
+        Ok(())
+    }
+}
+
+/// What sends spans to the collector there.
+fn exporter(url: &url::Url) -> Result<SpanExporter, CannotSend> {
+    let mut client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    if url.scheme() == "http" {
+        // On this machine's loopback (the configuration allows no other).
+        client = client.no_proxy().tls_certs_only([]);
+    }
+    let mut traces = url.clone();
+    traces.set_path(&format!("{}/v1/traces", url.path().trim_end_matches('/')));
+    let mut exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(client.build()?)
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(traces)
+        .with_timeout(TAKEN_WITHIN)
+        .build()?;
+    // Nothing of the machine or the environment.
+    let resource = Resource::builder_empty()
+        .with_service_name("dirsyncd")
+        .with_attribute(KeyValue::new("service.version", VERSION));
+    exporter.set_resource(&resource.build());
+    Ok(exporter)
+}
+
+/// Sends spans as they come, until no more do.
+async fn send(
+    exporter: SpanExporter,
+    collector: url::Url,
+    mut spans: mpsc::Receiver<SpanData>,
+    counts: Counts,
+) {
+    let (mut batch, mut is_away) = (Vec::new(), false);
+    while spans.recv_many(&mut batch, BATCH).await > 0 {
+        let gathered = tokio::time::Instant::now() + GATHER;
+        while batch.len() < BATCH {
+            let more = spans.recv_many(&mut batch, BATCH);
+            if !matches!(tokio::time::timeout_at(gathered, more).await, Ok(1..)) {
+                break;
             }
-            self.send(&batch).await;
-            batch.clear();
         }
-    }
-
-    async fn send(&mut self, batch: &[Span]) {
-        let request = self.client.post(self.url.clone()).json(&request(batch));
-        let sent = request.send().await;
-        let refusal = match sent {
-            Ok(answer) if answer.status().is_success() => None,
-            Ok(answer) => Some(format!("it answers {}", answer.status())),
-            Err(error) if error.is_timeout() => Some("it takes too long".to_owned()),
-            Err(_) => Some("it cannot be reached".to_owned()),
+        let count = batch.len();
+        let export = exporter.export(std::mem::take(&mut batch));
+        let refusal = match tokio::time::timeout(TAKEN_WITHIN, export).await {
+            Ok(Ok(())) => None,
+            Ok(Err(OTelSdkError::InternalFailure(why))) => Some(why),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("it takes too long".to_owned()),
         };
-        let was_away = std::mem::replace(&mut self.is_away, refusal.is_some());
-        let count = match &refusal {
-            None => &self.counts.exported,
-            Some(_) => &self.counts.dropped,
-        };
-        count.fetch_add(batch.len() as u64, Relaxed);
+        match &refusal {
+            None => counts.sent(count),
+            Some(_) => counts.dropped(count),
+        }
+        let was_away = std::mem::replace(&mut is_away, refusal.is_some());
         match refusal {
             Some(why) if !was_away => {
-                tracing::warn!(collector = %self.url, "traces are dropped: {why}");
+                tracing::warn!(%collector, "traces are dropped: {why}");
             }
             None if was_away => tracing::info!("traces are sent again"),
             _ => {}
         }
     }
-}
-
-/// The body of an `ExportTraceServiceRequest`, as OTLP has it in JSON: ids in hexadecimal, times as texts.
-fn request(batch: &[Span]) -> Value {
-    let attribute = |name: &str, value: &Value| json!({"key": name, "value": value});
-    let text = |name: &str, value: &str| attribute(name, &json!({"stringValue": value}));
-    let spans = batch.iter().map(|span| {
-        let attributes = span.attributes.iter();
-        let attributes = attributes.map(|(name, value)| attribute(name, value));
-        let mut told = json!({
-            "traceId": format!("{:032x}", span.trace),
-            "spanId": format!("{:016x}", span.id),
-            "name": span.name,
-            // SPAN_KIND_INTERNAL, SPAN_KIND_CLIENT
-            "kind": if span.is_request { 3 } else { 1 },
-            "startTimeUnixNano": span.began.to_string(),
-            "endTimeUnixNano": span.ended.to_string(),
-            "attributes": attributes.collect::<Vec<_>>(),
-        });
-        if let Some(parent) = span.parent {
-            told["parentSpanId"] = format!("{parent:016x}").into();
-        }
-        if span.has_failed {
-            // STATUS_CODE_ERROR
-            told["status"] = json!({"code": 2});
-        }
-        told
-    });
-    let version = env!("CARGO_PKG_VERSION");
-    json!({"resourceSpans": [{
-        "resource": {"attributes": [text("service.name", "dirsyncd"), text("service.version", version)]},
-        "scopeSpans": [{
-            "scope": {"name": "dirsyncd", "version": version},
-            "spans": spans.collect::<Vec<_>>(),
-        }],
-    }]})
 }

@@ -1,6 +1,9 @@
 //! Who is meant by what somebody types: one comparison for every verb that takes a name.
 
-use super::{Attribute, Dn, ExternalId, GroupOperation, ManagedAccount, Operation, Profile, fold};
+use super::{
+    Attribute, Dn, ExternalId, GroupOperation, ManagedAccount, ManagedGroup, Operation, Profile,
+    fold,
+};
 
 /// What somebody has typed for a person or a group.
 #[derive(Clone, Debug)]
@@ -72,6 +75,15 @@ impl Operation {
             .chain(addresses(&self.before))
             .chain(addresses(&self.after))
             .chain([Name::Dn(&self.dn)])
+    }
+}
+
+impl ManagedGroup {
+    /// What it may be called by.
+    pub fn names(&self) -> impl Iterator<Item = Name<'_>> {
+        let ids = [self.key.as_str(), self.scim_id.as_str(), &self.name].map(Name::Text);
+        let dns = self.origins.iter().map(|origin| Name::Dn(&origin.dn));
+        ids.into_iter().chain(dns)
     }
 }
 

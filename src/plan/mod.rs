@@ -70,7 +70,7 @@ pub use groups::GroupPlan;
 pub use guard::{
     Approval, Approved, ApprovedGroup, ApprovedPlan, Count, GroupChange, GuardedGroup,
     GuardedGroups, GuardedMember, Hold, HoldCause, Opened, Population, Scope, approve_command,
-    clock_fault, ou_of,
+    clock_fault, ou_of, without_way_out,
 };
 pub use outlook::{Due, Outlook, Rule, Seen, differing, outlook};
 pub use pending::PendingDeactivation;

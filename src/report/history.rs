@@ -13,7 +13,7 @@ use crate::model::{
     Attribute, Change, Exchange, ExternalId, GroupChange, GroupMember, GroupOperation,
     GroupProgress, Invoker, Kind, Operation, Profile, RunId, ScimId, Timestamp,
 };
-use crate::snapshot::{Allowed, Write, WriteEnd, Written};
+use crate::snapshot::{Allowed, UnreadableWrite, Write, WriteEnd, Written};
 
 /// The JSON Schema of a history as JSON.
 pub const HISTORY_SCHEMA: &str = include_str!("../../docs/history.schema.json");
@@ -89,20 +89,30 @@ impl HistorySheet {
         })
     }
 
-    /// Adds a write.
+    /// Adds a write, or that one cannot be read.
     ///
     /// # Errors
     /// When it cannot be written there.
-    pub fn add(&mut self, write: &Write, out: &mut dyn io::Write) -> io::Result<()> {
+    pub fn add(
+        &mut self,
+        write: Result<&Write, &UnreadableWrite>,
+        out: &mut dyn io::Write,
+    ) -> io::Result<()> {
         match self.form {
-            HistoryForm::Text => out.write_all(text(write).as_bytes())?,
+            HistoryForm::Text => {
+                let text = write.map_or_else(unreadable_text, text);
+                out.write_all(text.as_bytes())?;
+            }
             HistoryForm::Json => {
                 out.write_all(if self.is_begun { b",\n" } else { b"\n" })?;
                 // A string may have as an escape what a terminal takes for a command.
-                let json = history_json(write).to_string();
-                out.write_all(printable(&json).as_bytes())?;
+                let json = write.map_or_else(unreadable_json, history_json);
+                out.write_all(printable(&json.to_string()).as_bytes())?;
             }
-            HistoryForm::Csv => records(write, &mut writer(out))?,
+            HistoryForm::Csv => match write {
+                Ok(write) => records(write, &mut writer(out))?,
+                Err(unreadable) => unreadable_record(unreadable, &mut writer(out))?,
+            },
         }
         self.is_begun = true;
         Ok(())
@@ -337,6 +347,36 @@ fn member_name(member: &GroupMember) -> String {
         true => member.name.clone(),
         false => format!("{} ({})", member.name, member.id()),
     }
+}
+
+fn unreadable_text(unreadable: &UnreadableWrite) -> String {
+    let UnreadableWrite { id, run, key, why } = unreadable;
+    let mut out = String::new();
+    let told = format!("run {run}  #{} of {key} cannot be read: {why}", id.0);
+    line(&mut out, &told);
+    out
+}
+
+fn unreadable_json(unreadable: &UnreadableWrite) -> Value {
+    let UnreadableWrite { id, run, key, why } = unreadable;
+    json!({"operation": id, "run": run, "key": key, "unreadable": why})
+}
+
+fn unreadable_record(
+    unreadable: &UnreadableWrite,
+    out: &mut csv::Writer<&mut dyn io::Write>,
+) -> io::Result<()> {
+    let UnreadableWrite { id, run, key, why } = unreadable;
+    let cells = COLUMNS.map(|column| match column {
+        "operation" => id.0.to_string(),
+        "run" => run.to_string(),
+        "key" => cell(key.as_str()),
+        "outcome" => "unreadable".to_owned(),
+        "error" => cell(why),
+        _ => String::new(),
+    });
+    out.write_record(cells)?;
+    out.flush()
 }
 
 /// One write in a short block.

@@ -23,11 +23,13 @@ const PAGE: usize = 500;
 /// a group names all its members.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// A row for [`write`], without the condition.
-const SELECT_WRITES: &str = "SELECT o.id, o.run_id, o.external_id, o.kind, o.detail, o.state, o.intended_at, o.sent_at,
+/// A row for [`write`], of an operation.
+const SELECT_WRITE: &str = "SELECT o.id, o.run_id, o.external_id, o.kind, o.detail, o.state, o.intended_at, o.sent_at,
         o.answered_at, o.settled_at, o.scim_id, o.requests, o.request_id, o.error, o.progress, o.digest,
-        runs.trigger, runs.asked_by, runs.uid, runs.sudo_user, undoing.run_id
-    FROM operations AS o JOIN runs ON runs.id = o.run_id
+        runs.trigger, runs.asked_by, runs.uid, runs.sudo_user, undoing.run_id";
+
+/// Of what else it is.
+const OF_WRITE: &str = " JOIN runs ON runs.id = o.run_id
     LEFT JOIN reverted ON reverted.operation_id = o.id
     LEFT JOIN operations AS undoing ON undoing.id = reverted.undone_by";
 
@@ -64,6 +66,20 @@ pub struct History {
     selection: Selection,
     after: i64,
     last: i64,
+}
+
+/// A write that the journal has and that cannot be read: another program has changed it, or a version made it that
+/// this one does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableWrite {
+    /// Its number.
+    pub id: OperationId,
+    /// The run.
+    pub run: RunId,
+    /// The key of the person or of the group.
+    pub key: ExternalId,
+    /// What cannot be read of it.
+    pub why: String,
 }
 
 /// A write to the organization, as the journal has it.
@@ -180,8 +196,49 @@ impl WriteEnd {
 }
 
 impl Selection {
+    /// A query that begins so, for `operations AS o` and what comes with each, to which the condition is added. It names
+    /// the index by which it reads the fewest: the planner of SQLite takes one kind for as rare as one person.
+    fn query(&self, select: &str, with: &str) -> QueryBuilder<Sqlite> {
+        let index = match self {
+            Selection { whose: Some(_), .. } => " INDEXED BY operations_by_person",
+            Selection { run: Some(_), .. } => " INDEXED BY operations_by_run",
+            Selection { failed: true, .. } => " INDEXED BY operations_failed",
+            // Those of several kinds would have to be sorted.
+            Selection { kinds, .. } if kinds.len() == 1 => " INDEXED BY operations_by_kind",
+            _ => "",
+        };
+        QueryBuilder::new(format!("{select} FROM operations AS o{index}{with}"))
+    }
+
+    /// A query for the number of the first of the newest ones, within these numbers.
+    pub(super) fn newest(&self, newest: u32, range: (i64, i64)) -> QueryBuilder<Sqlite> {
+        let mut query = self.query("SELECT o.id", "");
+        self.push(&mut query, range);
+        query.push(" ORDER BY o.id DESC LIMIT 1 OFFSET ");
+        query.push_bind(newest.saturating_sub(1));
+        query
+    }
+
+    /// A query for how many there are, whatever `before` and `newest` say; no more than so many are looked at.
+    pub(super) fn count(&self, most: u32) -> QueryBuilder<Sqlite> {
+        let mut query = self.query("SELECT count(*) FROM (SELECT 1", " WHERE true");
+        self.push_rest(&mut query);
+        query.push(" LIMIT ").push_bind(most).push(")");
+        query
+    }
+
+    /// A query for the rows of those within these numbers, to be ordered and limited.
+    pub(super) fn rows(&self, range: (i64, i64)) -> QueryBuilder<Sqlite> {
+        let mut query = self.query(SELECT_WRITE, OF_WRITE);
+        self.push(&mut query, range);
+        query
+    }
+
     /// Adds the condition on `operations AS o`, within these numbers.
     fn push(&self, query: &mut QueryBuilder<Sqlite>, (after, last): (i64, i64)) {
+        // Of two upper bounds SQLite goes by one, and reads all up to that.
+        let before = self.before.map(|before| before.0.saturating_sub(1));
+        let last = before.map_or(last, |before| last.min(before));
         query.push(" WHERE o.id > ").push_bind(after);
         query.push(" AND o.id <= ").push_bind(last);
         self.push_rest(query);
@@ -196,24 +253,23 @@ impl Selection {
             until,
             kinds,
             failed,
-            before,
+            before: _,
             newest: _,
         } = self;
-        if let Some(before) = before {
-            query.push(" AND o.id < ").push_bind(before.0);
-        }
         if let Some(run) = run {
             query.push(" AND o.run_id = ").push_bind(run.0);
         }
         if let Some(whose) = whose {
-            query.push(" AND (false");
+            query.push(" AND o.external_id IN (");
+            let mut keys = query.separated(", ");
+            for (key, _) in whose {
+                keys.push_bind(key.as_str().to_owned());
+            }
+            // A person and a group may have the same key.
+            query.push(") AND (o.external_id, o.kind GLOB 'group_*') IN (VALUES (NULL, NULL)");
             for (key, is_group) in whose {
-                let key = key.as_str().to_owned();
-                query.push(" OR (o.external_id = ").push_bind(key);
-                query.push(match is_group {
-                    true => " AND o.kind GLOB 'group_*')",
-                    false => " AND o.kind NOT GLOB 'group_*')",
-                });
+                query.push(", (").push_bind(key.as_str().to_owned());
+                query.push(", ").push_bind(*is_group).push(")");
             }
             query.push(")");
         }
@@ -259,6 +315,24 @@ impl Snapshot {
                 keys.extend(called.into_iter().chain(of_id).map(|account| account.key));
             }
         }
+        self.with_former(keys, is_group).await
+    }
+
+    /// The same by the key alone, for which not all of the journal is read.
+    pub async fn written_to_key(
+        &mut self,
+        key: &str,
+        is_group: bool,
+    ) -> Result<BTreeSet<(ExternalId, bool)>, SnapshotError> {
+        let keys = self.keys_written(key, is_group).await?;
+        self.with_former(keys, is_group).await
+    }
+
+    async fn with_former(
+        &mut self,
+        mut keys: BTreeSet<ExternalId>,
+        is_group: bool,
+    ) -> Result<BTreeSet<(ExternalId, bool)>, SnapshotError> {
         let mut next: Vec<ExternalId> = keys.iter().cloned().collect();
         while let Some(key) = next.pop() {
             let former: Vec<String> = sqlx::query_scalar(
@@ -345,10 +419,7 @@ impl Snapshot {
             Some(since) => self.before(since).await?,
         };
         if let Some(newest) = selection.newest {
-            let mut query = QueryBuilder::new("SELECT o.id FROM operations AS o");
-            selection.push(&mut query, (after, last));
-            query.push(" ORDER BY o.id DESC LIMIT 1 OFFSET ");
-            query.push_bind(newest.saturating_sub(1));
+            let mut query = selection.newest(newest, (after, last));
             let first: Option<i64> = query
                 .build_query_scalar()
                 .fetch_optional(&mut self.connection)
@@ -363,16 +434,14 @@ impl Snapshot {
         })
     }
 
-    /// How many writes are of a selection, whatever its `before` and `newest` say.
-    pub async fn count_writes(&mut self, selection: &Selection) -> Result<u64, SnapshotError> {
-        // Without their numbers, an index alone has the answer to most.
-        let mut query = QueryBuilder::new("SELECT count(*) FROM operations AS o WHERE true");
-        let selection = Selection {
-            before: None,
-            ..selection.clone()
-        };
-        selection.push_rest(&mut query);
-        let count: i64 = query
+    /// How many writes are of a selection, whatever its `before` and `newest` say; of more, so many.
+    pub async fn count_writes(
+        &mut self,
+        selection: &Selection,
+        most: u32,
+    ) -> Result<u64, SnapshotError> {
+        let count: i64 = selection
+            .count(most)
             .build_query_scalar()
             .fetch_one(&mut self.connection)
             .await
@@ -396,29 +465,44 @@ impl Snapshot {
         Ok(first.map_or(0, |first| first - 1))
     }
 
-    /// The next writes of a history; none after the last one.
+    /// The next writes of a history, also those that cannot be read; none after the last one.
     pub async fn next_writes(
         &mut self,
         history: &mut History,
-    ) -> Result<Vec<Write>, SnapshotError> {
-        let mut query = QueryBuilder::new(SELECT_WRITES);
+    ) -> Result<Vec<Result<Write, UnreadableWrite>>, SnapshotError> {
         let History {
             selection,
             after,
             last,
         } = history;
-        selection.push(&mut query, (*after, *last));
+        let query = selection.rows((*after, *last));
         let rows = self.page(query, "o.id", 4).await?;
-        let mut writes = Vec::with_capacity(rows.len());
+        let (mut writes, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
-            let write = write(row).map_err(|why| self.write_error(row, &why))?;
-            *after = write.0.id.0;
-            writes.push(write);
+            *after = row.try_get(0).at(&self.path)?;
+            match write(row) {
+                Ok(write) => writes.push(write),
+                Err(why) => {
+                    let key: &str = row.try_get(2).at(&self.path)?;
+                    unreadable.push(UnreadableWrite {
+                        id: OperationId(*after),
+                        run: RunId(row.try_get(1).at(&self.path)?),
+                        key: ExternalId::new(key),
+                        why,
+                    });
+                }
+            }
         }
         self.add_approvals(&mut writes).await?;
         let mut writes: Vec<Write> = writes.into_iter().map(|(write, ..)| write).collect();
         self.add_retries(&mut writes).await?;
-        Ok(writes)
+        let writes = writes.into_iter().map(Ok);
+        let mut all: Vec<_> = writes.chain(unreadable.into_iter().map(Err)).collect();
+        all.sort_by_key(|one| match one {
+            Ok(write) => write.id,
+            Err(unreadable) => unreadable.id,
+        });
+        Ok(all)
     }
 
     /// The first rows of a query, in the order of this column; what stands in the column of this
@@ -540,7 +624,7 @@ fn allowed(row: &SqliteRow) -> Result<Allowed, String> {
     })
 }
 
-/// The write of a row of [`SELECT_WRITES`], with key and digest as they are journalled.
+/// The write of a row of [`SELECT_WRITE`], with key and digest as they are journalled.
 fn write(row: &SqliteRow) -> Result<(Write, ExternalId, Option<Digest>), String> {
     let in_words = |error: sqlx::Error| error.to_string();
     let text = |at: usize| row.try_get::<Option<String>, _>(at).map_err(in_words);

@@ -48,7 +48,7 @@ pub use dossier::{
 pub use error::SnapshotError;
 pub use failures::{GivenRetry, NotTried, Retried, RetryError};
 pub use groups::{GroupEnd, UnansweredGroup};
-pub use history::{Allowed, History, Selection, Write, WriteEnd, Written};
+pub use history::{Allowed, History, Selection, UnreadableWrite, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
 pub use journal::{Answered, Failure, Journal, LOOK, Outcome, Pulled, Unclear};
 pub use lock::{Lock, open_files};

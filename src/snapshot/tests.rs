@@ -3,6 +3,7 @@
 
 mod lock;
 mod migrations;
+mod pages;
 mod prune;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -1017,7 +1018,8 @@ async fn who_lets_what_go_again_is_kept_for_good() {
 /// All of a history.
 async fn writes(journal: &mut Journal) -> Vec<Write> {
     let mut history = journal.history(Selection::default()).await.unwrap();
-    journal.next_writes(&mut history).await.unwrap()
+    let page = journal.next_writes(&mut history).await.unwrap();
+    page.into_iter().map(Result::unwrap).collect()
 }
 
 #[tokio::test]
@@ -1219,7 +1221,8 @@ async fn a_history_is_read_page_by_page_each_write_once_while_the_journal_goes_o
         }
         assert!(page.len() <= 500);
         pages += 1;
-        seen.extend(page.into_iter().map(|write| (write.id, write.end)));
+        let page = page.into_iter().map(Result::unwrap);
+        seen.extend(page.map(|write| (write.id, write.end)));
     }
     assert_eq!((seen.len(), pages), (1237, 3));
     assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0));

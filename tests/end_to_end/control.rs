@@ -654,12 +654,61 @@ fn who_is_not_let_in_keeps_no_place_at_the_port() {
     });
     drop(known);
     write_private(&world.dirsyncd.folder().join("token"), "too-short\n");
-    exchange(connect(), &request("GET", "/v1/status", &right, ""))
-        .expect_problem(401, "unauthorized");
-    expect_logged(
-        &daemon,
-        "nobody is let in at the port: `token` in [daemon] has fewer than 16",
+    for _ in 0..20 {
+        exchange(connect(), &request("GET", "/v1/status", &right, ""))
+            .expect_problem(401, "unauthorized");
+    }
+    let words = "nobody is let in at the port: `token` in [daemon] has fewer than 16";
+    expect_logged(&daemon, words);
+    // Whoever asks again and again does not fill the log.
+    assert_eq!(daemon.stderr().matches(words).count(), 1);
+    end(daemon);
+}
+
+#[test]
+fn however_many_ask_the_daemon_has_no_more_threads_than_its_unit_lets_it_have() {
+    let unit = std::fs::read_to_string(format!("{ROOT}/deploy/systemd/dirsyncd.service")).unwrap();
+    let most = unit.lines().find_map(|line| line.strip_prefix("TasksMax="));
+    let most: usize = most.unwrap().parse().unwrap();
+    let mut world = World::of(&Person::four());
+    let (daemon, port) = at_port(&mut world, "");
+    world.dirsyncd.run(&["sync", "--daemon"]).expect_code(0);
+    // What the run has written is more than the system keeps for who does not read it.
+    database::execute(
+        &world.dirsyncd.database(),
+        "INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at, sent_at, answered_at, scim_id, requests)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         SELECT run_id, external_id, kind, detail, state, intended_at, sent_at, answered_at, scim_id, requests
+         FROM n, operations",
     );
+    let right = format!("Authorization: Bearer {TOKEN}\r\n");
+    let asked = request("GET", "/v1/runs/1", &right, "");
+    let mut waiting: Vec<Box<dyn Write>> = Vec::new();
+    for _ in 0..60 {
+        waiting.push(Box::new(TcpStream::connect(("127.0.0.1", port)).unwrap()));
+        waiting.push(Box::new(connect(&world)));
+    }
+    for stream in &mut waiting {
+        stream.write_all(&asked).unwrap();
+    }
+    let threads = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap();
+        tasks.count()
+    };
+    // Each that is answered has a thread, and its database another one.
+    eventually("as many as are answered at once", SOON, || {
+        let now = threads();
+        assert!(now <= most, "{now}");
+        (now > 90).then_some(())
+    });
+    for _ in 0..20 {
+        assert_eq!(ask(&world, "GET", "/healthz", "").status, 200);
+        let now = threads();
+        assert!(now <= most, "{now}");
+    }
+    drop(waiting);
+    // Who waits for a turn and has gone has none.
+    assert_eq!(ask(&world, "GET", "/v1/status", "").status, 200);
     end(daemon);
 }
 

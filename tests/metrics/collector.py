@@ -1,26 +1,21 @@
 """A collector of traces: prints its port, then each span that it gets as a line of JSON.
 
-What comes is read by OTLP's own definitions; what these do not know is refused with 400. In its JSON ids are
-hexadecimal, where that of protobuf has base64.
+What comes is read by OTLP's own definitions; what these do not know is refused with 400.
 """
 
-import base64
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
 def read(body):
-    told = json.loads(body)
-    for resource in told["resourceSpans"]:
-        for scope in resource["scopeSpans"]:
-            for span in scope["spans"]:
-                for name in ("traceId", "spanId", "parentSpanId"):
-                    if name in span:
-                        span[name] = base64.b64encode(bytes.fromhex(span[name])).decode()
-    return ParseDict(told, ExportTraceServiceRequest())
+    request = ExportTraceServiceRequest.FromString(body)
+    # What they do not know would be written again as it came.
+    known = ExportTraceServiceRequest.FromString(body)
+    known.DiscardUnknownFields()
+    assert known == request and known.ByteSize() == len(body), "unknown fields"
+    return request
 
 
 def value(any_value):
@@ -36,7 +31,7 @@ class Collector(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
             assert self.path == "/v1/traces", self.path
-            assert self.headers["Content-Type"] == "application/json"
+            assert self.headers["Content-Type"] == "application/x-protobuf"
             request = read(body)
             for resource in request.resource_spans:
                 for scope in resource.scope_spans:
@@ -55,12 +50,12 @@ class Collector(BaseHTTPRequestHandler):
                             "attributes": attributes(span.attributes),
                         }
                         print(json.dumps(told), flush=True)
-            status, answer = 200, b"{}"
+            status, answer = 200, b""
         except Exception as error:  # whatever it is, the test sees it
             print(json.dumps({"error": repr(error)}), flush=True)
-            status, answer = 400, b"{}"
+            status, answer = 400, b""
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "application/x-protobuf")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)

@@ -14,7 +14,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::json;
 use support::people::BASE;
 use support::program::Running;
-use support::{Person, SOON, World, eventually, file_reference, write_private};
+use support::{Person, SOON, World, database, eventually, file_reference, write_private};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -55,7 +55,8 @@ fn client() -> Client {
     // Another test may have done so.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder().no_proxy().redirect(Policy::none());
-    builder.build().unwrap()
+    // A connection that is idle for long is closed there.
+    builder.pool_max_idle_per_host(0).build().unwrap()
 }
 
 fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
@@ -426,6 +427,132 @@ fn lively() -> (World, Running, String) {
         &[("title", "<script>window.owned=1</script>")],
     );
     (world, daemon, url)
+}
+
+/// Makes the history so many writes longer: each as one that the journal has, for somebody else.
+fn lengthen(path: &Path, writes: u32) {
+    database::execute(
+        path,
+        &format!(
+            "CREATE TEMP TABLE made AS SELECT row_number() OVER () - 1 AS place, * FROM operations;
+             INSERT INTO operations (run_id, external_id, kind, detail, state, intended_at, sent_at, answered_at,
+                 settled_at, scim_id, requests, request_id, error, progress, digest)
+             WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {writes})
+             SELECT run_id, external_id || '-' || i, kind, json_set(detail, '$.key', external_id || '-' || i), state,
+                 intended_at, sent_at, answered_at, settled_at, scim_id, requests, request_id, error, progress, digest
+             FROM n JOIN made ON place = i % (SELECT count(*) FROM made);"
+        ),
+    );
+}
+
+#[test]
+fn a_long_history_is_shown_page_by_page_and_a_write_that_cannot_be_read_is_named() {
+    let (world, daemon, url) = lively();
+    let path = world.dirsyncd.database();
+    // How long each page takes is printed.
+    let writes = std::env::var("WRITES").map_or(12_000, |writes| writes.parse().unwrap());
+    lengthen(&path, writes);
+    let number = |query: &str| -> i64 { database::texts(&path, query)[0].parse().unwrap() };
+    let last = number("SELECT CAST(max(id) AS TEXT) FROM operations");
+    // One of the newest, of the run that has written the least.
+    let spoilt = number(&format!(
+        "SELECT CAST(id AS TEXT) FROM operations WHERE id > {last} - 50 ORDER BY
+            (SELECT count(*) FROM operations AS same WHERE same.run_id = operations.run_id), id LIMIT 1"
+    ));
+    database::execute(
+        &path,
+        &format!(
+            "UPDATE operations SET detail = '{{\"active\": [false, true]}}' WHERE id = {spoilt}"
+        ),
+    );
+    let of_spoilt = |column: &str| {
+        let query = format!("SELECT CAST({column} AS TEXT) FROM operations WHERE id = {spoilt}");
+        database::texts(&path, &query).remove(0)
+    };
+    let (run, key) = (of_spoilt("run_id"), of_spoilt("external_id"));
+    runtime().block_on(async {
+        let client = client();
+        let get = async |path: &str| {
+            let begun = Instant::now();
+            let answer = client.get(format!("{url}{path}")).bearer_auth(TOKEN);
+            let answer = answer.send().await.unwrap();
+            let status = answer.status().as_u16();
+            let text = answer.text().await.unwrap();
+            println!("{path}: {:?}", begun.elapsed());
+            assert_eq!(status, 200, "{path}: {text}");
+            text
+        };
+        let rows = |page: &str| page.matches("data-heading=\"Outcome\"").count();
+        let first = get("/history").await;
+        assert!(first.contains("More than 10,000 writes, the newest first."));
+        assert_eq!(rows(&first), 50);
+        for words in ["cannot be read", "missing field", &key, &format!("#{spoilt}, ")] {
+            assert!(first.contains(words), "{words} in {first}");
+        }
+        let older = format!("/history?before={}", last - 49);
+        assert!(first.contains(&format!("href=\"{older}\"")), "{first}");
+        let second = get(&older).await;
+        assert_eq!(rows(&second), 50);
+        assert!(second.contains(&format!("#{}, ", last - 50)) && !second.contains(&format!("#{}, ", last - 49)));
+        for (path, count) in [
+            ("/history?kind=create", 50),
+            ("/history?kind=delete", 0),
+            ("/history?failed=yes", 50),
+            ("/history?kind=create&failed=yes", 0),
+            ("/history?who=ada%40example.org", 1),
+            ("/history?who=%3Ci%3Estaff", 1),
+            ("/history?who=nobody", 0),
+            ("/history?who=ada%40example.org&kind=delete", 0),
+            ("/runs/1", 50),
+            ("/runs", 4),
+            ("/", 4),
+        ] {
+            let page = get(path).await;
+            assert_eq!(rows(&page), count, "{path}: {page}");
+        }
+        // So does the API.
+        let told = get(&format!("/v1/runs/{run}")).await;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let (unreadable, others): (Vec<_>, Vec<_>) = told["writes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .partition(|write| write.get("unreadable").is_some());
+        assert!(others.len() > 100);
+        let why = unreadable[0]["unreadable"].clone();
+        assert!(why.as_str().unwrap().contains("missing field"), "{why}");
+        let expected = json!({"operation": spoilt, "run": told["writes"][0]["run"], "key": key, "unreadable": why});
+        assert_eq!(unreadable, [&expected]);
+        let schema = std::fs::read_to_string(Path::new(ROOT).join("docs/history.schema.json"));
+        let schema: serde_json::Value = serde_json::from_str(&schema.unwrap()).unwrap();
+        jsonschema::validate(&schema, &told).unwrap();
+        // The command that lets a hold's operations through stands beside why it holds, and not in that too.
+        for page in ["/", "/holds/1"] {
+            let page = get(page).await;
+            assert_eq!(page.matches("dirsyncd approve deactivate --reason").count(), 1, "{page}");
+        }
+    });
+    let told = world.dirsyncd.run(&["history", "--run", &run]);
+    assert_eq!(told.code, Some(1), "{}", told.stderr);
+    assert!(
+        told.stdout
+            .contains(&format!("#{spoilt} of {key} cannot be read: missing field"))
+    );
+    assert!(
+        told.stderr.contains("of these writes 1 cannot be read"),
+        "{}",
+        told.stderr
+    );
+    let told = world
+        .dirsyncd
+        .run(&["history", "--run", &run, "--format", "csv"]);
+    let line = format!(",{spoilt},{run},");
+    let line = told.stdout.lines().find(|one| one.contains(&line)).unwrap();
+    assert!(
+        line.contains(&key) && line.contains(",unreadable,"),
+        "{line}"
+    );
+    end(daemon);
 }
 
 #[test]

@@ -204,6 +204,10 @@ async fn run(
     tokio::task::spawn_blocking(move || {
         runtime.block_on(async {
             let pages = Pages(sender);
+            // Who has gone while it waited for its turn does not keep others waiting.
+            if pages.0.is_closed() {
+                return;
+            }
             let Err(error) = tell(&setup.config.database, run, &pages).await else {
                 return;
             };
@@ -253,7 +257,7 @@ async fn tell_run(snapshot: &mut Snapshot, run: RunId, pages: &Pages) -> io::Res
             break;
         }
         for write in &page {
-            sheet.add(write, &mut out)?;
+            sheet.add(write.as_ref(), &mut out)?;
         }
         pages.send(Ok(std::mem::take(&mut out))).await?;
     }

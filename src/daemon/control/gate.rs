@@ -2,8 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Extension;
@@ -18,6 +18,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nix::unistd::Uid;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 
 use super::problem::{Kind, Problem};
 use super::{App, CannotListen, health};
@@ -64,6 +65,25 @@ impl Known {
 
     pub(super) fn is_so(&self) -> bool {
         self.0.load(Relaxed)
+    }
+}
+
+/// How often at most the log has what anybody can bring about by asking.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// What is told in the log, and not again for [`SELDOM`], as whoever may not ask could fill it.
+#[derive(Debug, Default)]
+pub(super) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether it may be told now; it is taken as told then.
+    pub(super) fn may_tell(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() >= SELDOM);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
     }
 }
 
@@ -205,18 +225,15 @@ pub(super) async fn read_token(app: &App) -> Option<SecretString> {
     let listen = app.state.setup().config.daemon.listen.clone()?;
     // Where it is may be slow.
     let read = tokio::task::spawn_blocking(move || listen.token.read()).await;
-    match read.ok()? {
-        Ok(token) if token.expose_secret().len() < SHORTEST_TOKEN => {
-            tracing::error!("nobody is let in at the port: {}", CannotListen::ShortToken);
-            None
-        }
-        Ok(token) => Some(token),
-        Err(error) => {
-            let error = CannotListen::Token(error);
-            tracing::error!("nobody is let in at the port: {error}");
-            None
-        }
+    let error = match read.ok()? {
+        Ok(token) if token.expose_secret().len() >= SHORTEST_TOKEN => return Some(token),
+        Ok(_) => CannotListen::ShortToken,
+        Err(error) => CannotListen::Token(error),
+    };
+    if app.bad_token.may_tell() {
+        tracing::error!("nobody is let in at the port: {error}");
     }
+    None
 }
 
 fn bearer(header: &HeaderValue) -> Option<&[u8]> {
@@ -369,6 +386,17 @@ mod tests {
                 "{told:?}"
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_anybody_can_bring_about_is_told_once_a_minute() {
+        let seldom = Seldom::default();
+        let told = || (0..100).filter(|_| seldom.may_tell()).count();
+        assert_eq!(told(), 1);
+        tokio::time::advance(SELDOM - Duration::from_secs(1)).await;
+        assert_eq!(told(), 0);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(told(), 1);
     }
 
     #[test]

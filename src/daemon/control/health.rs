@@ -70,7 +70,9 @@ async fn ready(
     }
     census(&app).await.map_err(|why| {
         // Only whoever has a token is told where it is.
-        tracing::warn!("not ready: the database cannot be read: {why}");
+        if app.not_ready.may_tell() {
+            tracing::warn!("not ready: the database cannot be read: {why}");
+        }
         let detail = "the database cannot be read; the daemon's log says why";
         Problem::new(Kind::NotReady, detail)
     })?;

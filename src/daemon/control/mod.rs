@@ -44,7 +44,7 @@ use super::state::State;
 use crate::apply::Shutdown;
 use crate::config::{self, OpenFile, SecretError, beside, expect_own_folders, make_own};
 use crate::snapshot::Lock;
-use gate::{Known, Peer};
+use gate::{Known, Peer, Seldom};
 use patient::Patient;
 use problem::{Kind, Problem};
 
@@ -128,6 +128,10 @@ struct App {
     dry_run: Arc<Semaphore>,
     /// What the pages keep.
     desk: page::Desk,
+    /// That the token cannot be read.
+    bad_token: Seldom,
+    /// That it is not ready.
+    not_ready: Seldom,
 }
 
 /// The server; it is there until it is [stopped](Self::stop), or its process ends.
@@ -176,6 +180,8 @@ impl Server {
             pausing: Mutex::default(),
             dry_run: Arc::new(Semaphore::new(1)),
             desk: page::Desk::new(),
+            bad_token: Seldom::default(),
+            not_ready: Seldom::default(),
         }));
         let (sender, stopping) = Shutdown::new();
         let mut server = Server {

@@ -164,6 +164,13 @@ pub fn approve_command(name: &str, only: Option<&str>) -> String {
     format!("dirsyncd approve {}{only} --reason …", quoted(name))
 }
 
+/// What the message of a hold of this name says, without its last words, which tell how to let it through.
+pub fn without_way_out<'a>(message: &'a str, name: &str) -> &'a str {
+    let rest = message.strip_suffix(&approve_command(name, None));
+    let rest = rest.and_then(|rest| rest.rsplit_once("; "));
+    rest.map_or(message, |(why, _)| why)
+}
+
 /// A word as a shell takes it.
 pub(in crate::plan) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "._-=,@".contains(c);
@@ -226,7 +233,7 @@ impl fmt::Display for Hold {
             }
             HoldCause::Freeze { until, zone } => write!(
                 f,
-                "[[guards.freeze]] until {}: held: {planned}; they go on after it, or now by: {way_out}",
+                "[[guards.freeze]] until {}: held: {planned}; they go on after it; to do them now: {way_out}",
                 until.with_timezone(zone).format("%Y-%m-%d %H:%M %Z")
             ),
             HoldCause::Clock { why } => write!(
@@ -271,4 +278,50 @@ pub struct Approval {
     pub hold: String,
     /// The operation, by [`Operation::digest`].
     pub digest: Digest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_hold_says_is_whole_without_the_way_out_too() {
+        let text = |text: &str| text.to_owned();
+        for cause in [
+            HoldCause::Limit {
+                guard: Guard::Deactivate,
+                attribute: None,
+                scope: Scope::Whole,
+                allowed: 3,
+                population: 40,
+            },
+            HoldCause::Protected,
+            HoldCause::Administrators {
+                groups: vec![text("a; b: c")],
+                missing: vec![text("d")],
+            },
+            HoldCause::Freeze {
+                until: Timestamp::UNIX_EPOCH,
+                zone: Tz::UTC,
+            },
+            HoldCause::Reverted { by: vec![RunId(2)] },
+            HoldCause::Clock { why: text("slow") },
+            HoldCause::Saved { why: text("w") },
+        ] {
+            let hold = Hold {
+                name: format!("revert-2.{}.ou=people; staff", cause.name()),
+                cause,
+                planned: 57,
+                opened: None,
+            };
+            let told = hold.to_string();
+            let why = without_way_out(&told, &hold.name);
+            assert_eq!(why != told, hold.cause.can_be_approved(), "{told}");
+            assert!(told.starts_with(why) && why.contains("57"), "{why}");
+            assert!(
+                !why.contains("approve") && !why.contains("if they are right"),
+                "{why}"
+            );
+        }
+    }
 }

@@ -29,7 +29,7 @@ use crate::model::{
 
 pub use always::{GuardedGroup, GuardedGroups, GuardedMember};
 pub use groups::GroupChange;
-pub use hold::{Approval, Hold, HoldCause, Opened, approve_command};
+pub use hold::{Approval, Hold, HoldCause, Opened, approve_command, without_way_out};
 pub use limits::Scope;
 pub use population::{Count, Population, ou_of};
 

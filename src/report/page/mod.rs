@@ -77,7 +77,7 @@ fn class(tone: Tone) -> &'static str {
 }
 
 /// What stands before the colon of a title.
-fn short<'t>(title: &'t str) -> &'t str {
+fn short(title: &str) -> &str {
     let end = title.find([':', ';']).unwrap_or(title.len());
     &title[..end]
 }

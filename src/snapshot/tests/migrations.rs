@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 21] = [
+const ROWS: [(i64, &str); 22] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -133,6 +133,7 @@ const ROWS: [(i64, &str); 21] = [
     ),
     // Its triggers write what it has.
     (21, ""),
+    (22, ""),
 ];
 
 /// A database of this schema, with rows in all its tables.

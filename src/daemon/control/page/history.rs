@@ -15,14 +15,17 @@ use super::html::{Page, Place, link, moment, moment_from, name, person, prose, s
 use super::overview::runs_table;
 use super::plan::{badge, changes, kind_badge};
 use super::{Asked, NoPage, Visitor};
-use crate::model::{self, ExternalId, GroupChange, OperationId, RunId, Timestamp};
+use crate::model::{self, ExternalId, GroupChange, OperationId, RunId, Timestamp, Who};
 use crate::report::{WriteInWords, number, pruned_before};
 use crate::snapshot::{
-    Candidate, Meant, PastRun, Selection, Snapshot, SnapshotError, Write, WriteEnd,
+    Candidate, Meant, PastRun, Selection, Snapshot, SnapshotError, UnreadableWrite, Write, WriteEnd,
 };
 
 /// How many stand on a page.
 const ROWS: u32 = 50;
+
+/// So many writes are counted.
+const COUNTED: u32 = 10_000;
 
 /// How a run ended.
 pub(super) fn outcome(run: &PastRun) -> Markup {
@@ -63,14 +66,7 @@ pub(super) async fn runs(
         @if runs.is_empty() { p { "No run." } } @else { (runs_table("Runs, the newest first", &runs, now)) }
         (further("/runs", &[], before.is_some(), last.filter(|_| has_more)))
     };
-    let page = Page {
-        visitor: Some(&visitor),
-        place: Place::Runs,
-        title: "Runs",
-        refresh: None,
-        waits: false,
-        body,
-    };
+    let page = Page::of(Some(&visitor), Place::Runs, "Runs", body);
     Ok(page.response(StatusCode::OK))
 }
 
@@ -91,7 +87,8 @@ fn further(path: &str, query: &[(&str, &str)], is_older: bool, last: Option<Stri
 
 /// What a page of a history shows.
 struct Found {
-    writes: Vec<Write>,
+    writes: Vec<Result<Write, UnreadableWrite>>,
+    /// One more than [`COUNTED`] of more.
     total: u64,
     has_more: bool,
 }
@@ -103,7 +100,7 @@ impl Found {
         mut selection: Selection,
         before: Option<i64>,
     ) -> Result<Self, SnapshotError> {
-        let total = snapshot.count_writes(&selection).await?;
+        let total = snapshot.count_writes(&selection, COUNTED + 1).await?;
         selection.before = before.map(OperationId);
         selection.newest = Some(ROWS + 1);
         let mut history = snapshot.history(selection).await?;
@@ -126,7 +123,11 @@ impl Found {
     }
 
     fn shown(&self, path: &str, query: &[(&str, &str)], before: Option<i64>) -> Markup {
-        let last = self.writes.last().map(|write| write.id.0.to_string());
+        let id = |write: &Result<Write, UnreadableWrite>| match write {
+            Ok(write) => write.id,
+            Err(unreadable) => unreadable.id,
+        };
+        let last = self.writes.last().map(|write| id(write).0.to_string());
         let ways = further(
             path,
             query,
@@ -134,7 +135,11 @@ impl Found {
             last.filter(|_| self.has_more),
         );
         html! {
-            p { (several(self.total, "write", "writes")) ", the newest first." }
+            p {
+                @if self.total > COUNTED.into() { "More than " (number(COUNTED.into())) " writes" }
+                @else { (several(self.total, "write", "writes")) }
+                ", the newest first."
+            }
             @if !self.writes.is_empty() {
                 (writes_table(&self.writes))
                 (ways)
@@ -143,8 +148,12 @@ impl Found {
     }
 }
 
-fn writes_table(writes: &[Write]) -> Markup {
+fn writes_table(writes: &[Result<Write, UnreadableWrite>]) -> Markup {
     let rows = writes.iter().map(|write| {
+        let write = match write {
+            Ok(write) => write,
+            Err(unreadable) => return unreadable_row(unreadable),
+        };
         let WriteInWords {
             is_group,
             kind,
@@ -165,7 +174,7 @@ fn writes_table(writes: &[Write]) -> Markup {
         vec![
             html! {
                 (moment(write.at()))
-                br; span.dn { "#" (write.id.0) ", " a href=(format!("/runs/{}", write.run)) { "run " (write.run) } }
+                br; (place_of(write.id, write.run))
             },
             kind_badge(kind),
             html! {
@@ -191,6 +200,22 @@ fn writes_table(writes: &[Write]) -> Markup {
         &["When", "What", "Whom", "Changes", "Outcome"],
         rows,
     )
+}
+
+/// Where a write stands in the journal.
+fn place_of(id: OperationId, run: RunId) -> Markup {
+    html! { span.dn { "#" (id.0) ", " a href=(format!("/runs/{run}")) { "run " (run) } } }
+}
+
+fn unreadable_row(unreadable: &UnreadableWrite) -> Vec<Markup> {
+    let UnreadableWrite { id, run, key, why } = unreadable;
+    vec![
+        place_of(*id, *run),
+        html! {},
+        name(key.as_str()),
+        html! {},
+        html! { (badge("bad", "cannot be read")) " " (prose(why)) },
+    ]
 }
 
 pub(super) async fn run(
@@ -243,14 +268,7 @@ pub(super) async fn run(
         }
     };
     let title = format!("Run {}", run.run);
-    let page = Page {
-        visitor: Some(&visitor),
-        place: Place::Runs,
-        title: &title,
-        refresh: None,
-        waits: false,
-        body,
-    };
+    let page = Page::of(Some(&visitor), Place::Runs, &title, body);
     Ok(page.response(StatusCode::OK))
 }
 
@@ -300,8 +318,8 @@ enum Whom {
     Nobody(Vec<Candidate>),
 }
 
-/// Who is called so; a group, where nobody is. People are looked for among those whom the database knows, and not in
-/// all that was ever written.
+/// Who is called so; a group, where nobody is. They are looked for among those whom the database knows, and by the key,
+/// and not in all that was ever written.
 async fn whom(snapshot: &mut Snapshot, who: &str) -> Result<Whom, SnapshotError> {
     if who.is_empty() {
         return Ok(Whom::All);
@@ -311,20 +329,26 @@ async fn whom(snapshot: &mut Snapshot, who: &str) -> Result<Whom, SnapshotError>
             let Some(key) = one.key else {
                 return Ok(Whom::Nobody(vec![one]));
             };
-            let mut keys = snapshot.written_to(key.as_str(), false).await?;
+            let mut keys = snapshot.written_to_key(key.as_str(), false).await?;
             keys.insert((key, false));
             return Ok(Whom::These(keys));
         }
         Meant::Several(several) => return Ok(Whom::Nobody(several)),
         Meant::Nobody(near) => near,
     };
+    let groups = snapshot.groups().await?.into_iter();
+    let typed = Who::parse(who);
+    let groups = groups.filter(|group| typed.is_any(group.names()));
+    let mut keys: BTreeSet<_> = groups.map(|group| (group.key, true)).collect();
     for is_group in [true, false] {
-        let keys = snapshot.written_to(who, is_group).await?;
-        if !keys.is_empty() {
-            return Ok(Whom::These(keys));
+        if keys.is_empty() {
+            keys = snapshot.written_to_key(who, is_group).await?;
         }
     }
-    Ok(Whom::Nobody(near))
+    Ok(match keys.is_empty() {
+        true => Whom::Nobody(near),
+        false => Whom::These(keys),
+    })
 }
 
 pub(super) async fn history(
@@ -399,14 +423,7 @@ pub(super) async fn history(
             Err(near) => (nobody(&who, near, "/history")),
         }
     };
-    let page = Page {
-        visitor: Some(&visitor),
-        place: Place::History,
-        title: "History",
-        refresh: None,
-        waits: false,
-        body,
-    };
+    let page = Page::of(Some(&visitor), Place::History, "History", body);
     Ok(page.response(StatusCode::OK))
 }
 

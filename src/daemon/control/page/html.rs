@@ -8,6 +8,7 @@ use url::form_urlencoded::Serializer;
 
 use super::Visitor;
 use crate::model::Timestamp;
+use crate::plan::without_way_out;
 use crate::report::{self, number};
 
 /// Where one is, for the way around.
@@ -33,7 +34,24 @@ pub(super) struct Page<'a> {
     pub(super) body: Markup,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// A page that is not loaded again by itself.
+    pub(super) fn of(
+        visitor: Option<&'a Visitor>,
+        place: Place,
+        title: &'a str,
+        body: Markup,
+    ) -> Self {
+        Page {
+            visitor,
+            place,
+            title,
+            refresh: None,
+            waits: false,
+            body,
+        }
+    }
+
     pub(super) fn response(self, status: StatusCode) -> Response {
         let media = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
         // Here, so that no template can forget it.
@@ -177,6 +195,11 @@ pub(super) fn prose(text: &str) -> Markup {
     }
 }
 
+/// Why a hold of this name holds; the command that lets it through stands beside.
+pub(super) fn why_held(message: &str, hold: &str) -> Markup {
+    prose(without_way_out(message, hold))
+}
+
 /// A command for a shell.
 pub(super) fn command(text: &str) -> Markup {
     html! { code.command { (text) } }
@@ -285,14 +308,9 @@ mod tests {
 
     #[test]
     fn what_others_have_named_is_shown_and_does_nothing() {
-        let page = Page {
-            visitor: None,
-            place: Place::Elsewhere,
-            title: "<script>",
-            refresh: None,
-            waits: false,
-            body: html! { (name("<img src=x onerror=alert(1)>\u{202e}\u{1b}[2J")) (prose("`<b>`")) },
-        };
+        let body =
+            html! { (name("<img src=x onerror=alert(1)>\u{202e}\u{1b}[2J")) (prose("`<b>`")) };
+        let page = Page::of(None, Place::Elsewhere, "<script>", body);
         let text = report::printable(&page.markup().into_string());
         assert!(text.contains("&lt;img src=x onerror=alert(1)&gt;\\u202e\\u001b[2J"));
         assert!(text.contains("<code>&lt;b&gt;</code>"));

@@ -139,17 +139,11 @@ impl<P: Into<Problem>> From<P> for NoPage {
 impl IntoResponse for NoPage {
     fn into_response(self) -> Response {
         let details = self.0.details();
-        let page = Page {
-            visitor: None,
-            place: Place::Elsewhere,
-            title: &details.title,
-            refresh: None,
-            waits: false,
-            body: html! {
-                p.lines { (html::prose(&details.detail)) }
-                p { a href="/" { "To the status" } }
-            },
+        let body = html! {
+            p.lines { (html::prose(&details.detail)) }
+            p { a href="/" { "To the status" } }
         };
+        let page = Page::of(None, Place::Elsewhere, &details.title, body);
         page.response(StatusCode::from_u16(details.status).unwrap_or(StatusCode::BAD_REQUEST))
     }
 }
@@ -288,30 +282,24 @@ async fn login(
 }
 
 fn login_page(visitor: &Visitor, next: &str, wrong: Option<&str>, status: StatusCode) -> Response {
-    let page = Page {
-        visitor: Some(visitor),
-        place: Place::Elsewhere,
-        title: "Log in",
-        refresh: None,
-        waits: false,
-        body: html! {
-            form.login method="post" action=(LOGIN) {
-                (code_of(visitor))
-                input type="hidden" name="next" value=(next);
-                @if let Some(wrong) = wrong { p.wrong #wrong role="alert" { (wrong) } }
-                p {
-                    label for="token" { "Token of this daemon" }
-                    input #token type="password" name="token" autocomplete="current-password" required autofocus
-                        aria-describedby=(if wrong.is_some() { "wrong hint" } else { "hint" })
-                        aria-invalid=[wrong.map(|_| "true")];
-                }
-                p.hint #hint {
-                    "It is the one that " code { "token" } " in " code { "[daemon]" } " of the configuration names."
-                }
-                p { button type="submit" { "Log in" } }
+    let body = html! {
+        form.login method="post" action=(LOGIN) {
+            (code_of(visitor))
+            input type="hidden" name="next" value=(next);
+            @if let Some(wrong) = wrong { p.wrong #wrong role="alert" { (wrong) } }
+            p {
+                label for="token" { "Token of this daemon" }
+                input #token type="password" name="token" autocomplete="current-password" required autofocus
+                    aria-describedby=(if wrong.is_some() { "wrong hint" } else { "hint" })
+                    aria-invalid=[wrong.map(|_| "true")];
             }
-        },
+            p.hint #hint {
+                "It is the one that " code { "token" } " in " code { "[daemon]" } " of the configuration names."
+            }
+            p { button type="submit" { "Log in" } }
+        }
     };
+    let page = Page::of(Some(visitor), Place::Elsewhere, "Log in", body);
     page.response(status)
 }
 

@@ -13,7 +13,9 @@ use super::super::api::{aside, look};
 use super::super::{App, Kind, Problem};
 use super::chart::{self, Point};
 use super::history::{outcome, started_by};
-use super::html::{Page, Paging, Place, command, moment_from, name, person, prose, several, table};
+use super::html::{
+    Page, Paging, Place, command, moment_from, name, person, prose, several, table, why_held,
+};
 use super::plan::{badge, button, changes, kind_badge};
 use super::{Asked, NoPage, Visitor};
 use crate::daemon::pulse::{Phase, Progress};
@@ -93,12 +95,8 @@ pub(super) async fn overview(
         }
     };
     let page = Page {
-        visitor: Some(&visitor),
-        place: Place::Status,
-        title: "Status",
         refresh: Some(REFRESH[usize::from(!is_at_work)]),
-        waits: false,
-        body,
+        ..Page::of(Some(&visitor), Place::Status, "Status", body)
     };
     Ok(page.response(StatusCode::OK))
 }
@@ -258,7 +256,7 @@ fn holds_table(holds: &[OpenHold], now: Timestamp) -> Markup {
         vec![
             html! { a href=(format!("/holds/{number}")) { (hold.name) " #" (number) } },
             html! { (figures(hold)) },
-            prose(&hold.message),
+            why_held(&hold.message, &hold.name),
             moment_from(hold.opened.since, now),
             expiry(hold, now),
             way_out(hold),
@@ -375,14 +373,12 @@ pub(super) async fn quarantine(
             (paging.ways("/quarantine", &[]))
         }
     };
-    let page = Page {
-        visitor: Some(&visitor),
-        place: Place::Elsewhere,
-        title: "Refused by the organization",
-        refresh: None,
-        waits: false,
+    let page = Page::of(
+        Some(&visitor),
+        Place::Elsewhere,
+        "Refused by the organization",
         body,
-    };
+    );
     Ok(page.response(StatusCode::OK))
 }
 
@@ -415,7 +411,7 @@ pub(super) async fn hold(
     };
     let path = format!("/holds/{number}");
     let body = html! {
-        p.lead { (prose(&hold.message)) }
+        p.lead { (why_held(&hold.message, &hold.name)) }
         dl.facts {
             div { dt { "Held" } dd { (figures(&hold)) } }
             div { dt { "Open since" } dd { (moment_from(hold.opened.since, now)) } }
@@ -447,13 +443,6 @@ pub(super) async fn hold(
         (paging.ways(&path, &[]))
     };
     let title = format!("Hold {} #{number}", hold.name);
-    let page = Page {
-        visitor: Some(&visitor),
-        place: Place::Elsewhere,
-        title: &title,
-        refresh: None,
-        waits: false,
-        body,
-    };
+    let page = Page::of(Some(&visitor), Place::Elsewhere, &title, body);
     Ok(page.response(StatusCode::OK))
 }

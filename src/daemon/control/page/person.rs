@@ -88,13 +88,6 @@ pub(super) async fn person(
         }
         (shown)
     };
-    let page = Page {
-        visitor: Some(&visitor),
-        place: Place::Elsewhere,
-        title: &title,
-        refresh: None,
-        waits: false,
-        body,
-    };
+    let page = Page::of(Some(&visitor), Place::Elsewhere, &title, body);
     Ok(page.response(status))
 }

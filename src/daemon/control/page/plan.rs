@@ -14,6 +14,7 @@ use super::super::api::look;
 use super::dry_run::{self, Ended};
 use super::html::{
     Page, Paging, Place, code_of, command, link, moment, moment_from, name, person, prose, table,
+    why_held,
 };
 use super::{Asked, NoPage, Visitor};
 use crate::model::{
@@ -238,12 +239,9 @@ pub(super) async fn plan(
     };
     let waits = dry_runs.at_work.is_some();
     let page = Page {
-        visitor: Some(&visitor),
-        place: Place::Plan,
-        title: "Plan",
         refresh: waits.then_some(2),
         waits,
-        body,
+        ..Page::of(Some(&visitor), Place::Plan, "Plan", body)
     };
     Ok(page.response(StatusCode::OK))
 }
@@ -363,7 +361,7 @@ fn holds(plan: &Plan, now: Timestamp) -> Markup {
     let rows = plan.holds.iter().map(|hold| {
         vec![
             html! { code { (hold.name) } },
-            prose(&hold.to_string()),
+            why_held(&hold.to_string(), &hold.name),
             match hold.opened {
                 None => html! { "opens with the next run" },
                 Some(opened) => html! {
