@@ -282,7 +282,8 @@ fn same_person(
 /// and would take the account from whoever comes back to it. It is kept for both.
 fn is_heir(person: &DesiredAccount, account: &ManagedAccount) -> bool {
     let address = |profile: &Profile| profile.get(Attribute::Email).map(fold);
-    person.active || address(&person.profile) == address(&account.profile)
+    let ours = address(&person.profile);
+    person.active || ours.is_some() && ours == address(&account.profile)
 }
 
 /// From when a cool-off is counted: the person gone, and without login.
