@@ -25,8 +25,8 @@ use crate::config::{Config, GroupRule, Source, SourceScope};
 use crate::directory::Selection;
 use crate::mapping::{GroupMapping, Mapping, MappingError};
 use crate::model::{
-    Attribute, DesiredAccount, Digest, ExistingAccount, ExternalId, Kind, Lifecycle,
-    ManagedAccount, RunId, SourceName, fold,
+    Attribute, DesiredAccount, Digest, ExistingAccount, ExternalId, ManagedAccount, RunId, ScimId,
+    SourceName, Timestamp, fold,
 };
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::groups::KnownGroups;
@@ -597,7 +597,7 @@ async fn make_plan(
     doubtful_deletions.extend(
         settlements
             .iter()
-            .filter(|settlement| settlement.operation.kind == Kind::Delete)
+            .filter(|one| one.settled == Settled::NotDone && one.operation.leaves_doubt())
             .map(|settlement| settlement.operation.key.clone()),
     );
     concerned.extend(
@@ -653,7 +653,8 @@ async fn make_plan(
     let missing = sought(&desired, &known, &policies, now);
     locate(&sources, &accepted, missing, &mut desired, now).await;
     let newcomers = newcomers(&desired, &known, &policies, now);
-    known.existing = existing_accounts(&desired, newcomers, &known, snapshot, reader).await?;
+    known.existing =
+        existing_accounts((&desired, newcomers), &known, snapshot, reader, now).await?;
     let managed = setup.managed();
     for account in &mut known.existing {
         account
@@ -791,11 +792,11 @@ async fn verified_domains(
 
 /// The accounts of the provisioning directory that newcomers may already have.
 async fn existing_accounts(
-    desired: &Desired,
-    newcomers: Vec<&DesiredAccount>,
+    (desired, newcomers): (&Desired, Vec<&DesiredAccount>),
     known: &Known,
     snapshot: &mut Snapshot,
     reader: &Reader,
+    now: Timestamp,
 ) -> Result<Vec<ExistingAccount>, RunError> {
     let mut accounts = Vec::new();
     let is_first_run = known.population.all == 0 && !desired.different.is_empty();
@@ -830,12 +831,16 @@ async fn existing_accounts(
         .map(|account| account.scim_id.clone())
         .collect();
     let managed = snapshot.managed(&ids).await?;
+    let rows = known.accounts.values();
+    // What is still there although its grace is over holds its address, which the plan has to know.
+    let (gone, there): (Vec<_>, Vec<_>) = rows.partition(|row| known.is_gone(row, now));
+    let ids = |rows: Vec<&ManagedAccount>| -> HashSet<ScimId> {
+        rows.into_iter().map(|row| row.scim_id.clone()).collect()
+    };
+    let (gone, there) = (ids(gone), ids(there));
     accounts.retain(|account| {
-        !managed.contains(&account.scim_id)
-            && !known.accounts.values().any(|known| {
-                known.scim_id == account.scim_id
-                    && !matches!(known.lifecycle, Lifecycle::Deleted { .. })
-            })
+        let id = &account.scim_id;
+        !there.contains(id) && (gone.contains(id) || !managed.contains(id))
     });
     Ok(accounts)
 }

@@ -41,7 +41,7 @@ pub async fn settle(
         let found = match (&operation.kind, &operation.target) {
             // Reading cannot tell a requested deletion from a deactivation. The next plan asks
             // for it again, or cancels it if the person is back; and to cancel once more does
-            // no harm.
+            // no harm. What also restores is of a run of before, and shows.
             (Kind::Delete, _) => None,
             _ if operation.cancel_delete && !operation.active.1 => None,
             (Kind::Create, _) | (_, None) => {

@@ -53,6 +53,15 @@ impl Lifecycle {
         matches!(self, Lifecycle::Active | Lifecycle::Deactivated { .. })
     }
 
+    /// Whether the account is gone for good at that moment, unless a deletion took no effect.
+    pub fn is_gone(self, at: Timestamp) -> bool {
+        match self {
+            Lifecycle::Active | Lifecycle::Deactivated { .. } => false,
+            Lifecycle::DeletePending { since } => at - since >= deletion_grace(),
+            Lifecycle::Deleted { .. } => true,
+        }
+    }
+
     /// Whether the account can log in.
     pub fn is_active(self) -> bool {
         matches!(self, Lifecycle::Active)

@@ -257,6 +257,12 @@ impl Operation {
         self.kind == Kind::Delete || self.turns_login_off()
     }
 
+    /// Whether it is not known whether a deletion is under way if it was sent and not answered. Whoever has
+    /// a run undone does that again.
+    pub fn leaves_doubt(&self) -> bool {
+        (self.kind == Kind::Delete || self.cancel_delete) && self.undoes.is_none()
+    }
+
     /// Whether it turns the login off.
     pub fn turns_login_off(&self) -> bool {
         self.active == (true, false)

@@ -316,7 +316,8 @@ impl Writer {
                 cause: Cause::Conflict(_),
                 ..
             }) => Ok(()),
-            result => result,
+            Err(error) => Err(self.gone_or(error, target).await?),
+            Ok(()) => Ok(()),
         }
     }
 

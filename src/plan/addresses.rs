@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::draft::differences;
 use super::{Desired, Known, Refusal, RefusalReason};
 use crate::model::{
-    Attribute, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason, ScimId, fold,
+    Attribute, Digest, ExternalId, Kind, ManagedAccount, Operation, Profile, Reason, ScimId,
+    Timestamp, fold,
 };
 
 pub(super) fn unique_attributes() -> impl Iterator<Item = Attribute> {
@@ -17,13 +18,17 @@ pub(super) fn unique_attributes() -> impl Iterator<Item = Attribute> {
 
 /// The people who must not get an address because others in the directory have it too. Whoever
 /// holds it already, by the snapshot, keeps it.
-pub(super) fn contested(desired: &Desired, known: &Known) -> BTreeMap<ExternalId, RefusalReason> {
+pub(super) fn contested(
+    desired: &Desired,
+    known: &Known,
+    now: Timestamp,
+) -> BTreeMap<ExternalId, RefusalReason> {
     let concerned = desired.concerned();
     // Whoever is not concerned is as the account is, and so has its addresses.
     let unchanged = known
         .accounts
         .values()
-        .filter(|account| !concerned.contains(&account.key) && !is_gone(account));
+        .filter(|account| !concerned.contains(&account.key) && !known.is_gone(account, now));
     let mut claims: BTreeMap<(Attribute, String), BTreeMap<&ExternalId, &str>> = BTreeMap::new();
     for person in desired.claimants() {
         for (attribute, value) in addresses(&person.profile) {
@@ -44,7 +49,7 @@ pub(super) fn contested(desired: &Desired, known: &Known) -> BTreeMap<ExternalId
         let holds_already = |key: &ExternalId| {
             known.accounts.get(key).is_some_and(|account| {
                 let held = account.profile.get(*attribute);
-                !is_gone(account) && held.is_some_and(|held| fold(held) == *value)
+                !known.is_gone(account, now) && held.is_some_and(|held| fold(held) == *value)
             })
         };
         for key in claim.keys().filter(|key| !holds_already(key)) {
@@ -70,18 +75,18 @@ fn addresses(profile: &Profile) -> impl Iterator<Item = (Attribute, &str)> {
     unique_attributes().filter_map(|attribute| Some((attribute, profile.get(attribute)?)))
 }
 
-fn is_gone(account: &ManagedAccount) -> bool {
-    matches!(account.lifecycle, crate::model::Lifecycle::Deleted { .. })
-}
-
 /// Takes out the operations that cannot get their address, and gives the others their wave and
 /// their place. Where people exchange addresses in a circle, one of them makes way for a while.
-pub(super) fn settle(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refusal> {
+pub(super) fn settle(
+    operations: &mut Vec<Operation>,
+    known: &Known,
+    now: Timestamp,
+) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     undo_lonely_ways(operations);
     // A refused operation does not free its old address, which may refuse another one.
     loop {
-        let mut refused = taken(operations, known);
+        let mut refused = taken(operations, known, now);
         if refused.is_empty() {
             let circle = assign_waves(operations);
             if circle.is_empty() {
@@ -234,7 +239,11 @@ fn in_circle(operations: &[Operation], circle: &[usize]) -> BTreeMap<ExternalId,
 type Holder<'a> = (Option<&'a ExternalId>, String);
 
 /// The operations whose new address another account keeps.
-fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, RefusalReason> {
+fn taken(
+    operations: &[Operation],
+    known: &Known,
+    now: Timestamp,
+) -> BTreeMap<ExternalId, RefusalReason> {
     let planned: HashMap<&ExternalId, &Operation> = operations
         .iter()
         .filter(|operation| operation.reason != Reason::MakesWay)
@@ -253,7 +262,7 @@ fn taken(operations: &[Operation], known: &Known) -> BTreeMap<ExternalId, Refusa
     let mut accounts: Vec<&ManagedAccount> = known
         .accounts
         .values()
-        .filter(|account| !is_gone(account))
+        .filter(|account| !known.is_gone(account, now))
         .collect();
     accounts.sort_by(|a, b| a.key.cmp(&b.key));
     for account in accounts {

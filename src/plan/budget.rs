@@ -9,6 +9,9 @@ use super::failures::is_never_given_up;
 use super::{Calls, GroupPlan, Plan, Way};
 use crate::model::{ExternalId, Operation, Reason, Timestamp};
 
+/// After so many days what found no room beside what is never given up goes beyond the budget.
+const LONGEST_WAIT_DAYS: i64 = 3;
+
 /// What of a plan is left for the next run, as it does not fit `max_calls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CarriedOver {
@@ -36,7 +39,7 @@ impl CarriedOver {
 }
 
 /// An operation in the order in which they are sent.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Item {
     Account(usize),
     Group(usize),
@@ -49,6 +52,8 @@ struct Fitting<'a> {
     max_calls: u64,
     used: u64,
     is_full: bool,
+    /// What goes although it does not fit, with nothing after it.
+    beyond: Option<Item>,
     accounts: BTreeSet<usize>,
     groups: BTreeSet<usize>,
     /// Who frees the address of whom: of whoever makes way, by that.
@@ -76,6 +81,7 @@ impl<'a> Fitting<'a> {
             max_calls,
             used: 0,
             is_full: false,
+            beyond: None,
             accounts: BTreeSet::new(),
             groups: BTreeSet::new(),
             freers,
@@ -128,7 +134,8 @@ impl<'a> Fitting<'a> {
         }
         let (together, cost) = self.together(item);
         self.is_full = !self.has_room(cost);
-        if self.is_full && cost <= self.max_calls {
+        let goes_beyond = cost > self.max_calls || self.beyond == Some(item);
+        if self.is_full && !goes_beyond {
             return;
         }
         self.used += cost;
@@ -161,9 +168,12 @@ impl Plan {
         let (mut in_vain, others): (Vec<Item>, Vec<Item>) =
             order.iter().copied().partition(is_in_vain);
         in_vain.sort_by_key(|item| (!self.is_never_given_up(*item), self.tried_in_vain(*item)));
-        let turns = self.large_turn(&in_vain, &others, (way, max_calls), now);
-        let turns = turns.unwrap_or_else(|| self.turns(&in_vain, way, max_calls));
-        let new = || Fitting::new(self, way, max_calls);
+        let large = self.large_turn(&in_vain, &others, (way, max_calls), now);
+        let (turns, beyond) = large.unwrap_or_else(|| (self.turns(&in_vain, way, max_calls), None));
+        let new = || Fitting {
+            beyond,
+            ..Fitting::new(self, way, max_calls)
+        };
         let mut fitting = new();
         fitting.take_all(&turns);
         for (at, item) in others.iter().enumerate() {
@@ -222,39 +232,53 @@ impl Plan {
 
     /// The turn of what was tried in vain and takes too much for one beside others, of one such a day: after
     /// what is never given up, also in vain. None of that is so large, as
-    /// [`LEAST_CALLS`](crate::config::LEAST_CALLS) sees to.
+    /// [`LEAST_CALLS`](crate::config::LEAST_CALLS) sees to. What has found no room beside it for some days goes
+    /// beyond the budget.
     fn large_turn(
         &self,
         in_vain: &[Item],
         others: &[Item],
         (way, max_calls): (Way, u64),
         now: Timestamp,
-    ) -> Option<Vec<Item>> {
+    ) -> Option<(Vec<Item>, Option<Item>)> {
         let mut fitting = Fitting::new(self, way, max_calls);
-        let is_large = |item: &Item| fitting.together(*item).1 > most_a_turn(max_calls);
-        let large: Vec<Item> = in_vain.iter().copied().filter(is_large).collect();
-        let latest = large.iter().filter_map(|item| self.tried_in_vain(*item));
-        let latest = latest.max()?;
-        let large = large
-            .into_iter()
-            .min_by_key(|item| self.tried_in_vain(*item))?;
+        let costs = in_vain
+            .iter()
+            .map(|item| (*item, fitting.together(*item).1));
+        let mut large: Vec<(Item, u64)> = costs
+            .filter(|(_, cost)| *cost > most_a_turn(max_calls))
+            .collect();
+        if large.is_empty() {
+            return None;
+        }
+        large.sort_by_key(|(item, _)| self.tried_in_vain(*item));
         let is_urgent = |item: &Item| self.is_never_given_up(*item);
         let mut turns: Vec<Item> = others.iter().copied().filter(is_urgent).collect();
         let urgent: Vec<Item> = in_vain.iter().copied().filter(is_urgent).collect();
         turns.extend(urgent.first());
         fitting.take_all(&turns);
-        let (_, cost) = fitting.together(large);
-        // What takes more than there is never has room.
-        let has_room = fitting.has_room(cost) || cost > max_calls;
-        // While the clock is behind the last try, no time can be waited for.
-        let is_due = latest > now || now - latest >= TimeDelta::days(1);
-        if !is_due || fitting.is_full || !has_room {
+        if fitting.is_full {
             return None;
         }
-        let used = fitting.used + if cost > max_calls { 0 } else { cost };
+        let (item, used, beyond) = large.iter().find_map(|(item, cost)| {
+            let last = self.tried_in_vain(*item)?;
+            // What is smaller may have been tried where the others had left something.
+            let as_large = large.iter().filter(|(_, other)| other >= cost);
+            let latest = as_large
+                .filter_map(|(item, _)| self.tried_in_vain(*item))
+                .max()?;
+            // While the clock is behind the last try, no time can be waited for.
+            let is_due = latest > now || now - latest >= TimeDelta::days(1);
+            let waits_long = now - last >= TimeDelta::days(LONGEST_WAIT_DAYS);
+            let has_room = fitting.has_room(*cost);
+            // What takes more than there is never has room.
+            let is_beyond = !has_room && (*cost > max_calls || waits_long);
+            let used = fitting.used + if is_beyond { 0 } else { *cost };
+            (is_due && (has_room || is_beyond)).then(|| (*item, used, is_beyond.then_some(*item)))
+        })?;
         turns.extend(self.turns(&urgent, way, max_calls.min(2 * (max_calls - used))));
-        turns.push(large);
-        Some(turns)
+        turns.push(item);
+        Some((turns, beyond))
     }
 
     fn is_never_given_up(&self, item: Item) -> bool {

@@ -194,12 +194,8 @@ impl<'a> Draft<'a> {
                     _ => {}
                 }
                 let stays_away = person.active || policy.on_return == config::Return::Keep;
-                self.cancelled.insert(&account.key);
-                self.operations.push(Operation {
-                    cancel_delete: true,
-                    absence: account.absence.filter(|_| stays_away).map(back),
-                    ..operation(person, account, Kind::Restore, Reason::Returned)
-                });
+                let absence = account.absence.filter(|_| stays_away).map(back);
+                self.cancel(account, absence, Reason::Returned);
             }
             Step::Keep if event == Event::Barred => {
                 self.skip(&person.key, &person.dn, SkipReason::KeptOnReturn);
@@ -255,7 +251,7 @@ impl<'a> Draft<'a> {
         let email = person.profile.get(Attribute::Email)?;
         let has_it = account.is_some_and(|account| {
             account.profile.get(Attribute::Email) == Some(email)
-                && !matches!(account.lifecycle, Lifecycle::Deleted { .. })
+                && !self.known.is_gone(account, self.now)
         });
         let domain = email.rsplit('@').next().map(fold)?;
         if !person.active || has_it || verified.contains(&domain) {

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 
 use super::calls::{Calls, Estimate};
 use super::{Known, Plan, Refusal, RefusalReason};
-use crate::model::{AccountId, Attribute, ExternalId, Kind, Operation, fold};
+use crate::model::{AccountId, Attribute, ExternalId, Kind, Operation, Timestamp, fold};
 
 /// How accounts are made and changed, as far as the requests depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +193,11 @@ impl Answers {
 /// denies the right, and those that take an address which an account holds that is not managed
 /// here. A deletion is cancelled in any case, without what would be refused: to ask in vain costs a
 /// request, not to ask may cost the account.
-pub(super) fn refuse_forbidden(operations: &mut Vec<Operation>, known: &Known) -> Vec<Refusal> {
+pub(super) fn refuse_forbidden(
+    operations: &mut Vec<Operation>,
+    known: &Known,
+    now: Timestamp,
+) -> Vec<Refusal> {
     let Answers {
         denied, holders, ..
     } = &known.answers;
@@ -207,7 +211,7 @@ pub(super) fn refuse_forbidden(operations: &mut Vec<Operation>, known: &Known) -
     } else {
         Way::Admin
     };
-    let ours = Ours::of(operations, known);
+    let ours = Ours::of(operations, known, now);
     let why = |operation: &Operation| {
         let account = account_id(operation, way);
         let denied = account.as_ref().and_then(|account| denied.get(account));
@@ -278,18 +282,16 @@ struct Ours {
 }
 
 impl Ours {
-    fn of(operations: &[Operation], known: &Known) -> Self {
+    fn of(operations: &[Operation], known: &Known, now: Timestamp) -> Self {
         let targets = operations
             .iter()
             .filter_map(|operation| operation.target.as_ref()?.account_id.clone());
-        let managed = known
-            .accounts
-            .values()
+        let there = known.accounts.values();
+        let there = there.filter(|account| !known.is_gone(account, now));
+        let managed = there
+            .clone()
             .filter_map(|account| account.account_id.clone());
-        let without_id = known
-            .accounts
-            .values()
-            .filter(|account| account.account_id.is_none());
+        let without_id = there.filter(|account| account.account_id.is_none());
         Ours {
             accounts: targets.chain(managed).collect(),
             addresses: without_id
@@ -366,14 +368,14 @@ pub struct Forecast {
 
 impl Forecast {
     /// What the answers say of these operations.
-    pub(super) fn of(operations: &[Operation], known: &Known) -> Self {
+    pub(super) fn of(operations: &[Operation], known: &Known, now: Timestamp) -> Self {
         let Answers {
             holders,
             unseen_rights,
             unseen_addresses,
             ..
         } = &known.answers;
-        let ours = Ours::of(operations, known);
+        let ours = Ours::of(operations, known, now);
         let foreseen = |operation: &Operation| {
             let (_, holder) = ours.stranger(operation, holders)?;
             let holder = holder.clone();

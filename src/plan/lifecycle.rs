@@ -2,7 +2,7 @@
 //! with [`next`].
 
 use crate::config::{Departure, Policy, Return};
-use crate::model::{Absence, Cause, Lifecycle, ManagedAccount, Timestamp, deletion_grace};
+use crate::model::{Absence, Cause, Lifecycle, ManagedAccount, Timestamp};
 
 /// Where an account stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) enum State {
     Departed,
     /// The same for longer than `delete_after`.
     Due,
-    /// Login is off, and a deletion was sent that was never answered.
+    /// Login is off, and a deletion was sent that was never answered, or that it is cancelled.
     Doubtful,
     /// The same, and by `delete_after` it is still to be deleted.
     DoubtfulDue,
@@ -96,8 +96,8 @@ impl State {
         State::Deleted,
     ];
 
-    /// The state of an account at this moment. `is_doubtful` tells that a deletion was sent and
-    /// never answered; while the clock is not trusted, no time is over.
+    /// The state of an account at this moment. `is_doubtful` tells that it is not known whether a deletion
+    /// is under way; while the clock is not trusted, no time is over.
     pub(super) fn of(
         account: Option<&ManagedAccount>,
         policy: &Policy,
@@ -116,18 +116,20 @@ impl State {
         match (account.lifecycle, account.absence) {
             (Lifecycle::Active, None) => State::Active,
             (Lifecycle::Active, Some(_)) => State::Missing,
-            (Lifecycle::Deactivated { since }, Some(absence)) if is_due(since, absence) => {
-                if is_doubtful {
-                    State::DoubtfulDue
-                } else {
-                    State::Due
-                }
+            (
+                Lifecycle::Deactivated { since } | Lifecycle::DeletePending { since },
+                Some(absence),
+            ) if is_doubtful && is_due(since, absence) => State::DoubtfulDue,
+            (Lifecycle::Deactivated { .. } | Lifecycle::DeletePending { .. }, _) if is_doubtful => {
+                State::Doubtful
             }
-            (Lifecycle::Deactivated { .. }, _) if is_doubtful => State::Doubtful,
+            (Lifecycle::Deactivated { since }, Some(absence)) if is_due(since, absence) => {
+                State::Due
+            }
             (Lifecycle::Deactivated { .. }, None) => State::Deactivated,
             (Lifecycle::Deactivated { .. }, Some(_)) => State::Departed,
-            (Lifecycle::DeletePending { since }, _)
-                if is_clock_trusted && now - since >= deletion_grace() =>
+            (Lifecycle::DeletePending { .. }, _)
+                if is_clock_trusted && account.lifecycle.is_gone(now) =>
             {
                 State::Expired
             }

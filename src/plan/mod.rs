@@ -50,7 +50,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::config::{Guards, Policies};
 use crate::model::{
-    Complete, DesiredAccount, ExistingAccount, ExternalId, FormerRow, Incomplete, Kind,
+    Complete, DesiredAccount, ExistingAccount, ExternalId, FormerRow, Incomplete, Kind, Lifecycle,
     ManagedAccount, Operation, RunId, SourceName, Timestamp,
 };
 
@@ -105,7 +105,7 @@ pub struct Known {
     pub population: Population,
     /// The organization's verified domains, in lower case; `None` when they could not be read.
     pub verified_domains: Option<BTreeSet<String>>,
-    /// People whose deletion was sent and never answered: it may be under way.
+    /// People whose deletion was sent and never answered, or its cancelling: it may be under way.
     pub doubtful_deletions: HashSet<ExternalId>,
     /// When the last run began, by this machine's clock.
     pub last_run: Option<Timestamp>,
@@ -132,6 +132,19 @@ pub struct Known {
 }
 
 impl Known {
+    /// Whether an account is gone for good, also where its row is not a tombstone yet: whoever holds its
+    /// address then, the organization has to tell.
+    pub fn is_gone(&self, account: &ManagedAccount, now: Timestamp) -> bool {
+        match account.lifecycle {
+            Lifecycle::Deleted { .. } => true,
+            lifecycle => {
+                lifecycle.is_gone(now)
+                    && !self.doubtful_deletions.contains(&account.key)
+                    && clock_fault(self, now).is_none()
+            }
+        }
+    }
+
     /// Takes in what became of an operation that the snapshot does not know of yet.
     pub fn settle(&mut self, account: ManagedAccount) {
         if let Some(before) = self.accounts.get(&account.key) {
@@ -294,10 +307,12 @@ pub fn newcomers<'a>(
     policies: &Policies,
     now: Timestamp,
 ) -> Vec<&'a DesiredAccount> {
-    let contested = addresses::contested(desired, known);
+    let contested = addresses::contested(desired, known, now);
     let is_new = |person: &&DesiredAccount| {
         let policy = policies.of(&person.source);
-        let state = State::of(known.accounts.get(&person.key), policy, now, true, false);
+        let is_doubtful = known.doubtful_deletions.contains(&person.key);
+        let account = known.accounts.get(&person.key);
+        let state = State::of(account, policy, now, true, is_doubtful);
         lifecycle::next(state, Event::Enabled) == Step::Create
     };
     desired
@@ -405,7 +420,7 @@ pub fn plan(
         );
     }
     draft.find_departures(desired);
-    let contested = addresses::contested(desired, known);
+    let contested = addresses::contested(desired, known, now);
     for person in &desired.different {
         // Whoever is disabled takes no address, and loses the login whoever has it. But which
         // account a newcomer's address leads to is open as long as it is contested.
@@ -444,12 +459,18 @@ fn conclude(
     guard: impl FnOnce(Vec<Operation>) -> (Vec<Planned>, Vec<Hold>),
 ) -> Plan {
     plan.pending = pending::deactivations(&operations, known);
+    // A deletion is counted from when an account is off, which no wrong clock is to tell. Where only the last
+    // run's is at hand, it is as late as that, or later.
+    let is_off = clock_fault(known, now).and(known.api_time.or(known.last_run));
+    for operation in operations.iter_mut().filter(|one| one.cancel_delete) {
+        operation.deactivated_since = operation.deactivated_since.or(is_off);
+    }
     plan.refusals
         .extend(newcomer::refuse_shared_accounts(&mut operations));
     plan.refusals
-        .extend(forecast::refuse_forbidden(&mut operations, known));
+        .extend(forecast::refuse_forbidden(&mut operations, known, now));
     plan.refusals
-        .extend(addresses::settle(&mut operations, known));
+        .extend(addresses::settle(&mut operations, known, now));
     loop {
         let refused = failures::refuse_quarantined(&mut operations, known, now);
         if refused.is_empty() {
@@ -458,14 +479,14 @@ fn conclude(
         plan.refusals.extend(refused);
         // What they do not free nobody takes.
         plan.refusals
-            .extend(addresses::settle(&mut operations, known));
+            .extend(addresses::settle(&mut operations, known, now));
     }
     plan.skipped
         .extend(failures::put_off(&mut operations, known, now));
     plan.refusals
         .extend(forecast::refuse_overfull(&mut operations, &known.answers));
     addresses::undo_lonely_ways(&mut operations);
-    plan.forecast = Forecast::of(&operations, known);
+    plan.forecast = Forecast::of(&operations, known, now);
     for operation in &mut operations {
         operation.former_row = known.accounts.get(operation.row()).map(FormerRow::of);
     }

@@ -219,6 +219,8 @@ struct Claim<'a> {
     person: &'a DesiredAccount,
     by: &'static str,
     admission: Admission,
+    /// Whether the account goes to this one if it is nobody else's.
+    is_heir: bool,
 }
 
 impl Claim<'_> {
@@ -228,7 +230,8 @@ impl Claim<'_> {
     fn rivals(&self, person: &DesiredAccount, by: &str) -> bool {
         let is_idle = self.admission == Admission::Unverified || !self.person.active;
         let is_better = self.by == NUMBER && by != NUMBER;
-        self.person.key != person.key && (!is_idle || !person.active || is_better)
+        let is_equal = !is_idle || !person.active && self.is_heir;
+        self.person.key != person.key && (is_equal || is_better)
     }
 }
 
@@ -274,6 +277,15 @@ fn same_person(
     }
 }
 
+/// Whether the account of an entry that is gone can be this one's. An entry without a login has it only as the
+/// same entry, made anew, and so with the address: a second one of the person may have stood there all along,
+/// and would take the account from whoever comes back to it. It is kept for both.
+fn is_heir(person: &DesiredAccount, account: &ManagedAccount) -> bool {
+    let address = |profile: &Profile| profile.get(Attribute::Email).map(fold);
+    let ours = address(&person.profile);
+    person.active || ours.is_some() && ours == address(&account.profile)
+}
+
 /// From when a cool-off is counted: the person gone, and without login.
 fn free_from(account: &ManagedAccount, gone_since: Timestamp) -> Timestamp {
     match account.lifecycle {
@@ -314,6 +326,7 @@ impl<'a> Draft<'a> {
                     person: newcomer.person,
                     by,
                     admission: newcomer.admission,
+                    is_heir: is_heir(newcomer.person, account),
                 });
             }
         }
@@ -332,6 +345,12 @@ impl<'a> Draft<'a> {
                 (None, []) => {
                     strangers.push(newcomer);
                     continue;
+                }
+                (None, [(account, _)]) if !is_heir(person, account) => {
+                    if admission == Admission::Open {
+                        self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer);
+                    }
+                    None
                 }
                 (None, [(account, by)]) => {
                     let people = rivals(account, person, by);
@@ -603,12 +622,18 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// Whether the account has the key of another person of the directory.
+    /// Whether the account has the key of another person of the directory, or is still there although its
+    /// grace is over.
     fn is_somebody_elses(&self, account: &ExistingAccount, person: &DesiredAccount) -> bool {
-        account.external_id.as_ref().is_some_and(|id| {
-            let id = ExternalId::new(fold(id.as_str()));
-            id != person.key && self.people.contains(&id)
-        })
+        let mut rows = self.known.accounts.values();
+        let is_deleted = |row: &ManagedAccount| matches!(row.lifecycle, Lifecycle::Deleted { .. });
+        let is_anothers = rows
+            .any(|row| row.scim_id == account.scim_id && row.key != person.key && !is_deleted(row));
+        is_anothers
+            || account.external_id.as_ref().is_some_and(|id| {
+                let id = ExternalId::new(fold(id.as_str()));
+                id != person.key && self.people.contains(&id)
+            })
     }
 
     fn create(&mut self, person: &DesiredAccount, policy: &Policy, reason: Reason) {

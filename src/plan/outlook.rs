@@ -67,7 +67,7 @@ pub fn differing(before: &Profile, after: &Profile) -> Vec<Change> {
 }
 
 /// Where an account of that source stands and what is to come. `is_doubtful` tells that a deletion
-/// was sent and never answered. The clock is trusted.
+/// was sent and never answered, or its cancelling. The clock is trusted.
 pub fn outlook(
     account: Option<&ManagedAccount>,
     seen: Seen,
@@ -279,9 +279,9 @@ fn in_words(state: State) -> &'static str {
         State::Deactivated => "deactivated",
         State::Departed => "deactivated, as the person is missing",
         State::Due => "deactivated for longer than `delete_after`",
-        State::Doubtful => "deactivated; a deletion was sent and never answered",
+        State::Doubtful => "deactivated; an answer was lost, so that a deletion may be under way",
         State::DoubtfulDue => {
-            "deactivated for longer than `delete_after`; a deletion was sent and never answered"
+            "deactivated for longer than `delete_after`; an answer was lost, so that a deletion may be under way"
         }
         State::DeletePending => "deletion requested",
         State::Expired => "deletion requested, and no longer to be cancelled",

@@ -269,6 +269,7 @@ impl Track {
         now: Timestamp,
     ) -> Result<Operation, NotUndone> {
         let (first, last) = (self.first(), self.last());
+        // A run of before has restored the login as well, which can be put back.
         if last.cancel_delete && !last.active.1 {
             return Err(NotUndone::Cancelled);
         }

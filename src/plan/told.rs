@@ -89,7 +89,7 @@ pub enum RefusalReason {
     },
     /// Several entries could be that of whoever had an account before.
     #[error(
-        "a new entry that may be that of {holder}, who is gone, as may {people}: correct the employee number or the address of those who are somebody else"
+        "a new entry that may be that of {holder}, who is gone, as may {people}: correct the employee number or the address of those who are somebody else; a number that identifies nobody, such as `0`, is to be mapped to nothing"
     )]
     SharedReturn {
         /// Whose account it was.

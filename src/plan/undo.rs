@@ -34,6 +34,7 @@ impl Undo {
             Kind::Restore if operation.cancel_delete && !operation.active.1 => {
                 Undo::Never("a cancelled deletion is not requested again")
             }
+            // Of saved plans of before, in which a cancellation restores at once.
             Kind::Restore if operation.cancel_delete => Undo::InPart(
                 "the account is deactivated again; its cancelled deletion is not requested again",
             ),

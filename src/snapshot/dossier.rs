@@ -55,7 +55,7 @@ pub struct Dossier {
     pub deviation: Option<Deviation>,
     /// What the last run said of why it does nothing.
     pub verdicts: Vec<KeptVerdict>,
-    /// Whether a deletion was sent and never answered.
+    /// Whether a deletion was sent and never answered, or its cancelling.
     pub is_doubtful: bool,
     /// Of the journal, the newest first; also what was done under a former key.
     pub operations: Vec<Journalled>,

@@ -602,13 +602,16 @@ impl Snapshot {
         Ok(rows)
     }
 
-    /// The people whose deletion was sent and never answered, so that it may be under way: no
-    /// later operation has brought certainty.
+    /// The people whose deletion was sent and never answered, or its cancelling
+    /// ([`Operation::leaves_doubt`]), so that it may be under way: no later operation has brought certainty.
     pub async fn doubtful_deletions(&mut self) -> Result<HashSet<ExternalId>, SnapshotError> {
         let keys: Vec<String> = sqlx::query_scalar(
-            "SELECT external_id FROM operations AS doubtful
-             WHERE kind = 'delete' AND state = 'left' AND sent_at IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM operations AS later
+            "SELECT external_id FROM (
+                SELECT id, external_id FROM operations WHERE kind = 'delete' AND state = 'left' AND sent_at IS NOT NULL
+                UNION ALL SELECT operations.id, operations.external_id FROM accounts JOIN operations USING (external_id)
+                    WHERE lifecycle = 'delete_pending' AND kind = 'restore' AND state = 'left' AND sent_at IS NOT NULL
+                    AND detail ->> '$.cancel_delete' AND detail ->> '$.undoes' IS NULL) AS doubtful
+             WHERE NOT EXISTS (SELECT 1 FROM operations AS later
                 WHERE later.external_id = doubtful.external_id AND later.id > doubtful.id
                 AND later.state = 'done')",
         )

@@ -210,6 +210,88 @@ fn a_cancelled_deletion_whose_answer_was_lost_is_cancelled_again() {
     }
 }
 
+/// Alan is back while the account is being deleted, the answer that this is cancelled is lost, and he is gone
+/// again before anybody has looked.
+fn cancelled_without_an_answer(cut: &str) -> World {
+    let world = deleting();
+    let alan = &Person::four()[2];
+    deactivated_and_deleted(&world, alan);
+    world.slapd.add(&alan.clone().disabled());
+    world.organization.faults(&json!([
+        {"match": "^POST .*/lifecycle/cancel-delete$", "times": 1, "cut": cut}
+    ]));
+    world.dirsyncd.sync(4);
+    world.slapd.delete(&alan.dn());
+    world
+}
+
+#[test]
+fn a_deletion_whose_cancelling_was_never_answered_is_requested_again_when_it_is_due() {
+    for cut in ["before", "after"] {
+        let world = cancelled_without_an_answer(cut);
+        let alan = &Person::four()[2];
+        let account = world.account(alan);
+
+        world.expect_and_apply(&[Expected::new("delete", alan, &left_today(), &[])]);
+
+        world.organization.advance(GRACE + Duration::from_secs(1));
+        let status = world.organization.account_status(&account.account_id);
+        assert_eq!(status, None, "cut {cut}");
+    }
+}
+
+#[test]
+fn an_account_whose_deletion_is_in_doubt_is_not_taken_for_gone() {
+    for cut in ["before", "after"] {
+        let mut world = cancelled_without_an_answer(cut);
+        let alan = &Person::four()[2];
+        let before = world.account(alan);
+        world.dirsyncd.rest = "[policy]\ndelete_after = \"30days\"\n".to_owned();
+        world.dirsyncd.expect_nothing_to_do();
+        world.organization.advance(GRACE + Duration::from_secs(1));
+        database::age(&world.dirsyncd.database(), 15);
+        world.dirsyncd.sync(0);
+        let is_there = world.organization.account_status(&before.account_id);
+        assert_eq!(is_there.is_some(), cut == "after");
+        world.slapd.add(alan);
+
+        // It is asked for once more, which is known to be in vain where there is nothing any more.
+        world.dirsyncd.sync(if cut == "after" { 0 } else { 4 });
+        world.dirsyncd.sync(0);
+
+        world.dirsyncd.expect_nothing_to_do();
+        let after = world.account(alan);
+        assert!(after.active);
+        assert_eq!(after.account_id == before.account_id, cut == "after");
+    }
+}
+
+#[test]
+fn an_account_that_is_still_there_after_its_grace_keeps_its_address() {
+    let world = deleting();
+    let alan = &Person::four()[2];
+    deactivated_and_deleted(&world, alan);
+    // By the dates in the database it is over, and the organization has not come to it yet.
+    database::age(&world.dirsyncd.database(), 15);
+    let heir = Person {
+        uid: "heir".to_owned(),
+        ..alan.clone()
+    };
+    world.slapd.add(&heir);
+    let mark = world.organization.mark();
+
+    // Neither before it is noted as gone nor after.
+    for _ in 0..2 {
+        let output = world.dirsyncd.sync(3);
+        output.expect_words(&["whom the directory has too"]);
+    }
+    assert!(world.organization.writes_since(mark).is_empty());
+
+    world.organization.advance(GRACE + Duration::from_secs(1));
+    world.dirsyncd.sync(0).expect_words(&["1 to create"]);
+    assert!(world.account(&heir).active);
+}
+
 #[test]
 fn an_account_that_somebody_has_opened_again_is_not_deleted() {
     let world = deleting();

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::super::fixture::*;
-use super::super::{Plan, RefusalReason};
+use super::super::{Holder, Plan, RefusalReason};
 use super::DEACTIVATED;
 use super::properties::odd_world;
 use crate::config::{Adopt, Guard, Limit};
@@ -395,4 +395,75 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_account_whose_grace_is_over_keeps_its_address_only_where_it_is_still_there() {
+    let world = |people: Vec<DesiredAccount>| {
+        let mut expired = in_state(
+            "a",
+            Lifecycle::DeletePending {
+                since: at("2026-05-01T00:00:00Z"),
+            },
+            Some("2026-04-01T00:00:00Z"),
+        );
+        expired.profile.set(Attribute::EmployeeNumber, "7");
+        let mut world = World::new(people, vec![expired, account("b")]);
+        if !world
+            .people
+            .iter()
+            .any(|person| person.key.as_str() == "key-b")
+        {
+            world.people.push(person("b"));
+        }
+        world
+    };
+    let heir = with_number(with_mail(person("heir"), "A@example.org"), "8");
+    let heirs = [
+        (heir.clone(), "create heir"),
+        (with_mail(person("b"), "a@example.org"), "update b"),
+    ];
+    for (person, does) in &heirs {
+        assert_eq!(brief(&world(vec![person.clone()]).planned()), [*does]);
+        // No time is over by a clock that is not trusted, nor is known what becomes of a deletion in doubt.
+        let mut early = world(vec![person.clone()]);
+        early.api_time = Some(early.now - TimeDelta::days(60));
+        let mut doubtful = world(vec![person.clone()]);
+        doubtful.doubtful = vec!["a"];
+        for world in [early, doubtful] {
+            assert_eq!(brief(&world.planned()), [""; 0]);
+            assert_eq!(world.planned().refusals.len(), 1, "{does}");
+        }
+    }
+    // The organization has it still.
+    for key in [Some("key-a"), None] {
+        let mut there = world(vec![heir.clone()]);
+        there.existing = vec![existing("a", key)];
+        let plan = there.planned();
+        assert_eq!(brief(&plan), [""; 0], "{key:?}");
+        assert_eq!(refused(&plan), [("heir", "taken")], "{key:?}");
+    }
+    let mut there = world(vec![heirs[1].0.clone()]);
+    let holder = Holder {
+        account: account("a").account_id.unwrap(),
+        name: "a".to_owned(),
+        active: false,
+        owner: None,
+    };
+    there.answers.holders = [("a@example.org".to_owned(), holder)].into();
+    let plan = there.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert_eq!(refused(&plan), [("b", "taken")]);
+    // Whoever is back has it no more than another newcomer.
+    let back = world(vec![person("a"), heir]);
+    let plan = back.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert_eq!(refused(&plan), [("a", "contested"), ("heir", "contested")]);
+    // And is asked for the domain like one.
+    let mut elsewhere = world(vec![person("a")]);
+    assert_eq!(brief(&elsewhere.planned()), ["create a"]);
+    elsewhere.verified_domains = Some(vec!["elsewhere.org"]);
+    let plan = elsewhere.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert_eq!(plan.skipped.len(), 1);
 }

@@ -1,9 +1,12 @@
 //! The state machine: every state × every event.
 
+use chrono::TimeDelta;
+
 use super::super::fixture::*;
 use super::super::lifecycle::{Event, State, Step, next};
 use super::DEACTIVATED;
-use crate::config::Return;
+use crate::config::{Policy, Return};
+use crate::model::Lifecycle;
 
 fn state_name(state: State) -> &'static str {
     match state {
@@ -13,7 +16,7 @@ fn state_name(state: State) -> &'static str {
         State::Deactivated => "deactivated",
         State::Departed => "deactivated, was missing",
         State::Due => "the same for `delete_after`",
-        State::Doubtful => "deactivated, deletion unanswered",
+        State::Doubtful => "deactivated, deletion in doubt",
         State::DoubtfulDue => "the same, and still due",
         State::DeletePending => "delete pending",
         State::Expired => "delete pending, grace over",
@@ -70,6 +73,35 @@ fn architecture_shows_every_state_and_event() {
         architecture.contains(&table),
         "the table in ARCHITECTURE.md is to be:\n{table}"
     );
+}
+
+#[test]
+fn a_deletion_that_is_in_doubt_is_neither_under_way_nor_over() {
+    let since = now() - TimeDelta::days(20);
+    let pending = Lifecycle::DeletePending { since };
+    let off = Lifecycle::Deactivated { since };
+    let long_ago = Some("2026-01-01T00:00:00Z");
+    for (lifecycle, absent, days, is_doubtful, expected) in [
+        (pending, long_ago, 20, false, State::Expired),
+        (pending, long_ago, 20, true, State::DoubtfulDue),
+        (pending, long_ago, 21, true, State::Doubtful),
+        (pending, None, 20, true, State::Doubtful),
+        (off, long_ago, 20, false, State::Due),
+        (off, long_ago, 20, true, State::DoubtfulDue),
+        (off, long_ago, 21, true, State::Doubtful),
+        (off, None, 20, true, State::Doubtful),
+    ] {
+        let account = in_state("a", lifecycle, absent);
+        let policy = Policy {
+            delete_after: Some(TimeDelta::days(days)),
+            ..Policy::default()
+        };
+        let state = State::of(Some(&account), &policy, now(), true, is_doubtful);
+        assert_eq!(
+            state, expected,
+            "{lifecycle:?} {absent:?} {days} {is_doubtful}"
+        );
+    }
 }
 
 #[test]

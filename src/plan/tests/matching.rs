@@ -191,7 +191,7 @@ fn a_rehire_whose_login_was_never_turned_off_keeps_it() {
 fn a_rehire_who_may_not_log_in_loses_the_login() {
     let new = DesiredAccount {
         active: false,
-        ..with_number(person("new"), "7")
+        ..with_number(with_mail(person("new"), "A@example.org"), "7")
     };
     let mut world = made_anew(numbered("7"), new);
     let plan = world.planned();
@@ -385,16 +385,23 @@ fn an_account_that_goes_to_a_rehire_is_not_recycled_for_somebody_else() {
     // The rehire may not log in, and so keeps the old address.
     let mut old = in_state("a", DEACTIVATED, Some("2026-01-01T00:00:00Z"));
     old.profile.set(Attribute::EmployeeNumber, "7");
-    let back = DesiredAccount {
+    let back = |mail: &str| DesiredAccount {
         active: false,
-        ..with_number(person("new"), "7")
+        ..with_number(with_mail(person("new"), mail), "7")
     };
-    let mut world = made_anew(old, back);
+    let heir = with_mail(person("b"), "login@example.org");
+    old.profile.set(Attribute::UserName, "login@example.org");
+    let mut world = made_anew(old, back("a@example.org"));
     world.policy.recycle_after = Some(TimeDelta::days(3));
-    world.people.push(with_mail(person("b"), "a@example.org"));
+    world.people.push(heir);
     let plan = world.planned();
     assert_eq!(brief(&plan), ["update new"]);
     assert!(refusal(&plan, "b").contains("belongs to another account"));
+    // Nor one that may go to somebody later.
+    world.people[0] = back("new@example.org");
+    let plan = world.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert!(refusal(&plan, "b").contains("may be that of another entry"));
 }
 
 #[test]
@@ -488,7 +495,7 @@ fn a_rehire_into_an_account_that_is_being_deleted_cancels_that_first() {
     for is_active in [true, false] {
         let new = DesiredAccount {
             active: is_active,
-            ..with_number(person("new"), "7")
+            ..with_number(with_mail(person("new"), "a@example.org"), "7")
         };
         let mut world = made_anew(being_deleted(), new);
         world.guards.protected = ["key-a".to_owned()].into();
@@ -786,7 +793,7 @@ fn a_second_entry_without_a_login_is_no_rival_of_who_comes_back() {
     world.people.push(off);
     let plan = world.planned();
     assert_eq!(brief(&plan), ["update new"]);
-    assert!(refusal(&plan, "off").contains("as may uid=new,"));
+    assert!(why_skipped(&plan, "off").contains("without an account"));
     world.apply(&plan);
     let plan = world.planned();
     assert_eq!(brief(&plan), [""; 0]);
@@ -834,4 +841,164 @@ fn a_number_that_others_have_identifies_nobody_while_a_pull_is_cut_off_either() 
     world.clean = Err("cut off".into());
     assert_eq!(brief(&world.planned()), [""; 0]);
     assert!(refusal(&world.planned(), "new").contains("uid=b,"));
+}
+
+/// The person of `a` has a second entry, of another address, in the state that is named.
+fn second_entry(state: &str) -> DesiredAccount {
+    DesiredAccount {
+        active: state != "disabled",
+        ..with_number(person("second"), "7")
+    }
+}
+
+#[test]
+fn a_second_entry_of_a_person_takes_no_account_from_the_first_one() {
+    let left = |mut account: ManagedAccount| {
+        account.lifecycle = DEACTIVATED;
+        account.absence = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z")).absence;
+        account
+    };
+    // What is done for whom when the first entry leaves, has left and is back under a new key, or is made anew.
+    for (first, second, does) in [
+        ("leaves", "disabled", &["deactivate a"][..]),
+        ("leaves", "enabled", &["update second"]),
+        ("leaves", "with an account", &["deactivate a"]),
+        ("is back", "disabled", &["restore new"]),
+        // Which of them is the person nobody knows.
+        ("is back", "enabled", &[]),
+        // The number is that of two, and so nobody's.
+        ("is back", "with an account", &["create new"]),
+        ("is made anew", "disabled", &["update new"]),
+        ("is made anew", "enabled", &["deactivate a"]),
+        (
+            "is made anew",
+            "with an account",
+            &["deactivate a", "create new"],
+        ),
+        ("is made anew with the address", "disabled", &["update new"]),
+        (
+            "is made anew with the address",
+            "enabled",
+            &["deactivate a"],
+        ),
+        (
+            "is made anew with the address",
+            "with an account",
+            &["update new"],
+        ),
+        ("is made anew, disabled", "disabled", &["deactivate new"]),
+        ("is made anew, disabled", "enabled", &["update second"]),
+        (
+            "is made anew, disabled",
+            "with an account",
+            &["deactivate new"],
+        ),
+    ] {
+        let name = format!("the first {first}, the second {second}");
+        let mail = match first {
+            "is made anew with the address" | "is made anew, disabled" => "a@example.org",
+            _ => "new@example.org",
+        };
+        let mut people = vec![second_entry(second), person("z")];
+        if first != "leaves" {
+            people.push(DesiredAccount {
+                active: first != "is made anew, disabled",
+                ..with_number(with_mail(person("new"), mail), "7")
+            });
+        }
+        let old = match first {
+            "is back" => left(numbered("7")),
+            _ => numbered("7"),
+        };
+        let mut world = World::new(people, vec![old, account("z")]);
+        if second == "with an account" {
+            let mut own = account("second");
+            own.profile.set(Attribute::EmployeeNumber, "7");
+            world.accounts.push(own);
+        }
+        let plan = world.planned();
+        assert_eq!(brief(&plan), does, "{name}");
+        let gains = |planned: &Planned| {
+            planned.operation.key == key("second") && planned.operation.active == (false, true)
+        };
+        assert!(!plan.operations.iter().any(gains), "{name}");
+        // Nobody is deleted while it may be somebody's account.
+        world.apply(&plan);
+        world.policy.delete_after = Some(TimeDelta::days(1));
+        world.now += TimeDelta::days(100);
+        let deleted: Vec<String> = match (first, second) {
+            // It is neither the second's, who has one, nor the new one's.
+            ("leaves" | "is back" | "is made anew", "with an account") => vec!["delete a".into()],
+            _ => Vec::new(),
+        };
+        assert_eq!(brief(&world.planned()), deleted, "{name}");
+    }
+}
+
+#[test]
+fn an_account_waits_for_its_owner_whatever_a_second_entry_does_meanwhile() {
+    let first = with_number(person("a"), "7");
+    let people = vec![first.clone(), second_entry("disabled"), person("z")];
+    let mut world = World::new(people, vec![numbered("7"), account("z")]);
+    world.policy.delete_after = Some(TimeDelta::days(30));
+    assert_eq!(brief(&world.planned()), [""; 0]);
+    world.people.remove(0);
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["deactivate a"]);
+    assert!(why_skipped(&plan, "second").contains("without an account"));
+    world.apply(&plan);
+    world.now += TimeDelta::days(100);
+    let plan = world.planned();
+    assert_eq!(brief(&plan), [""; 0]);
+    assert!(why_skipped(&plan, "a").contains("uid=second,"));
+    world.apply(&plan);
+    // The owner is back; or the second entry is all that the person has from now on; or gone as well.
+    world.people.push(first);
+    assert_eq!(brief(&world.planned()), ["restore a"]);
+    world.people.pop();
+    world.people[0].active = true;
+    assert_eq!(brief(&world.planned()), ["restore second"]);
+    world.people.remove(0);
+    assert_eq!(brief(&world.planned()), ["delete a"]);
+}
+
+#[test]
+fn a_number_of_several_newcomers_gives_nobody_the_account_of_a_leaver_nor_a_new_one() {
+    // It may be one person who has two entries by now, whose account is kept until that is settled.
+    let newcomers = || {
+        vec![
+            with_number(person("new"), "0"),
+            with_number(person("other"), "0"),
+        ]
+    };
+    let mut world = World::new(newcomers(), vec![numbered("0"), account("z")]);
+    world.people.push(person("z"));
+    let plan = world.planned();
+    assert_eq!(brief(&plan), ["deactivate a"]);
+    let told = refusal(&plan, "new");
+    assert!(told.contains("a number that identifies nobody"), "{told}");
+    // Whoever has one that is not theirs is created once it is corrected, or nobody has it by the mapping.
+    let mut corrected = World::new(newcomers(), vec![numbered("0"), account("z")]);
+    corrected.people.push(person("z"));
+    for person in &mut corrected.people {
+        person.profile.set(Attribute::EmployeeNumber, "");
+    }
+    assert_eq!(
+        brief(&corrected.planned()),
+        ["deactivate a", "create new", "create other"]
+    );
+    // And at once where somebody who is there has it too.
+    world.accounts.push(ManagedAccount {
+        profile: {
+            let mut profile = account("y").profile;
+            profile.set(Attribute::EmployeeNumber, "0");
+            profile
+        },
+        ..account("y")
+    });
+    world.people.push(with_number(person("y"), "0"));
+    assert_eq!(
+        brief(&world.planned()),
+        ["deactivate a", "create new", "create other"]
+    );
 }

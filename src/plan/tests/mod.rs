@@ -554,6 +554,44 @@ fn no_date_is_noted_by_a_clock_that_cannot_be_trusted() {
 }
 
 #[test]
+fn since_when_a_cancelled_deletion_is_off_is_told_by_the_clock_that_is_trusted() {
+    let number = |name: &str| with(person(name), Attribute::EmployeeNumber, "7");
+    let claimed = vec![number("new"), number("other"), person("z")];
+    let unreadable = vec![person("z")];
+    let now = now();
+    let day = TimeDelta::days(1);
+    for (api_time, last_run, since) in [
+        (Some(now), None, now),
+        (None, Some(now - day), now),
+        (Some(now - day), None, now - day),
+        (Some(now + day), Some(now + day * 2), now + day),
+        // The last run was later, by whatever clock.
+        (None, Some(now + day), now + day),
+    ] {
+        for people in [&claimed, &unreadable] {
+            let mut left = in_state(
+                "a",
+                pending("2026-06-10T00:00:00Z"),
+                Some("2026-01-01T00:00:00Z"),
+            );
+            left.profile.set(Attribute::EmployeeNumber, "7");
+            let mut world = World::new(people.clone(), vec![left, account("z")]);
+            if people.len() == 1 {
+                world.unmapped = vec![unmapped("a", true)];
+            }
+            world.api_time = api_time;
+            world.last_run = last_run;
+            let plan = world.planned();
+            assert_eq!(brief(&plan), ["restore a"]);
+            world.apply(&plan);
+            let account = world.accounts.iter().find(|one| one.key == key("a"));
+            let off = Lifecycle::Deactivated { since };
+            assert_eq!(account.unwrap().lifecycle, off, "{api_time:?} {last_run:?}");
+        }
+    }
+}
+
+#[test]
 fn a_deletion_that_may_be_under_way_is_cancelled_when_the_person_is_back() {
     for back in [person("a"), disabled("a")] {
         let left = in_state("a", DEACTIVATED, Some("2026-06-01T00:00:00Z"));

@@ -359,6 +359,8 @@ fn what_was_tried_in_vain_and_does_not_fit_leaves_nobody_else() {
 /// A run of those who were tried in vain, of others who come every time, and of their failures.
 struct Runs {
     world: World,
+    /// Groups that are made, with so many members each.
+    groups: BTreeMap<&'static str, usize>,
     /// When each was last tried.
     last: BTreeMap<String, Timestamp>,
     now: Timestamp,
@@ -387,7 +389,18 @@ impl Runs {
             last: all.map(|(at, name)| (name, hour(at))).collect(),
             now: now(),
             world,
+            groups: BTreeMap::new(),
         }
+    }
+
+    /// With these groups, which were tried before all others.
+    fn with_groups(mut self, groups: &[(&'static str, usize)]) -> Self {
+        for (name, members) in groups {
+            self.groups.insert(name, *members);
+            let hours = TimeDelta::hours(30 + self.groups.len() as i64);
+            self.last.insert((*name).to_owned(), now() - hours);
+        }
+        self
     }
 
     /// An hour later: what goes of those in vain, and how many of so many others.
@@ -406,9 +419,19 @@ impl Runs {
             let name = one.operation.key.as_str().trim_start_matches("key-");
             one.tried_in_vain = self.last.get(name).copied();
         }
+        let mut groups = GroupPlan::default();
+        for (name, members) in &self.groups {
+            let mut one = group(*members);
+            one.operation.key = key(name);
+            one.tried_in_vain = self.last.get(*name).copied();
+            groups.operations.push(one);
+        }
+        plan.groups = Some(groups);
         plan.fit(Some(max_calls), SCIM, self.now);
         let approved = plan.approve();
         let sent = approved.operations().iter().map(|one| one.key.as_str());
+        let groups = approved.groups().iter().map(|one| one.key.as_str());
+        let sent = sent.chain(groups);
         let sent = sent.map(|key| key.trim_start_matches("key-").to_owned());
         let (again, others): (Vec<_>, Vec<_>) = sent.partition(|name| self.last.contains_key(name));
         for name in &again {
@@ -471,6 +494,43 @@ fn a_large_turn_comes_once_a_day_and_after_what_is_never_given_up() {
     assert!(first.contains(&"a".to_owned()), "{first:?}");
     let second = plan_at(now() + TimeDelta::hours(2));
     assert!(second.contains(&"a".to_owned()), "{second:?}");
+}
+
+#[test]
+fn what_takes_the_whole_budget_has_its_turn_while_a_login_cannot_be_turned_off() {
+    const DAYS: usize = 10;
+    // Of eight requests they take all, nine, and three.
+    for (name, groups, hours_between, leaving) in [
+        ("alone", &[("whole", 700)][..], 1, 0),
+        ("somebody leaves every time", &[("whole", 700)], 1, 1),
+        ("a run a day", &[("whole", 700)], 24, 1),
+        ("two", &[("one", 700), ("two", 650)], 1, 0),
+        (
+            "beside smaller ones",
+            &[("whole", 700), ("small", 150), ("more", 800)],
+            1,
+            0,
+        ),
+    ] {
+        let mut runs = Runs::of(1, 0, 1).with_groups(groups);
+        let mut turns: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for hour in (0..24 * DAYS).step_by(hours_between) {
+            runs.now += TimeDelta::hours(hours_between as i64 - 1);
+            let (again, others) = runs.next(8, (leaving, 10));
+            // It waits for nothing, nor do those who leave.
+            assert!(again.contains(&"off0".to_owned()), "{name}: {again:?}");
+            assert!(others >= leaving, "{name}: {others}");
+            for one in again {
+                turns.entry(one).or_default().push(hour);
+            }
+        }
+        for (group, members) in groups {
+            let turns = turns.get(*group).cloned().unwrap_or_default();
+            assert!(turns.len() >= DAYS / 5, "{name}: {group} {turns:?}");
+            let is_apart = turns.windows(2).all(|two| two[1] - two[0] >= 24);
+            assert!(*members < 600 || is_apart, "{name}: {group} {turns:?}");
+        }
+    }
 }
 
 #[test]

@@ -166,7 +166,7 @@ async fn operation(journal: &mut Journal, chance: &mut fastrand::Rng, run: i64) 
         let cause = any(chance, &["changed", "changed", "makes_way"]);
         detail = json!({"key": key, "source": "directory", "dn": format!("uid={key}"), "kind": kind, "reason": {"cause": cause},
             "target": null, "before": {}, "after": {"email": format!("{key}@example.org")}, "active": [true, true],
-            "cancel_delete": false, "formerly": formerly, "changes": [], "waits_for": [], "wave": 0});
+            "cancel_delete": kind == "restore" && chance.bool(), "formerly": formerly, "changes": [], "waits_for": [], "wave": 0});
         progress = None;
     }
     let digest = chance
@@ -308,6 +308,12 @@ async fn whatever_is_asked_of_a_pruned_journal_is_answered_as_before() {
         let path = folder.path().join("dirsyncd.db");
         let mut journal = Journal::open(&path).await.unwrap();
         let mut chance = fastrand::Rng::with_seed(seed);
+        let being_deleted = |n: usize| ManagedAccount {
+            lifecycle: Lifecycle::DeletePending { since: now() },
+            ..account(&n.to_string())
+        };
+        let accounts: Vec<ManagedAccount> = (0..PEOPLE).map(being_deleted).collect();
+        journal.note(&accounts).await.unwrap();
         execute(&mut journal, "BEGIN").await;
         history(&mut journal, &mut chance).await;
         execute(&mut journal, "COMMIT").await;
