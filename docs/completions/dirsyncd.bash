@@ -43,6 +43,9 @@ _dirsyncd() {
             dirsyncd,holds)
                 cmd="dirsyncd__subcmd__holds"
                 ;;
+            dirsyncd,init)
+                cmd="dirsyncd__subcmd__init"
+                ;;
             dirsyncd,map)
                 cmd="dirsyncd__subcmd__map"
                 ;;
@@ -109,6 +112,9 @@ _dirsyncd() {
             dirsyncd__subcmd__help,holds)
                 cmd="dirsyncd__subcmd__help__subcmd__holds"
                 ;;
+            dirsyncd__subcmd__help,init)
+                cmd="dirsyncd__subcmd__help__subcmd__init"
+                ;;
             dirsyncd__subcmd__help,map)
                 cmd="dirsyncd__subcmd__help__subcmd__map"
                 ;;
@@ -155,7 +161,7 @@ _dirsyncd() {
 
     case "${cmd}" in
         dirsyncd)
-            opts="-h -V --help --version plan sync run status pause resume holds approve retry revert reconcile backup prune check map explain history rehearse simulate demo completions help"
+            opts="-h -V --help --version plan sync run status pause resume holds approve retry revert reconcile backup prune init check map explain history rehearse simulate demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -221,7 +227,7 @@ _dirsyncd() {
             return 0
             ;;
         dirsyncd__subcmd__check)
-            opts="-c -h --config --notify --help"
+            opts="-c -h --config --notify --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -233,6 +239,10 @@ _dirsyncd() {
                     ;;
                 -c)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -309,7 +319,7 @@ _dirsyncd() {
             return 0
             ;;
         dirsyncd__subcmd__help)
-            opts="plan sync run status pause resume holds approve retry revert reconcile backup prune check map explain history rehearse simulate demo completions help"
+            opts="plan sync run status pause resume holds approve retry revert reconcile backup prune init check map explain history rehearse simulate demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -435,6 +445,20 @@ _dirsyncd() {
             return 0
             ;;
         dirsyncd__subcmd__help__subcmd__holds)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        dirsyncd__subcmd__help__subcmd__init)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -701,6 +725,76 @@ _dirsyncd() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        dirsyncd__subcmd__init)
+            opts="-o -h --output --force --database --url --ca-file --bind-dn --password-file --anonymous --preset --base --organization --directory --scim-key-file --admin-key-file --api --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --database)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bind-dn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --preset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --base)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --organization)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --directory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scim-key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin-key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --api)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

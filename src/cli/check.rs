@@ -1,21 +1,25 @@
 //! `dirsyncd check`: each thing that a run needs, checked and told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use clap::Args;
+use serde_json::json;
 
+use super::output::Format;
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{
     Channel, Config, GroupRule, Incremental, LogFormat, MappingTarget, Provisioning, SecretRef,
     Source, SourceKind, credentials_folder,
 };
 use crate::directory::{self, Full, Request, Selection};
-use crate::mapping::{GroupMapping, Mapping, NotMapped};
-use crate::model::Complete;
+use crate::mapping::{GroupMapping, Mapping, NotMapped, Problem};
+use crate::model::{Attribute, Complete, DesiredAccount, fold};
 use crate::notify;
-use crate::org::{ApiError, Reader};
-use crate::report::message;
+use crate::org::{ApiError, Capabilities, Reader};
+use crate::plan::{Known, clock_fault};
+use crate::report::{message, number};
 use crate::snapshot::{self, Snapshot, SnapshotError};
 
 #[derive(Args)]
@@ -25,12 +29,15 @@ pub(super) struct Arguments {
     /// Send a test message through each channel of [notify]; one that does not arrive is a failed check
     #[arg(long)]
     notify: bool,
+    /// The form of what is found
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let setup = load(&arguments.config)?;
     start_log("warn", LogFormat::Text);
-    let mut report = Report { failed: 0 };
+    let mut report = Report::new(arguments.format);
     let config = &setup.config;
     report.tell(
         "configuration",
@@ -45,25 +52,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
     // Nothing of a file that others could have changed is believed, so that the rest can wait.
     open_files(config, &mut report);
-    if report.failed > 0 {
+    if report.failed() > 0 {
         return Ok(report.end());
     }
     report.tell("database", database(config).await);
+    let mut domains: Vec<(String, BTreeMap<String, u64>)> = Vec::new();
     for (source, mapping) in setup.sources() {
         let name = format!("source `{}`", source.name);
         match directory::probe(source).await {
-            Ok(Some(info)) => {
-                let vendor = if info.vendor.is_empty() {
-                    "the server"
-                } else {
-                    &info.vendor
-                };
-                let contexts = info.contexts.join(", ");
-                report.tell(
-                    &name,
-                    Ok::<_, String>(format!("bound to {vendor} at {} ({contexts})", info.url)),
-                );
-            }
+            Ok(Some(info)) => report.tell(&name, Ok::<_, String>(bound(source, &info))),
             Ok(None) => {}
             Err(error) => {
                 report.tell(&name, Err::<String, _>(error));
@@ -81,8 +78,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             let group = format!("group `{}`", membership.group);
             report.tell(&group, Ok::<_, String>(membership.to_string()));
         }
-        let found = search(source, selection.as_ref(), mapping).await;
+        let mut people = People::default();
+        let found = search(source, selection.as_ref(), mapping, &mut people).await;
         report.tell(&name, found);
+        if let Some(doubts) = people.doubts() {
+            report.note(&name, &doubts);
+        }
+        domains.push((name, people.domains));
     }
     for (rule, mapping) in setup.groups() {
         let mut sources = config.sources.iter();
@@ -94,13 +96,33 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match Reader::new(&config.organization) {
         Err(error) => report.tell("API keys", Err::<String, _>(error)),
         Ok(reader) => {
-            report.tell("provisioning API", provisioning(&reader).await);
+            let capabilities = reader.capabilities().await;
+            let told = capabilities.as_ref().map(provisioning);
+            report.tell("provisioning API", told);
+            if let Ok(capabilities) = &capabilities {
+                report.clock(capabilities);
+            }
             if let Some(limits) = limits_of_the_way(config) {
-                print(&format!("note  provisioning: {limits}\n"));
+                report.note("provisioning", &limits);
             }
             if config.organization.admin_key.is_some() {
-                report.tell("organization API", organization(&reader).await);
+                match organization(&reader).await {
+                    Err(error) => report.tell("organization API", Err::<String, _>(error)),
+                    Ok((name, verified)) => {
+                        let all: Vec<&str> = verified.iter().map(String::as_str).collect();
+                        let all = all.join(", ");
+                        let told = format!("organization {name}, verified domains: {all}");
+                        report.tell("organization API", Ok::<_, String>(told));
+                        for (source, domains) in &domains {
+                            report.outside(source, domains, &verified);
+                        }
+                    }
+                }
             }
+            report.note(
+                "API keys",
+                "the API does not tell when they expire: look it up in the organization's settings, and change them before",
+            );
         }
     }
     for channel in &config.notify.channels {
@@ -144,29 +166,237 @@ fn open_files(config: &Config, report: &mut Report) {
     }
 }
 
+/// How a step of the check went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    /// Nothing is wrong, but it is to be known.
+    Note,
+    Failed,
+}
+
+impl Verdict {
+    fn sign(self) -> char {
+        match self {
+            Verdict::Ok => '✓',
+            Verdict::Note => '!',
+            Verdict::Failed => '✗',
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Note => "note",
+            Verdict::Failed => "failed",
+        }
+    }
+}
+
+/// What is found: told at once as text, and as a whole as JSON.
 struct Report {
-    failed: usize,
+    format: Format,
+    steps: Vec<(String, Verdict, String)>,
 }
 
 impl Report {
-    /// The last line.
-    fn end(self) -> Exit {
-        if self.failed > 0 {
-            print(&format!("{} of the checks failed\n", self.failed));
-            return Exit::Failed;
+    fn new(format: Format) -> Self {
+        Report {
+            format,
+            steps: Vec::new(),
         }
-        print("all is well; `dirsyncd plan` shows what a sync would do\n");
-        Exit::Done
     }
 
-    fn tell<E: std::fmt::Display>(&mut self, what: &str, result: Result<String, E>) {
-        match result {
-            Ok(found) => print(&format!("ok    {}\n", message(&format!("{what}: {found}")))),
-            Err(error) => {
-                self.failed += 1;
-                print(&format!("FAIL  {}\n", message(&format!("{what}: {error}"))));
+    fn failed(&self) -> usize {
+        let steps = self.steps.iter();
+        let failed = steps.filter(|(_, verdict, _)| *verdict == Verdict::Failed);
+        failed.count()
+    }
+
+    /// The last line, or all of it as JSON.
+    fn end(self) -> Exit {
+        let failed = self.failed();
+        match self.format {
+            Format::Text if failed > 0 => print(&format!("{failed} of the checks failed\n")),
+            Format::Text => print("all is well; `dirsyncd plan` shows what a sync would do\n"),
+            Format::Json => {
+                let steps = self.steps.iter().map(|(step, verdict, found)| {
+                    json!({ "step": step, "result": verdict.name(), "message": found })
+                });
+                let steps: Vec<_> = steps.collect();
+                let whole = json!({ "version": 1, "failed": failed, "steps": steps });
+                print(&format!("{whole:#}\n"));
             }
         }
+        match failed {
+            0 => Exit::Done,
+            _ => Exit::Failed,
+        }
+    }
+
+    fn tell<E: std::fmt::Display>(&mut self, step: &str, result: Result<String, E>) {
+        match result {
+            Ok(found) => self.add(step, Verdict::Ok, found),
+            Err(error) => self.add(step, Verdict::Failed, error.to_string()),
+        }
+    }
+
+    fn note(&mut self, step: &str, what: &str) {
+        self.add(step, Verdict::Note, what.to_owned());
+    }
+
+    fn add(&mut self, step: &str, verdict: Verdict, found: String) {
+        if let Format::Text = self.format {
+            let text = message(&format!("{step}: {found}"));
+            print(&format!("{} {text}\n", verdict.sign()));
+        }
+        self.steps.push((step.to_owned(), verdict, found));
+    }
+
+    /// How far this machine's clock and the API's are apart.
+    fn clock(&mut self, capabilities: &Capabilities) {
+        let Some(theirs) = capabilities.time else {
+            return self.note("clock", "the API does not tell the time to compare with");
+        };
+        let now = chrono::Utc::now();
+        let known = Known {
+            api_time: Some(theirs),
+            ..Known::default()
+        };
+        let result = match clock_fault(&known, now) {
+            None => Ok(format!(
+                "{} s from the API's",
+                (now - theirs).num_seconds().abs()
+            )),
+            Some(fault) => Err(format!(
+                "{fault}: set it right, with NTP for instance; until then nobody departs"
+            )),
+        };
+        self.tell("clock", result);
+    }
+
+    /// Who of a source has an address that no verified domain has.
+    fn outside(
+        &mut self,
+        source: &str,
+        domains: &BTreeMap<String, u64>,
+        verified: &BTreeSet<String>,
+    ) {
+        /// So many domains are named.
+        const NAMED: usize = 5;
+        let mut outside: Vec<(&String, u64)> = domains
+            .iter()
+            .filter(|(domain, _)| !verified.contains(*domain))
+            .map(|(domain, people)| (domain, *people))
+            .collect();
+        if outside.is_empty() {
+            return;
+        }
+        outside.sort_by_key(|(_, people)| std::cmp::Reverse(*people));
+        let people = outside.iter().map(|(_, people)| people).sum();
+        let named: Vec<String> = outside
+            .iter()
+            .take(NAMED)
+            .map(|(domain, people)| format!("{domain} ({})", number(*people)))
+            .collect();
+        let more = match outside.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        self.note(
+            source,
+            &format!(
+                "{} outside the verified domains, refused by a plan: {}{more}; verify these domains in the organization, map another address, or leave these people out",
+                several(people, "person", "people"),
+                named.join(", ")
+            ),
+        );
+    }
+}
+
+fn several(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(count), if count == 1 { one } else { many })
+}
+
+/// What a server is, and what of what we use it knows.
+fn bound(source: &Source, info: &directory::ServerInfo) -> String {
+    let known: Vec<&str> = [
+        ("1.2.840.113556.1.4.319", "paged results"),
+        ("1.3.6.1.4.1.4203.1.9.1.1", "content synchronization"),
+        ("1.2.840.113556.1.4.417", "deleted objects"),
+    ]
+    .into_iter()
+    .filter(|(oid, _)| info.controls.iter().any(|one| one == oid))
+    .map(|(_, name)| name)
+    .collect();
+    let controls = match known.as_slice() {
+        [] => "it tells of no control that dirsyncd uses".to_owned(),
+        known => format!("it knows {}", known.join(", ")),
+    };
+    let pages = match &source.kind {
+        SourceKind::Ldap(server) => format!(", pages of {} entries", server.page_size),
+        SourceKind::Ldif(_) => String::new(),
+    };
+    format!(
+        "bound to {} at {} ({}); {controls}{pages}",
+        info.name(),
+        info.url,
+        info.contexts.join(", ")
+    )
+}
+
+/// What is noticed of people as they are read. Of a million, a few numbers each.
+#[derive(Default)]
+struct People {
+    keys: HashSet<u64>,
+    addresses: HashSet<u64>,
+    same_key: u64,
+    same_address: u64,
+    without_address: u64,
+    domains: BTreeMap<String, u64>,
+}
+
+impl People {
+    fn see(&mut self, person: &DesiredAccount) {
+        let digest = |text: String| {
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            hasher.finish()
+        };
+        if !self.keys.insert(digest(fold(person.key.as_str()))) {
+            self.same_key += 1;
+        }
+        let Some(address) = person.profile.get(Attribute::Email) else {
+            return;
+        };
+        if !self.addresses.insert(digest(fold(address))) {
+            self.same_address += 1;
+        }
+        if let Some((_, domain)) = address.rsplit_once('@') {
+            *self.domains.entry(domain.to_lowercase()).or_default() += 1;
+        }
+    }
+
+    /// What a plan is going to refuse.
+    fn doubts(&self) -> Option<String> {
+        let doubts: Vec<String> = [
+            (
+                self.without_address,
+                "without an e-mail address or user name",
+            ),
+            (self.same_address, "with an address that another one has"),
+            (self.same_key, "with a key that another one has"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", several(count, "entry", "entries")))
+        .collect();
+        (!doubts.is_empty()).then(|| {
+            format!(
+                "{}: `dirsyncd plan` names them, and what to correct",
+                doubts.join(", ")
+            )
+        })
     }
 }
 
@@ -207,6 +437,7 @@ async fn search(
     source: &Source,
     selection: Option<&Selection>,
     mapping: &Mapping,
+    people: &mut People,
 ) -> Result<String, String> {
     let (mut mapped, mut unmapped, mut excluded, mut first) = (0_u64, 0_u64, 0_u64, None);
     let untrackable = mapping.untrackable();
@@ -222,9 +453,19 @@ async fn search(
     };
     let now = chrono::Utc::now();
     let mut each = |entry| match mapping.map(&entry, now) {
-        Ok(_) => mapped += 1,
+        Ok(person) => {
+            mapped += 1;
+            people.see(&person);
+        }
         Err(NotMapped::Unmapped(problem)) => {
             unmapped += 1;
+            let missing = match &problem.problem {
+                Problem::Missing { target, .. } => Some(*target),
+                _ => None,
+            };
+            // Both are made from the same value, as a rule.
+            let is_address = matches!(missing, Some(Attribute::Email | Attribute::UserName));
+            people.without_address += u64::from(is_address);
             first.get_or_insert(problem);
         }
         Err(NotMapped::Excluded(_)) => excluded += 1,
@@ -314,8 +555,7 @@ async fn groups(
     Ok(format!("{matched} groups with {members} memberships"))
 }
 
-async fn provisioning(reader: &Reader) -> Result<String, ApiError> {
-    let capabilities = reader.capabilities().await?;
+fn provisioning(capabilities: &Capabilities) -> String {
     let mut text = "the key is accepted".to_owned();
     if !capabilities.patch {
         text += ", it does not support PATCH, so accounts are replaced whole";
@@ -331,7 +571,7 @@ async fn provisioning(reader: &Reader) -> Result<String, ApiError> {
     if !unknown.is_empty() {
         text += &format!(", but its schemas do not have {}", unknown.join(", "));
     }
-    Ok(text)
+    text
 }
 
 /// What the way of provisioning cannot do of what is configured.
@@ -363,12 +603,8 @@ fn limits_of_the_way(config: &Config) -> Option<String> {
     ))
 }
 
-async fn organization(reader: &Reader) -> Result<String, ApiError> {
+/// Its name and its verified domains.
+async fn organization(reader: &Reader) -> Result<(String, BTreeSet<String>), ApiError> {
     let name = reader.organization_name().await?;
-    let domains = reader.verified_domains().await?;
-    let domains: Vec<&str> = domains.iter().map(String::as_str).collect();
-    Ok(format!(
-        "organization {name}, verified domains: {}",
-        domains.join(", ")
-    ))
+    Ok((name, reader.verified_domains().await?))
 }

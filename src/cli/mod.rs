@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod history;
 mod holds;
+mod init;
 mod log;
 mod map;
 mod output;
@@ -114,6 +115,9 @@ enum Verb {
     /// Take out of the journal what is old and not needed any more, as syncs do once a day
     #[command(after_help = EXIT_CODES)]
     Prune(prune::Arguments),
+    /// Write a first configuration, from what the LDAP server tells of itself and a few answers
+    #[command(after_help = EXIT_CODES)]
+    Init(init::Arguments),
     /// Check configuration, directory, API keys and database, and tell about each
     #[command(after_help = EXIT_CODES)]
     Check(check::Arguments),
@@ -288,6 +292,7 @@ async fn verb(verb: Verb) -> Result<Exit, Failure> {
         Verb::Rehearse(arguments) => Box::pin(rehearse::run(arguments)).await,
         Verb::Simulate(arguments) => Box::pin(simulate::run(arguments)).await,
         Verb::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+        Verb::Init(arguments) => Box::pin(init::run(arguments)).await,
         Verb::Completions(arguments) => completions::run(&arguments),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{ReportArguments, is_there, last_line, write_private};
+use super::output::{PRIVATE, Place, Report, ReportArguments, is_there, last_line};
 use super::{
     ConfigArgument, Exit, Failure, OrderArguments, detail, load, load_from, print, say, show,
     start_log,
@@ -56,14 +56,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     {
         return Err(is_there(path));
     }
-    arguments.report.form()?;
+    let others: Vec<&Path> = arguments.save.iter().map(PathBuf::as_path).collect();
+    let outlet = arguments.report.begin(&others)?;
     let setup = load(&arguments.config)?;
     start_log("warn", LogFormat::Text);
     if let Some(old) = &arguments.against {
-        return edit(&setup, old, &arguments).await;
+        return edit(&setup, old, &arguments, &outlet).await;
     }
     if arguments.daemon {
-        return ask(&setup, &arguments).await;
+        return ask(&setup, &arguments, outlet).await;
     }
     let progress = arguments.report.progress();
     let control = Control {
@@ -83,16 +84,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     progress.finish();
     let (plan, saved) = planned?;
-    arguments
-        .report
-        .give(chrono::Utc::now(), &last_line(&plan), |form, detail| {
-            report::planned(&plan, form, detail)
-        })?;
+    outlet.give(chrono::Utc::now(), &last_line(&plan), |form, detail| {
+        report::planned(&plan, form, detail)
+    })?;
     if let Some((path, saved)) = saved {
         let text = saved
             .text()
             .map_err(|error| Failure::failed(format!("the plan cannot be saved: {error}")))?;
-        write_private(path, &text, arguments.force, "the plan")?;
+        Place::at(path, PRIVATE, "the plan")?.write(&text, arguments.force)?;
         // Not to standard output, where the plan may be JSON.
         say(&format!(
             "dirsyncd: the plan {id} is saved in {path}; dirsyncd sync --plan {path} carries it out, once\n",
@@ -104,21 +103,21 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 }
 
 /// Has the daemon make the dry run, which reports as this program would.
-async fn ask(setup: &Setup, arguments: &Arguments) -> Result<Exit, Failure> {
+async fn ask(setup: &Setup, arguments: &Arguments, outlet: Report) -> Result<Exit, Failure> {
     let OrderArguments {
         full,
         accept_scope_change,
         user,
     } = &arguments.orders;
     let order = PlanOrder {
-        format: arguments.report.form()?,
-        limit: arguments.report.limit(),
+        format: outlet.form,
+        limit: outlet.limit,
         full: *full,
         accept_scope_change: *accept_scope_change,
         user: user.clone(),
     };
     let reported = Client::of(&setup.config)?.plan(&order).await?;
-    arguments.report.pass_on(&reported.text)?;
+    outlet.pass_on(&reported.last, || reported.text)?;
     Ok(match reported.is_pending && arguments.detailed_exitcode {
         true => Exit::Pending,
         false => reported.ended.into(),
@@ -133,19 +132,27 @@ fn exit(plan: &Plan, detailed: bool) -> Exit {
 }
 
 /// Who would enter and leave by the edit of the configuration.
-async fn edit(setup: &Setup, old: &Path, arguments: &Arguments) -> Result<Exit, Failure> {
+async fn edit(
+    setup: &Setup,
+    old: &Path,
+    arguments: &Arguments,
+    outlet: &Report,
+) -> Result<Exit, Failure> {
     let old = load_from(old)?;
-    let form = arguments.report.form()?;
-    if !matches!(form, Form::Text | Form::Json) {
+    if !matches!(outlet.form, Form::Text | Form::Json) {
         return Err(Failure::usage("with --against the report is text or json"));
     }
     let progress = arguments.report.progress();
     let edit = compare(&old, setup, chrono::Utc::now(), &progress).await;
     progress.finish();
     let edit = edit?;
-    match form {
+    let text = || report::edit(&edit, detail(outlet.limit));
+    match outlet.form {
         Form::Json => print(&format!("{:#}\n", serde_json::json!(edit))),
-        _ => show(&report::edit(&edit, detail(arguments.report.limit()))),
+        _ if outlet.is_quiet => {
+            show(&(text().lines().last().unwrap_or_default().to_owned() + "\n"))
+        }
+        _ => show(&text()),
     }
     Ok(if !edit.incomplete.is_empty() {
         Exit::Refused

@@ -33,9 +33,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         run,
         only,
         dry_run,
-        report: form,
+        report: arguments,
     } = arguments;
-    form.form()?;
+    let outlet = arguments.begin(&[])?;
     let setup = load(&config)?;
     // The report tells of the rest.
     start_log("error", LogFormat::Text);
@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         run: RunId(run),
         only,
     };
-    let progress = form.progress();
+    let progress = arguments.progress();
     let control = Control {
         watch: &progress,
         stop: shutdown_on_signals()?,
@@ -54,7 +54,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         let plan = dry_revert(&setup, &wish, &control).await;
         progress.finish();
         let plan = plan?;
-        form.give(chrono::Utc::now(), &last_line(&plan), |form, detail| {
+        outlet.give(chrono::Utc::now(), &last_line(&plan), |form, detail| {
             report::planned(&plan, form, detail)
         })?;
         return Ok(Ended::with(&plan).into());
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let finished = finished?;
     let (plan, applied) = (&finished.plan, &finished.applied);
     let last = report::finished_line(plan, applied) + "\n";
-    form.give(chrono::Utc::now(), &last, |form, detail| {
+    outlet.give(chrono::Utc::now(), &last, |form, detail| {
         report::finished(finished.run, plan, applied, None, (form, detail))
     })?;
     Ok(finished.ended().into())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::ReportArguments;
+use super::output::{Report, ReportArguments};
 use super::{
     ConfigArgument, Exit, Failure, OrderArguments, invoker, load, say, shutdown_on_signals,
     start_log,
@@ -41,10 +41,10 @@ pub(super) struct RunArguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    arguments.report.form()?;
+    let outlet = arguments.report.begin(&[])?;
     let setup = load(&arguments.run.config)?;
     if arguments.daemon {
-        return ask(&setup, &arguments).await;
+        return ask(&setup, &arguments, outlet).await;
     }
     let saved = arguments.plan.as_deref().map(read).transpose()?;
     if let Some(saved) = &saved
@@ -83,24 +83,22 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let told = saved.as_ref();
     let (plan, applied) = (&finished.plan, &finished.applied);
     let last = report::finished_line(plan, applied) + "\n";
-    arguments
-        .report
-        .give(chrono::Utc::now(), &last, |form, detail| {
-            report::finished(finished.run, plan, applied, told, (form, detail))
-        })?;
+    outlet.give(chrono::Utc::now(), &last, |form, detail| {
+        report::finished(finished.run, plan, applied, told, (form, detail))
+    })?;
     Ok(finished.ended().into())
 }
 
 /// Has the daemon make the run, which reports as this program would.
-async fn ask(setup: &Setup, arguments: &Arguments) -> Result<Exit, Failure> {
+async fn ask(setup: &Setup, arguments: &Arguments, outlet: Report) -> Result<Exit, Failure> {
     let order = SyncOrder {
         wait: true,
         full: arguments.run.orders.full,
-        format: arguments.report.form()?,
-        limit: arguments.report.limit(),
+        format: outlet.form,
+        limit: outlet.limit,
     };
     let reported = Client::of(&setup.config)?.sync(&order).await?;
-    arguments.report.pass_on(&reported.text)?;
+    outlet.pass_on(&reported.last, || reported.text)?;
     Ok(reported.ended.into())
 }
 

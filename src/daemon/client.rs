@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::Uid;
+use percent_encoding::percent_decode;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::control::{
-    DATABASE, ENDED, PENDING, PauseOrder, PlanOrder, ProblemDetails, SyncOrder, database_name,
+    DATABASE, ENDED, LAST_LINE, PENDING, PauseOrder, PlanOrder, ProblemDetails, SyncOrder,
+    database_name,
 };
 use super::status::Status;
 use crate::config::{Config, OpenFile, expect_own_folders};
@@ -35,6 +37,8 @@ pub struct Client {
 pub struct Reported {
     /// The report.
     pub text: String,
+    /// Its last line, whatever its form.
+    pub last: String,
     /// How it ended.
     pub ended: Ended,
     /// Whether a dry run that all is well with has changes.
@@ -219,6 +223,9 @@ impl Client {
         let ended = ended
             .and_then(|ended| ended.to_str().ok())
             .unwrap_or_default();
+        let last = answer.headers().get(LAST_LINE.as_str());
+        let last = last.map(|last| percent_decode(last.as_bytes()).decode_utf8_lossy());
+        let last = last.unwrap_or_default().into_owned() + "\n";
         let is_pending = ended == PENDING;
         let word = serde_json::Value::from(ended);
         let ended = match is_pending {
@@ -234,6 +241,7 @@ impl Client {
             .map_err(|error| self.no_answer(&error))?;
         Ok(Reported {
             text,
+            last,
             ended,
             is_pending,
         })

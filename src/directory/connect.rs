@@ -42,6 +42,19 @@ pub struct ServerInfo {
     pub ds_service: Option<String>,
 }
 
+impl ServerInfo {
+    /// What it is, as far as it tells.
+    pub fn name(&self) -> &str {
+        match (self.vendor.as_str(), self.kind) {
+            ("", ServerKind::OpenLdap) => "OpenLDAP",
+            ("", ServerKind::Ds389) => "389 Directory Server",
+            ("", ServerKind::ActiveDirectory) => "Active Directory",
+            ("", ServerKind::Other) => "a server that does not tell what it is",
+            (vendor, _) => vendor,
+        }
+    }
+}
+
 /// Which kind of server it is, as far as that matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServerKind {

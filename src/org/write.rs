@@ -333,8 +333,15 @@ impl Writer {
         if let Some(id) = &target.account_id {
             return Ok(id.clone());
         }
-        let found = self.reader.by_scim_id(&target.scim_id).await?;
-        found.and_then(|account| account.account_id).ok_or_else(|| {
+        let Some(found) = self.reader.by_scim_id(&target.scim_id).await? else {
+            let message = format!("there is no SCIM user {}", target.scim_id);
+            let cause = Cause::Gone(message);
+            return Err(ApiError {
+                cause,
+                ..refused(String::new())
+            });
+        };
+        found.account_id.ok_or_else(|| {
             refused(format!(
                 "the organization does not tell the Atlassian account of the SCIM user {}",
                 target.scim_id

@@ -395,7 +395,7 @@ pub fn plan(
             .collect(),
         absent: desired.absent.iter().collect(),
         present: draft::present(desired),
-        candidates: newcomer::Candidates::new(&known.existing, policies),
+        candidates: newcomer::Candidates::new(known, policies),
         holders: newcomer::Holders::new(known),
         newcomers: Vec::new(),
         taken_over: HashSet::new(),

@@ -18,17 +18,24 @@ use crate::model::{
 pub(super) struct Candidates<'a> {
     by_key: HashMap<String, Vec<&'a ExistingAccount>>,
     by_rule: HashMap<Vec<Attribute>, HashMap<Vec<String>, Vec<&'a ExistingAccount>>>,
+    /// Whose the accounts of the snapshot are that are there, or should be.
+    owners: HashMap<&'a ScimId, &'a ExternalId>,
 }
 
 impl<'a> Candidates<'a> {
-    pub(super) fn new(existing: &'a [ExistingAccount], policies: &Policies) -> Self {
-        let mut candidates = Candidates::default();
+    pub(super) fn new(known: &'a Known, policies: &Policies) -> Self {
+        let rows = known.accounts.values();
+        let rows = rows.filter(|row| !matches!(row.lifecycle, Lifecycle::Deleted { .. }));
+        let mut candidates = Candidates {
+            owners: rows.map(|row| (&row.scim_id, &row.key)).collect(),
+            ..Candidates::default()
+        };
         let all = policies.of_sources.values().chain([&policies.default]);
         let rules = all.flat_map(|policy| policy.match_by.iter().cloned());
         for rule in rules.chain(unique_attributes().map(|attribute| vec![attribute])) {
             candidates.by_rule.entry(rule).or_default();
         }
-        for account in existing {
+        for account in &known.existing {
             if let Some(id) = &account.external_id {
                 let same = candidates.by_key.entry(fold(id.as_str())).or_default();
                 same.push(account);
@@ -623,13 +630,10 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether the account has the key of another person of the directory, or is still there although its
-    /// grace is over.
+    /// grace is over, as long as its row is no tombstone.
     fn is_somebody_elses(&self, account: &ExistingAccount, person: &DesiredAccount) -> bool {
-        let mut rows = self.known.accounts.values();
-        let is_deleted = |row: &ManagedAccount| matches!(row.lifecycle, Lifecycle::Deleted { .. });
-        let is_anothers = rows
-            .any(|row| row.scim_id == account.scim_id && row.key != person.key && !is_deleted(row));
-        is_anothers
+        let owner = self.candidates.owners.get(&account.scim_id);
+        owner.is_some_and(|owner| **owner != person.key)
             || account.external_id.as_ref().is_some_and(|id| {
                 let id = ExternalId::new(fold(id.as_str()));
                 id != person.key && self.people.contains(&id)

@@ -48,7 +48,7 @@ pub use trace::{Traced, trace_json, trace_text};
 pub enum Form {
     /// For people at a terminal.
     Text,
-    /// For programs; `version` in it tells when a field has changed its meaning.
+    /// For programs, with nothing in it that a terminal takes for a command; `version` in it tells when a field has changed its meaning.
     #[default]
     Json,
     /// For spreadsheets (RFC 4180), each change in a row.
@@ -113,7 +113,7 @@ impl Form {
 pub fn planned(plan: &Plan, form: Form, detail: Detail) -> String {
     match form {
         Form::Text => text(plan, detail),
-        Form::Json => format!("{:#}\n", json(plan)),
+        Form::Json => printable(&format!("{:#}\n", json(plan))),
         Form::Csv => table::plan(plan, None),
         Form::Markdown => markdown::form(&Sheet::of(plan, detail.limit), detail),
         Form::Html => page::form(&Sheet::of(plan, detail.limit), detail),
@@ -133,7 +133,18 @@ pub fn finished(
     saved: Option<&SavedPlan>,
     (form, detail): (Form, Detail),
 ) -> String {
-    let sheet = || Sheet::finished(run, plan, applied, detail.limit);
+    let sheet = || {
+        let mut sheet = Sheet::finished(run, plan, applied, detail.limit);
+        let saved = saved.map(SavedPlan::title);
+        sheet
+            .opening
+            .extend(saved.map(|title| title.trim_end().to_owned()));
+        let way_back = way_back(run, applied);
+        sheet
+            .closing
+            .extend((!way_back.is_empty()).then(|| way_back.trim_end().to_owned()));
+        sheet
+    };
     match form {
         Form::Text => {
             saved.map(SavedPlan::title).unwrap_or_default()
@@ -141,8 +152,8 @@ pub fn finished(
                 + &text::applied(plan, applied, detail)
                 + &way_back(run, applied)
         }
-        Form::Json => format!("{:#}\n", outcome(run, plan, applied, saved)),
-        Form::Csv => table::plan(plan, Some(applied)),
+        Form::Json => printable(&format!("{:#}\n", outcome(run, plan, applied, saved))),
+        Form::Csv => table::plan(plan, Some((run, applied))),
         Form::Markdown => markdown::form(&sheet(), detail),
         Form::Html => page::form(&sheet(), detail),
     }

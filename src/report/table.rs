@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::sheet::undo;
+use super::sheet::{ending, undo};
 use super::text::printable;
 use crate::apply::Applied;
-use crate::model::{Attribute, GroupOrigin, Operation};
+use crate::model::{Attribute, GroupOrigin, Operation, RunId};
 use crate::plan::groups::{GroupPlan, PlannedGroup};
 use crate::plan::{Plan, Planned, Undo};
 
@@ -104,8 +104,8 @@ impl Row<'_> {
 }
 
 /// The plan, each change in a row of its own: of an account by its attribute, of a group by its member. An
-/// operation that changes no value has one row, as has whatever failed or is not done.
-pub(super) fn plan(plan: &Plan, applied: Option<&Applied>) -> String {
+/// operation that changes no value has one row, as has whatever failed or is not done. How a run ended comes last.
+pub(super) fn plan(plan: &Plan, applied: Option<(RunId, &Applied)>) -> String {
     let mut out = writer(Vec::new());
     // What goes to memory is written, and each row has as many cells as the first.
     let mut write = |cells: [String; COLUMNS.len()]| {
@@ -124,8 +124,21 @@ pub(super) fn plan(plan: &Plan, applied: Option<&Applied>) -> String {
             }
         }
     }
-    for row in applied.into_iter().flat_map(failed).chain(not_done(plan)) {
+    let failures = applied.into_iter().flat_map(|(_, applied)| failed(applied));
+    for row in failures.chain(not_done(plan)) {
         write(row.cells());
+    }
+    if let Some((run, applied)) = applied {
+        let name = format!("run {run}");
+        for message in ending(plan, applied) {
+            let row = Row {
+                what: "ended",
+                name: &name,
+                message,
+                ..Row::default()
+            };
+            write(row.cells());
+        }
     }
     let out = out.into_inner().unwrap_or_default();
     String::from_utf8_lossy(&out).into_owned()

@@ -42,7 +42,8 @@ pub(super) fn is_old_operation() -> String {
             ORDER BY later.id LIMIT 1 OFFSET {LAST_OPERATIONS} - 1) IS NOT NULL
         AND EXISTS (SELECT 1 FROM operations AS later WHERE later.external_id = old.external_id AND later.id > old.id
             AND later.kind = old.kind AND later.state = old.state AND (later.sent_at IS NULL) = (old.sent_at IS NULL)
-            AND coalesce(later.detail ->> '$.cancel_delete', 0) = coalesce(old.detail ->> '$.cancel_delete', 0))
+            AND coalesce(later.detail ->> '$.cancel_delete', 0) = coalesce(old.detail ->> '$.cancel_delete', 0)
+            AND (later.detail ->> '$.undoes' IS NULL) = (old.detail ->> '$.undoes' IS NULL))
         AND NOT (old.state = 'done' AND old.detail ->> '$.formerly' IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM approved_operations AS approved WHERE approved.external_id = old.external_id
             AND approved.run_id = old.run_id AND approved.kind = old.kind)

@@ -165,5 +165,5 @@ fn an_api_that_goes_away_is_told_and_nothing_is_lost() {
         .dirsyncd
         .run(&["check"])
         .expect_code(1)
-        .expect_words(&["FAIL  provisioning API: cannot reach the API at"]);
+        .expect_words(&["✗ provisioning API: cannot reach the API at"]);
 }

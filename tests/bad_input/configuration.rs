@@ -220,7 +220,7 @@ fn wrong_usage_is_told_with_the_way_to_help() {
         (&["plan", "--formt", "json"], "'--format'"),
         (
             &["plan", "--format", "xml"],
-            "[possible values: text, json]",
+            "[possible values: text, json, csv, markdown, html]",
         ),
         (&["plan", "--limit", "few"], "invalid value 'few'"),
         (&["sync", "--detailed-exitcode"], "unexpected argument"),

@@ -27,7 +27,7 @@ fn expect_refused(world: &World, words: &[&str]) {
         .dirsyncd
         .run(&["check"])
         .expect_code(1)
-        .expect_words(&["FAIL  database: "])
+        .expect_words(&["✗ database: "])
         .expect_words(words);
     assert!(world.organization.writes_since(mark).is_empty());
 }
@@ -183,7 +183,7 @@ fn a_database_that_may_not_be_written_is_refused() {
         .dirsyncd
         .run(&["check"])
         .expect_code(1)
-        .expect_words(&["FAIL  database: "])
+        .expect_words(&["✗ database: "])
         .expect_words(&words);
 
     // A dry run either reads it or says the same, but never plans from nothing.
@@ -217,7 +217,7 @@ fn a_secret_file_that_may_not_be_read_is_told() {
             .dirsyncd
             .run(&["check"])
             .expect_code(1)
-            .expect_words(&["FAIL  ", &path_text]);
+            .expect_words(&["✗ ", &path_text]);
         set_mode(&path, 0o600);
     }
     assert!(world.organization.accounts().is_empty());

@@ -33,14 +33,14 @@ fn check_finds_nothing_wrong_where_nothing_is_wrong() {
         .run(&["check"])
         .expect_code(0)
         .expect_words(&[
-            "ok    configuration",
-            "ok    database: 0 managed accounts",
-            "ok    source `directory`: 4 entries, 4 people can be mapped",
-            "ok    provisioning API: the key is accepted",
-            "ok    organization API: organization",
+            "✓ configuration",
+            "✓ database: 0 managed accounts",
+            "✓ source `directory`: 4 entries, 4 people can be mapped",
+            "✓ provisioning API: the key is accepted",
+            "✓ organization API: organization",
             "all is well",
         ]);
-    assert!(!output.stdout.contains("FAIL"), "{output}");
+    assert!(!output.stdout.contains('✗'), "{output}");
     before.expect_unchanged();
     world.dirsyncd.sync(0);
     world

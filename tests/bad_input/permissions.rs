@@ -237,7 +237,7 @@ fn check_names_every_open_file_before_it_connects() {
     }
     let output = output.expect_words(&["4 of the checks failed"]);
     let lines = output.stdout.lines();
-    let permissions = lines.filter(|line| line.starts_with("FAIL  permissions: "));
+    let permissions = lines.filter(|line| line.starts_with("✗ permissions: "));
     assert_eq!(permissions.count(), 4, "{output}");
     assert!(!output.stdout.contains("source `"), "{output}");
 }
@@ -402,7 +402,7 @@ fn check_names_the_folder_of_an_ldif_file_that_everybody_may_replace() {
     dirsyncd.set_source("file", "\"export/directory.ldif\"");
     set_mode(&folder, 0o757);
     let output = dirsyncd.run(&["check"]).expect_code(1);
-    mend(&output.expect_words(&["FAIL  permissions: the folder ", "export belongs to user"]));
+    mend(&output.expect_words(&["✗ permissions: the folder ", "export belongs to user"]));
     dirsyncd.run(&["check"]).expect_code(0);
 }
 

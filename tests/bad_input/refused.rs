@@ -53,7 +53,7 @@ pub(crate) fn by_check(world: &World, words: &[&str]) {
     let failed: Vec<&str> = output
         .stdout
         .lines()
-        .filter(|line| line.starts_with("FAIL  "))
+        .filter(|line| line.starts_with("✗ "))
         .collect();
     assert!(!failed.is_empty(), "{output}");
     for word in words {

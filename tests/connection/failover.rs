@@ -93,9 +93,7 @@ fn the_first_server_that_can_serve_is_taken_and_the_others_are_told() {
         ],
     );
     let check = world.dirsyncd.run(&["check"]).expect_code(0);
-    check.expect_words(&[&format!(
-        "bound to the server at {good} (dc=example,dc=org)"
-    )]);
+    check.expect_words(&[&format!("bound to OpenLDAP at {good} (dc=example,dc=org)")]);
 
     // With the right one in front none of the others is asked.
     world

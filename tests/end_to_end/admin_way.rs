@@ -178,8 +178,8 @@ fn check_tells_what_the_way_cannot_do() {
         .run(&["check"])
         .expect_code(0)
         .expect_words(&[
-            "ok    provisioning API",
-            "note  provisioning: the admin way",
+            "✓ provisioning API",
+            "! provisioning: the admin way",
             "does not send familyName, givenName, phoneNumber, userName",
         ]);
     world

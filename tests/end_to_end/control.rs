@@ -444,6 +444,26 @@ fn a_sync_of_the_daemon_reports_as_that_of_the_program() {
     );
     assert_eq!(by, [format!("sync by {}", nix_uid())]);
     expect_logged(&daemon, "asked to sync by=");
+    let plan = |arguments: &[&str]| {
+        let plan = world
+            .dirsyncd
+            .run(&[&["plan", "--daemon"], arguments].concat());
+        plan.expect_code(0).stdout
+    };
+    let last = plan(&["--quiet"]);
+    assert!(
+        last.starts_with("Nothing to do: ") && last.lines().count() == 1,
+        "{last}"
+    );
+    let csv = plan(&["--format", "csv"]);
+    assert!(
+        csv.starts_with("what,name,") && csv.ends_with(",message\r\n"),
+        "{csv:?}"
+    );
+    let file = world.dirsyncd.folder().join("plan.md");
+    assert_eq!(plan(&["-o", file.to_str().unwrap()]), last);
+    let markdown = std::fs::read_to_string(file).unwrap();
+    assert!(markdown.starts_with("# Plan of a sync\n"), "{markdown}");
 
     // What came meanwhile is seen by a run that is asked for while another is at work.
     world.organization.slow_writes(700);
@@ -1083,7 +1103,7 @@ fn nonsense_is_answered_in_order_and_slow_clients_hold_nobody_up() {
         ("POST", "/v1/sync", "{", 400, "bad-body"),
         ("POST", "/v1/sync", "{\"wiat\": true}", 400, "bad-body"),
         ("POST", "/v1/sync", "{\"wait\": 1}", 400, "bad-body"),
-        ("POST", "/v1/plan", "{\"format\": \"csv\"}", 400, "bad-body"),
+        ("POST", "/v1/plan", "{\"format\": \"xml\"}", 400, "bad-body"),
         (
             "POST",
             "/v1/plan",

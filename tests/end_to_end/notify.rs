@@ -1,5 +1,6 @@
 //! Telling people: through webhooks, Slack and mail, what is news, once, and over restarts.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -412,6 +413,45 @@ fn slack_gets_its_form_and_its_url_stays_secret() {
 }
 
 #[test]
+fn webhooks_and_mail_go_by_tls_and_only_to_whom_the_ca_vouches_for() {
+    let password = "correct horse battery";
+    let mail = Mail::start_tls("sync", password);
+    let hooks = Hooks::start_tls();
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let mut company = Company::new("", "by_hand = true", "events = []\n");
+    let of_hook = company.dirsyncd.add_secret("tls-hook-secret", secret);
+    let of_mail = company.dirsyncd.add_secret("mail-password", password);
+    let tables = |hook_ca: &Path, mail_ca: &Path| {
+        format!(
+            "[[notify.webhook]]\nname = \"tls\"\nurl = {:?}\nsecret = {of_hook}\nca_file = {hook_ca:?}\n[[notify.email]]\nurl = \"smtps://127.0.0.1:{}\"\nuser = \"sync\"\npassword = {of_mail}\nfrom = \"sync@example.org\"\nto = [\"ops@example.org\"]\nca_file = {mail_ca:?}\n",
+            hooks.url("hook"),
+            mail.port
+        )
+    };
+    let before = company.dirsyncd.rest.clone();
+    // Each with the CA of the other one.
+    company.dirsyncd.rest = before.clone() + &tables(&mail.ca_file(), &hooks.ca_file());
+    let refused = company.dirsyncd.run(&["check", "--notify"]).expect_code(1);
+    refused.expect_words(&[
+        "✗ channel `tls`: no answer: ",
+        "✗ channel `email`: no answer: ",
+    ]);
+    assert!(hooks.all().is_empty() && mail.letters().is_empty());
+    company.dirsyncd.rest = before + &tables(&hooks.ca_file(), &mail.ca_file());
+    company.dirsyncd.run(&["check", "--notify"]).expect_words(&[
+        "✓ channel `tls`: a test message went by webhook to 127.0.0.1 (204)",
+        "✓ channel `email`: a test message went by email to ops@example.org",
+    ]);
+    hooks.expect(1)[0].expect_signed(secret);
+    let letters = mail.letters();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(
+        (&letters[0]["tls"], &letters[0]["login"]),
+        (&true.into(), &true.into())
+    );
+}
+
+#[test]
 fn mail_goes_by_starttls_with_a_login() {
     let password = "correct horse battery";
     let mail = Mail::start("sync", password);
@@ -455,8 +495,8 @@ fn mail_goes_by_starttls_with_a_login() {
     );
 
     company.dirsyncd.run(&["check", "--notify"]).expect_words(&[
-        "ok    channel `email`: a test message went by email to ops@example.org, zoe@example.org through 127.0.0.1 (250)",
-        "ok    channel `webhook`: a test message went by webhook to 127.0.0.1 (204)",
+        "✓ channel `email`: a test message went by email to ops@example.org, zoe@example.org through 127.0.0.1 (250)",
+        "✓ channel `webhook`: a test message went by webhook to 127.0.0.1 (204)",
     ]);
     assert_eq!(mail.letters().len(), 2);
 
@@ -466,10 +506,10 @@ fn mail_goes_by_starttls_with_a_login() {
         .dirsyncd
         .run(&["check", "--notify"])
         .expect_code(1)
-        .expect_words(&["FAIL  channel `email`: refused (535): "]);
+        .expect_words(&["✗ channel `email`: refused (535): "]);
     company.dirsyncd.rest = company.dirsyncd.rest.replace(&ca, "");
     let output = company.dirsyncd.run(&["check", "--notify"]).expect_code(1);
-    output.expect_words(&["FAIL  channel `email`: no answer: ", "nknown"]);
+    output.expect_words(&["✗ channel `email`: no answer: ", "nknown"]);
     assert_eq!(mail.letters().len(), 2);
 }
 
@@ -484,15 +524,15 @@ fn the_channels_are_checked_and_tried_and_what_fails_is_told() {
     );
     let without = company.dirsyncd.run(&["check"]).expect_code(1);
     without.expect_words(&[
-        "ok    channel `ops`: webhook for refusal, failure, quarantine, recovery",
-        "FAIL  channel `slack`: cannot read the secret file",
+        "✓ channel `ops`: webhook for refusal, failure, quarantine, recovery",
+        "✗ channel `slack`: cannot read the secret file",
     ]);
     company.hooks.expect(0);
     let with = company.dirsyncd.run(&["check", "--notify"]).expect_code(1);
     with.expect_words(&[
-        "ok    channel `ops`: a test message went by webhook to 127.0.0.1 (204)",
-        "FAIL  channel `short`: the secret is not `whsec_` and 24 to 64 octets in base64",
-        "FAIL  channel `slack`: cannot read the secret file",
+        "✓ channel `ops`: a test message went by webhook to 127.0.0.1 (204)",
+        "✗ channel `short`: the secret is not `whsec_` and 24 to 64 octets in base64",
+        "✗ channel `slack`: cannot read the secret file",
         "2 of the checks failed",
     ]);
     let hook = company.hooks.expect(1).remove(0);

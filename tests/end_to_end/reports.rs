@@ -120,6 +120,67 @@ fn a_run_is_reported_in_each_form_too() {
 }
 
 #[test]
+fn where_no_report_can_go_nothing_is_sent() {
+    let world = world();
+    let before = world.organization.accounts();
+    let nowhere = world.dirsyncd.folder().join("nowhere/run.csv");
+    for place in [nowhere.to_str().unwrap(), "/dev", "/dev/full/x.csv"] {
+        world
+            .dirsyncd
+            .run(&["sync", "--format", "csv", "-o", place])
+            .expect_code(1)
+            .expect_words(&["the report cannot be written to"]);
+    }
+    assert_eq!(world.organization.accounts(), before);
+    let both = world.dirsyncd.folder().join("both.json");
+    let both = both.to_str().unwrap();
+    world
+        .dirsyncd
+        .run(&["plan", "--save", both, "-o", both])
+        .expect_code(2)
+        .expect_words(&["is to be two files"]);
+}
+
+#[test]
+fn what_is_no_file_is_written_to_and_never_replaced() {
+    let world = world();
+    let pipe = world.dirsyncd.folder().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let reader = Command::new("cat")
+        .arg(&pipe)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pipe_text = pipe.to_str().unwrap();
+    world
+        .dirsyncd
+        .run(&["plan", "--format", "csv", "-o", pipe_text])
+        .expect_code(0);
+    let read = reader.wait_with_output().unwrap().stdout;
+    assert!(read.starts_with(b"what,name,"), "{read:?}");
+    assert!(!fs::metadata(&pipe).unwrap().is_file());
+}
+
+#[test]
+fn no_form_commands_a_terminal() {
+    let mut people = Person::four();
+    people[0].title = "bell \u{9b}31m and \u{202e}drawkcab".to_owned();
+    let world = World::of(&people);
+    for form in ["text", "json", "csv", "markdown", "html"] {
+        let shown = world
+            .dirsyncd
+            .run(&["plan", "--format", form])
+            .expect_code(0);
+        assert!(shown.stdout.contains("drawkcab"), "{shown}");
+        assert!(
+            !shown.stdout.contains(['\u{9b}', '\u{202e}', '\u{1b}']),
+            "{form}: {shown}"
+        );
+    }
+}
+
+#[test]
 fn quiet_leaves_the_last_line() {
     let world = world();
     let output = world.dirsyncd.run(&["plan", "--quiet"]);

@@ -564,7 +564,7 @@ fn a_file_that_is_there_is_not_replaced_unasked() {
         .dirsyncd
         .run(&["plan", "--save", &folder.display().to_string()])
         .expect_code(1)
-        .expect_words(&["the plan cannot be saved in"]);
+        .expect_words(&["the plan cannot be written to"]);
 }
 
 #[test]

@@ -863,14 +863,14 @@ fn check_tells_what_each_rule_finds() {
         .run(&["check"])
         .expect_code(0)
         .expect_words(&[&format!(
-            "ok    groups below ou=groups,{BASE}: 2 groups with 3 memberships\n"
+            "✓ groups below ou=groups,{BASE}: 2 groups with 3 memberships\n"
         )]);
     files.dirsyncd.rest = rule("match = \"none\"");
     files
         .dirsyncd
         .run(&["check"])
         .expect_code(1)
-        .expect_words(&["FAIL", "no group is found"]);
+        .expect_words(&["✗", "no group is found"]);
     files.dirsyncd.rest = rule("name = \"\"");
     files
         .dirsyncd

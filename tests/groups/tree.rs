@@ -88,5 +88,5 @@ pub(crate) fn expect_told(dirsyncd: &Dirsyncd, name: &str, what: &str) {
     dirsyncd
         .run(&["check"])
         .expect_code(0)
-        .expect_words(&[&format!("ok    group `{}`: {what}\n", group(name))]);
+        .expect_words(&[&format!("✓ group `{}`: {what}\n", group(name))]);
 }

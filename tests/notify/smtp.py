@@ -1,5 +1,5 @@
-"""A mail server on loopback that takes mail after STARTTLS and a login only, and writes each letter as a line of JSON.
-usage: MAIL_USER=… MAIL_PASSWORD=… smtp.py FOLDER
+"""A mail server on loopback that takes mail by TLS and after a login only, and writes each letter as a line of JSON.
+usage: MAIL_USER=… MAIL_PASSWORD=… smtp.py FOLDER starttls|tls
 """
 
 import email
@@ -13,7 +13,7 @@ import threading
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-folder = sys.argv[1]
+folder, security = sys.argv[1:]
 user = os.environ["MAIL_USER"].encode()
 password = os.environ["MAIL_PASSWORD"].encode()
 
@@ -23,7 +23,7 @@ class Letters:
         letter = email.message_from_bytes(envelope.content, policy=email.policy.default)
         with open(os.path.join(folder, "letters"), "a", encoding="utf-8") as out:
             told = {
-                "tls": session.ssl is not None,
+                "tls": server.transport.get_extra_info("sslcontext") is not None,
                 "login": session.authenticated,
                 "from": envelope.mail_from,
                 "to": envelope.rcpt_tos,
@@ -55,8 +55,9 @@ controller = AnyPort(
     Letters(),
     hostname="127.0.0.1",
     port=0,
-    tls_context=context,
-    require_starttls=True,
+    **({"tls_context": context, "require_starttls": True} if security == "starttls" else {"ssl_context": context}),
+    # Of TLS from the beginning it does not know.
+    auth_require_tls=security == "starttls",
     auth_required=True,
     authenticator=authenticate,
     # The machine may be busy.

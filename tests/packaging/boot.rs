@@ -133,6 +133,13 @@ fn the_unit_lives_a_day_in_a_booted_system() {
     assert_eq!(seen["admin_key"].trim(), "\\n", "{told}");
     assert!(seen["status"].starts_with("waiting; sync at "), "{told}");
     expect("plan", "3 1");
+    expect("asked", "0 1");
+    expect("pause", "0");
+    expect("paused", "3 1");
+    expect("resume", "0");
+    expect("daemon_plan", "3 1");
+    expect("daemon_sync", "3 1");
+    assert_ne!(seen["of_others"], "0", "{told}");
     expect("reload_of_wrong", "0 active");
     expect("reload", "0 active");
     expect("same_process", "yes 0");

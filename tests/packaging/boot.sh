@@ -75,6 +75,21 @@ eventually 'ended 1'
 dirsyncd plan >/plan.out 2>&1
 say plan "$? $(grep -c 'Nothing to do' /plan.out)"
 
+# The daemon of the unit is asked and told things at its socket.
+dirsyncd status >/status.out 2>&1
+say asked "$? $(grep -c '^The daemon runs since' /status.out)"
+dirsyncd pause --why "the network is moved" >/pause.out 2>&1
+say pause "$?"
+dirsyncd sync --daemon >/paused.out 2>&1
+say paused "$? $(grep -c 'the daemon is paused' /paused.out)"
+dirsyncd resume >/resume.out 2>&1
+say resume "$?"
+dirsyncd plan --daemon >/daemon-plan.out 2>&1
+say daemon_plan "$? $(grep -c 'Nothing to do' /daemon-plan.out)"
+dirsyncd sync --daemon >/daemon-sync.out 2>&1
+say daemon_sync "$? $(grep -c 'Done: 0 applied' /daemon-sync.out)"
+say of_others "$(setpriv --reuid 65534 --regid 65534 --clear-groups dirsyncd status >/others.out 2>&1; echo $?)"
+
 pid=$(show MainPID)
 cp config.toml right.toml
 echo nonsense >>config.toml
@@ -89,7 +104,7 @@ code=$?
 eventually '[ "$(show ActiveState)" != reloading ]'
 say reload "$code $(show ActiveState)"
 eventually 'journal | grep -q "in force$"'
-eventually 'ended 2'
+eventually 'ended 3'
 say same_process "$([ "$pid" = "$(show MainPID)" ] && echo yes) $(show NRestarts)"
 
 # The watchdog would have ended it by now, had it not been told that all is well.

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -87,27 +90,70 @@ struct Shared {
 pub struct Hooks {
     pub port: u16,
     shared: Arc<Shared>,
+    /// With the certificates, where it speaks TLS.
+    folder: Option<TempDir>,
 }
 
 impl Hooks {
     /// Starts one that takes everything.
     pub fn start() -> Self {
+        Self::serve(None, None)
+    }
+
+    /// The same with TLS.
+    pub fn start_tls() -> Self {
+        let folder = certificates();
+        let path = |name: &str| folder.path().join(name);
+        let chain = CertificateDer::pem_file_iter(path("tls.pem")).unwrap();
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(path("tls.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        Self::serve(Some(Arc::new(config)), Some(folder))
+    }
+
+    fn serve(tls: Option<Arc<ServerConfig>>, folder: Option<TempDir>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::<Shared>::default();
         let of_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let shared = Arc::clone(&of_thread);
+                let (shared, tls) = (Arc::clone(&of_thread), tls.clone());
                 // A client that goes away in the middle is none of the test's.
-                std::thread::spawn(move || serve(stream.ok()?, &shared));
+                std::thread::spawn(move || match tls {
+                    None => serve(stream.ok()?, &shared),
+                    Some(tls) => {
+                        let connection = ServerConnection::new(tls).ok()?;
+                        serve(StreamOwned::new(connection, stream.ok()?), &shared)
+                    }
+                });
             }
         });
-        Hooks { port, shared }
+        Hooks {
+            port,
+            shared,
+            folder,
+        }
+    }
+
+    /// The CA of its certificate.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.as_ref().unwrap().path().join("ca.pem")
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{path}", self.port)
+        let scheme = if self.folder.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://127.0.0.1:{}/{path}", self.port)
     }
 
     /// The next requests are answered so, one after the other, and those after them taken.
@@ -136,9 +182,21 @@ impl Hooks {
     }
 }
 
-fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut stream = stream;
+/// An own CA and certificates for loopback, in a folder.
+fn certificates() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("bash")
+        .current_dir(&folder)
+        .args(["-c", ". \"$0\"; certificates 127.0.0.1"])
+        .arg(Path::new(ROOT).join("tests/support/certificates.sh"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    folder
+}
+
+fn serve(stream: impl Read + Write, shared: &Shared) -> Option<()> {
+    let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
@@ -174,15 +232,17 @@ fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
             }
         };
         let length = body.len();
+        let stream = reader.get_mut();
         write!(
             stream,
             "HTTP/1.1 {status}\r\n{more}Content-Length: {length}\r\n\r\n{body}"
         )
         .ok()?;
+        stream.flush().ok()?;
     }
 }
 
-/// A mail server with STARTTLS and a login; it ends with this.
+/// A mail server with TLS and a login; it ends with this.
 pub struct Mail {
     pub port: u16,
     folder: TempDir,
@@ -192,24 +252,27 @@ pub struct Mail {
 impl Mail {
     /// Starts one that takes mail of this user after STARTTLS only.
     pub fn start(user: &str, password: &str) -> Self {
+        Self::serve(user, password, "starttls")
+    }
+
+    /// Starts one that speaks TLS from the beginning.
+    pub fn start_tls(user: &str, password: &str) -> Self {
+        Self::serve(user, password, "tls")
+    }
+
+    fn serve(user: &str, password: &str, security: &str) -> Self {
         let venv = Path::new(ROOT).join("target/notify-venv");
         let made = Command::new(Path::new(ROOT).join("tests/scim/setup.sh"))
             .arg(&venv)
             .arg(Path::new(ROOT).join("tests/notify/requirements.txt"))
             .status();
         assert!(made.unwrap().success());
-        let folder = tempfile::tempdir().unwrap();
-        let certificates = Command::new("bash")
-            .current_dir(&folder)
-            .args(["-c", ". \"$0\"; certificates 127.0.0.1"])
-            .arg(Path::new(ROOT).join("tests/support/certificates.sh"))
-            .output()
-            .unwrap();
-        assert!(certificates.status.success(), "{certificates:?}");
+        let folder = certificates();
         let server = Command::new(venv.join("bin/python"))
             .arg("-B")
             .arg(Path::new(ROOT).join("tests/notify/smtp.py"))
             .arg(folder.path())
+            .arg(security)
             .env("MAIL_USER", user)
             .env("MAIL_PASSWORD", password)
             .stdout(std::fs::File::create(folder.path().join("stdout")).unwrap())

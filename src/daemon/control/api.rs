@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::runtime::Handle;
@@ -37,6 +38,9 @@ use crate::snapshot::{
 /// The header that tells how a run or dry run ended, beside its report; of a dry run that all is well
 /// with, also whether changes are pending.
 pub(in crate::daemon) const ENDED: HeaderName = HeaderName::from_static("x-dirsyncd-ended");
+
+/// The header with the last line of a report, percent-encoded (RFC 3986 section 2.1).
+pub(in crate::daemon) const LAST_LINE: HeaderName = HeaderName::from_static("x-dirsyncd-last-line");
 
 /// The value of [`ENDED`] for a dry run that all is well with and that has changes.
 pub(in crate::daemon) const PENDING: &str = "pending";
@@ -365,10 +369,11 @@ async fn plan(
             ended => header_of(ended),
         };
         let (form, detail) = laid_out(order.format, order.limit);
-        Ok::<_, Problem>((ended, report::planned(&plan, form, detail)))
+        let report = report::planned(&plan, form, detail);
+        Ok::<_, Problem>((ended, report::summary_line(&plan), report))
     });
-    let (ended, report) = planned.await??;
-    Ok(reported(ended, order.format, report))
+    let (ended, last, report) = planned.await??;
+    Ok(reported(ended, &last, order.format, report))
 }
 
 /// The place of the one dry run that may be at work.
@@ -408,7 +413,9 @@ fn header_of(ended: Ended) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("failed"))
 }
 
-fn reported(ended: HeaderValue, form: Form, report: String) -> Response {
+fn reported(ended: HeaderValue, last: &str, form: Form, report: String) -> Response {
+    let last = utf8_percent_encode(last, NON_ALPHANUMERIC).to_string();
+    let last = HeaderValue::from_str(&last).unwrap_or(HeaderValue::from_static(""));
     (
         [
             (
@@ -416,6 +423,7 @@ fn reported(ended: HeaderValue, form: Form, report: String) -> Response {
                 HeaderValue::from_static(form.media_type()),
             ),
             (ENDED, ended),
+            (LAST_LINE, last),
         ],
         report,
     )
@@ -479,7 +487,8 @@ async fn sync(
                 Some(EndedBy::Stop) => Ended::SomeFailed,
                 _ => finished.ended(),
             };
-            Ok(reported(header_of(ended), order.format, report))
+            let last = report::finished_line(plan, applied);
+            Ok(reported(header_of(ended), &last, order.format, report))
         }
         Err(error) => Err(error.into()),
     }

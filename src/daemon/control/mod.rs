@@ -34,7 +34,7 @@ use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-pub(super) use api::{ENDED, PENDING};
+pub(super) use api::{ENDED, LAST_LINE, PENDING};
 pub use api::{PauseOrder, PlanOrder, SyncOrder};
 pub(super) use gate::{DATABASE, database_name};
 pub use problem::ProblemDetails;

@@ -22,8 +22,12 @@ const FIGURES: usize = 70;
 /// The report as a file.
 pub(super) fn form(sheet: &Sheet<'_>, detail: Detail) -> String {
     let limit = detail.limit;
-    let mut parts: Vec<&str> = sheet.sections.iter().map(|section| section.part).collect();
-    parts.dedup();
+    let mut parts: Vec<&str> = Vec::new();
+    for section in &sheet.sections {
+        if !parts.contains(&section.part) {
+            parts.push(section.part);
+        }
+    }
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -160,7 +164,7 @@ fn item(item: &Item<'_>, tone: Tone, limit: Option<usize>) -> Markup {
             p {
                 span class={ "sign " (class(tone)) } aria-hidden="true" { (item.sign) }
                 span.name { (name(&item.name)) }
-                @for mark in &item.marks { " " span.badge.warning { (mark) } }
+                @for mark in &item.marks { " " span.badge.warning { (name(mark)) } }
             }
             @if let Some(brief) = &item.brief { p { (prose(brief)) } }
             @for fact in &item.facts { p { (prose(fact)) } }
