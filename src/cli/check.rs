@@ -19,7 +19,7 @@ use crate::model::{Attribute, Complete, DesiredAccount, fold};
 use crate::notify;
 use crate::org::{ApiError, Capabilities, Reader};
 use crate::plan::{Known, clock_fault};
-use crate::report::{message, number};
+use crate::report::{message, number, several};
 use crate::snapshot::{self, Snapshot, SnapshotError};
 
 #[derive(Args)]
@@ -312,10 +312,6 @@ impl Report {
             ),
         );
     }
-}
-
-fn several(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", number(count), if count == 1 { one } else { many })
 }
 
 /// What a server is, and what of what we use it knows.

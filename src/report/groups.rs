@@ -5,8 +5,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::json::undo as undo_json;
-use super::sheet::{Item, Section, Tone, left, undo};
-use super::text::number;
+use super::sheet::{Item, Section, Tone, hold_names, left, undo};
+use super::text::{number, several};
 use crate::apply::GroupsApplied;
 use crate::model::{GroupChange, GroupOperation};
 use crate::plan::groups::{GroupNoticed, GroupPlan, PlannedGroup};
@@ -115,7 +115,7 @@ fn operation<'p>(whole: &'p Plan, planned: &'p PlannedGroup, is_left: bool) -> I
         ..Item::default()
     };
     if !holds.is_empty() {
-        let names = names(whole, holds).join(", ");
+        let names = hold_names(whole, holds);
         item.marks.push(format!("held: {names}"));
     }
     item.marks.extend(left(is_left));
@@ -175,10 +175,7 @@ fn noticed(what: &GroupNoticed, limit: Option<usize>) -> String {
 }
 
 fn members(count: usize) -> String {
-    match count {
-        1 => "1 member".to_owned(),
-        count => format!("{} members", number(count as u64)),
-    }
+    several(count as u64, "member", "members")
 }
 
 /// The names of the holds with these indices.

@@ -39,7 +39,7 @@ pub use saved::{
     SavedOperation, SavedPlan, SavedPlanError,
 };
 use text::way_back;
-pub use text::{Detail, applied, edit, message, number, printable, summary_line, text};
+pub use text::{Detail, applied, edit, message, number, printable, several, summary_line, text};
 pub use trace::{Traced, trace_json, trace_text};
 
 /// The form of a report on a plan.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::groups;
 use super::holds::minute;
-use super::text::{number, summary_line};
+use super::text::{number, several, summary_line};
 use crate::apply::{Applied, EndedBy, Pending};
 use crate::model::{Attribute, GroupMember, Kind, Operation, Profile, RunId};
 use crate::plan::{Endpoint, Forecast, Plan, Planned, Undo};
@@ -348,11 +348,7 @@ fn operation<'p>(plan: &'p Plan, planned: &'p Planned, is_left: bool) -> Item<'p
 
 /// What stands beside an operation that is held or approved.
 fn held(plan: &Plan, planned: &Planned) -> Option<String> {
-    let names = |holds: &[usize]| {
-        let holds = holds.iter().filter_map(|at| plan.holds.get(*at));
-        let names: Vec<&str> = holds.map(|hold| hold.name.as_str()).collect();
-        names.join(", ")
-    };
+    let names = |holds: &[usize]| hold_names(plan, holds);
     match planned {
         Planned { holds, .. } if !holds.is_empty() => Some(format!("held: {}", names(holds))),
         Planned { waits, .. } if !waits.is_empty() => {
@@ -360,6 +356,13 @@ fn held(plan: &Plan, planned: &Planned) -> Option<String> {
         }
         planned => planned.is_approved().then(|| "approved".to_owned()),
     }
+}
+
+/// The names of the holds with these indices.
+pub(super) fn hold_names(plan: &Plan, holds: &[usize]) -> String {
+    let holds = holds.iter().filter_map(|at| plan.holds.get(*at));
+    let names: Vec<&str> = holds.map(|hold| hold.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// What stands beside an operation that `dirsyncd revert` could not put back wholly.
@@ -544,8 +547,5 @@ pub(super) fn by_kind(counts: impl IntoIterator<Item = (&'static str, usize)>) -
 }
 
 fn people(count: u64) -> String {
-    match count {
-        1 => "1 person".to_owned(),
-        count => format!("{} people", number(count)),
-    }
+    several(count, "person", "people")
 }

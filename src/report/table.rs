@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::sheet::{ending, undo};
+use super::sheet::{ending, hold_names, undo};
 use super::text::printable;
 use crate::apply::Applied;
 use crate::model::{Attribute, GroupOrigin, Operation, RunId};
@@ -144,12 +144,6 @@ pub(super) fn plan(plan: &Plan, applied: Option<(RunId, &Applied)>) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn held_by(plan: &Plan, holds: &[usize]) -> String {
-    let holds = holds.iter().filter_map(|at| plan.holds.get(*at));
-    let names: Vec<&str> = holds.map(|hold| hold.name.as_str()).collect();
-    names.join(", ")
-}
-
 fn of_account<'p>(plan: &'p Plan, planned: &'p Planned, is_left: bool) -> Vec<Row<'p>> {
     let operation: &Operation = &planned.operation;
     let target = operation.target.as_ref();
@@ -170,8 +164,8 @@ fn of_account<'p>(plan: &'p Plan, planned: &'p Planned, is_left: bool) -> Vec<Ro
         scim_id: target.map_or("", |target| target.scim_id.as_str()),
         reason: operation.reason.to_string(),
         held_by: match planned.holds.is_empty() {
-            true => held_by(plan, &planned.waits),
-            false => held_by(plan, &planned.holds),
+            true => hold_names(plan, &planned.waits),
+            false => hold_names(plan, &planned.holds),
         },
         approved: planned.is_approved(),
         carried_over: is_left,
@@ -218,7 +212,7 @@ fn of_group<'p>(plan: &'p Plan, planned: &'p PlannedGroup, is_left: bool) -> Vec
         key: operation.key.as_str(),
         scim_id: target.map_or("", |target| target.scim_id.as_str()),
         reason: operation.reason.to_string(),
-        held_by: held_by(plan, &planned.holds),
+        held_by: hold_names(plan, &planned.holds),
         carried_over: is_left,
         undo: undo(&Undo::of_group(operation)).unwrap_or_default(),
         ..Row::default()

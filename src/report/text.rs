@@ -364,6 +364,11 @@ pub fn message(text: &str) -> String {
     out
 }
 
+/// So many, with the word for one or several.
+pub fn several(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(count), if count == 1 { one } else { many })
+}
+
 /// 1234567 as `1,234,567`.
 pub fn number(count: u64) -> String {
     let digits = count.to_string();

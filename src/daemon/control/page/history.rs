@@ -11,12 +11,12 @@ use maud::{Markup, html};
 
 use super::super::api::look;
 use super::super::{App, Kind, Problem};
-use super::html::{Page, Place, link, moment, moment_from, name, person, prose, several, table};
+use super::html::{Page, Place, link, moment, moment_from, name, person, prose, table};
 use super::overview::runs_table;
 use super::plan::{badge, changes, kind_badge};
 use super::{Asked, NoPage, Visitor};
 use crate::model::{self, ExternalId, GroupChange, OperationId, RunId, Timestamp, Who};
-use crate::report::{WriteInWords, number, pruned_before};
+use crate::report::{WriteInWords, number, pruned_before, several};
 use crate::snapshot::{
     Candidate, Meant, PastRun, Selection, Snapshot, SnapshotError, UnreadableWrite, Write, WriteEnd,
 };

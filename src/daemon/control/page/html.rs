@@ -215,11 +215,6 @@ pub(super) fn person(key: &str, text: &str) -> Markup {
     html! { a href=(link("/people", &[("who", key)])) { bdi { (text) } } }
 }
 
-/// So many, with the word for one or several.
-pub(super) fn several(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", number(count), if count == 1 { one } else { many })
-}
-
 /// A path with a query; of what is empty nothing is said.
 pub(super) fn link(path: &str, query: &[(&str, &str)]) -> String {
     let mut serializer = Serializer::new(String::new());

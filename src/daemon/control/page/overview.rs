@@ -14,7 +14,7 @@ use super::super::{App, Kind, Problem};
 use super::chart::{self, Point};
 use super::history::{outcome, started_by};
 use super::html::{
-    Page, Paging, Place, command, moment_from, name, person, prose, several, table, why_held,
+    Page, Paging, Place, command, moment_from, name, person, prose, table, why_held,
 };
 use super::plan::{badge, button, changes, kind_badge};
 use super::{Asked, NoPage, Visitor};
@@ -171,7 +171,7 @@ fn at_work_of(work: &AtWork, now: Timestamp) -> Markup {
                 (phase.name())
                 @match phase {
                     Phase::Beginning => {},
-                    Phase::Reading => { ": " (several(*entries, "entry", "entries")) },
+                    Phase::Reading => { ": " (report::several(*entries, "entry", "entries")) },
                     Phase::Sending => {
                         ": " (number(*ended as u64)) " of " (number(*operations as u64)) " operations, "
                         (number(*failed as u64)) " failed"

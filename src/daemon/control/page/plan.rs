@@ -512,7 +512,7 @@ fn group(plan: &Plan, at: usize, planned: &PlannedGroup) -> Vec<Markup> {
         html! {
             @match (operation.kind, before) {
                 (GroupChange::Rename, Some(old)) => p { "takes the place of " (name(&old.name)) ", which is deleted" },
-                (GroupChange::Delete, Some(old)) => p { "it has " (super::html::several(old.members, "member", "members")) },
+                (GroupChange::Delete, Some(old)) => p { "it has " (report::several(old.members, "member", "members")) },
                 _ => {},
             }
             (members("joins", &operation.add))
