@@ -167,7 +167,19 @@ impl Reader {
         &self,
         id: &AccountId,
     ) -> Result<Option<ExistingAccount>, ApiError> {
-        let path = format!("/users/{}/manage/profile", segment(id.as_str()));
+        let path = profile_path(id);
+        let account = self.managed_account(id).await?;
+        account.map(|account| fit(&path, account)).transpose()
+    }
+
+    /// Whether there is an account of this id that is not closed.
+    pub(super) async fn is_open(&self, id: &AccountId) -> Result<bool, ApiError> {
+        let account = self.managed_account(id).await?;
+        Ok(account.is_some_and(|account| account.account_status != "closed"))
+    }
+
+    async fn managed_account(&self, id: &AccountId) -> Result<Option<Account>, ApiError> {
+        let path = profile_path(id);
         let reply = match self.admin()?.send(Method::GET, &path, &[], None).await {
             Ok(reply) => reply,
             Err(ApiError {
@@ -176,9 +188,9 @@ impl Reader {
             }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let account: Account = serde_json::from_value(reply.body["account"].clone())
+        let account = serde_json::from_value(reply.body["account"].clone())
             .map_err(|error| unintelligible(&path, error.to_string()))?;
-        Ok(Some(fit(&path, account)?))
+        Ok(Some(account))
     }
 }
 
@@ -337,6 +349,10 @@ impl Writer {
         }
         Ok(request_id)
     }
+}
+
+fn profile_path(id: &AccountId) -> String {
+    format!("/users/{}/manage/profile", segment(id.as_str()))
 }
 
 /// The account that the answer to an invitation names, if it does: its body is not published.

@@ -383,6 +383,14 @@ impl Reader {
         self.by_id::<User, _>("Users", id).await
     }
 
+    /// Whether there is anything that could be done to the account of this SCIM id.
+    pub(super) async fn still_has(&self, id: &ScimId) -> Result<bool, ApiError> {
+        if !self.keeps_keys() {
+            return self.is_open(&AccountId::new(id.as_str())).await;
+        }
+        Ok(self.by_scim_id(id).await?.is_some())
+    }
+
     async fn by_id<Json, Resource>(
         &self,
         kind: &str,

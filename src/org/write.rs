@@ -233,7 +233,7 @@ impl Writer {
         let Cause::NotFound(message) = &error.cause else {
             return Ok(error);
         };
-        if self.reader.by_scim_id(&target.scim_id).await?.is_some() {
+        if self.reader.still_has(&target.scim_id).await? {
             let cause = Cause::Astray(message.clone());
             return Ok(ApiError { cause, ..error });
         }

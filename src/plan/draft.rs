@@ -611,15 +611,20 @@ pub fn end_absences(plan: &mut Plan, desired: &Desired, known: &Known) {
         return;
     }
     let approved = plan.approve();
+    // Also of whom a deletion is cancelled: if no answer comes, it is open whether it still is under way,
+    // and whoever goes missing then has not been so all the time.
     let sent = approved.operations().iter();
+    let sent = sent.filter(|operation| !operation.cancel_delete);
     let mut told: HashSet<&ExternalId> = sent.map(|operation| operation.row()).collect();
     told.extend(plan.notes.iter().map(|note| &note.key));
     seen.retain(|account| !told.contains(&account.key));
     let notes = seen.into_iter().filter_map(|account| {
         let absence = match account.lifecycle {
             Lifecycle::Active => None,
-            Lifecycle::Deactivated { .. } => account.absence.map(back),
-            Lifecycle::DeletePending { .. } | Lifecycle::Deleted { .. } => return None,
+            Lifecycle::Deactivated { .. } | Lifecycle::DeletePending { .. } => {
+                account.absence.map(back)
+            }
+            Lifecycle::Deleted { .. } => return None,
         };
         Some(ManagedAccount {
             absence,

@@ -18,14 +18,17 @@ use crate::model::{
 pub(super) struct Candidates<'a> {
     by_key: HashMap<String, Vec<&'a ExistingAccount>>,
     by_rule: HashMap<Vec<Attribute>, HashMap<Vec<String>, Vec<&'a ExistingAccount>>>,
-    /// Whose the accounts of the snapshot are that are there, or should be.
+    /// Whose the accounts of the snapshot are, or were.
     owners: HashMap<&'a ScimId, &'a ExternalId>,
 }
 
 impl<'a> Candidates<'a> {
     pub(super) fn new(known: &'a Known, policies: &Policies) -> Self {
         let rows = known.accounts.values();
-        let rows = rows.filter(|row| !matches!(row.lifecycle, Lifecycle::Deleted { .. }));
+        // What the organization still has although it should be gone is no newcomer's either.
+        let (gone, there): (Vec<_>, Vec<_>) =
+            rows.partition(|row| matches!(row.lifecycle, Lifecycle::Deleted { .. }));
+        let rows = gone.into_iter().chain(there);
         let mut candidates = Candidates {
             owners: rows.map(|row| (&row.scim_id, &row.key)).collect(),
             ..Candidates::default()
@@ -353,9 +356,14 @@ impl<'a> Draft<'a> {
                     strangers.push(newcomer);
                     continue;
                 }
-                (None, [(account, _)]) if !is_heir(person, account) => {
+                (None, [(account, by)]) if !is_heir(person, account) => {
                     if admission == Admission::Open {
-                        self.skip(&person.key, &person.dn, SkipReason::DisabledNewcomer);
+                        let holder = describe_managed(account);
+                        self.skip(
+                            &person.key,
+                            &person.dn,
+                            SkipReason::SecondEntry { holder, by },
+                        );
                     }
                     None
                 }

@@ -208,6 +208,16 @@ pub enum SkipReason {
     /// Disabled before there was an account.
     #[error("disabled in the directory, and without an account")]
     DisabledNewcomer,
+    /// Disabled, with what shows the person of an account, and another address than the account has.
+    #[error(
+        "disabled in the directory, and by {by} a second entry of {holder}: that account is kept, and follows its own entry; if it is to be without a login at once, deactivate it in the organization"
+    )]
+    SecondEntry {
+        /// Whose account it is, with the entry that it follows.
+        holder: String,
+        /// What is the same.
+        by: &'static str,
+    },
     /// No address, and the configuration says that such people are skipped.
     #[error("{0}")]
     WithoutMail(Problem),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The statuses that a rule may answer with.
-const STATUSES: [u16; 8] = [401, 403, 404, 409, 429, 500, 502, 503];
+const STATUSES: [u16; 9] = [200, 401, 403, 404, 409, 429, 500, 502, 503];
 
 /// A rule as it is posted and shown: `match` is a regular expression on `METHOD path`, and one effect is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]

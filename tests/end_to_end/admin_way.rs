@@ -1,8 +1,11 @@
 //! The way without the subscription for directory sync: invitation and user management.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Person, World};
+use crate::support::organization::GRACE;
+use crate::support::{Person, World, database};
 
 fn world(people: &[Person]) -> World {
     let mut world = World::of(people);
@@ -168,6 +171,63 @@ fn an_account_that_a_scim_directory_owns_is_refused_for_that_person_alone() {
     ]);
 
     assert_eq!(managed(&world, mail)["name"], "Owned");
+}
+
+/// Alan has left, and the deletion of his account was asked for.
+fn deleting() -> (World, Person) {
+    let people = Person::four();
+    let mut world = world(&people);
+    world.dirsyncd.rest = "[policy]\ndelete_after = \"0s\"\n".to_owned();
+    world.dirsyncd.sync(0);
+    let alan = people[2].clone();
+    world.slapd.delete(&alan.dn());
+    world.dirsyncd.sync(0).expect_words(&["1 to deactivate"]);
+    world.dirsyncd.sync(0).expect_words(&["1 to delete"]);
+    (world, alan)
+}
+
+#[test]
+fn an_account_that_is_still_there_after_its_grace_goes_to_nobody_else() {
+    let (world, alan) = deleting();
+    database::age(&world.dirsyncd.database(), 15);
+    let heir = Person {
+        uid: "heir".to_owned(),
+        ..alan
+    };
+    world.slapd.add(&heir);
+    let mark = world.organization.mark();
+
+    // Neither before it is noted as gone nor after.
+    for _ in 0..3 {
+        let output = world.dirsyncd.sync(3);
+        output.expect_words(&["whom the directory has too"]);
+    }
+    assert!(world.organization.writes_since(mark).is_empty());
+
+    world.organization.advance(GRACE + Duration::from_secs(1));
+    world.dirsyncd.sync(0).expect_words(&["1 to create"]);
+}
+
+#[test]
+fn who_is_back_when_the_account_is_closed_gets_a_new_one() {
+    let (world, alan) = deleting();
+    let before = managed(&world, alan.mail.as_deref().unwrap());
+    world.organization.advance(GRACE + Duration::from_secs(1));
+    world.slapd.add(&alan);
+    // What is closed may be shown for a while; nothing can be done to it.
+    world.organization.faults(&json!([{
+        "match": "^GET .*/manage/profile$", "times": 1, "status": 200,
+        "body": {"account": {
+            "account_id": before["account_id"], "account_type": "atlassian", "account_status": "closed",
+        }},
+    }]));
+    world.dirsyncd.sync(4);
+    world.dirsyncd.sync(0).expect_words(&["1 to create"]);
+
+    world.dirsyncd.expect_nothing_to_do();
+    let after = managed(&world, alan.mail.as_deref().unwrap());
+    assert_eq!(after["account_status"], "active");
+    assert_ne!(after["account_id"], before["account_id"]);
 }
 
 #[test]

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::organization::Request;
+use crate::support::organization::{GRACE, Request};
 use crate::support::world::{ACTIVATED, DEACTIVATED};
 use crate::support::{Expected, Person, World, database};
-
-/// The organization's grace after a delete request.
-const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A world that deletes whoever has left, at the next sync.
 fn deleting() -> World {
@@ -228,10 +225,20 @@ fn cancelled_without_an_answer(cut: &str) -> World {
 #[test]
 fn a_deletion_whose_cancelling_was_never_answered_is_requested_again_when_it_is_due() {
     for cut in ["before", "after"] {
-        let world = cancelled_without_an_answer(cut);
+        let mut world = cancelled_without_an_answer(cut);
         let alan = &Person::four()[2];
         let account = world.account(alan);
 
+        // He was there: how long he has been away is counted from now.
+        let policy = world.dirsyncd.rest.clone();
+        world.dirsyncd.rest = "[policy]\ndelete_after = \"30days\"\n".to_owned();
+        database::age(&world.dirsyncd.database(), 40);
+        world.dirsyncd.expect_nothing_to_do();
+        world.dirsyncd.sync(0);
+        world.dirsyncd.expect_nothing_to_do();
+
+        world.dirsyncd.rest = policy;
+        world.dirsyncd.plan();
         world.expect_and_apply(&[Expected::new("delete", alan, &left_today(), &[])]);
 
         world.organization.advance(GRACE + Duration::from_secs(1));

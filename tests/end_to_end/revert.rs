@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::organization::Account;
+use crate::support::organization::{Account, GRACE};
 use crate::support::people::{BASE, directory};
 use crate::support::unchanged::Before;
 use crate::support::{Dirsyncd, Organization, Output, Person, SOON, World, database, eventually};
-
-/// The organization's grace after a delete request.
-const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Guards that let through what these tests do.
 const WIDE: &str = "[guards]\ncreate = { at_most = 50 }\nupdate = { at_most = 50 }\ndeactivate = { at_most = 50 }\ndelete = { at_most = 50 }\nchange_email = { at_most = 50 }\nsame_attribute = { at_most = 50 }\n";

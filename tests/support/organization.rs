@@ -14,6 +14,9 @@ const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:
 const CORE: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 const ATLASSIAN: &str = "urn:scim:schemas:extension:atlassian-external:1.0";
 
+/// How long a requested deletion can be cancelled.
+pub const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
 /// A running simulator; it ends with this.
 pub struct Organization {
     child: Child,

@@ -793,7 +793,7 @@ fn a_second_entry_without_a_login_is_no_rival_of_who_comes_back() {
     world.people.push(off);
     let plan = world.planned();
     assert_eq!(brief(&plan), ["update new"]);
-    assert!(why_skipped(&plan, "off").contains("without an account"));
+    assert!(why_skipped(&plan, "off").contains("a second entry of"));
     world.apply(&plan);
     let plan = world.planned();
     assert_eq!(brief(&plan), [""; 0]);
@@ -945,7 +945,7 @@ fn an_account_waits_for_its_owner_whatever_a_second_entry_does_meanwhile() {
     world.people.remove(0);
     let plan = world.planned();
     assert_eq!(brief(&plan), ["deactivate a"]);
-    assert!(why_skipped(&plan, "second").contains("without an account"));
+    assert!(why_skipped(&plan, "second").contains("a second entry of"));
     world.apply(&plan);
     world.now += TimeDelta::days(100);
     let plan = world.planned();
