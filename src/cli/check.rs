@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -18,7 +19,7 @@ use crate::mapping::{GroupMapping, Mapping, NotMapped, Problem};
 use crate::model::{Attribute, Complete, DesiredAccount, fold};
 use crate::notify;
 use crate::org::{ApiError, Capabilities, Reader};
-use crate::plan::{Known, clock_fault};
+use crate::plan::{Known, Rate, clock_fault};
 use crate::report::{message, number, several};
 use crate::snapshot::{self, Snapshot, SnapshotError};
 
@@ -117,6 +118,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
                             report.outside(source, domains, &verified);
                         }
                     }
+                }
+            }
+            let (scim, admin) = reader.rates();
+            for (api, rate) in [("provisioning API", scim), ("organization API", admin)] {
+                if rate.round_trip.is_some() {
+                    report.note("rate limit", &format!("{api}: {}", allowed(&rate)));
                 }
             }
             report.note(
@@ -515,6 +522,26 @@ async fn search(
         text += &format!(" (file {})", path.display());
     }
     Ok(text)
+}
+
+/// How fast an API takes requests, by what the configuration and its answers say.
+fn allowed(rate: &Rate) -> String {
+    let told = match rate.window {
+        None => format!(
+            "it tells none; up to {} requests go out at once, fewer when it answers 429",
+            rate.at_once
+        ),
+        Some(window) => format!(
+            "{} requests a period, of which {} are left for {}",
+            number(window.limit),
+            number(window.remaining),
+            humantime::format_duration(Duration::from_secs(window.ends_in.as_secs().max(1)))
+        ),
+    };
+    match rate.per_second {
+        None => told,
+        Some(most) => format!("{told}; `requests_per_second = {most}` in [organization]"),
+    }
 }
 
 async fn groups(

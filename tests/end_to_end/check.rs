@@ -1,6 +1,6 @@
 //! The doctor: each step with what it found, and what is to be known beforehand.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Person, World};
 
@@ -48,6 +48,17 @@ fn check_tells_of_server_clock_and_keys() {
     assert_eq!(clock.0, "ok");
     assert!(clock.1.ends_with(" s from the API's"), "{clock:?}");
     assert_eq!(of(&steps, "API keys")[0].0, "note");
+    let [(_, scim), (_, admin)] = of(&steps, "rate limit")[..] else {
+        panic!("{steps:?}");
+    };
+    assert!(
+        scim.starts_with("provisioning API: it tells none"),
+        "{scim}"
+    );
+    assert!(
+        admin.starts_with("organization API: it tells none"),
+        "{admin}"
+    );
     // The same as text, each with its sign.
     let text = world.dirsyncd.run(&["check"]).expect_code(0).stdout;
     for (step, result, _) in &steps {
@@ -97,4 +108,22 @@ fn check_goes_on_after_a_step_that_fails() {
     let failed = of(&steps, "provisioning API");
     assert_eq!(failed[0].0, "failed");
     assert!(failed[0].1.contains("cannot reach the API"), "{failed:?}");
+}
+
+#[test]
+fn check_tells_what_the_api_and_the_configuration_allow() {
+    let mut world = World::of(&Person::four());
+    let limits = json!({"scim": {"requests": 500, "seconds": 600}});
+    world.organization.limits(&limits);
+    world.dirsyncd.organization += "requests_per_second = 7\n";
+    let steps = steps(&world, 0);
+    let (_, scim) = of(&steps, "rate limit")[0];
+    assert!(
+        scim.starts_with("provisioning API: 500 requests a period, of which 49"),
+        "{scim}"
+    );
+    assert!(
+        scim.ends_with("; `requests_per_second = 7` in [organization]"),
+        "{scim}"
+    );
 }
