@@ -201,6 +201,19 @@ impl Setup {
         })
     }
 
+    /// Whether what this machine has for the configuration can be used: keys, passwords, CA files. Asks nobody.
+    ///
+    /// # Errors
+    /// What cannot, in words.
+    pub fn expect_usable(&self) -> Result<(), String> {
+        Reader::new(&self.config.organization).map_err(|error| error.to_string())?;
+        for source in &self.config.sources {
+            crate::directory::usable(source)
+                .map_err(|error| format!("source `{}`: {error}", source.name))?;
+        }
+        Ok(())
+    }
+
     /// The attributes that some mapping gives a value to. Others are not dirsyncd's business,
     /// and stay in the organization as they are.
     fn managed(&self) -> BTreeSet<Attribute> {

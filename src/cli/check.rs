@@ -407,8 +407,10 @@ async fn database(config: &Config) -> Result<String, String> {
     let path = &config.database;
     let in_words = |error: SnapshotError| error.to_string();
     let mut snapshot = Snapshot::open_for_reading(path).await.map_err(in_words)?;
+    let whole = snapshot.expect_whole().await;
     let population = snapshot.population().await;
     snapshot.close().await.map_err(in_words)?;
+    whole.map_err(in_words)?;
     let population = population.map_err(in_words)?;
     writable(path).map_err(|error| {
         let message = error.to_string();

@@ -162,7 +162,7 @@ async fn tell(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<(), Fail
     if matches!(arguments.format, Form::Csv) {
         say(&pruned_before(first));
     }
-    match written.and_then(|sheet| sheet.end(first, &mut out)) {
+    match written.and_then(|sheet| sheet.end(first, None, &mut out)) {
         Ok(()) if unreadable > 0 => Err(Failure::failed(format!(
             "of these writes {unreadable} cannot be read in the database: something else has changed it"
         ))),

@@ -1,4 +1,4 @@
-//! The log: lines on standard error, or entries of systemd's journal with fields of their own.
+//! The log: lines on standard error, JSON on standard output, or entries of systemd's journal with fields of their own.
 
 use std::fmt::{Debug, Write as _};
 use std::io::{IsTerminal, Write};
@@ -19,7 +19,8 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// How much of each value is kept of an entry that the journal does not take in one piece, in octets.
 const SHORT: usize = 4096;
 
-/// Starts the daemon's log. Where it goes is seen by itself unless it is set.
+/// Starts the daemon's log: JSON on standard output, as what collects logs expects it. Where it goes is seen by itself
+/// unless it is set.
 pub(super) fn start(log: &Log) {
     let format = log.format.unwrap_or_else(|| match leads_to_journal() {
         true => LogFormat::Journal,
@@ -44,10 +45,11 @@ pub(super) fn start_log(level: &str, format: LogFormat) {
         return;
     }
     let colours = std::io::stderr().is_terminal() && format != LogFormat::Json;
+    let is_json = format == LogFormat::Json;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
-        .with_writer(move || LogLines { colours });
+        .with_writer(move || LogLines { colours, is_json });
     let _ = match format {
         LogFormat::Json => builder.json().try_init(),
         LogFormat::Text | LogFormat::Journal => builder.try_init(),
@@ -186,6 +188,7 @@ impl Visit for Values {
 /// several, nor command the terminal; its own colours do.
 struct LogLines {
     colours: bool,
+    is_json: bool,
 }
 
 impl Write for LogLines {
@@ -196,7 +199,10 @@ impl Write for LogLines {
             true => coloured(text),
             false => report::message(text),
         };
-        writeln!(std::io::stderr().lock(), "{lines}")?;
+        match self.is_json {
+            true => writeln!(std::io::stdout().lock(), "{lines}")?,
+            false => writeln!(std::io::stderr().lock(), "{lines}")?,
+        }
         Ok(event.len())
     }
 

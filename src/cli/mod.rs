@@ -30,13 +30,14 @@ mod sync;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use nix::unistd::Uid;
 
 use crate::apply::Shutdown;
-use crate::config::{Config, user_name};
+use crate::config::{Config, MailTls, SourceKind, Way, is_loopback, user_name};
 use crate::daemon::AskError;
 use crate::model::Invoker;
 use crate::pull::Depth;
@@ -267,6 +268,17 @@ pub fn main() -> ExitCode {
         log::fail(&failure.message);
         failure.exit
     });
+    // What was to be done is done all the same; but whoever reads the report has half of it.
+    let exit = match UNWRITTEN.get() {
+        None => exit,
+        Some(why) => {
+            log::fail(&format!(
+                "standard output takes no more ({why}): what it was to show is lost, nothing else; the exit code would have been {}",
+                exit as u8
+            ));
+            Exit::Failed
+        }
+    };
     ExitCode::from(exit as u8)
 }
 
@@ -318,31 +330,62 @@ fn load_from(path: &Path) -> Result<Setup, Failure> {
     let source = config.clone();
     let setup = Setup::new(config)
         .map_err(|error| Failure::usage(source.invalid(error.span.clone(), error.to_string())))?;
-    for source in &setup.config.sources {
-        if let crate::config::SourceKind::Ldap(server) = &source.kind
-            && server.plaintext
-        {
-            say(&format!(
-                "dirsyncd: warning: `plaintext = true`: entries and the password of the bind cross the network to {} readable by anyone\n",
-                server.place()
-            ));
-        }
+    for (what, place) in in_the_clear(&setup.config) {
+        say(&format!(
+            "dirsyncd: warning: `plaintext = true`: {what} cross the network to {place} readable by anyone\n"
+        ));
     }
     Ok(setup)
 }
 
-/// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
+/// What goes out without TLS, as the configuration says so, and where to.
+fn in_the_clear(config: &Config) -> Vec<(&'static str, String)> {
+    let sources = config
+        .sources
+        .iter()
+        .filter_map(|source| match &source.kind {
+            SourceKind::Ldap(server) if server.plaintext => {
+                Some(("entries and the password of the bind", server.place()))
+            }
+            _ => None,
+        });
+    let channels = config.notify.channels.iter();
+    let channels = channels.filter_map(|channel| match &channel.way {
+        Way::Webhook { url, .. } if url.scheme() == "http" => {
+            let host = url.host_str().filter(|host| !is_loopback(host))?;
+            Some(("notifications", host.to_owned()))
+        }
+        Way::Email(email) if email.tls == MailTls::None => {
+            let what = match email.login {
+                Some(_) => "notifications and the password of the mail server",
+                None => "notifications",
+            };
+            Some((what, email.host.clone()))
+        }
+        _ => None,
+    });
+    sources.chain(channels).collect()
+}
+
+/// Why standard output takes no more, the first time.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// Writes a result to standard output.
 fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let text = report::printable(text);
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    show(&report::printable(text));
 }
 
 /// Writes a report of [`detail`] to standard output: its colours are its own, and what came from elsewhere was
 /// made harmless in it.
 fn show(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has gone away (`| head`) is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = UNWRITTEN.set(error.to_string());
+        }
+        _ => {}
+    }
 }
 
 /// How a report is laid out on standard output: in colours and as wide as the terminal, where it is one and

@@ -49,6 +49,10 @@ fn load_scheduled(path: &Path) -> Result<Setup, Failure> {
             ),
         ));
     }
+    // Not in the middle of the night, and not with a working configuration given up for it.
+    setup
+        .expect_usable()
+        .map_err(|why| Failure::usage(setup.config.invalid(None, why)))?;
     Ok(setup)
 }
 

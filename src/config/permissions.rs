@@ -189,6 +189,12 @@ pub fn expect_own(what: &str, path: &Path) -> Result<(), OpenFile> {
 /// # Errors
 /// [`OpenFile`] where somebody may.
 pub fn expect_own_file(what: &str, path: &Path, file: &Metadata) -> Result<(), OpenFile> {
+    if file.is_dir() {
+        return Err(OpenFile(format!(
+            "{what} {} is a folder: name a file in it",
+            path.display()
+        )));
+    }
     match database_s_others() {
         Others::Owner => expect_put_there(what, path, file)?,
         Others::Nobody | Others::Group => expect_owner(what, path, file, " && chmod 600")?,

@@ -85,6 +85,9 @@ impl PartialEq for Schedule {
 /// By how much a clock on the wall is put forward or back at most, with a margin.
 const MOST_SHIFT: TimeDelta = TimeDelta::hours(3);
 
+/// So many of the next moments are looked at for the time between them.
+const FORESEEN: usize = 60;
+
 /// Why a cron expression was refused.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -116,10 +119,13 @@ impl Schedule {
             ),
             fields => fields.join(" "),
         };
-        let hours = normalized.split_whitespace().nth(2);
-        let has_fixed_hours = hours.is_some_and(|hours| !hours.starts_with(['*', '?']));
-        let schedule = cron::Schedule::from_str(&normalized)
-            .map_err(|error| refuse(error.to_string().replace('\n', " ").trim().to_owned()))?;
+        let has_fixed_hours = match normalized.split_whitespace().nth(2) {
+            Some(hours) => !hours.starts_with(['*', '?']),
+            // `@daily` and the like.
+            None => normalized != "@hourly",
+        };
+        let schedule =
+            cron::Schedule::from_str(&normalized).map_err(|_| refuse(fault(&normalized)))?;
         if schedule.upcoming(zone).next().is_none() {
             return Err(refuse("it never comes".to_owned()));
         }
@@ -129,6 +135,13 @@ impl Schedule {
             zone,
             has_fixed_hours,
         })
+    }
+
+    /// The shortest time between two of the next moments that the schedule names.
+    pub fn shortest_gap(&self) -> Option<Duration> {
+        let next: Vec<_> = self.schedule.upcoming(self.zone).take(FORESEEN).collect();
+        let gaps = next.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.min().and_then(|gap| gap.to_std().ok())
     }
 
     /// The first moment after `after` that the schedule names.
@@ -205,6 +218,37 @@ fn weekday_names(field: &str) -> String {
     // What is not understood here (`*`, `?`, nonsense) is left to the crate.
     let names = |text: &str| item(text).unwrap_or_else(|| text.to_owned());
     field.split(',').map(names).collect::<Vec<_>>().join(",")
+}
+
+/// What is wrong with an expression that the crate does not take, which says no more than that: its fields are tried
+/// one by one.
+fn fault(normalized: &str) -> String {
+    const NAMES: [&str; 7] = [
+        "second",
+        "minute",
+        "hour",
+        "day of the month",
+        "month",
+        "weekday",
+        "year",
+    ];
+    let fields: Vec<&str> = normalized.split_whitespace().collect();
+    if !(6..=7).contains(&fields.len()) {
+        return match fields.len() {
+            0 => "it has no field".to_owned(),
+            1 => "it has 1 field".to_owned(),
+            count => format!("it has {count} fields"),
+        };
+    }
+    let is_wrong = |at: usize| {
+        let mut alone = ["*"; 7];
+        alone[at] = fields[at];
+        cron::Schedule::from_str(&alone.join(" ")).is_err()
+    };
+    match (0..fields.len()).find(|at| is_wrong(*at)) {
+        Some(at) => format!("`{}` is no {}", fields[at], NAMES[at]),
+        None => "it cannot be read".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -333,12 +377,50 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_way_out() {
-        for expression in ["", "every day", "61 * * * *", "* * * *", "0 0 30 2 *"] {
+        for (expression, why) in [
+            ("", "it has no field"),
+            ("every day", "it has 2 fields"),
+            ("* * * *", "it has 4 fields"),
+            ("61 * * * *", "`61` is no minute"),
+            ("0 22-2 * * *", "`22-2` is no hour"),
+            ("0 0 * * funday", "`funday` is no weekday"),
+            ("0 0 30 2 *", "it never comes"),
+        ] {
             let error = Schedule::parse(expression, Tz::UTC)
                 .unwrap_err()
                 .to_string();
-            assert!(error.contains("is no cron expression"), "{error}");
-            assert!(error.contains("write five fields"), "{error}");
+            let words = format!("`{expression}` is no cron expression: {why}; write five fields");
+            assert!(error.starts_with(&words), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_in_place_of_fields_are_fixed_hours_but_for_the_one() {
+        // On 25 October 2026 the clocks of the Azores go from one back to midnight.
+        let moments = |expression: &str| {
+            let schedule = Schedule::parse(expression, Tz::Atlantic__Azores).unwrap();
+            let mut at: Timestamp = "2026-10-24T23:30:00Z".parse().unwrap();
+            let mut moments = Vec::new();
+            for _ in 0..2 {
+                at = schedule.next_after(at).unwrap();
+                moments.push(at.format("%d %H:%M").to_string());
+            }
+            moments
+        };
+        assert_eq!(moments("@daily"), ["25 00:00", "26 01:00"]);
+        assert_eq!(moments("@hourly"), ["25 00:00", "25 01:00"]);
+    }
+
+    #[test]
+    fn the_shortest_gap_is_that_between_two_moments() {
+        for (expression, minutes) in [
+            ("*/15 * * * *", 15),
+            ("0,50 * * * *", 10),
+            ("0 3 * * *", 24 * 60),
+        ] {
+            let schedule = Schedule::parse(expression, Tz::UTC).unwrap();
+            let gap = Duration::from_secs(60 * minutes);
+            assert_eq!(schedule.shortest_gap(), Some(gap), "{expression}");
         }
     }
 }

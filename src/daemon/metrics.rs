@@ -416,6 +416,12 @@ fn of_daemon(registry: &mut Registry, state: &State) {
         "Whether it is paused: no job is started",
         truth(now.pause.is_some()),
     );
+    gauge(
+        registry,
+        "config_last_reload_successful",
+        "Whether the configuration in force is that which was read last",
+        truth(now.refused.is_none()),
+    );
     let is_at_work = |job: Job| now.job.as_ref().is_some_and(|begun| begun.job == job);
     gauges(
         registry,

@@ -34,7 +34,7 @@ use crate::snapshot::{Journal, Lock, Pause, Snapshot, SnapshotError};
 pub use client::{AskError, Client, Reported};
 pub use control::{CannotListen, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
 pub use pulse::{Phase, Progress};
-pub use status::{AtWork, Running, ScheduledJob, Status, paused};
+pub use status::{AtWork, RefusedConfig, Running, ScheduledJob, Status, paused};
 pub use teller::{seen, tell_by_hand};
 
 use control::Server;
@@ -42,7 +42,7 @@ use meter::Meter;
 use metrics::End;
 use state::{Begun, State};
 use teller::Teller;
-use timers::Timers;
+use timers::{Timers, Why};
 
 /// How often the wall clock is looked at while waiting, so that a suspended machine or a
 /// corrected clock does not move a run by more than this.
@@ -134,11 +134,11 @@ pub async fn run(
     // A database that cannot be used is told at the start, not in the middle of the night.
     Journal::open(&setup.config.database).await?.close().await?;
     let mut snapshot = Snapshot::open_for_reading(&setup.config.database).await?;
-    let begun = snapshot.jobs_begun().await?;
+    let done = snapshot.last_jobs().await?;
     let pause = snapshot.pause().await?;
     snapshot.close().await?;
     let now = chrono::Utc::now();
-    let timers = Timers::start(&setup.config.schedule, &begun, now, &delay);
+    let timers = Timers::start(&setup.config.schedule, &done, now, &delay);
     let config = setup.config.daemon.clone();
     let state = Arc::new(State::new(setup, pause, now));
     state.change(|now| now.due = timers.all().collect());
@@ -164,8 +164,8 @@ pub async fn run(
     };
     daemon.state.begin();
     systemd::tell(&[sd_notify::NotifyState::Ready]);
-    while let Some(job) = daemon.wait(&mut wishes).await {
-        daemon.work(job, &mut wishes).await;
+    while let Some((job, why)) = daemon.wait(&mut wishes).await {
+        daemon.work(job, why, &mut wishes).await;
         if daemon.stop.requested() {
             break;
         }
@@ -209,7 +209,7 @@ struct Daemon<'a> {
 impl Daemon<'_> {
     /// Waits for the wall clock to reach the first of the timers, or for a wish; `None` when it is to
     /// stop. When the clock is set back, the schedules are asked anew. While it is paused, nothing is due.
-    async fn wait(&mut self, wishes: &mut mpsc::Receiver<Wish>) -> Option<Job> {
+    async fn wait(&mut self, wishes: &mut mpsc::Receiver<Wish>) -> Option<(Job, Why)> {
         let mut told = None;
         loop {
             self.state.pulse.turn(false);
@@ -219,12 +219,16 @@ impl Daemon<'_> {
             let pause = self.state.pause();
             let is_paused = pause.is_some();
             let wanted = || {
-                Job::ALL
-                    .into_iter()
-                    .find(|job| self.wanted.contains_key(job))
+                Job::ALL.into_iter().find_map(|job| {
+                    let why = match self.wanted.get(&job)?.is_empty() {
+                        true => Why::Signal,
+                        false => Why::Asked,
+                    };
+                    Some((job, why))
+                })
             };
-            if let Some(job) = wanted().filter(|_| !is_paused) {
-                return Some(job);
+            if let Some(wanted) = wanted().filter(|_| !is_paused) {
+                return Some(wanted);
             }
             let now = chrono::Utc::now();
             if now < self.looked {
@@ -237,13 +241,14 @@ impl Daemon<'_> {
             if let Some((due, job)) = next
                 && now >= due
             {
-                return Some(job);
+                return Some((job, self.timers.why(job)));
             }
-            let tell = (next, pause);
+            let tell = (next, pause, self.state.now().refused);
             if told.as_ref() != Some(&tell) {
+                let refused = tell.2.as_ref();
                 match &tell {
-                    (_, Some(pause)) => tell_pause(pause),
-                    (next, None) => tell_next(*next),
+                    (_, Some(pause), _) => tell_pause(pause, refused),
+                    (next, None, _) => tell_next(*next, refused),
                 }
                 told = Some(tell);
             }
@@ -257,7 +262,7 @@ impl Daemon<'_> {
     }
 
     /// Does a job. Wishes are heard meanwhile, and what is to be done for them comes after it.
-    async fn work(&mut self, job: Job, wishes: &mut mpsc::Receiver<Wish>) {
+    async fn work(&mut self, job: Job, why: Why, wishes: &mut mpsc::Receiver<Wish>) {
         systemd::tell(&[sd_notify::NotifyState::Status(&format!("{job} is at work"))]);
         let askers = self.wanted.remove(&job).unwrap_or_default();
         let asked_by = askers.first().map(|asker| asker.by.clone());
@@ -279,7 +284,7 @@ impl Daemon<'_> {
             asked_by,
         };
         let Done { outcome, end, seen } = {
-            let work = Box::pin(do_job(&setup, job, &control));
+            let work = Box::pin(do_job(&setup, job, why, &control));
             let watcher = state.pulse.watcher(trace.map(|trace| trace.watcher()));
             let work = watched(watcher, work);
             tokio::pin!(work);
@@ -330,13 +335,16 @@ impl Daemon<'_> {
     fn reload(&mut self) {
         systemd::reloading();
         let former = self.state.setup();
-        match (self.reload)() {
-            Ok(setup) if setup.config.database != former.config.database => {
-                tracing::error!(
-                    database = %former.config.database.display(),
-                    "the configuration is not taken: another `database` needs a restart; the former one stays in force"
-                );
+        let read = (self.reload)().and_then(|setup| {
+            if setup.config.database == former.config.database {
+                return Ok(setup);
             }
+            let database = former.config.database.display();
+            Err(format!(
+                "another `database` than {database} needs a restart"
+            ))
+        });
+        match read {
             Ok(setup) => {
                 let now = chrono::Utc::now();
                 self.timers.take(&setup.config.schedule, now, &delay);
@@ -349,36 +357,43 @@ impl Daemon<'_> {
                 self.state.change(|now| {
                     now.due = self.timers.all().collect();
                     now.setup = Arc::new(setup);
+                    now.refused = None;
                 });
                 tracing::info!("the configuration is read again and in force");
-                if self.state.pause().is_none() {
-                    tell_next(self.timers.next());
-                }
             }
-            Err(error) => tracing::error!(
-                "the configuration is not taken, and the former one stays in force: {error}"
-            ),
+            Err(why) => {
+                tracing::error!(
+                    "the configuration is not taken, and the former one stays in force: {why}"
+                );
+                let at = chrono::Utc::now();
+                let refused = Some(RefusedConfig { at, why });
+                self.state.change(|now| now.refused = refused);
+            }
         }
         systemd::tell(&[sd_notify::NotifyState::Ready]);
     }
 }
 
-fn tell_pause(pause: &Pause) {
+fn tell_pause(pause: &Pause, refused: Option<&RefusedConfig>) {
     let status = format!("paused {}", paused(pause));
-    systemd::tell(&[sd_notify::NotifyState::Status(&status)]);
+    tell_systemd(&status, refused);
     tracing::info!("{status}");
 }
 
-fn tell_next(next: Option<(Timestamp, Job)>) {
+fn tell_next(next: Option<(Timestamp, Job)>, refused: Option<&RefusedConfig>) {
     let Some((due, job)) = next else {
-        systemd::tell(&[sd_notify::NotifyState::Status(
-            "nothing is scheduled any more",
-        )]);
+        tell_systemd("nothing is scheduled any more", refused);
         return tracing::warn!("nothing is scheduled any more");
     };
     let status = format!("waiting; {job} at {}", due.format("%Y-%m-%d %H:%M:%S UTC"));
-    systemd::tell(&[sd_notify::NotifyState::Status(&status)]);
+    tell_systemd(&status, refused);
     tracing::info!(%due, %job, "waiting for the next run");
+}
+
+fn tell_systemd(status: &str, refused: Option<&RefusedConfig>) {
+    let refused = refused.map(|refused| format!("; {}", refused.in_brief()));
+    let status = format!("{status}{}", refused.unwrap_or_default());
+    systemd::tell(&[sd_notify::NotifyState::Status(&status)]);
 }
 
 /// What became of a job.
@@ -391,13 +406,28 @@ struct Done {
     seen: Option<Seen>,
 }
 
-/// Does a job, and logs how it went.
-async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Done {
+/// Does a job, logs how it went, and notes that it begins and ends, so that after an outage it is known what was
+/// missed or broken off.
+async fn do_job(setup: &Setup, job: Job, why: Why, control: &Control<'_>) -> Done {
     let database = &setup.config.database;
-    if let Err(error) = note(database, job).await {
+    let begun = note(database, async |journal| {
+        journal.begin_job(job, chrono::Utc::now()).await
+    });
+    if let Err(error) = begun.await {
         // It is done again after a restart, at worst.
         tracing::debug!(%job, "not noted: {error}");
     }
+    let done = carry_out(setup, job, why, control).await;
+    // What is stopped goes on after the restart.
+    if !control.stop.requested()
+        && let Err(error) = note(database, async |journal| journal.end_job(job).await).await
+    {
+        tracing::debug!(%job, "its end is not noted: {error}");
+    }
+    done
+}
+
+async fn carry_out(setup: &Setup, job: Job, why: Why, control: &Control<'_>) -> Done {
     match job {
         Job::Sync | Job::Full => {
             let depth = match job {
@@ -408,11 +438,7 @@ async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Done {
                 depth,
                 ..Orders::ROUTINE
             };
-            let trigger = match &control.asked_by {
-                None => "schedule",
-                Some(_) => "sync",
-            };
-            let outcome = sync(setup, orders, trigger, control).await;
+            let outcome = sync(setup, orders, why.trigger(), control).await;
             log::synced(&outcome);
             let (end, seen) = (End::of_sync(&outcome), seen(job, &outcome));
             let outcome = Some(Arc::new(outcome));
@@ -449,9 +475,11 @@ async fn do_job(setup: &Setup, job: Job, control: &Control<'_>) -> Done {
     }
 }
 
-/// Notes that a job begins, so that after an outage it is known whether one was missed.
-async fn note(database: &std::path::Path, job: Job) -> Result<(), SnapshotError> {
+async fn note(
+    database: &std::path::Path,
+    what: impl AsyncFnOnce(&mut Journal) -> Result<(), SnapshotError>,
+) -> Result<(), SnapshotError> {
     let mut journal = Journal::open_within(database, PATIENCE).await?;
-    journal.begin_job(job, chrono::Utc::now()).await?;
+    what(&mut journal).await?;
     journal.close().await
 }

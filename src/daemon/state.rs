@@ -10,6 +10,7 @@ use crate::snapshot::Pause;
 
 use super::metrics::Metrics;
 use super::pulse::Pulse;
+use super::status::RefusedConfig;
 use super::telemetry::Telemetry;
 
 /// What is shared.
@@ -37,6 +38,8 @@ pub(super) struct Now {
     pub(super) due: Vec<(Job, Option<Timestamp>)>,
     /// While it is paused, no job is started.
     pub(super) pause: Option<Pause>,
+    /// The configuration that was read last and is not in force.
+    pub(super) refused: Option<RefusedConfig>,
 }
 
 /// A job that has begun.
@@ -63,6 +66,7 @@ impl State {
                 job: None,
                 due: Vec::new(),
                 pause,
+                refused: None,
             }),
         }
     }

@@ -40,12 +40,34 @@ pub struct Running {
     pub since: Timestamp,
     /// Its configuration file.
     pub config: String,
+    /// That the file was read again and refused, so that the former configuration is still in force.
+    #[serde(default)]
+    pub refused_config: Option<RefusedConfig>,
     /// Whether the work has not gone on for as long as `hang_after` says.
     pub hanging: bool,
     /// What it does now.
     pub at_work: Option<AtWork>,
     /// Its jobs.
     pub jobs: Vec<ScheduledJob>,
+}
+
+/// A configuration that was read and is not in force, as it is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusedConfig {
+    /// When it was read.
+    pub at: Timestamp,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl RefusedConfig {
+    /// When, on the wall, and what follows.
+    pub(super) fn in_brief(&self) -> String {
+        format!(
+            "the configuration of {} is refused, the former one in force",
+            second(self.at)
+        )
+    }
 }
 
 /// A job that is at work.
@@ -104,6 +126,7 @@ impl Status {
             pid: std::process::id(),
             since: state.since,
             config: absolute(&config.path),
+            refused_config: now.refused,
             hanging: state.pulse.hangs_for(config.daemon.hang_after),
             jobs: scheduled.collect(),
             at_work: now.job.map(at_work),
@@ -183,6 +206,10 @@ impl Running {
             lines.push(
                 "It hangs: the work has not gone on for as long as `hang_after` says.".into(),
             );
+        }
+        if let Some(refused) = &self.refused_config {
+            let brief = refused.in_brief();
+            lines.push(format!("Not as its file: {brief}: {}", refused.why));
         }
         if let Some(work) = &self.at_work {
             let asked = asked(work.job.name(), work.asked_by.as_ref());

@@ -7,6 +7,39 @@ use chrono::TimeDelta;
 
 use crate::config::{Job, Scheduled};
 use crate::model::Timestamp;
+use crate::snapshot::LastJob;
+
+/// So often in a row a job that was broken off is begun anew at the start: one that brings the daemon down waits for
+/// its time.
+const TRIES: u32 = 3;
+
+/// Why a job is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its time has come.
+    Schedule,
+    /// The daemon has started, and `at_start` says so.
+    Start,
+    /// It was missed or broken off while the daemon was away.
+    Missed,
+    /// A signal asked for it.
+    Signal,
+    /// Somebody asked for it.
+    Asked,
+}
+
+impl Why {
+    /// What the journal calls it.
+    pub(super) fn trigger(self) -> &'static str {
+        match self {
+            Why::Schedule => "schedule",
+            Why::Start => "start",
+            Why::Missed => "missed",
+            Why::Signal => "signal",
+            Why::Asked => "sync",
+        }
+    }
+}
 
 /// What picks a delay up to the longest one.
 pub(super) type Chance<'a> = &'a dyn Fn(Duration) -> Duration;
@@ -20,6 +53,7 @@ struct Timer {
     scheduled: Scheduled,
     /// `None` when the schedule never comes again.
     due: Option<Timestamp>,
+    why: Why,
 }
 
 impl Timer {
@@ -27,14 +61,15 @@ impl Timer {
         let next = self.scheduled.schedule.next_after(now);
         let jitter = TimeDelta::from_std(chance(self.scheduled.jitter)).unwrap_or_default();
         self.due = next.and_then(|next| next.checked_add_signed(jitter));
+        self.why = Why::Schedule;
     }
 }
 
 impl Timers {
-    /// The timers of a daemon that starts, when the jobs were last begun as `done` tells.
+    /// The timers of a daemon that starts, when the jobs were last done as `done` tells.
     pub(super) fn start(
         schedule: &[Scheduled],
-        done: &BTreeMap<Job, Timestamp>,
+        done: &BTreeMap<Job, LastJob>,
         now: Timestamp,
         chance: Chance<'_>,
     ) -> Self {
@@ -42,12 +77,16 @@ impl Timers {
             let mut timer = Timer {
                 scheduled: scheduled.clone(),
                 due: Some(now),
+                why: Why::Start,
             };
-            let missed = done.get(&scheduled.job).and_then(|done| {
-                let next = scheduled.schedule.next_after(*done);
-                next.filter(|next| scheduled.catch_up && *next <= now)
-            });
-            if !scheduled.at_start && missed.is_none() {
+            let is_missed = scheduled.catch_up
+                && done.get(&scheduled.job).is_some_and(|last| {
+                    let next = scheduled.schedule.next_after(last.begun);
+                    (1..=TRIES).contains(&last.unended) || next.is_some_and(|next| next <= now)
+                });
+            if is_missed {
+                timer.why = Why::Missed;
+            } else if !scheduled.at_start {
                 timer.set(now, chance);
             }
             timer
@@ -68,6 +107,7 @@ impl Timers {
             let mut timer = Timer {
                 scheduled: scheduled.clone(),
                 due: former.and_then(|timer| timer.due),
+                why: former.map_or(Why::Schedule, |timer| timer.why),
             };
             if former.is_none() {
                 timer.set(now, chance);
@@ -83,6 +123,13 @@ impl Timers {
         let dues = dues.filter_map(|timer| Some((timer.due?, timer.scheduled.job)));
         let place = |job| Job::ALL.iter().position(|other| *other == job);
         dues.min_by_key(|(due, job)| (*due, place(*job)))
+    }
+
+    /// Why a job is due.
+    pub(super) fn why(&self, job: Job) -> Why {
+        let mut timers = self.timers.iter();
+        let timer = timers.find(|timer| timer.scheduled.job == job);
+        timer.map_or(Why::Schedule, |timer| timer.why)
     }
 
     /// When each job is due.
@@ -107,8 +154,9 @@ impl Timers {
     /// sooner, as it waits for its jitter or for another job, stays so.
     pub(super) fn set_back(&mut self, now: Timestamp, chance: Chance<'_>) {
         for timer in &mut self.timers {
-            let former = timer.due;
+            let (former, why) = (timer.due, timer.why);
             timer.set(now, chance);
+            timer.why = why;
             timer.due = timer.due.into_iter().chain(former).min();
         }
     }
@@ -139,8 +187,41 @@ mod tests {
     const EXACTLY: Chance<'_> = &|_| Duration::ZERO;
 
     fn started(schedule: &[Scheduled], done: &[(Job, &str)], now: &str) -> Timers {
-        let done = done.iter().map(|(job, text)| (*job, at(text))).collect();
-        Timers::start(schedule, &done, at(now), EXACTLY)
+        let done = done.iter().map(|(job, text)| (*job, last(text, 0)));
+        Timers::start(schedule, &done.collect(), at(now), EXACTLY)
+    }
+
+    fn last(begun: &str, unended: u32) -> LastJob {
+        LastJob {
+            begun: at(begun),
+            unended,
+        }
+    }
+
+    #[test]
+    fn what_was_broken_off_is_begun_anew_at_the_start_unless_it_never_comes_to_an_end() {
+        let daily = job(Job::Sync, "0 2 * * *");
+        let never = Scheduled {
+            catch_up: false,
+            ..daily.clone()
+        };
+        let now = at("02:05");
+        let tomorrow = now + TimeDelta::minutes(24 * 60 - 5);
+        for (scheduled, unended, first, why) in [
+            (&daily, 0, tomorrow, Why::Schedule),
+            (&daily, 1, now, Why::Missed),
+            (&daily, TRIES, now, Why::Missed),
+            (&daily, TRIES + 1, tomorrow, Why::Schedule),
+            (&never, 1, tomorrow, Why::Schedule),
+        ] {
+            let done = BTreeMap::from([(Job::Sync, last("02:00", unended))]);
+            let schedule = std::slice::from_ref(scheduled);
+            let mut timers = Timers::start(schedule, &done, now, EXACTLY);
+            assert_eq!(timers.next(), Some((first, Job::Sync)), "{unended}");
+            assert_eq!(timers.why(Job::Sync), why, "{unended}");
+            timers.ended(Job::Sync, now, EXACTLY);
+            assert_eq!(timers.why(Job::Sync), Why::Schedule);
+        }
     }
 
     #[test]

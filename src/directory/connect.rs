@@ -18,7 +18,9 @@ use url::Url;
 
 use super::search::{self, Searches};
 use super::{DirectoryError, Request, discover};
-use crate::config::{Bind, ClientCertificate, Discovery, Ldap as Server, Servers, expect_guarded};
+use crate::config::{
+    Bind, ClientCertificate, Discovery, Ldap as Server, Servers, Source, SourceKind, expect_guarded,
+};
 use crate::model::Entry;
 
 /// What a server says about itself (its root DSE, RFC 4512 section 5.1).
@@ -289,6 +291,17 @@ pub(super) fn advice(code: u32) -> &'static str {
         50 => "let the bind DN read the base",
         51 | 52 => "the server is busy or down: the next run tries again",
         _ => "nothing was changed",
+    }
+}
+
+/// Whether what this machine has for a source can be used: its secrets, CA file and certificates. Asks no server.
+///
+/// # Errors
+/// When something of that is not there, may be read or changed by others, or is no such thing.
+pub fn usable(source: &Source) -> Result<(), DirectoryError> {
+    match &source.kind {
+        SourceKind::Ldap(server) => Access::of(server).map(drop),
+        SourceKind::Ldif(_) => Ok(()),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::config::{self, Incremental, OpenFile, SecretError, Source, SourceKind
 use crate::model::{Entry, PullEnd};
 
 use careful::careful;
-pub use connect::{ServerInfo, ServerKind};
+pub use connect::{ServerInfo, ServerKind, usable};
 pub use entry::{Candidate, Check, read_entry, read_file};
 pub use follow::{MANY_CHANGES, way};
 pub use groups::select;

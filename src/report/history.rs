@@ -13,7 +13,7 @@ use crate::model::{
     Attribute, Change, Exchange, ExternalId, GroupChange, GroupMember, GroupOperation,
     GroupProgress, Invoker, Kind, Operation, Profile, RunId, ScimId, Timestamp,
 };
-use crate::snapshot::{Allowed, UnreadableWrite, Write, WriteEnd, Written};
+use crate::snapshot::{Allowed, PastRun, UnreadableWrite, Write, WriteEnd, Written};
 
 /// The JSON Schema of a history as JSON.
 pub const HISTORY_SCHEMA: &str = include_str!("../../docs/history.schema.json");
@@ -119,11 +119,16 @@ impl HistorySheet {
     }
 
     /// Ends the sheet. `first` is the first run of which the journal has all: of earlier ones there is only
-    /// what was needed when it was pruned.
+    /// what was needed when it was pruned. JSON has the `run` too, where the sheet is of one.
     ///
     /// # Errors
     /// When it cannot be written there.
-    pub fn end(self, first: Option<RunId>, out: &mut dyn io::Write) -> io::Result<()> {
+    pub fn end(
+        self,
+        first: Option<RunId>,
+        run: Option<&PastRun>,
+        out: &mut dyn io::Write,
+    ) -> io::Result<()> {
         match self.form {
             HistoryForm::Text => {
                 if !self.is_begun {
@@ -133,7 +138,13 @@ impl HistorySheet {
             }
             HistoryForm::Json => {
                 let first = json!(first);
-                writeln!(out, "\n],\"complete_from_run\":{first}}}")?;
+                let run = run.map(|run| printable(&json!(run).to_string()));
+                let run = run.map(|run| format!(",\"run\":{run}"));
+                writeln!(
+                    out,
+                    "\n],\"complete_from_run\":{first}{}}}",
+                    run.unwrap_or_default()
+                )?;
             }
             HistoryForm::Csv => {}
         }

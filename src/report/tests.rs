@@ -617,7 +617,7 @@ fn sheet(form: HistoryForm, write: &Write, first: Option<RunId>) -> String {
     let mut out = Vec::new();
     let mut sheet = HistorySheet::begin(form, &mut out).unwrap();
     sheet.add(Ok(write), &mut out).unwrap();
-    sheet.end(first, &mut out).unwrap();
+    sheet.end(first, None, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

@@ -95,7 +95,19 @@ pub async fn back_up(from: &Path, to: &Path, replace: bool) -> Result<BackedUp, 
     if snapshot.schema_version().await?.is_none() {
         return Err(BackupError::Nothing(from.to_owned()));
     }
-    snapshot.copy_to(copy.path()).await?;
+    snapshot
+        .copy_to(copy.path())
+        .await
+        .map_err(|error| match error {
+            // The copy has a name of its own until it is whole.
+            SnapshotError::Full { path, message } if path == copy.path() => {
+                BackupError::Unwritable {
+                    path: to.to_owned(),
+                    message: format!("its disk is full ({message})"),
+                }
+            }
+            error => error.into(),
+        })?;
     snapshot.close().await?;
 
     let mut written = Snapshot::look_into(copy.path()).await?;
@@ -215,6 +227,25 @@ fn remove_left_over(beside: &Path) -> io::Result<()> {
 }
 
 impl Snapshot {
+    /// Looks whether the pages of the database fit together (SQLite's `quick_check`): a run reads few of them, and
+    /// meets damage late.
+    ///
+    /// # Errors
+    /// What does not fit; or when it cannot be read.
+    pub async fn expect_whole(&mut self) -> Result<(), SnapshotError> {
+        let found: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(1)")
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        if found != ["ok"] {
+            return Err(SnapshotError::Corrupt {
+                path: self.path.clone(),
+                message: found.join("; "),
+            });
+        }
+        Ok(())
+    }
+
     /// Checks this copy from end to end, and tells what is in it.
     async fn inspect(&mut self, path: &Path) -> Result<BackedUp, BackupError> {
         let found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")

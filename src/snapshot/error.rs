@@ -102,6 +102,16 @@ pub enum SnapshotError {
         /// The file.
         path: PathBuf,
     },
+    /// It has other names, each with locks of its own.
+    #[error(
+        "the database {} has {names} names (hard links), and by each another process could write to it unseen: remove the others (`find DIR -samefile {}` shows them), or make them symbolic links", path.display(), path.display()
+    )]
+    Linked {
+        /// The database.
+        path: PathBuf,
+        /// How many.
+        names: u64,
+    },
     /// The disk is full.
     #[error("the disk with the database {} is full ({message}): make room and run again", path.display())]
     Full {

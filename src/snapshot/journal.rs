@@ -150,9 +150,23 @@ impl Journal {
     /// Notes that the daemon begins a job.
     pub async fn begin_job(&mut self, job: Job, now: Timestamp) -> Result<(), SnapshotError> {
         let path = self.path.clone();
-        sqlx::query("INSERT OR REPLACE INTO jobs (job, begun_at) VALUES (?, ?)")
+        sqlx::query(
+            "INSERT INTO jobs (job, begun_at, unended) VALUES (?, ?, 1)
+             ON CONFLICT (job) DO UPDATE SET begun_at = excluded.begun_at, unended = unended + 1",
+        )
+        .bind(job.name())
+        .bind(now.timestamp_millis())
+        .execute(&mut self.snapshot.connection)
+        .await
+        .at(&path)?;
+        Ok(())
+    }
+
+    /// Notes that a job of the daemon has come to its end, well or not.
+    pub async fn end_job(&mut self, job: Job) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        sqlx::query("UPDATE jobs SET unended = 0 WHERE job = ?")
             .bind(job.name())
-            .bind(now.timestamp_millis())
             .execute(&mut self.snapshot.connection)
             .await
             .at(&path)?;

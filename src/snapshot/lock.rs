@@ -84,7 +84,17 @@ impl Lock {
         // Before anything is made where a link of another user leads. Whoever may open the lock file may also
         // hold the lock.
         expect_closed(database)?;
-        let path = beside(&real_name(database), ending);
+        let real = real_name(database);
+        if let Ok(found) = std::fs::metadata(&real)
+            && found.is_file()
+            && found.nlink() > 1
+        {
+            return Err(SnapshotError::Linked {
+                path: real,
+                names: found.nlink(),
+            });
+        }
+        let path = beside(&real, ending);
         let failed = |error: io::Error| {
             let words = format!("{}: {error}", path.display());
             SnapshotError::io(database, &io::Error::new(error.kind(), words))

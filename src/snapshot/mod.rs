@@ -56,7 +56,7 @@ pub use outbox::{Letter, Outbox, Queued, Tried};
 pub use pause::{BadReason, Pause, keep_pause, keep_pause_for_later};
 pub use prune::{LAST_OPERATIONS, Prune, PruneError, Pruned, Pruning};
 pub use revert::trigger as revert_trigger;
-pub use runs::PastRun;
+pub use runs::{PastDay, PastRun};
 pub use saved::AppliedPlan;
 
 use error::Context;
@@ -77,6 +77,15 @@ pub struct Unanswered {
     pub id: OperationId,
     /// What was sent.
     pub operation: Operation,
+}
+
+/// The last time that the daemon did a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastJob {
+    /// When it began.
+    pub begun: Timestamp,
+    /// How often in a row it was begun and did not come to its end, the last time included.
+    pub unended: u32,
 }
 
 impl Snapshot {
@@ -119,7 +128,10 @@ impl Snapshot {
             .bind(to.display().to_string())
             .execute(&mut self.connection)
             .await
-            .at(to)?;
+            .map_err(|error| match SnapshotError::sql(&self.path, &error) {
+                damaged @ SnapshotError::Corrupt { .. } => damaged,
+                _ => SnapshotError::sql(to, &error),
+            })?;
         Ok(())
     }
 
@@ -402,13 +414,21 @@ impl Snapshot {
 
     /// When the daemon last began its jobs.
     pub async fn jobs_begun(&mut self) -> Result<BTreeMap<Job, Timestamp>, SnapshotError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT job, begun_at FROM jobs")
-            .fetch_all(&mut self.connection)
-            .await
-            .at(&self.path)?;
-        let of_row = |(name, at): (String, i64)| {
+        let begun = self.last_jobs().await?.into_iter();
+        Ok(begun.map(|(job, last)| (job, last.begun)).collect())
+    }
+
+    /// What is known of the last time that the daemon did each of its jobs.
+    pub async fn last_jobs(&mut self) -> Result<BTreeMap<Job, LastJob>, SnapshotError> {
+        let rows: Vec<(String, i64, u32)> =
+            sqlx::query_as("SELECT job, begun_at, unended FROM jobs")
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+        let of_row = |(name, at, unended): (String, i64, u32)| {
             let job = Job::ALL.into_iter().find(|job| job.name() == name)?;
-            Some((job, Timestamp::from_timestamp_millis(at)?))
+            let begun = Timestamp::from_timestamp_millis(at)?;
+            Some((job, LastJob { begun, unended }))
         };
         Ok(rows.into_iter().filter_map(of_row).collect())
     }

@@ -1,5 +1,6 @@
 //! The runs that there were.
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
@@ -15,7 +16,7 @@ use crate::model::{Invoker, RunId, Timestamp};
 pub struct PastRun {
     /// Its number.
     pub run: RunId,
-    /// What started it: `schedule`, `sync`, `revert 3`, …
+    /// What started it: `schedule`, `start`, `missed`, `signal`, `sync`, `revert 3`, …
     pub trigger: String,
     /// Who has started it; `None` where nobody has, as the daemon does by its schedule.
     pub asked_by: Option<Invoker>,
@@ -33,8 +34,39 @@ pub struct PastRun {
     pub summary: Option<Value>,
 }
 
+/// What the runs of a day came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastDay {
+    /// Which, in UTC.
+    pub day: NaiveDate,
+    /// How many runs began.
+    pub runs: u64,
+    /// The accounts that were active after the last of them that tells it.
+    pub active: Option<u64>,
+    /// Operations that were done.
+    pub done: u64,
+    /// Operations that failed.
+    pub failed: u64,
+    /// Operations that were held by that last run.
+    pub held: u64,
+}
+
 const SELECT_RUNS: &str = "SELECT trigger, id, started_at, finished_at, outcome, error, version, summary, asked_by, uid, sudo_user
     FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?";
+
+/// A day in milliseconds.
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// The runs by day. As there is one `max`, the columns that no function collects are those of its row: of the last run
+/// that knew the accounts.
+const DAYS: &str = "SELECT started_at / 86400000 AS day, count(*),
+        summary ->> '$.accounts.active',
+        coalesce(sum(coalesce(summary ->> '$.applied.done', 0) + coalesce(summary ->> '$.groups.applied.done', 0)), 0),
+        coalesce(sum(coalesce(summary ->> '$.applied.failed', 0) + coalesce(summary ->> '$.groups.applied.failed', 0)), 0),
+        coalesce(summary ->> '$.held', 0),
+        max(iif(summary ->> '$.accounts.active' IS NULL, NULL, id))
+    FROM runs WHERE id > coalesce((SELECT id FROM runs WHERE started_at < ? ORDER BY id DESC LIMIT 1), 0)
+    GROUP BY day ORDER BY day";
 
 /// The last run that read all sources whole, believed all absences, and did all that nothing held.
 pub(super) const LAST_GOOD_SYNC: &str =
@@ -62,6 +94,38 @@ impl Snapshot {
         rows.iter()
             .map(|row| past_run(row).map_err(|why| self.row_error(row, &why)))
             .collect()
+    }
+
+    /// This run, if the database has it.
+    pub async fn past_run(&mut self, run: RunId) -> Result<Option<PastRun>, SnapshotError> {
+        // The newest of those up to it.
+        let next = RunId(run.0.saturating_add(1));
+        let found = self.last_runs(Some(next), 1).await?.pop();
+        Ok(found.filter(|found| found.run == run))
+    }
+
+    /// What the runs of each day since this moment came to, the oldest first. Days are UTC's, and those without a run
+    /// are not among them.
+    pub async fn days(&mut self, since: Timestamp) -> Result<Vec<PastDay>, SnapshotError> {
+        let rows: Vec<(i64, i64, Option<i64>, i64, i64, i64, Option<i64>)> = sqlx::query_as(DAYS)
+            .bind(since.timestamp_millis())
+            .fetch_all(&mut self.connection)
+            .await
+            .at(&self.path)?;
+        let count = |count: i64| u64::try_from(count).unwrap_or_default();
+        let days = rows
+            .into_iter()
+            .filter_map(|(day, runs, active, done, failed, held, _)| {
+                Some(PastDay {
+                    day: Timestamp::from_timestamp_millis(day * DAY)?.date_naive(),
+                    runs: count(runs),
+                    active: active.map(count),
+                    done: count(done),
+                    failed: count(failed),
+                    held: count(held),
+                })
+            });
+        Ok(days.collect())
     }
 
     /// When the last good sync ended: all sources were read whole, no absence was disbelieved, no operation failed, and

@@ -222,3 +222,45 @@ fn a_secret_file_that_may_not_be_read_is_told() {
     }
     assert!(world.organization.accounts().is_empty());
 }
+
+#[test]
+fn a_database_with_two_names_is_refused_as_each_has_locks_of_its_own() {
+    let world = World::synced(&Person::four());
+    let other = world.dirsyncd.folder().join("other.db");
+    std::fs::hard_link(world.dirsyncd.database(), &other).unwrap();
+    let output = world.dirsyncd.run(&["sync"]).expect_code(1);
+    output.expect_words(&["has 2 names (hard links)", "remove the others"]);
+    std::fs::remove_file(other).unwrap();
+    world.dirsyncd.sync(0);
+}
+
+#[test]
+fn a_folder_in_place_of_the_database_is_told_as_that() {
+    let world = World::of(&Person::four());
+    std::fs::create_dir_all(world.dirsyncd.database()).unwrap();
+    for verb in ["plan", "sync"] {
+        let output = world.dirsyncd.run(&[verb]).expect_code(1);
+        let output = output.expect_words(&["is a folder: name a file in it"]);
+        assert!(!output.stderr.contains("chmod"), "{output}");
+    }
+}
+
+#[test]
+fn check_and_backup_tell_of_pages_that_a_run_would_meet_late() {
+    let world = World::synced(&Person::four());
+    let path = world.dirsyncd.database();
+    // An index that nothing of this reads.
+    let page = "SELECT rootpage || '' FROM sqlite_schema WHERE name = 'operations_by_kind'";
+    let page: usize = database::texts(&path, page)[0].parse().unwrap();
+    let mut content = std::fs::read(&path).unwrap();
+    content[(page - 1) * 4096..page * 4096].fill(0x5a);
+    write_private(&path, content);
+
+    let check = world.dirsyncd.run(&["check"]).expect_code(1);
+    check.expect_words(&["✗ database: ", "is damaged"]);
+    let backup = world.dirsyncd.folder().join("backup.db");
+    let backup = backup.display().to_string();
+    let output = world.dirsyncd.run(&["backup", &backup]).expect_code(1);
+    let output = output.expect_words(&["is damaged"]);
+    assert!(!output.stderr.contains(".dirsyncd-backup-"), "{output}");
+}

@@ -206,7 +206,7 @@ fn status_tells_whether_a_daemon_is_there_and_what_it_does() {
     }
     status(&[]).expect_code(3).expect_words(&[
         "No daemon runs.",
-        "Last run: 1 (schedule) at ",
+        "Last run: 1 (signal) at ",
         "Last good sync: ",
     ]);
 }
@@ -754,7 +754,12 @@ fn runs_and_people_are_told_as_the_command_line_tells_them() {
 
     let history = ["history", "--run", "1", "--format", "json"];
     let history = world.dirsyncd.run(&history).expect_code(0).stdout;
-    assert_eq!(ask(&world, "GET", "/v1/runs/1", "").body, history);
+    let history: Value = serde_json::from_str(&history).unwrap();
+    let told = ask(&world, "GET", "/v1/runs/1", "").json();
+    assert_eq!(told["writes"], history["writes"]);
+    assert_eq!(told["writes"].as_array().unwrap().len(), 4);
+    let first = ask(&world, "GET", "/v1/runs?before=2", "").json();
+    assert_eq!(told["run"], first["runs"][0]);
     ask(&world, "GET", "/v1/runs/9", "").expect_problem(404, "not-found");
 
     let ada = &Person::four()[0];
@@ -823,12 +828,8 @@ fn other_users_are_not_answered_whatever_the_mode_of_the_socket() {
 
 /// A daemon at a port, and the port.
 pub(crate) fn at_port(world: &mut World, settings: &str) -> (Running, u16) {
-    let token = world.dirsyncd.folder().join("token");
-    write_private(&token, format!("{TOKEN}\n"));
-    let listen = format!(
-        "listen = \"127.0.0.1:0\"\ntoken = {}\n{settings}",
-        file_reference(&token)
-    );
+    let token = world.dirsyncd.add_secret("token", TOKEN);
+    let listen = format!("listen = \"127.0.0.1:0\"\ntoken = {token}\n{settings}");
     once_a_year(world, &listen);
     let daemon = daemon(world);
     let log = daemon.stderr();

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::program::Running;
-use crate::support::{Person, SOON, World, database, eventually, write_private};
+use crate::support::{Person, SOON, World, database, eventually, replaced, write_private};
 
 /// Hears what systemd is told.
 struct Systemd {
@@ -234,6 +235,11 @@ fn sigusr1_syncs_at_once_and_once_more_after_what_is_at_work() {
     eventually("the joiner's account", SOON, || {
         world.organization.of_key(&joiner.key())
     });
+    let triggers = "SELECT DISTINCT \"trigger\" FROM runs";
+    assert_eq!(
+        database::texts(&world.dirsyncd.database(), triggers),
+        ["signal"]
+    );
     daemon.signal("TERM");
     daemon.wait_within(Duration::from_secs(10)).expect_code(0);
 }
@@ -255,7 +261,23 @@ fn sighup_takes_the_configuration_anew_and_keeps_the_old_one_if_the_new_is_wrong
         ),
         (
             world.dirsyncd.config().replace("dirsyncd.db", "other.db"),
-            "another `database` needs a restart",
+            "needs a restart",
+        ),
+        // What would only be missed when the next job begins.
+        (
+            world
+                .dirsyncd
+                .config()
+                .replace("ca_file = \"", "ca_file = \"/nowhere"),
+            "the CA file /nowhere",
+        ),
+        (
+            replaced(
+                &world.dirsyncd.config(),
+                "password",
+                "{ credential = \"ldap-pasword\" }",
+            ),
+            "ldap-pasword",
         ),
     ] {
         write_private(&config, wrong);
@@ -264,7 +286,12 @@ fn sighup_takes_the_configuration_anew_and_keeps_the_old_one_if_the_new_is_wrong
         systemd.expect("READY=1");
         expect_logged(&daemon, words);
         assert!(daemon.stderr().contains("the configuration is not taken"));
+        systemd.expect("is refused, the former one in force");
     }
+    let status = world.dirsyncd.run(&["status", "--json"]).expect_code(0);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    let why = status["daemon"]["refused_config"]["why"].as_str().unwrap();
+    assert!(why.contains("ldap-pasword"), "{why}");
     assert!(!daemon.stderr().contains("in force\n"));
 
     world.dirsyncd.rest = "[schedule]\nsync = \"* * * * * *\"\n".to_owned();
@@ -276,8 +303,79 @@ fn sighup_takes_the_configuration_anew_and_keeps_the_old_one_if_the_new_is_wrong
     eventually("the four accounts", SOON, || {
         (world.organization.active() == 4).then_some(())
     });
+    let status = world.dirsyncd.run(&["status", "--json"]).expect_code(0);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status["daemon"]["refused_config"], Value::Null);
     daemon.signal("TERM");
     daemon.wait_within(Duration::from_secs(10)).expect_code(0);
+}
+
+#[test]
+fn a_daemon_without_what_its_configuration_names_does_not_start() {
+    let mut world = once_a_year(&Person::four());
+    let secret = "scim_key = { credential = \"scim-kye\" }";
+    let lines = world.dirsyncd.organization.lines();
+    let lines = lines.map(|line| match line.starts_with("scim_key") {
+        true => secret,
+        false => line,
+    });
+    world.dirsyncd.organization = lines.map(|line| format!("{line}\n")).collect();
+    let output = world.dirsyncd.run(&["run"]).expect_code(2);
+    output.expect_words(&["scim-kye", "config.toml"]);
+    assert!(!world.dirsyncd.database().exists());
+}
+
+#[test]
+fn a_job_that_is_broken_off_is_begun_anew_when_the_daemon_is_back() {
+    for signal in ["KILL", "TERM"] {
+        // More than go out at once.
+        let people =
+            (0..20).map(|at| Person::new(&format!("person{at}"), "Ada", &format!("Number{at}")));
+        let mut world = World::of(&people.collect::<Vec<_>>());
+        let with = |settings: &str| format!("[schedule]\nsync = \"0 0 1 1 *\"\n{settings}");
+        world.dirsyncd.rest = with("at_start = true\n");
+        world.organization.slow_writes(700);
+        let daemon = world.dirsyncd.start(&["run"]);
+        eventually("the first accounts", SOON, || {
+            (world.organization.active() > 0).then_some(())
+        });
+        daemon.signal(signal);
+        daemon.wait_within(Duration::from_secs(10));
+        let path = world.dirsyncd.database();
+        let triggers = || database::texts(&path, "SELECT \"trigger\" FROM runs ORDER BY id");
+        assert_eq!(triggers(), ["start"]);
+
+        world.organization.heal();
+        world.dirsyncd.rest = with("");
+        for expected in [&["start", "missed"][..]; 2] {
+            let daemon = world.dirsyncd.start(&["run"]);
+            expect_logged(&daemon, "waiting for the next run");
+            assert_eq!(world.organization.active(), 20, "{signal}");
+            daemon.signal("TERM");
+            daemon.wait_within(Duration::from_secs(10)).expect_code(0);
+            assert_eq!(triggers(), expected, "{signal}");
+        }
+    }
+}
+
+#[test]
+fn the_log_as_json_is_on_standard_output() {
+    let mut world = once_a_year(&Person::four());
+    world.dirsyncd.rest += "[log]\nformat = \"json\"\n";
+    let daemon = world.dirsyncd.start(&["run"]);
+    eventually("the log", SOON, || {
+        daemon
+            .stdout()
+            .contains("waiting for the next run")
+            .then_some(())
+    });
+    daemon.signal("TERM");
+    let output = daemon.wait_within(Duration::from_secs(10)).expect_code(0);
+    for line in output.stdout.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        assert!(entry["fields"]["message"].is_string(), "{line}");
+    }
+    assert_eq!(output.stderr, "");
 }
 
 #[test]

@@ -496,6 +496,7 @@ fn alerts_and_dashboard_go_by_what_is_served_and_each_alert_comes_when_it_is_to(
         .collect();
     let known = [
         "dirsyncd_at_work",
+        "dirsyncd_config_last_reload_successful",
         "dirsyncd_last_good_sync_timestamp_seconds",
         "dirsyncd_last_run_end_timestamp_seconds",
         "dirsyncd_last_start_timestamp_seconds",

@@ -277,3 +277,22 @@ fn a_shell_completes_verbs_and_options() {
         "text json csv markdown html\n"
     );
 }
+
+#[test]
+fn a_report_that_cannot_be_written_is_told() {
+    let world = World::synced(&Person::four());
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let config = world.dirsyncd.config_file();
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_dirsyncd"))
+        .args(["plan", "-c"])
+        .arg(&config)
+        .stdout(full)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&program.stderr);
+    assert_eq!(program.status.code(), Some(1), "{told}");
+    assert!(told.contains("standard output takes no more"), "{told}");
+}

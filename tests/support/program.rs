@@ -335,6 +335,11 @@ impl Running {
         self.read("stderr")
     }
 
+    /// What it has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        self.read("stdout")
+    }
+
     fn read(&self, name: &str) -> String {
         let bytes = std::fs::read(self.said.path().join(name)).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()

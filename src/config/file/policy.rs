@@ -242,6 +242,18 @@ impl Reader<'_> {
                 scheduled.at_start = own.at_start.unwrap_or(scheduled.at_start);
                 scheduled.catch_up = own.catch_up.unwrap_or(scheduled.catch_up);
             }
+            let gap = scheduled.schedule.shortest_gap();
+            if let Some(gap) = gap.filter(|gap| scheduled.jitter >= *gap) {
+                return self.refuse(
+                    written.span(),
+                    format!(
+                        "`jitter` is {}, and between two times of {} there are {}: give it less than that, or a job would be put off past its next time",
+                        humantime::format_duration(scheduled.jitter),
+                        job.name(),
+                        humantime::format_duration(gap)
+                    ),
+                );
+            }
             jobs.push(scheduled);
         }
         if jobs.is_empty() {

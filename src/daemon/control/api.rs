@@ -32,7 +32,7 @@ use crate::pull::Depth;
 use crate::report::{self, Detail, Form, HistoryForm, HistorySheet};
 use crate::run::{Ended, Finished, Orders, dry_run};
 use crate::snapshot::{
-    LAST_OPERATIONS, Meant, Pause, Selection, Snapshot, SnapshotError, keep_pause,
+    LAST_OPERATIONS, Meant, PastRun, Pause, Selection, Snapshot, SnapshotError, keep_pause,
 };
 
 /// The header that tells how a run or dry run ended, beside its report; of a dry run that all is well
@@ -181,7 +181,7 @@ async fn runs(
     Ok(Json(serde_json::json!({"runs": runs})).into_response())
 }
 
-/// What a run has written, as `dirsyncd history --run N --format json` tells it.
+/// How a run went, and what it has written, as `dirsyncd history --run N --format json` tells it.
 async fn run(
     State(app): State<Arc<App>>,
     Named(run): Named<i64>,
@@ -189,11 +189,10 @@ async fn run(
 ) -> Result<Response, Problem> {
     let run = RunId(run);
     let known = look(&app, async move |snapshot| {
-        let known = snapshot.has_ended(run).await?.is_some();
-        Ok((known, snapshot.pruning().await?))
+        Ok((snapshot.past_run(run).await?, snapshot.pruning().await?))
     });
-    let (is_known, pruning) = known.await?;
-    if !is_known {
+    let (past_run, pruning) = known.await?;
+    let Some(past_run) = past_run else {
         let first = pruning.map(|pruning| pruning.first_run);
         let why = match first.filter(|first| run < *first) {
             Some(first) => format!(" any more: the journal has all from run {first} on"),
@@ -201,7 +200,7 @@ async fn run(
         };
         let detail = format!("there is no run {run} in the database{why}");
         return Err(Problem::new(Kind::NotFound, detail));
-    }
+    };
     // A run may have written a hundred thousand accounts.
     let (sender, pages) = mpsc::channel(2);
     let (setup, runtime) = (app.state.setup(), Handle::current());
@@ -212,7 +211,7 @@ async fn run(
             if pages.0.is_closed() {
                 return;
             }
-            let Err(error) = tell(&setup.config.database, run, &pages).await else {
+            let Err(error) = tell(&setup.config.database, &past_run, &pages).await else {
                 return;
             };
             // The answer ends in the middle, as it should.
@@ -236,7 +235,7 @@ impl Pages {
     }
 }
 
-async fn tell(database: &std::path::Path, run: RunId, pages: &Pages) -> io::Result<()> {
+async fn tell(database: &std::path::Path, run: &PastRun, pages: &Pages) -> io::Result<()> {
     let mut snapshot = Snapshot::open_for_reading(database)
         .await
         .map_err(io::Error::other)?;
@@ -245,9 +244,9 @@ async fn tell(database: &std::path::Path, run: RunId, pages: &Pages) -> io::Resu
     told
 }
 
-async fn tell_run(snapshot: &mut Snapshot, run: RunId, pages: &Pages) -> io::Result<()> {
+async fn tell_run(snapshot: &mut Snapshot, run: &PastRun, pages: &Pages) -> io::Result<()> {
     let selection = Selection {
-        run: Some(run),
+        run: Some(run.run),
         ..Selection::default()
     };
     let history = snapshot.history(selection).await;
@@ -267,7 +266,8 @@ async fn tell_run(snapshot: &mut Snapshot, run: RunId, pages: &Pages) -> io::Res
     }
     // Only now, as it may have been pruned meanwhile.
     let pruning = snapshot.pruning().await.map_err(io::Error::other)?;
-    sheet.end(pruning.map(|pruning| pruning.first_run), &mut out)?;
+    let first = pruning.map(|pruning| pruning.first_run);
+    sheet.end(first, Some(run), &mut out)?;
     pages.send(Ok(out)).await
 }
 

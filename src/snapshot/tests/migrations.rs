@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 22] = [
+const ROWS: [(i64, &str); 23] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -134,6 +134,7 @@ const ROWS: [(i64, &str); 22] = [
     // Its triggers write what it has.
     (21, ""),
     (22, ""),
+    (23, "UPDATE jobs SET unended = 2 WHERE job = 'full';"),
 ];
 
 /// A database of this schema, with rows in all its tables.

@@ -1,23 +1,23 @@
-//! Small charts of the last runs: drawn here, with their figures as a table for those who do not see them.
+//! Small charts of the last days, or the last runs: drawn here, with their figures as a table for those who do not see them.
 
+use chrono::NaiveDate;
 use maud::{Markup, html};
 
 use super::html::{moment, table};
 use crate::model::{RunId, Timestamp};
 use crate::report::number;
-use crate::snapshot::PastRun;
+use crate::snapshot::{PastDay, PastRun};
 
 /// How high a chart is, in its own units.
 const HEIGHT: f64 = 100.0;
 
-/// How wide the place of a run is.
+/// How wide the place of a point is.
 const STEP: f64 = 12.0;
 
-/// What is drawn of a run.
+/// What is drawn of a run, or of the runs of a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Point {
-    run: RunId,
-    at: Timestamp,
+    of: Of,
     /// The accounts that were active at its end; not known of runs of older versions, and of failed ones.
     active: Option<u64>,
     done: u64,
@@ -25,7 +25,42 @@ pub(super) struct Point {
     held: u64,
 }
 
+/// What a point stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Run(RunId, Timestamp),
+    Day(NaiveDate),
+}
+
+impl Of {
+    /// What points stand for, in words: one of them, and many.
+    fn kind(self) -> (&'static str, &'static str) {
+        match self {
+            Of::Run(..) => ("run", "runs"),
+            Of::Day(_) => ("day", "days"),
+        }
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            Of::Run(run, _) => format!("run {run}"),
+            Of::Day(day) => day.to_string(),
+        }
+    }
+}
+
 impl Point {
+    /// What the runs of a day came to.
+    pub(super) fn of_day(day: &PastDay) -> Self {
+        Point {
+            of: Of::Day(day.day),
+            active: day.active,
+            done: day.done,
+            failed: day.failed,
+            held: day.held,
+        }
+    }
+
     /// What the figures of a run tell.
     pub(super) fn of(run: &PastRun) -> Self {
         let figure = |path: &str| {
@@ -37,8 +72,7 @@ impl Point {
             figure(path).unwrap_or_default() + groups.unwrap_or_default()
         };
         Point {
-            run: run.run,
-            at: run.began,
+            of: Of::Run(run.run, run.began),
             active: figure("/accounts/active").or_else(|| figure("/accounts").map(|_| 0)),
             done: both("/applied/done"),
             failed: both("/applied/failed"),
@@ -64,8 +98,9 @@ impl Point {
     }
 }
 
-/// Both charts and their figures. `points` are the last runs, the oldest first.
+/// Both charts and their figures. `points` are the last runs or days, the oldest first.
 pub(super) fn trend(points: &[Point]) -> Markup {
+    let (one, many) = kind_of(points);
     html! {
         div.charts {
             (accounts(points))
@@ -74,11 +109,13 @@ pub(super) fn trend(points: &[Point]) -> Markup {
         details {
             summary { "The figures" }
             (table(
-                "The last runs, the newest first",
-                &["Run", "Began", "Active accounts", "Done", "Failed", "Held"],
+                &format!("The last {many}, the newest first"),
+                &[if one == "day" { "Day (UTC)" } else { "Run" }, "Active accounts", "Done", "Failed", "Held"],
                 points.iter().rev().map(|point| vec![
-                    html! { a href=(format!("/runs/{}", point.run)) { (point.run) } },
-                    moment(point.at),
+                    match point.of {
+                        Of::Run(run, at) => html! { a href=(format!("/runs/{run}")) { (run) } ", " (moment(at)) },
+                        Of::Day(day) => html! { (day) },
+                    },
                     html! { @if let Some(active) = point.active { (number(active)) } @else { "–" } },
                     html! { (number(point.done)) },
                     html! { (number(point.failed)) },
@@ -89,7 +126,14 @@ pub(super) fn trend(points: &[Point]) -> Markup {
     }
 }
 
+fn kind_of(points: &[Point]) -> (&'static str, &'static str) {
+    points
+        .first()
+        .map_or(("run", "runs"), |point| point.of.kind())
+}
+
 fn accounts(points: &[Point]) -> Markup {
+    let (_, many) = kind_of(points);
     let known: Vec<(usize, u64)> = points
         .iter()
         .enumerate()
@@ -99,7 +143,7 @@ fn accounts(points: &[Point]) -> Markup {
         return html! {
             figure {
                 figcaption { "Active accounts" }
-                p { "Not known of the last runs." }
+                p { "Not known of the last " (many) "." }
             }
         };
     };
@@ -129,11 +173,11 @@ fn accounts(points: &[Point]) -> Markup {
     let line = all.join(" ");
     let area = format!("{:.1},{HEIGHT} {line} {:.1},{HEIGHT}", ends[0].0, ends[1].0);
     let told = format!(
-        "{} active accounts after run {}, {} after run {}; at least {} and at most {} in between.",
+        "{} active accounts after {}, {} after {}; at least {} and at most {} in between.",
         number(first.1),
-        points[first.0].run,
+        points[first.0].of.in_words(),
         number(last.1),
-        points[last.0].run,
+        points[last.0].of.in_words(),
         number(least),
         number(most)
     );
@@ -145,7 +189,7 @@ fn accounts(points: &[Point]) -> Markup {
                 @if least < most { span.least { (number(least)) } }
                 svg role="img" aria-labelledby="accounts-title accounts-told" preserveAspectRatio="none"
                     viewBox=(format!("0 0 {width} {HEIGHT}")) {
-                    title #accounts-title { "Active accounts after the last runs" }
+                    title #accounts-title { "Active accounts after the last " (many) }
                     desc #accounts-told { (told) }
                     polygon.area points=(area) {}
                     polyline.line points=(line) {}
@@ -157,13 +201,14 @@ fn accounts(points: &[Point]) -> Markup {
 }
 
 fn operations(points: &[Point]) -> Markup {
+    let (one, many) = kind_of(points);
     let total = |point: &Point| point.done + point.failed + point.held;
     let most = points.iter().map(total).max().unwrap_or_default();
     let width = STEP * points.len() as f64;
     let scale = (HEIGHT - 8.0) / most.max(1) as f64;
     let sum = |of: fn(&Point) -> u64| points.iter().map(of).sum::<u64>();
     let told = format!(
-        "In the last {} runs {} operations were done and {} failed; {} are held by the last one.",
+        "In the last {} {many} {} operations were done and {} failed; {} are held by the last one.",
         points.len(),
         number(sum(|point| point.done)),
         number(sum(|point| point.failed)),
@@ -172,7 +217,7 @@ fn operations(points: &[Point]) -> Markup {
     html! {
         figure {
             figcaption {
-                "Operations a run: "
+                "Operations a " (one) ": "
                 span.key { span.swatch.done {} "done" } " "
                 span.key { span.swatch.failed {} "failed" } " "
                 span.key { span.swatch.held {} "held" }
@@ -181,7 +226,7 @@ fn operations(points: &[Point]) -> Markup {
                 span.most { (number(most)) }
                 svg role="img" aria-labelledby="operations-title operations-told" preserveAspectRatio="none"
                     viewBox=(format!("0 0 {width} {HEIGHT}")) {
-                    title #operations-title { "Operations of the last runs" }
+                    title #operations-title { "Operations of the last " (many) }
                     desc #operations-told { (told) }
                     @for (at, point) in points.iter().enumerate() {
                         (bar(at, point, scale))
@@ -217,13 +262,20 @@ fn bar(at: usize, point: &Point, scale: f64) -> Markup {
     }
 }
 
-/// The first and the last run, below a chart.
+fn end_of(point: &Point) -> String {
+    match point.of {
+        Of::Run(run, at) => format!("run {run}, {}", at.format("%Y-%m-%d %H:%M")),
+        Of::Day(day) => day.to_string(),
+    }
+}
+
+/// The first and the last point, below a chart.
 fn ends_of(points: &[Point]) -> Markup {
     html! {
         @if let (Some(first), Some(last)) = (points.first(), points.last()) {
             div.ends {
-                span { "run " (first.run) ", " (first.at.format("%Y-%m-%d %H:%M")) }
-                @if first.run != last.run { span { "run " (last.run) ", " (last.at.format("%Y-%m-%d %H:%M")) } }
+                span { (end_of(first)) }
+                @if first.of != last.of { span { (end_of(last)) } }
             }
         }
     }
@@ -236,8 +288,7 @@ mod tests {
 
     fn point(run: i64, active: Option<u64>, done: u64) -> Point {
         Point {
-            run: RunId(run),
-            at: "2026-11-30T08:00:00Z".parse().unwrap(),
+            of: Of::Run(RunId(run), "2026-11-30T08:00:00Z".parse().unwrap()),
             active,
             done,
             failed: 1,
@@ -262,6 +313,28 @@ mod tests {
         assert!(!drawn.contains("NaN") && !drawn.contains("inf"));
         // No style of its own, which the policy would not let.
         assert!(!drawn.contains("style="));
+    }
+
+    #[test]
+    fn days_are_told_as_days() {
+        let day = |day: u32, done| PastDay {
+            day: NaiveDate::from_ymd_opt(2026, 11, day).unwrap(),
+            runs: 96,
+            active: Some(40 + u64::from(day)),
+            done,
+            failed: 0,
+            held: 0,
+        };
+        let points = [day(28, 3), day(30, 4)].map(|day| Point::of_day(&day));
+        let drawn = trend(&points).into_string();
+        for words in [
+            "68 active accounts after 2026-11-28, 70 after 2026-11-30",
+            "In the last 2 days 7 operations were done and 0 failed",
+            "Operations a day",
+            "Day (UTC)",
+        ] {
+            assert!(drawn.contains(words), "{words}: {drawn}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::TimeDelta;
 use maud::{Markup, html};
 
 use super::super::api::{aside, look};
@@ -25,8 +26,14 @@ use crate::plan::{approve_command, retry_command};
 use crate::report::{self, number};
 use crate::snapshot::{NotTried, OpenHold, PastRun};
 
-/// So many runs are drawn.
+/// So many days are drawn.
+const DAYS: i64 = 30;
+
+/// So many runs are drawn while all of them are of few days.
 const DRAWN: u32 = 40;
+
+/// From so many days on they are drawn, not runs.
+const MANY_DAYS: usize = 3;
 
 /// So many runs are listed.
 const LISTED: usize = 8;
@@ -50,13 +57,16 @@ pub(super) async fn overview(
         let holds = snapshot.open_holds_in_brief().await?;
         let not_tried = snapshot.not_tried(quarantine_after, now).await?;
         let runs = snapshot.last_runs(None, DRAWN).await?;
-        Ok((accounts, holds, not_tried, runs))
+        let days = snapshot.days(now - TimeDelta::days(DAYS)).await?;
+        Ok((accounts, holds, not_tried, runs, days))
     });
-    let (accounts, holds, not_tried, runs) = seen.await?;
+    let (accounts, holds, not_tried, runs, days) = seen.await?;
     let running = status.daemon.as_ref();
     let is_at_work = running.is_some_and(|running| running.at_work.is_some());
-    let mut points: Vec<Point> = runs.iter().map(Point::of).collect();
-    points.reverse();
+    let points: Vec<Point> = match days.len() >= MANY_DAYS {
+        true => days.iter().map(Point::of_day).collect(),
+        false => runs.iter().rev().map(Point::of).collect(),
+    };
     let body = html! {
         (state_of(&status, running, &accounts, now))
         @if !holds.is_empty() {
@@ -127,6 +137,9 @@ fn state_of(
                 }
                 @if let Some(pause) = &status.paused {
                     p { "Paused " (paused(pause)) ". " code { "dirsyncd resume" } " ends that." }
+                }
+                @if let Some(refused) = running.and_then(|running| running.refused_config.as_ref()) {
+                    p { strong { "Not as its file: " } "read " (moment_from(refused.at, now)) ", and refused: " (name(&refused.why)) }
                 }
                 @if let Some(work) = at_work { (at_work_of(work, now)) }
             }
