@@ -114,12 +114,17 @@ impl Schedule {
                 weekday_names(weekday),
                 year.join(" ")
             ),
-            fields => fields.join(" "),
+            [shorthand] if shorthand.starts_with('@') => (*shorthand).to_owned(),
+            fields => return Err(refuse(format!("it has {} fields", fields.len()))),
         };
         let hours = normalized.split_whitespace().nth(2);
         let has_fixed_hours = hours.is_some_and(|hours| !hours.starts_with(['*', '?']));
-        let schedule = cron::Schedule::from_str(&normalized)
-            .map_err(|error| refuse(error.to_string().replace('\n', " ").trim().to_owned()))?;
+        let schedule = cron::Schedule::from_str(&normalized).map_err(|error| {
+            // After the expression, with a mark where it is wrong.
+            let error = error.to_string().replace('\n', " ");
+            let why = error.rsplit('^').next().unwrap_or_default().trim();
+            refuse(why.trim_end_matches('.').to_owned())
+        })?;
         if schedule.upcoming(zone).next().is_none() {
             return Err(refuse("it never comes".to_owned()));
         }
