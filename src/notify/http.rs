@@ -146,6 +146,9 @@ fn client(channel: &Channel, url: &url::Url) -> Result<reqwest::Client, CannotSe
         let pem = std::fs::read(path).map_err(unreadable)?;
         let roots = reqwest::Certificate::from_pem_bundle(&pem)
             .map_err(|error| file(format!("is no use: {error}")))?;
+        if roots.is_empty() {
+            return Err(file("holds no certificate".to_owned()));
+        }
         builder = builder.tls_certs_only(roots);
     }
     builder.build().map_err(|error| setup(words(error)))

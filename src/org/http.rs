@@ -141,6 +141,9 @@ impl Http {
             let pem = std::fs::read(path).map_err(unreadable)?;
             let roots = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| file(format!("is no use: {error}")))?;
+            if roots.is_empty() {
+                return Err(file("holds no certificate".to_owned()));
+            }
             builder = builder.tls_certs_only(roots);
         }
         let client = builder

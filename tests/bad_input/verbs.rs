@@ -374,8 +374,8 @@ fn channels_that_reach_nobody() {
         webhook("nobody", "https://no-such-host.invalid", &secret),
         webhook("no secret", &organization.url, "{ file = \"nowhere\" }"),
         webhook("short secret", &organization.url, &short),
-        webhook("no CA", "https://127.0.0.1", &secret) + &format!("ca_file = {no_ca:?}\n"),
-        webhook("lost CA", "https://127.0.0.1", &secret) + "ca_file = \"nowhere.pem\"\n",
+        webhook("no CA", "https://127.0.0.1:9", &secret) + &format!("ca_file = {no_ca:?}\n"),
+        webhook("lost CA", "https://127.0.0.1:9", &secret) + "ca_file = \"nowhere.pem\"\n",
         format!("[[notify.slack]]\nsecret_url = {slack}\n"),
         mail("mail", &format!("smtp://{closed}"), ""),
         mail(
