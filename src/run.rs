@@ -71,7 +71,9 @@ pub enum RunError {
     #[error(transparent)]
     Refused(#[from] Stop),
     /// The provisioning API lacks something that dirsyncd needs.
-    #[error("the provisioning API does not support filters, by which dirsyncd finds accounts")]
+    #[error(
+        "the provisioning API does not support filters, by which dirsyncd finds accounts: check `api` and `directory` in [organization]"
+    )]
     NoFilters,
     /// The provisioning API does not know attributes that are mapped.
     #[error(

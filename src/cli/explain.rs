@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(40..))]
     width: u16,
     /// How many of the last changes are shown
-    #[arg(long, value_name = "N", default_value_t = LAST_OPERATIONS)]
+    #[arg(long, value_name = "N", default_value_t = LAST_OPERATIONS, value_parser = super::output::whole)]
     limit: usize,
 }
 

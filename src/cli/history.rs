@@ -188,7 +188,7 @@ async fn selection(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<Sel
                 None => String::new(),
             };
             return Err(Failure::usage(format!(
-                "there is no run {run} in the database{why}"
+                "there is no run {run} in the database{why}; `dirsyncd history` tells of all that are there"
             )));
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::output::Format;
 use super::{ConfigArgument, Exit, Failure, load, print, start_log};
 use crate::config::{LogFormat, Preset, Source, SourceKind};
-use crate::directory::{self, Candidate, Selection};
+use crate::directory::{self, Candidate, DirectoryError, Selection};
 use crate::mapping::Mapping;
 use crate::model::{Dn, Timestamp};
 use crate::report::{self, Traced};
@@ -56,7 +56,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     } else {
         let dn = Dn::parse(entry).map_err(|error| {
             Failure::usage(format!(
-                "`{entry}` is neither an LDIF file nor a DN: {error}"
+                "`{entry}` is neither an LDIF file that is there nor a DN: at byte {}, expected {}",
+                error.at, error.expected
             ))
         })?;
         vec![of_directory(&setup, entry, &dn, chosen, now).await?]
@@ -135,7 +136,7 @@ async fn of_directory(
         .map_err(Failure::failed)?;
     let candidate = found.ok_or_else(|| {
         Failure::failed(format!(
-            "source `{}` has no entry `{text}`, or it may not be read",
+            "source `{}` has no entry `{text}`, or it may not be read: check the DN, and what the bind DN may read",
             source.name
         ))
     })?;
@@ -149,10 +150,18 @@ async fn of_file(
     now: Timestamp,
 ) -> Result<Vec<Traced>, Failure> {
     let mut entries = Vec::new();
-    directory::read_file(path, &mut |entry| entries.push(entry)).map_err(Failure::failed)?;
+    directory::read_file(path, &mut |entry| entries.push(entry)).map_err(|error| match error {
+        DirectoryError::OpenLdif { path, why } => Failure::usage(format!(
+            "cannot read the LDIF file {}: {why}; name one that is there",
+            path.display()
+        )),
+        error => Failure::failed(error),
+    })?;
     if entries.is_empty() {
         let place = path.display();
-        return Err(Failure::failed(format!("{place} has no entry")));
+        return Err(Failure::failed(format!(
+            "{place} has no entry: name an LDIF file of people"
+        )));
     }
     let mut all = Vec::new();
     for entry in entries {

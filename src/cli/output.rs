@@ -32,11 +32,17 @@ pub(super) struct ReportArguments {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Show at most N people a group (not in JSON and CSV)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     limit: Option<usize>,
     /// Show no progress, and of a report as text the last line alone
     #[arg(short, long)]
     quiet: bool,
+}
+
+/// So many.
+pub(super) fn whole(text: &str) -> Result<usize, String> {
+    let parsed = text.parse();
+    parsed.map_err(|_| "write a whole number, such as 20".to_owned())
 }
 
 fn forms() -> impl TypedValueParser<Value = Form> {
@@ -238,8 +244,11 @@ impl Place {
 }
 
 fn cannot_write(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    // Without the name of the temporary file that was to become it.
+    let cause = error.get_ref().and_then(std::error::Error::source);
+    let why = cause.map_or_else(|| error.to_string(), ToString::to_string);
     Failure::failed(format!(
-        "{what} cannot be written to {}: {error}",
+        "{what} cannot be written to {}: {why}; name a file in a folder that is there and open to this user",
         path.display()
     ))
 }

@@ -138,10 +138,16 @@ async fn edit(
     arguments: &Arguments,
     outlet: &Report,
 ) -> Result<Exit, Failure> {
-    let old = load_from(old)?;
     if !matches!(outlet.form, Form::Text | Form::Json) {
         return Err(Failure::usage("with --against the report is text or json"));
     }
+    if let Err(error) = std::fs::File::open(old) {
+        return Err(Failure::usage(format!(
+            "cannot read {}: {error}; give --against the configuration from before the edit",
+            old.display()
+        )));
+    }
+    let old = load_from(old)?;
     let progress = arguments.report.progress();
     let edit = compare(&old, setup, chrono::Utc::now(), &progress).await;
     progress.finish();

@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Show at most N accounts a section (text only)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::output::whole)]
     limit: Option<usize>,
     /// Show no progress
     #[arg(short, long)]

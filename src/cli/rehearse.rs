@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     run: RunArguments,
     /// Show at most N people a group
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::output::whole)]
     limit: Option<usize>,
     /// Show no progress
     #[arg(short, long)]

@@ -49,6 +49,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let saved = arguments.plan.as_deref().map(read).transpose()?;
     if let Some(saved) = &saved
         && !setup.is_of(saved)
+        // Another organization's is refused.
+        && saved.organization == setup.config.organization.id
     {
         say(
             "dirsyncd: warning: the configuration of organization, sources, policy or groups has changed since the plan was made; it is carried out as it stands\n",
@@ -106,7 +108,7 @@ async fn ask(setup: &Setup, arguments: &Arguments, outlet: Report) -> Result<Exi
 fn read(path: &Path) -> Result<SavedPlan, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::usage(format!(
-            "the plan {} cannot be read: {error}",
+            "the plan {} cannot be read: {error}; give a file that `dirsyncd plan --save` has written",
             path.display()
         ))
     };

@@ -118,6 +118,17 @@ impl fmt::Display for Invalid {
 
 /// Turns serde's words for an unknown key or value into ours, with the nearest known one.
 pub(super) fn explain(message: &str) -> String {
+    let missing = message.strip_prefix("missing field ");
+    if let Some(key) = missing {
+        return format!("the key {key} is missing");
+    }
+    let wrong = message.strip_prefix("invalid type: ");
+    if let Some((found, expected)) = wrong
+        .or(message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.split_once(", expected "))
+    {
+        return format!("expected {}, found {}", wanted(expected), given(found));
+    }
     let (noun, rest) = if let Some(rest) = message.strip_prefix("unknown field `") {
         ("key", rest)
     } else if let Some(rest) = message.strip_prefix("unknown variant `") {
@@ -137,6 +148,33 @@ pub(super) fn explain(message: &str) -> String {
         text += &format!(" (known here: {})", known.join(", "));
     }
     text
+}
+
+/// What serde expected, in the words of the file.
+fn wanted(expected: &str) -> &str {
+    match expected {
+        "a string" | "path string" => "a text in quotes",
+        "a boolean" => "true or false",
+        "u16" | "u32" | "u64" | "usize" => "a whole number, not below 0",
+        "a nonzero u32" => "a whole number from 1 on",
+        "f64" => "a number",
+        "a sequence" => "a list in [ ]",
+        "a TOML datetime" => "a time without quotes, such as 2026-12-24T12:00:00",
+        other if other.starts_with("struct ") || other == "a map" => "a table",
+        other => other,
+    }
+}
+
+/// What serde found, in the words of the file.
+fn given(found: &str) -> &str {
+    match found {
+        "map" => "a table",
+        "sequence" => "a list",
+        other => ["boolean ", "integer ", "floating point ", "string "]
+            .iter()
+            .find_map(|kind| other.strip_prefix(kind))
+            .unwrap_or(other),
+    }
 }
 
 /// The known name that is nearest to the given one, if one is near enough to be meant.
@@ -168,7 +206,16 @@ mod tests {
             explain("unknown variant `ldapp`, expected `ldap` or `ldif`"),
             "unknown value `ldapp`; did you mean `ldap`? (known here: ldap, ldif)"
         );
-        assert_eq!(explain("missing field `id`"), "missing field `id`");
+        assert_eq!(explain("missing field `id`"), "the key `id` is missing");
+        assert_eq!(
+            explain("invalid type: integer `17`, expected path string"),
+            "expected a text in quotes, found `17`"
+        );
+        assert_eq!(
+            explain("invalid value: integer `0`, expected a nonzero u32"),
+            "expected a whole number from 1 on, found `0`"
+        );
+        assert_eq!(explain("unclosed table"), "unclosed table");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod schedule;
 mod secret;
 mod source;
 mod telemetry;
+mod trust;
 
 use std::fs::File;
 use std::io::Read;
@@ -55,6 +56,7 @@ pub use source::{
     Source, SourceKind, SourceScope, WithoutMail,
 };
 pub use telemetry::Telemetry;
+pub use trust::{last_cause, tls, untrusted};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]

@@ -117,7 +117,8 @@ impl Schedule {
                 weekday_names(weekday),
                 year.join(" ")
             ),
-            fields => fields.join(" "),
+            [shorthand] if shorthand.starts_with('@') => (*shorthand).to_owned(),
+            fields => return Err(refuse(fault(&fields.join(" ")))),
         };
         let has_fixed_hours = match normalized.split_whitespace().nth(2) {
             Some(hours) => !hours.starts_with(['*', '?']),

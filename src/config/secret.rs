@@ -42,7 +42,7 @@ pub enum SecretRef {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file could not be read.
-    #[error("cannot read the secret file {}: {source}", path.display())]
+    #[error("cannot read the secret file {}: {source}; put the secret there, or correct its place in the configuration", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -53,7 +53,9 @@ pub enum SecretError {
     #[error(transparent)]
     Open(#[from] OpenFile),
     /// The variable is not set, or not text.
-    #[error("the environment variable {0}, which should hold a secret, is not set")]
+    #[error(
+        "the environment variable {0}, which should hold a secret, is not set: set it for dirsyncd, or correct its name in the configuration"
+    )]
     Env(String),
     /// No credentials folder was passed, and in that of the package it cannot be read.
     #[error(

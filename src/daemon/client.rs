@@ -65,7 +65,9 @@ pub enum AskError {
     #[error(transparent)]
     Open(#[from] OpenFile),
     /// It is there and does not answer.
-    #[error("the daemon on {place} does not answer: {why}")]
+    #[error(
+        "the daemon on {place} does not answer: {why}; its log may say why, and a restart ends it"
+    )]
     NoAnswer {
         /// Where.
         place: String,

@@ -19,7 +19,8 @@ use url::Url;
 use super::search::{self, Searches};
 use super::{DirectoryError, Request, discover};
 use crate::config::{
-    Bind, ClientCertificate, Discovery, Ldap as Server, Servers, Source, SourceKind, expect_guarded,
+    self, Bind, ClientCertificate, Discovery, Ldap as Server, Servers, Source, SourceKind,
+    expect_guarded,
 };
 use crate::model::Entry;
 
@@ -201,7 +202,7 @@ impl<'a> Session<'a> {
             .await
             .map_err(|_| broken(waited(self.server.timeout)))?
             .ok_or_else(|| broken(NOT_LDAP.to_owned()))?
-            .map_err(|error| broken(error.to_string()))?;
+            .map_err(|error| broken(in_words(&error)))?;
         let entry = found.0.into_iter().find(|found| !found.is_ref());
         Ok(entry.and_then(search::decode))
     }
@@ -397,7 +398,7 @@ impl<'a> Access<'a> {
                 ldap.simple_bind(dn, password).await
             }
         };
-        let result = bound.map_err(|error| Failure::Away(error.to_string()))?;
+        let result = bound.map_err(|error| Failure::Away(in_words(&error)))?;
         match result.rc {
             0 => Ok(ldap),
             // busy and unavailable say nothing about who binds (RFC 4511 appendix A.2).
@@ -462,25 +463,32 @@ fn connect_failure(url: &str, error: &LdapError) -> Failure {
         rustls::Error::InvalidCertificate(_)
         | rustls::Error::InvalidCertRevocationList(_)
         | rustls::Error::NoCertificatesPresented
-        | rustls::Error::UnsupportedNameType => untrusted(error.to_string()),
+        | rustls::Error::UnsupportedNameType => untrusted(config::untrusted(error)),
         other => Failure::Away(format!("no TLS: {other}")),
     };
     match error {
         LdapError::Rustls { source } => of_tls(source),
         LdapError::DNSName { source } => untrusted(source.to_string()),
-        LdapError::Io { source } => {
-            let tls = source
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            match tls {
-                Some(tls) => of_tls(tls),
-                None => Failure::Away(source.to_string()),
-            }
-        }
+        LdapError::Io { source } => match config::tls(source) {
+            Some(tls) => of_tls(tls),
+            None => Failure::Away(source.to_string()),
+        },
         LdapError::LdapResult { result } => {
             Failure::Away(format!("the server refuses StartTLS, {}", describe(result)))
         }
-        other => Failure::Away(other.to_string()),
+        other => Failure::Away(in_words(other)),
+    }
+}
+
+/// An error of the connection.
+pub(super) fn in_words(error: &LdapError) -> String {
+    match error {
+        LdapError::Io { source } => source.to_string(),
+        // What reads from the connection has ended before what asks.
+        LdapError::OpSend { .. } | LdapError::ResultRecv { .. } | LdapError::EndOfStream => {
+            "the connection was closed".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use ldap3::SearchResult;
 use tokio::time::timeout;
 
-use super::connect::{Session, waited};
+use super::connect::{Session, in_words, waited};
 use super::search::{decode, failed, malformed};
 use super::{DirectoryError, Selection, careful, ldif};
 use crate::config::{Ldap as Server, Search, Source, SourceKind};
@@ -112,7 +112,7 @@ async fn base_search(
     let SearchResult(items, result) = timeout(wait, search)
         .await
         .map_err(|_| broken(waited(wait)))?
-        .map_err(|error| broken(error.to_string()))?;
+        .map_err(|error| broken(in_words(&error)))?;
     match result.rc {
         0 => {}
         // noSuchObject, and what servers answer of what may not be seen.

@@ -18,7 +18,7 @@ use ldap3::{LdapResult, ResultEntry};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::connect::{ServerKind, Session, describe, waited};
+use super::connect::{ServerKind, Session, describe, in_words, waited};
 use super::ldap::pass_over;
 use super::search::{self, Patience, Searches, decode, failed, malformed, scope};
 use super::{Changes, DirectoryError, Event, Request, Selection};
@@ -681,7 +681,7 @@ impl Synchronization<'_> {
         let mut stream = timeout(wait, start)
             .await
             .map_err(|_| broken(0, waited(wait)))?
-            .map_err(|error| broken(0, error.to_string()))?;
+            .map_err(|error| broken(0, in_words(&error)))?;
         let mut entries = 0;
         let mut names_all = false;
         let patience = Patience::new(wait);
@@ -689,7 +689,7 @@ impl Synchronization<'_> {
             .wait(stream.next())
             .await
             .map_err(|why| broken(entries, why))?
-            .map_err(|error| broken(entries, error.to_string()))?
+            .map_err(|error| broken(entries, in_words(&error)))?
         {
             entries += 1;
             if item.is_ref() && !session.server.ignore_referrals {

@@ -9,7 +9,7 @@ use futures_util::stream;
 use ldap3::SearchResult;
 use tokio::time::timeout;
 
-use super::connect::{Session, describe, waited};
+use super::connect::{Session, describe, in_words, waited};
 use super::membership::{Graph, GroupProblem, Selection};
 use super::search::{decode, failed, malformed, strings};
 use super::{DirectoryError, Request, ldif};
@@ -295,7 +295,7 @@ pub(super) async fn read(
     let SearchResult(items, result) = timeout(wait, search)
         .await
         .map_err(|_| broken(waited(wait)))?
-        .map_err(|error| broken(error.to_string()))?;
+        .map_err(|error| broken(in_words(&error)))?;
     match result.rc {
         0 => {}
         10 => {

@@ -121,7 +121,7 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum LdifError {
     /// The file could not be read.
-    #[error("{0}: reading failed: {1}")]
+    #[error("{0}: reading failed: {1}; check the disk, and export the file again")]
     Io(Place, #[source] io::Error),
     /// A line of more than [`MAX_LINE`] bytes.
     #[error("{0}: the line is longer than {max} MiB; is this an LDIF file?", max = MAX_LINE >> 20)]

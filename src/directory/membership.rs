@@ -41,7 +41,7 @@ pub enum GroupProblem {
     Absent,
     /// The entry is something else.
     #[error(
-        "the entry is no group: none of its object classes that can be read is groupOfNames, groupOfMembers, groupOfEntries, groupOfUniqueNames, posixGroup, groupOfURLs or group"
+        "the entry is no group: none of its object classes that can be read is groupOfNames, groupOfMembers, groupOfEntries, groupOfUniqueNames, posixGroup, groupOfURLs or group; name a group, or let the bind DN read `objectClass`"
     )]
     NoGroup,
     /// Its members are given by searches alone.
@@ -68,7 +68,7 @@ pub enum GroupProblem {
         server: String,
     },
     /// Active Directory ended a list of members before its last portion.
-    #[error("its members came incompletely: {0}")]
+    #[error("its members came incompletely: {0}; the next run tries again")]
     CutOff(String),
 }
 

@@ -144,7 +144,7 @@ pub enum DirectoryError {
     },
     /// The pages do not end.
     #[error(
-        "the pages of the search below `{base}` on {url} go round in a circle after {entries} entries: the server repeats a page; nothing was changed"
+        "the pages of the search below `{base}` on {url} go round in a circle after {entries} entries: the server repeats a page; nothing was changed, the next run tries again"
     )]
     PagingLoop {
         /// The server.

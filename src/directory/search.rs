@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DirectoryError;
-use super::connect::{NOT_LDAP, advice, describe, waited};
+use super::connect::{NOT_LDAP, advice, describe, in_words, waited};
 use crate::model::{Entry, Scope};
 
 /// Entries that are handed on together.
@@ -201,7 +201,7 @@ impl Searches {
         let mut stream = timeout(self.wait, start)
             .await
             .map_err(|_| self.broken(found, waited(self.wait)))?
-            .map_err(|error| self.broken(found, error.to_string()))?;
+            .map_err(|error| self.broken(found, in_words(&error)))?;
         let mut first = None;
         let mut batch = Vec::with_capacity(BATCH);
         let patience = Patience::new(self.wait);
@@ -209,7 +209,7 @@ impl Searches {
             .wait(stream.next())
             .await
             .map_err(|why| self.broken(found, why))?
-            .map_err(|error| self.broken(found, error.to_string()))?
+            .map_err(|error| self.broken(found, in_words(&error)))?
         {
             if item.is_ref() {
                 let urls = strings(&item.0).ok_or_else(|| malformed(&self.url, found.entries))?;

@@ -223,12 +223,27 @@ impl Expression {
                 Some(taken) => return Ok(taken),
                 None => format!("it gives a {}, not {wanted}", value.get_type().name()),
             },
-            Err(error) => error.to_string(),
+            Err(error) => in_words(&error),
         };
         Err(Problem::Expression {
             target: target.to_string(),
             why,
         })
+    }
+}
+
+/// Why an expression came to nothing; of values what they are, not how the crate names their types.
+fn in_words(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::IndexOutOfBounds(Value::Int(at)) => {
+            format!("the list has nothing at [{at}]")
+        }
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+            "it divides by zero".to_owned()
+        }
+        ExecutionError::Overflow(..) => "a number gets too large".to_owned(),
+        ExecutionError::NoSuchKey(key) => format!("there is no key '{key}'"),
+        other => other.to_string(),
     }
 }
 
@@ -479,7 +494,12 @@ fn literal_arguments(call: &mut CallExpr) -> Result<(), Misfit> {
         )),
         (name, Some(pattern)) if name == "matches" || text::PATTERNS.contains(&name) => {
             if let Err(error) = regex::Regex::new(pattern) {
-                return refuse(RuleError::Pattern(error.to_string()));
+                // After the pattern, which is shown in any case.
+                let error = error.to_string();
+                let why = error.rsplit("error: ").next().unwrap_or_default();
+                return refuse(RuleError::Pattern(format!(
+                    "`{pattern}` is no regular expression: {why}"
+                )));
             }
             if name == "matches" && call.target.is_some() {
                 call.func_name = text::MATCHES.to_owned();
@@ -521,6 +541,7 @@ fn place_of(text: &str, (first, last): (u32, u32)) -> Range<usize> {
 fn syntax(message: &str) -> String {
     let (what, _) = message.split_once(" expecting ").unwrap_or((message, ""));
     what.replace("mismatched input '<EOF>'", "the expression ends too early")
+        .replace("'<EOF>'", "the end")
         .trim_start_matches("Syntax error: ")
         .to_owned()
 }

@@ -154,7 +154,7 @@ pub enum Problem {
         attribute: String,
     },
     /// More than one value of the key, or one that is none.
-    #[error("`{attribute}` is no usable key: {why}")]
+    #[error("`{attribute}` is no usable key: {why}; correct the entry, or `key` of the source")]
     BadKey {
         /// The key's attribute.
         attribute: String,
@@ -195,7 +195,7 @@ pub enum Problem {
         part: String,
     },
     /// A value that the API would refuse.
-    #[error("the value of `{target}`, {value:?}, {why}")]
+    #[error("the value of `{target}`, {value:?}, {why}; correct it in the directory")]
     Unacceptable {
         /// The attribute.
         target: Attribute,
@@ -208,7 +208,9 @@ pub enum Problem {
     #[error("it cannot be said whether `exclude_base` leaves the entry out: {0}")]
     Base(String),
     /// An expression that cannot be evaluated for this entry.
-    #[error("the expression for `{target}` fails for this entry: {why}")]
+    #[error(
+        "the expression for `{target}` fails for this entry: {why}; correct the expression, or the entry"
+    )]
     Expression {
         /// What the expression gives a value to.
         target: String,

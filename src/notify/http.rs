@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::message::{Rendered, one_line};
 use super::{CannotSend, Trouble};
-use crate::config::{Channel, expect_guarded};
+use crate::config::{Channel, expect_guarded, last_cause};
 use crate::model::Timestamp;
 
 /// So much of an answer is read.
@@ -146,6 +146,9 @@ fn client(channel: &Channel, url: &url::Url) -> Result<reqwest::Client, CannotSe
         let pem = std::fs::read(path).map_err(unreadable)?;
         let roots = reqwest::Certificate::from_pem_bundle(&pem)
             .map_err(|error| file(format!("is no use: {error}")))?;
+        if roots.is_empty() {
+            return Err(file("holds no certificate".to_owned()));
+        }
         builder = builder.tls_certs_only(roots);
     }
     builder.build().map_err(|error| setup(words(error)))
@@ -212,12 +215,5 @@ fn words(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "it took too long".to_owned();
     }
-    let error = error.without_url();
-    let mut words = error.to_string();
-    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-    while let Some(error) = next {
-        words = error.to_string();
-        next = error.source();
-    }
-    words
+    last_cause(&error.without_url())
 }

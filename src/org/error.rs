@@ -177,7 +177,10 @@ impl fmt::Display for ApiError {
                 f,
                 "cannot reach the API at {url}: {why}; check `api` in [organization] and the network between"
             )?,
-            Cause::NoAnswer(why) => write!(f, "{request} got no answer ({why})")?,
+            Cause::NoAnswer(why) => write!(
+                f,
+                "{request} got no answer ({why}); the next run sees to it"
+            )?,
             Cause::Unauthorized { secret } => write!(
                 f,
                 "{request} was refused with 401: the key in {secret} is wrong, expired or of another API; make a new one in the organization's administration and put it there"
@@ -203,26 +206,30 @@ impl fmt::Display for ApiError {
                 "{request} was throttled (429) and waiting did not help; the next run goes on from here"
             )?,
             Cause::Server { status, message } => {
-                write!(f, "{request} failed with {status}: {message}")?;
+                write!(
+                    f,
+                    "{request} failed with {status}: {message}; the API has a fault, and the next run tries again"
+                )?;
             }
             Cause::Refused { status, message } => {
                 write!(f, "{request} was refused with {status}: {message}")?;
-                if self.remedy() == Remedy::FixPerson {
-                    write!(f, "; correct the person's entry, or the account")?;
+                match self.remedy() {
+                    Remedy::FixPerson => write!(f, "; correct the person's entry, or the account")?,
+                    _ => write!(f, "; tell the developers")?,
                 }
             }
             Cause::Astray(message) => write!(
                 f,
-                "{request} was answered with 404, though the account is there: {message}"
+                "{request} was answered with 404, though the account is there: {message}; the next run tries again"
             )?,
             Cause::Declined(why) => write!(f, "{why}")?,
             Cause::Unintelligible(why) => {
                 write!(
                     f,
-                    "{request} was answered with something unintelligible: {why}"
+                    "{request} was answered with something unintelligible: {why}; check `api` in [organization], and if that is right, tell the developers"
                 )?;
             }
-            Cause::Setup(why) => write!(f, "the API client cannot be set up: {why}")?,
+            Cause::Setup(why) => write!(f, "{why}")?,
         }
         match &self.request_id {
             Some(id) => write!(f, " (request id {id})"),

@@ -14,7 +14,7 @@ use super::scim::is_odd;
 use super::traffic::traffic;
 use super::watched::UnderWay;
 use super::{ApiError, Cause};
-use crate::config::{Organization, SecretRef, expect_guarded};
+use crate::config::{Organization, SecretRef, expect_guarded, last_cause};
 use crate::model::{Exchange, Timestamp};
 
 tokio::task_local! {
@@ -128,7 +128,12 @@ impl Http {
             // no proxy stands between, and no CA bundle is needed.
             builder = builder.no_proxy().tls_certs_only([]);
         } else if let Some(path) = &config.ca_file {
-            let file = |why: String| setup(format!("the CA file {} {why}", path.display()));
+            let file = |why: String| {
+                let path = path.display();
+                setup(format!(
+                    "the CA file {path} {why}; it must hold PEM certificates"
+                ))
+            };
             let unreadable = |error: std::io::Error| file(format!("cannot be read: {error}"));
             let metadata = std::fs::metadata(path).map_err(unreadable)?;
             expect_guarded("the CA file", path, &metadata)
@@ -136,9 +141,14 @@ impl Http {
             let pem = std::fs::read(path).map_err(unreadable)?;
             let roots = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| file(format!("is no use: {error}")))?;
+            if roots.is_empty() {
+                return Err(file("holds no certificate".to_owned()));
+            }
             builder = builder.tls_certs_only(roots);
         }
-        let client = builder.build().map_err(|error| setup(chain(&error)))?;
+        let client = builder
+            .build()
+            .map_err(|error| setup(format!("no request can be made: {}", chain(&error))))?;
         Ok(Http {
             client,
             root: config.api.clone(),
@@ -435,18 +445,11 @@ fn message_of(body: &[u8], key: &str) -> String {
     }
 }
 
-/// An error with its causes, without the URL, which the caller names.
+/// The last cause of an error, without the URL, which the caller names.
 fn chain(error: &reqwest::Error) -> String {
-    let mut words = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(error) = next {
-        words.push(error.to_string());
-        next = error.source();
+    match std::error::Error::source(error) {
+        _ if error.is_timeout() => "it took too long".to_owned(),
+        Some(cause) => last_cause(cause),
+        None => "the request failed".to_owned(),
     }
-    if error.is_timeout() {
-        words.push("it took too long".to_owned());
-    }
-    words
-        .pop()
-        .unwrap_or_else(|| "the request failed".to_owned())
 }

@@ -131,7 +131,7 @@ pub enum SnapshotError {
         why: String,
     },
     /// A migration failed.
-    #[error("the database {} cannot be brought to the present schema: {why}", path.display())]
+    #[error("the database {} cannot be brought to the present schema: {why}; restore the backup from before the upgrade, and tell the developers", path.display())]
     Migration {
         /// The database.
         path: PathBuf,
@@ -139,7 +139,7 @@ pub enum SnapshotError {
         why: String,
     },
     /// Anything else that SQLite reports.
-    #[error("the database {} cannot be used: {message}", path.display())]
+    #[error("the database {} cannot be used: {message}; check its disk, and if that is well, restore a backup", path.display())]
     Other {
         /// The database.
         path: PathBuf,

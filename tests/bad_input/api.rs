@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::catalogue::Chapter;
 use crate::refused;
 use crate::support::directory::{Transport, free_port};
 use crate::support::{Person, World, replaced};
@@ -20,65 +21,33 @@ fn a_wrong_place_or_key_of_the_api_is_told_and_nothing_is_sent() {
     let wrong_key = world.dirsyncd.folder().join("wrong-key");
     crate::support::write_private(&wrong_key, "not-the-key\n");
     let url = format!("http://127.0.0.1:{}", free_port());
-    let cases = [
-        (
-            "scim_key",
-            "{ file = \"wrong-key\" }".to_owned(),
-            vec![
-                "was refused with 401",
-                "wrong-key is wrong, expired or of another API",
-                "make a new one",
-            ],
-        ),
-        (
-            "admin_key",
-            "{ file = \"wrong-key\" }".to_owned(),
-            vec![
-                "was refused with 401",
-                "wrong-key is wrong, expired or of another API",
-                "make a new one",
-            ],
-        ),
-        (
-            "scim_key",
-            "{ file = \"nowhere\" }".to_owned(),
-            vec!["cannot read the secret file", "nowhere"],
-        ),
-        (
-            "scim_key",
-            "{ env = \"DIRSYNCD_NO_SUCH_VARIABLE\" }".to_owned(),
-            vec!["DIRSYNCD_NO_SUCH_VARIABLE", "is not set"],
-        ),
-        (
-            "directory",
-            "\"another-directory\"".to_owned(),
-            vec![
-                "was answered with 404",
-                "check `id` and `directory` in [organization]",
-            ],
-        ),
-        (
-            "id",
-            "\"another-organization\"".to_owned(),
-            vec!["check `id` and `directory` in [organization]"],
-        ),
-        (
-            "api",
-            format!("{url:?}"),
-            vec![
-                "cannot reach the API at",
-                &url,
-                "check `api` in [organization]",
-            ],
-        ),
-    ];
+    let none = "{ env = \"DIRSYNCD_NO_SUCH_VARIABLE\" }";
     let good = world.dirsyncd.organization.clone();
-    for (key, value, words) in cases {
+    let mut chapter = Chapter::default();
+    for (wrong, key, value) in [
+        ("another key", "scim_key", "{ file = \"wrong-key\" }"),
+        ("another key", "admin_key", "{ file = \"wrong-key\" }"),
+        (
+            "a key file that is not there",
+            "scim_key",
+            "{ file = \"nowhere\" }",
+        ),
+        ("a variable that is not set", "scim_key", none),
+        ("another directory", "directory", "\"another-directory\""),
+        ("another organization", "id", "\"another-organization\""),
+        ("another address", "api", &format!("{url:?}")),
+    ] {
         println!("{key} = {value}");
-        world.dirsyncd.organization = replaced(&good, key, &value);
-        refused::by_plan_and_sync(&world, 1, &words);
-        refused::by_check(&world, &words);
+        world.dirsyncd.organization = replaced(&good, key, value);
+        let output = refused::by_plan_and_sync(&world, 1, &[]);
+        let (_, said) = output.stderr.split_once("dirsyncd: ").unwrap();
+        let said = said.split(" (request id").next().unwrap().trim_end();
+        // The same of another request.
+        let (_, said) = said.split_once(" was ").unwrap_or(("", said));
+        refused::by_check(&world, &[said]);
+        chapter.met(&format!("{wrong}: {key} = {value}"), &output);
     }
+    chapter.end("api");
     world.dirsyncd.organization = good;
     world.dirsyncd.sync(0);
     assert_eq!(world.organization.active(), 3);

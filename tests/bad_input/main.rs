@@ -7,8 +7,11 @@
 mod support;
 
 mod api;
+mod catalogue;
 mod configuration;
 mod database_file;
 mod directory;
 mod permissions;
+mod reasons;
 mod refused;
+mod verbs;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::catalogue::Chapter;
 use crate::database_file::{give, is_root, open_to_all};
 use crate::refused;
 use crate::support::program::NAMELESS_GROUP;
@@ -64,6 +65,7 @@ fn an_open_file_is_refused_and_the_message_mends_it() {
         .iter()
         .flat_map(|path| [0o602, 0o666].map(|mode| (path, "the database file", mode)));
     let guarded = [0o622, 0o602, 0o646, 0o666].map(|mode| (&config, "the configuration", mode));
+    let mut chapter = Chapter::default();
     for (path, what, mode) in private.chain(of_database).chain(guarded) {
         println!("{} {mode:o}", path.display());
         let before = world.organization.mark();
@@ -87,6 +89,9 @@ fn an_open_file_is_refused_and_the_message_mends_it() {
             if verb != "check" || code == 2 {
                 refused::expect_one_error(&output);
             }
+            if verb == "plan" && [0o604, 0o602, 0o622].contains(&mode) {
+                chapter.met(&format!("{what}, {mode:o}"), &output);
+            }
             mend(&output);
             if verb == "check" {
                 let run = world
@@ -97,6 +102,7 @@ fn an_open_file_is_refused_and_the_message_mends_it() {
         }
         assert!(world.organization.writes_since(before).is_empty());
     }
+    chapter.end("permissions");
     world.dirsyncd.expect_nothing_to_do();
 }
 
@@ -153,6 +159,7 @@ fn what_others_own_or_could_replace_is_refused_and_mended() {
     let world = world();
     let config = world.dirsyncd.config_file();
     let key = world.dirsyncd.folder().join("key");
+    let mut chapter = Chapter::default();
     for (path, code) in [(&config, 2), (&key, 1)] {
         give(path);
         for verb in ["check", "plan", "sync"] {
@@ -162,7 +169,9 @@ fn what_others_own_or_could_replace_is_refused_and_mended() {
                 .expect_code(code)
                 .expect_words(&["belongs to another user, 65534 (mode "]);
         }
-        mend(&world.dirsyncd.run(&["plan"]));
+        let output = world.dirsyncd.run(&["plan"]);
+        chapter.met("a file of another user", &output);
+        mend(&output);
         world.dirsyncd.expect_nothing_to_do();
     }
     // Root looks into the database of the daemon's user.
@@ -172,10 +181,9 @@ fn what_others_own_or_could_replace_is_refused_and_mended() {
     let folder = world.dirsyncd.folder();
     set_mode(folder, 0o777);
     let output = world.dirsyncd.run(&["plan"]).expect_code(2);
-    mend(&output.expect_words(&[
-        "the folder ",
-        "(mode 0777), so that other users may replace",
-    ]));
+    chapter.met("a folder that all may write to", &output);
+    chapter.end("permissions_owners");
+    mend(&output);
     world.dirsyncd.expect_nothing_to_do();
 }
 
@@ -277,7 +285,10 @@ fn only_root_may_let_a_group_read_a_secret() {
     std::os::unix::fs::chown(&password, Some(0), Some(0)).unwrap();
     set_mode(&password, 0o444);
     let output = world.dirsyncd.run(&["plan"]).expect_code(1);
-    mend(&output.expect_words(&["(mode 0444): run `chgrp 65534 "]));
+    let mut chapter = Chapter::default();
+    chapter.met("a file of root's that all may read", &output);
+    chapter.end("permissions_group");
+    mend(&output);
     world.dirsyncd.run(&["plan"]).expect_code(0);
     set_mode(&password, 0o440);
     world.dirsyncd.run(&["plan"]).expect_code(0);
@@ -334,16 +345,21 @@ fn root_is_led_nowhere_by_a_link_in_the_folder_of_the_daemon_s_user() {
     give(&world.dirsyncd.database());
     let output = world.dirsyncd.run(&["sync"]);
     output.expect_code(1).expect_words(&["dirsyncd.db.lock"]);
+    let mut chapter = Chapter::default();
     if is_root() {
         std::os::unix::fs::lchown(&lock, Some(65534), Some(65534)).unwrap();
         let output = world.dirsyncd.run(&["sync"]).expect_code(1);
-        mend(&output.expect_words(&["is a link of another user, 65534"]));
+        chapter.met("a link of another user", &output);
+        mend(&output);
     } else {
         std::fs::remove_file(&lock).unwrap();
     }
     std::fs::hard_link(&precious, &lock).unwrap();
     let output = world.dirsyncd.run(&["sync"]).expect_code(1);
-    output.expect_words(&["has another name as well"]);
+    chapter.met("a file that has another name", &output);
+    if is_root() {
+        chapter.end("permissions_links");
+    }
     assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
     std::fs::remove_file(&lock).unwrap();
     world.dirsyncd.sync(0);

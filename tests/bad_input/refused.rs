@@ -14,10 +14,10 @@ pub(crate) fn expect_one_error(output: &Output) {
     assert!(!output.stderr.contains("Error {"), "{output}");
 }
 
-/// `plan` and `sync` refuse with this code and these words. A dry run changes no file; a sync notes in the journal
-/// that it failed, and nothing else; neither sends the organization a write.
+/// `plan`, whose output this is, and `sync` refuse with this code and these words. A dry run changes no file; a sync
+/// notes in the journal that it failed, and nothing else; neither sends the organization a write.
 #[track_caller]
-pub(crate) fn by_plan_and_sync(world: &World, code: i32, words: &[&str]) {
+pub(crate) fn by_plan_and_sync(world: &World, code: i32, words: &[&str]) -> Output {
     // So that the configuration as it is now is there before the files are compared.
     std::fs::write(world.dirsyncd.config_file(), world.dirsyncd.config()).unwrap();
     let before = world.before();
@@ -29,14 +29,15 @@ pub(crate) fn by_plan_and_sync(world: &World, code: i32, words: &[&str]) {
         .expect_words(words);
     expect_one_error(&output);
     before.expect_unchanged();
-    let output = world
+    let synced = world
         .dirsyncd
         .run(&["sync"])
         .expect_code(code)
         .expect_words(words);
-    expect_one_error(&output);
+    expect_one_error(&synced);
     before.expect_organization_unchanged();
     assert_eq!(database::accounts(&world.dirsyncd.database()), accounts);
+    output
 }
 
 /// `check` tells it as the one failed check, and changes nothing.

@@ -766,7 +766,10 @@ fn a_rule_that_is_wrong_is_told_with_its_place() {
     let organization = Organization::start();
     let mut dirsyncd = Dirsyncd::from_ldif(&organization, &people::directory(&Person::four()));
     for (keys, words) in [
-        ("base = \"groups\"", &["`groups` is no DN"][..]),
+        (
+            "base = \"groups\"",
+            &["`groups` is not a distinguished name"][..],
+        ),
         ("base = []", &["give at least one DN"]),
         (
             "bas = \"dc=x\"",

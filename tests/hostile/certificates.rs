@@ -10,8 +10,8 @@ fn a_certificate_that_is_not_valid_now_is_refused_before_the_password_is_sent() 
         world.dirsyncd.sync(0);
         let url = world.slapd.url(transport);
         for (not_before, not_after, word) in [
-            ("20200101000000Z", "20200201000000Z", "expired"),
-            ("20980101000000Z", "20990101000000Z", "not valid yet"),
+            ("20200101000000Z", "20200201000000Z", "it has expired"),
+            ("20980101000000Z", "20990101000000Z", "it is not valid yet"),
         ] {
             world.slapd.certify(not_before, not_after);
             let before = world.before();

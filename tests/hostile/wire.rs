@@ -210,7 +210,7 @@ fn a_bind_that_is_refused_or_answered_wrongly_ends_the_run() {
         ],
     );
     host.server.binds(vec![Step::Close]);
-    host.refuses(1, &["cannot connect to", "channel closed"]);
+    host.refuses(1, &["cannot connect to", "the connection was closed"]);
     host.server
         .binds(vec![Step::Op(tlv(0x61, b"")), Step::Close]);
     host.refuses(1, &["cannot connect to", "something that is not LDAP"]);

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine;
@@ -200,6 +200,8 @@ impl Dirsyncd {
         let file = |name: &str| File::create(said.path().join(name)).unwrap();
         let child = command
             .args(words)
+            // Nobody answers what it asks.
+            .stdin(Stdio::null())
             .envs(environment.iter().copied())
             .stdout(file("stdout"))
             .stderr(file("stderr"))
@@ -407,6 +409,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// What it was told to do.
+    pub fn verb(&self) -> &str {
+        self.words.split('"').nth(1).unwrap_or_default()
+    }
+
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self}");

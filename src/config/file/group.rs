@@ -118,8 +118,12 @@ impl Reader<'_> {
             return self.check(0..0, Regex::new("^(?s:.*)$"));
         };
         // By itself first, so that a fault is told with what was written.
-        let own = Regex::new(text.get_ref())
-            .map_err(|error| format!("`{}` is no regular expression: {error}", text.get_ref()));
+        let own = Regex::new(text.get_ref()).map_err(|error| {
+            // After the expression, which is shown in any case, with a mark.
+            let error = error.to_string();
+            let why = error.rsplit("error: ").next().unwrap_or_default();
+            format!("`{}` is no regular expression: {why}", text.get_ref())
+        });
         self.check(text.span(), own)?;
         self.check(
             text.span(),

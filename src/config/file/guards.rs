@@ -59,7 +59,7 @@ impl Reader<'_> {
             .flatten()
         {
             if name.get_ref().trim().is_empty() {
-                return self.refuse(name.span(), "a name is not empty");
+                return self.refuse(name.span(), "a name is not empty: give one, or take it out");
             }
         }
         if let Some(name) = administrators.iter().find(|n| n.get_ref().contains('*')) {

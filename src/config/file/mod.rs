@@ -25,12 +25,11 @@ pub use organization::is_loopback;
 
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| {
-        Invalid::new(
-            path,
-            text,
-            error.span(),
-            explain(error.message().trim_end()),
-        )
+        let what = match (error.message(), error.span()) {
+            ("duplicate key", Some(span)) => format!("`{}` is there twice", &text[span]),
+            (message, _) => explain(message.trim_end()),
+        };
+        Invalid::new(path, text, error.span(), what)
     })?;
     Ok(Reader { path, text }.config(file)?)
 }
@@ -191,6 +190,15 @@ impl Reader<'_> {
             }),
         )
     }
+}
+
+fn url(text: &str) -> Result<url::Url, String> {
+    url::Url::parse(text).map_err(|error| match error {
+        url::ParseError::RelativeUrlWithoutBase => {
+            format!("`{text}` is no URL: put the scheme before it, such as https:// or ldaps://")
+        }
+        error => format!("`{text}` is no URL: {error}"),
+    })
 }
 
 fn unknown(noun: &str, given: &str, known: &[&str]) -> String {

@@ -163,7 +163,7 @@ impl Reader<'_> {
     }
 
     fn webhook(&self, url: &Spanned<String>, plaintext: bool) -> Checked<url::Url> {
-        let parsed = self.check(url.span(), url::Url::parse(url.get_ref()))?;
+        let parsed = self.check(url.span(), super::url(url.get_ref()))?;
         let is_local = parsed.host_str().is_some_and(is_loopback);
         let is_fine =
             parsed.scheme() == "https" || (parsed.scheme() == "http" && (is_local || plaintext));
@@ -189,7 +189,7 @@ impl Reader<'_> {
     ) -> Checked<(String, u16, MailTls)> {
         let how =
             "a mail server is smtps://HOST[:465], or smtp://HOST[:587], which always uses STARTTLS";
-        let parsed = self.check(url.span(), url::Url::parse(url.get_ref()))?;
+        let parsed = self.check(url.span(), super::url(url.get_ref()))?;
         let is_bare = parsed.username().is_empty()
             && parsed.password().is_none()
             && matches!(parsed.path(), "" | "/")

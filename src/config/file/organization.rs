@@ -25,9 +25,9 @@ impl Reader<'_> {
             forecast_accounts,
         } = file;
         let api = match api {
-            None => self.check(0..0, url::Url::parse("https://api.atlassian.com"))?,
+            None => self.check(0..0, super::url("https://api.atlassian.com"))?,
             Some(api) => {
-                let url = self.check(api.span(), url::Url::parse(api.get_ref()))?;
+                let url = self.check(api.span(), super::url(api.get_ref()))?;
                 let is_local = url.host_str().is_some_and(is_loopback);
                 if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
                     return self.refuse(
@@ -58,7 +58,7 @@ impl Reader<'_> {
         let Some(otlp) = file.otlp else {
             return Ok(Telemetry::default());
         };
-        let url = self.check(otlp.span(), url::Url::parse(otlp.get_ref()))?;
+        let url = self.check(otlp.span(), super::url(otlp.get_ref()))?;
         let is_local = url.host_str().is_some_and(is_loopback);
         if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
             return self.refuse(
@@ -101,7 +101,7 @@ impl Reader<'_> {
                 let stray = directory.map(|id| id.span()).or(key.map(|key| key.span()));
                 self.refuse(
                     stray.unwrap_or_default(),
-                    "this key belongs to provisioning = \"scim\"",
+                    "this key belongs to provisioning = \"scim\": take it out",
                 )
             }
         }

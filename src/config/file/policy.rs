@@ -402,8 +402,11 @@ impl Reader<'_> {
             Some(level) => {
                 self.check(
                     level.span(),
-                    tracing_subscriber::EnvFilter::try_new(level.get_ref()).map_err(|error| {
-                        format!("{error}; write error, warn, info, debug or trace")
+                    tracing_subscriber::EnvFilter::try_new(level.get_ref()).map_err(|_| {
+                        format!(
+                            "`{}` is no level: write error, warn, info, debug or trace",
+                            level.get_ref()
+                        )
                     }),
                 )?;
                 level.into_inner()

@@ -142,10 +142,7 @@ impl Reader<'_> {
         texts
             .iter()
             .map(|text| {
-                let dn = self.check(
-                    base.span(),
-                    Dn::parse(text).map_err(|error| format!("`{text}` is no DN: {error}")),
-                )?;
+                let dn = self.check(base.span(), Dn::parse(text))?;
                 Ok((text.clone(), dn))
             })
             .collect()
@@ -234,7 +231,10 @@ impl Reader<'_> {
             place(&file.ignore_referrals),
         ];
         if let Some(span) = stray.into_iter().flatten().next() {
-            return self.refuse(span, "this key has no meaning for a source of kind `ldif`");
+            return self.refuse(
+                span,
+                "this key has no meaning for a source of kind `ldif`: take it out",
+            );
         }
         match file.file {
             Some(path) => Ok(SourceKind::Ldif(self.resolve(path.into_inner()))),
@@ -439,7 +439,7 @@ impl Reader<'_> {
 }
 
 fn ldap_url(text: &str) -> Result<url::Url, String> {
-    let url = url::Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
+    let url = super::url(text)?;
     let is_more = !matches!(url.path(), "" | "/")
         || url.query().is_some()
         || url.fragment().is_some()
