@@ -451,9 +451,13 @@ mod tests {
             // Exit codes that are the verb's own stay.
             let own = verb.get_after_help().map(ToString::to_string);
             let own = own.filter(|codes| codes != EXIT_CODES).unwrap_or_default();
-            let mut verb = verb.clone().after_help(own);
+            // Whatever is set where this is made.
+            let mut verb = verb
+                .clone()
+                .after_help(own)
+                .mut_args(|option| option.hide_env_values(true));
             let name = verb.get_name().to_owned();
-            let help = verb.render_long_help().to_string();
+            let help = verb.render_help().to_string();
             let help: String = help
                 .lines()
                 .map(|line| format!("{}\n", line.trim_end()))

@@ -51,11 +51,6 @@ fn the_metrics_are_those_that_a_daemon_serves() {
             .iter()
             .find_map(|line| line.strip_prefix(&format!("# TYPE {name} ")))
             .unwrap();
-        let ending = match kind {
-            "counter" => "_total",
-            "info" => "_info",
-            _ => "",
-        };
         let mut labels: Vec<&str> = lines
             .iter()
             .filter(|line| line.starts_with(name))
@@ -63,7 +58,7 @@ fn the_metrics_are_those_that_a_daemon_serves() {
             .filter(|(series, _)| {
                 series
                     .strip_prefix(name)
-                    .is_some_and(|rest| ["", ending, "_bucket"].contains(&rest))
+                    .is_some_and(|rest| ["", "_bucket"].contains(&rest))
             })
             .flat_map(|(_, labels)| labels.split_once('}').unwrap().0.split("\","))
             .filter_map(|label| Some(label.split_once('=')?.0))
@@ -74,7 +69,7 @@ fn the_metrics_are_those_that_a_daemon_serves() {
         let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
         writeln!(
             page,
-            "| `{name}{ending}` | {kind} | {} | {} |",
+            "| `{name}` | {kind} | {} | {} |",
             labels.join(", "),
             help.trim_end_matches('.')
         )

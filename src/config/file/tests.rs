@@ -204,6 +204,9 @@ impl Chapter {
                 "time, or a [confirmation](#a-confirmation)",
             ),
             ("JobFile", "cron, or a [job](#a-job)"),
+            ("TimeOrNeverFile", "time or false"),
+            ("PathOrNoneFile", "path or false"),
+            ("AdoptFile", "true, false or `\"unowned\"`"),
             ("PolicyFile", "table"),
         ] {
             if schema["$ref"] == format!("#/$defs/{name}") {
@@ -227,7 +230,10 @@ impl Chapter {
             (.., Some("integer" | "number")) => "number".to_owned(),
             (.., Some("array")) => match self.kind(&schema["items"]).as_str() {
                 "text" => "list of texts".to_owned(),
-                items => format!("list of {items}"),
+                items if items.starts_with('`') => {
+                    format!("list of {}", items.replace(" or ", ", "))
+                }
+                items => format!("list, each {items}"),
             },
             (.., Some("object")) => "table".to_owned(),
             _ => panic!("there are no words for {schema}"),

@@ -429,6 +429,7 @@ pub(super) enum ConfirmationFile {
     Both(ConfirmationTable),
 }
 
+/// How an absence is confirmed: by all that is given.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
