@@ -129,3 +129,20 @@ fn every_page_is_a_chapter_and_every_chapter_a_page() {
     pages.retain(|name| name != "SUMMARY.md");
     assert_eq!(listed, pages.iter().map(String::as_str).collect());
 }
+
+#[test]
+fn what_the_readme_points_to_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let link = Regex::new(r"\]\(([^):#]+)\)").unwrap();
+    let links: Vec<&str> = link
+        .captures_iter(&readme)
+        .map(|found| found.get(1).unwrap().as_str())
+        .collect();
+    assert!(links.len() > 10, "{links:?}");
+    let gone: Vec<_> = links
+        .iter()
+        .filter(|link| !root.join(link).exists())
+        .collect();
+    assert!(gone.is_empty(), "{gone:?}");
+}
