@@ -445,7 +445,7 @@ mod tests {
         let mut cli = Cli::command().disable_help_subcommand(true).term_width(100);
         cli.build();
         let mut page = format!(
-            "# The command line\n\n{MADE}\n`dirsyncd VERB --help` shows the same. The exit codes are in [a chapter of their own](exit-codes.md).\n"
+            "# The command line\n\n{MADE}\n`--help` of each verb shows the same. The exit codes are in [a chapter of their own](exit-codes.md).\n"
         );
         for verb in cli.get_subcommands() {
             // Exit codes that are the verb's own stay.
