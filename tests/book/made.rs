@@ -1,6 +1,8 @@
 //! Chapters that are made from what the program serves and takes.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use serde_json::Value;
@@ -29,17 +31,7 @@ fn the_metrics_are_those_that_a_daemon_serves() {
     world.dirsyncd.rest = "[schedule]\nsync = \"0 3 * * *\"\n".to_owned();
     let _daemon = world.dirsyncd.start(&["run"]);
     let socket = world.dirsyncd.state().join("dirsyncd.db.sock");
-    let served = eventually("the figures", SOON, || {
-        let curl = std::process::Command::new("curl")
-            .args(["--silent", "--fail", "--unix-socket"])
-            .arg(&socket)
-            .arg("http://localhost/metrics")
-            .output()
-            .unwrap();
-        curl.status
-            .success()
-            .then(|| String::from_utf8(curl.stdout).unwrap())
-    });
+    let served = eventually("the figures", SOON, || figures(&socket).ok());
     let mut page = format!(
         "# Metrics\n\n{HEAD}\nThe daemon serves these at `/metrics`, on its socket and on the port of `[daemon]`. What the database has outlives restarts; counters are those of the daemon's process. Labels name nobody. `deploy/prometheus/` has alert rules and `deploy/grafana/` a dashboard for them.\n\n| name | kind | labels | what it says |\n| --- | --- | --- | --- |\n"
     );
@@ -100,6 +92,19 @@ fn the_chapter_of_saved_plans_is_made_from_their_schema() {
         }
     }
     expect_made("reference/plan-schema.md", &page);
+}
+
+/// What a daemon serves on its socket.
+fn figures(socket: &Path) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let is_good = head.split(' ').nth(1) == Some("200");
+    is_good
+        .then(|| body.to_owned())
+        .ok_or_else(|| std::io::Error::other(head.to_owned()))
 }
 
 /// The keys of an object.

@@ -352,6 +352,7 @@ fn timeless(line: &str) -> String {
                 "{time}",
             ),
             (r"\b\d\d:\d\d(:\d\d)?( UTC)?\b", "{time}"),
+            (r"\bjust now\b|\b\d+ min ago\b", "{ago}"),
             (
                 r"\b\d+(\.\d+)? ?(ms|s|min|minutes?|seconds?|hours?|h|m|d|days)\b",
                 "{duration}",
