@@ -9,6 +9,9 @@ pub mod daemon;
 pub mod demo;
 pub mod directory;
 pub mod explain;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod fixture;
 pub mod mapping;
 pub mod model;
 pub mod notify;

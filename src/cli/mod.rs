@@ -27,6 +27,7 @@ mod simulate;
 mod status;
 mod sync;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -282,6 +283,17 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
+/// Whether the program takes these words, of which the first is its name; what is wrong with them otherwise.
+pub fn check_words<I: IntoIterator<Item: Into<OsString> + Clone>>(words: I) -> Result<(), String> {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    match Cli::try_parse_from(words) {
+        Err(error) if !matches!(error.kind(), DisplayHelp | DisplayVersion) => {
+            Err(error.to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn verb(verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Plan(arguments) => Box::pin(plan::run(arguments)).await,
@@ -441,6 +453,7 @@ mod tests {
     use clap_mangen::Man;
 
     use super::*;
+    use crate::fixture::expect_made;
 
     /// The manual page, of all verbs on one: who looks for an option finds it by a search.
     fn manual() -> String {
@@ -470,30 +483,83 @@ mod tests {
         )
     }
 
-    /// A file of the repository that is made from the command line's definition.
-    fn expect_made(path: &str, made: &str) {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        if std::env::var_os("INSTA_UPDATE").is_some_and(|word| word == "always") {
-            std::fs::write(&file, made).unwrap();
-        }
-        let written = std::fs::read_to_string(file).unwrap_or_default();
-        assert!(
-            written == made,
-            "{path} is not of this version: INSTA_UPDATE=always cargo test --lib of_what_the_program_takes"
+    /// The chapter of the command line: all verbs, as `--help` tells them.
+    fn command_line() -> String {
+        let mut cli = Cli::command().disable_help_subcommand(true).term_width(100);
+        cli.build();
+        let mut page = format!(
+            "# The command line\n\n{MADE}\n`--help` of each verb shows the same. The exit codes are in [a chapter of their own](exit-codes.md).\n"
         );
+        for verb in cli.get_subcommands() {
+            // Exit codes that are the verb's own stay.
+            let own = verb.get_after_help().map(ToString::to_string);
+            let own = own.filter(|codes| codes != EXIT_CODES).unwrap_or_default();
+            // Whatever is set where this is made.
+            let mut verb = verb
+                .clone()
+                .after_help(own)
+                .mut_args(|option| option.hide_env_values(true));
+            let name = verb.get_name().to_owned();
+            let help = verb.render_help().to_string();
+            let help: String = help
+                .lines()
+                .map(|line| format!("{}\n", line.trim_end()))
+                .collect();
+            page += &format!(
+                "\n## `dirsyncd {name}`\n\n```text\n{}\n```\n",
+                help.trim_end()
+            );
+        }
+        page
     }
 
+    /// The chapter of the exit codes.
+    fn exit_codes() -> String {
+        fn table(codes: &str) -> String {
+            let mut rows: Vec<(String, String)> = Vec::new();
+            for line in codes.lines().skip(1) {
+                let (code, meaning) = line.split_at(5);
+                match (code.trim(), rows.last_mut()) {
+                    ("", Some((_, before))) => *before += &format!(" {}", meaning.trim()),
+                    (code, _) => rows.push((code.to_owned(), meaning.trim().to_owned())),
+                }
+            }
+            let rows = rows
+                .iter()
+                .map(|(code, meaning)| format!("| {code} | {meaning} |\n"));
+            format!(
+                "| code | meaning |\n| --- | --- |\n{}",
+                rows.collect::<String>()
+            )
+        }
+        format!(
+            "# Exit codes\n\n{MADE}\n{}\n2 is also the end of a command that is to ask a daemon which has no socket (`socket = false`); 3 of `dirsyncd reconcile` when hand changes are only told, and of `dirsyncd sync --plan FILE` when rows of it had moved on; 4 of `dirsyncd prune` when another writer has kept it from the end.\n\n## `dirsyncd map`\n\n{}\n## `dirsyncd status`\n\n{}",
+            table(EXIT_CODES),
+            table(map::EXIT_CODES),
+            table(status::EXIT_CODES)
+        )
+    }
+
+    /// What stands at the head of what is made.
+    const MADE: &str = "<!-- Made from the program by its tests: INSTA_UPDATE=always cargo test --lib made_from -->\n";
+
     #[test]
-    fn the_manual_page_is_of_what_the_program_takes() {
+    fn the_manual_page_is_made_from_what_the_program_takes() {
         expect_made("docs/dirsyncd.1", &manual());
     }
 
     #[test]
-    fn the_completions_are_of_what_the_program_takes() {
+    fn the_completions_are_made_from_what_the_program_takes() {
         use clap::ValueEnum;
         for shell in completions::Shell::value_variants() {
             let path = format!("docs/completions/{}", shell.file());
             expect_made(&path, &shell.script());
         }
+    }
+
+    #[test]
+    fn the_chapters_of_the_book_are_made_from_what_the_program_takes() {
+        expect_made("docs/src/reference/command-line.md", &command_line());
+        expect_made("docs/src/reference/exit-codes.md", &exit_codes());
     }
 }

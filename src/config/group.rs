@@ -76,6 +76,7 @@ impl GroupRule {
 }
 
 /// What becomes of the organization's group when the directory's is gone.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupDeparture {

@@ -19,6 +19,7 @@ mod rule;
 mod schedule;
 mod secret;
 mod source;
+mod spanned;
 mod telemetry;
 mod trust;
 
@@ -168,6 +169,7 @@ pub struct Log {
 }
 
 /// The form of log lines.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{SecretRef, nearest};
 
 /// What people are told of.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {

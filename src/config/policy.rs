@@ -60,6 +60,7 @@ impl Default for Policy {
 }
 
 /// What a departure does to the account.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Departure {
@@ -96,6 +97,7 @@ impl OnLeave {
 }
 
 /// What to make of an entry that is there and cannot be read. Nobody departs because of it.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unreadable {
@@ -106,6 +108,7 @@ pub enum Unreadable {
 }
 
 /// What becomes of the account of a person who is back.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Return {
@@ -116,6 +119,7 @@ pub enum Return {
 }
 
 /// What a change of the person does to the account.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use crate::config::spanned::Spanned;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
-use toml::Spanned;
 
 use crate::model::{Attribute, fold};
 
@@ -208,6 +208,39 @@ impl<'de> Deserialize<'de> for Rule {
     }
 }
 
+#[cfg(test)]
+impl schemars::JsonSchema for Rule {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Rule".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let text = serde_json::json!({ "type": ["string", "boolean"] });
+        let names = serde_json::json!({
+            "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }],
+        });
+        let kind = |key| match key {
+            "attribute" => names.clone(),
+            "required" => serde_json::json!({ "type": "boolean" }),
+            "table" => serde_json::json!({ "type": "object", "additionalProperties": text }),
+            "default" | "value" => text.clone(),
+            _ => serde_json::json!({ "type": "string" }),
+        };
+        let keys: serde_json::Map<_, _> = KEYS
+            .map(|key| (key.to_owned(), kind(key)))
+            .into_iter()
+            .collect();
+        schemars::json_schema!({
+            "description": "An LDAP attribute (its first value), a list of them (the first that has a value), a table, or `false` for nothing.",
+            "anyOf": [
+                names,
+                { "const": false },
+                { "type": "object", "properties": keys, "additionalProperties": false },
+            ],
+        })
+    }
+}
+
 struct RuleVisitor;
 
 impl<'de> Visitor<'de> for RuleVisitor {
@@ -240,6 +273,18 @@ impl<'de> Visitor<'de> for RuleVisitor {
 }
 
 /// The keys of a rule that is written as a table.
+const KEYS: [&str; 8] = [
+    "attribute",
+    "default",
+    "expr",
+    "join",
+    "language",
+    "required",
+    "table",
+    "value",
+];
+
+/// What is written as a table.
 #[derive(Default)]
 struct Parts {
     origin: Option<Origin>,
@@ -252,16 +297,6 @@ struct Parts {
 
 impl Parts {
     fn read<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        const KEYS: &[&str] = &[
-            "attribute",
-            "default",
-            "expr",
-            "join",
-            "language",
-            "required",
-            "table",
-            "value",
-        ];
         let mut parts = Parts::default();
         while let Some(key) = map.next_key::<String>()? {
             let origin = match key.as_str() {
@@ -278,7 +313,7 @@ impl Parts {
                         "table" => parts.table = Some(table(map.next_value()?)?),
                         "default" => parts.default = Some(map.next_value::<Text>()?.0),
                         "required" => parts.required = Some(map.next_value()?),
-                        other => return Err(de::Error::unknown_field(other, KEYS)),
+                        other => return Err(de::Error::unknown_field(other, &KEYS)),
                     }
                     continue;
                 }

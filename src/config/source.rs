@@ -336,6 +336,7 @@ pub enum Incremental {
 }
 
 /// What to make of a person without an e-mail address, for whom there can be no account.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WithoutMail {
@@ -356,7 +357,7 @@ pub struct Preset {
     /// The search filter of a `[[group]]`.
     pub group_filter: String,
     /// The mapping; names are checked like those of the configuration.
-    pub(super) mapping: BTreeMap<String, toml::Spanned<super::Rule>>,
+    pub(super) mapping: BTreeMap<String, super::spanned::Spanned<super::Rule>>,
 }
 
 impl Preset {

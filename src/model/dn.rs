@@ -38,6 +38,7 @@ pub struct DnError {
 }
 
 /// How far below its base a search reaches (RFC 4511 section 4.5.1.2).
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {

@@ -58,6 +58,13 @@ fn the_package_keeps_what_is_somebody_s_until_it_is_purged() {
         "/usr/share/fish/vendor_completions.d/dirsyncd.fish",
         "/usr/share/man/man1/dirsyncd.1.gz",
         "/usr/share/doc/dirsyncd/plan.schema.json",
+        "/usr/share/doc/dirsyncd/config.schema.json",
+        "/usr/share/doc/dirsyncd/README.md",
+        "/usr/share/doc/dirsyncd/docs/src/SUMMARY.md",
+        "/usr/share/doc/dirsyncd/docs/src/tutorial/first-sync.md",
+        "/usr/share/doc/dirsyncd/docs/src/how-to/groups.md",
+        "/usr/share/doc/dirsyncd/docs/src/reference/configuration.md",
+        "/usr/share/doc/dirsyncd/docs/src/explanation/guards.md",
         "/usr/share/doc/dirsyncd/config.example.toml",
     ] {
         assert!(root.has(file), "{file}");

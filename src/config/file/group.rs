@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::config::spanned::Spanned;
 use regex::Regex;
-use toml::Spanned;
 
 use super::written::GroupFile;
 use super::{Checked, Reader, unknown};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::config::spanned::Spanned;
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use chrono_tz::Tz;
-use toml::Spanned;
 use toml::value::Datetime;
 
 use super::written::{FreezeFile, GuardsFile, LimitFile, LimitsFile};

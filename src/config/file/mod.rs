@@ -6,6 +6,8 @@ mod notify;
 mod organization;
 mod policy;
 mod source;
+#[cfg(test)]
+mod tests;
 mod written;
 
 use std::collections::BTreeMap;
@@ -13,9 +15,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::spanned::Spanned;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
-use toml::Spanned;
 
 use self::written::{File, ProvisioningFile, SecretFile};
 use super::error::{Invalid, explain, nearest};

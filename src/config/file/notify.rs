@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::config::spanned::Spanned;
 use lettre::message::Mailbox;
-use toml::Spanned;
 
 use super::written::{ChannelFile, EmailFile, NotifyFile, SlackFile, WebhookFile};
 use super::{Checked, Reader, is_loopback};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use toml::Spanned;
+use crate::config::spanned::Spanned;
 
 use super::written::{OrganizationFile, ProvisioningFile, SecretFile, TelemetryFile};
 use super::{Checked, Reader};

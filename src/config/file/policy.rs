@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::spanned::Spanned;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
-use toml::Spanned;
 
 use super::written::{
     AdoptFile, ApplyFile, ConfirmationFile, DaemonFile, JobFile, JobTableFile, JournalFile,

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::config::spanned::Spanned;
 use chrono::TimeDelta;
-use toml::Spanned;
 
 use super::written::{KindFile, OneOrMany, SourceFile};
 use super::{Checked, Reader, unknown};
