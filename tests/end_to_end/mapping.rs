@@ -223,7 +223,7 @@ fn map_shows_an_entry_of_the_server_step_by_step_and_writes_nothing() {
         .expect_words(&["there is no source `other` (known: directory)"]);
     map(&["ada"])
         .expect_code(2)
-        .expect_words(&["`ada` is neither an LDIF file nor a DN"]);
+        .expect_words(&["`ada` is neither an LDIF file that is there nor a DN"]);
     let files = std::fs::read_dir(world.dirsyncd.state()).unwrap().count();
     assert_eq!(files, 0, "`map` made a database");
 }
