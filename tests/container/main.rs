@@ -7,6 +7,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod contained;
+mod context;
 mod image;
 mod manifests;
 
