@@ -1,20 +1,62 @@
-#!/bin/sh
-# contained.sh ROOT ARGUMENT…: runs the program of an image's root folder as a runtime of containers would: as PID 1, as
-# 10001:10001 without a way to more rights, with a root that nobody can write, but for the volume.
+#!/bin/bash
+# contained.sh [OPTION…] ROOT COMMAND…: runs a command in an image's root folder as a runtime of containers would: as PID 1,
+# without a way to more rights, on a root that nobody can write, in a network of its own.
+#
+#   -u UID:GID   whom it runs as        -e NAME=VALUE   a variable of its environment
+#   -n PID       in the network of this process
+#   -v SOURCE:TARGET:rw|ro   a file or folder from outside; a folder that is new begins as what the image has there
+#   -t TARGET:OPTIONS        a tmpfs
+#
 # Needs root.
-set -eu
+set -euo pipefail
+user=0:0 network= environment=() places=()
+while getopts u:n:e:v:t: option; do
+  case $option in
+    u) user=$OPTARG ;;
+    n) network=$OPTARG ;;
+    e) environment+=("$OPTARG") ;;
+    v) places+=("$OPTARG") ;;
+    t) places+=(":$OPTARG") ;;
+    *) exit 2 ;;
+  esac
+done
+if [ -z "${CONTAINED:-}" ]; then
+  own=(--net) other=()
+  [ -z "$network" ] || own=() other=(nsenter --target "$network" --net)
+  CONTAINED=yes exec "${other[@]}" unshare --mount --propagation private --pid --fork --kill-child "${own[@]}" "$0" "$@"
+fi
+shift $((OPTIND - 1))
 root=$1
 shift
-mkdir -p "$root/proc" "$root/var/lib/dirsyncd"
-# The mounts are this process's own.
-# shellcheck disable=SC2016
-exec unshare --mount --propagation private --pid --fork --kill-child sh -eu -c '
-  root=$1
-  shift
-  mount --bind "$root" "$root"
-  mount -o remount,bind,ro "$root"
-  mount -t proc proc "$root/proc"
-  mount -t tmpfs -o mode=0700,uid=10001,gid=10001 tmpfs "$root/var/lib/dirsyncd"
-  exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/var/lib/dirsyncd setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid \
-    chroot --userspec=10001:10001 "$root" /usr/bin/dirsyncd "$@"
-' sh "$root" "$@"
+[ -n "$network" ] || ip link set lo up
+umask 022
+mount --bind "$root" "$root"
+mkdir -p "$root/proc" "$root/dev"
+mount -t proc proc "$root/proc"
+mount -t tmpfs -o mode=0755 tmpfs "$root/dev"
+for device in null zero full random urandom; do
+  touch "$root/dev/$device"
+  mount --bind "/dev/$device" "$root/dev/$device"
+done
+ln -s /proc/self/fd "$root/dev/fd"
+ln -s /proc/self/fd/0 "$root/dev/stdin"
+for place in "${places[@]}"; do
+  IFS=: read -r source target options <<<"$place"
+  if [ -z "$source" ]; then
+    mkdir -p "$root$target"
+    mount -t tmpfs -o "$options" tmpfs "$root$target"
+    continue
+  fi
+  if [ -f "$source" ]; then
+    mkdir -p "$(dirname "$root$target")"
+    touch "$root$target"
+  else
+    mkdir -p "$root$target"
+    [ -d "$source" ] || cp -a "$root$target" "$source"
+  fi
+  mount --bind "$source" "$root$target"
+  mount -o "remount,bind,$options" "$root$target"
+done
+mount -o remount,bind,ro "$root"
+exec env -i "${environment[@]}" setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid \
+  unshare --root="$root" --wd=/ --setuid "${user%:*}" --setgid "${user#*:}" -- "$@"

@@ -7,6 +7,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compose;
+mod contained;
+mod context;
 mod image;
 mod manifests;
 

@@ -33,7 +33,7 @@ fn documents() -> &'static BTreeMap<String, Value> {
     &DOCUMENTS
 }
 
-fn document(name: &str) -> &'static Value {
+pub(crate) fn document(name: &str) -> &'static Value {
     &documents()[name]
 }
 

@@ -1,55 +1,13 @@
 //! The daemon, and two processes on one database.
 
-use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::support::program::Running;
-use crate::support::{Person, SOON, World, database, eventually, replaced, write_private};
-
-/// Hears what systemd is told.
-struct Systemd {
-    socket: UnixDatagram,
-    path: PathBuf,
-    _folder: TempDir,
-}
-
-impl Systemd {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        Systemd {
-            socket,
-            path,
-            _folder: folder,
-        }
-    }
-
-    fn start(&self, world: &World) -> Running {
-        let environment = [("NOTIFY_SOCKET", self.path.as_path())];
-        world.dirsyncd.start_with(&["run"], &environment)
-    }
-
-    /// The next message, if one has come.
-    fn told(&self) -> Option<String> {
-        let mut buffer = [0; 1024];
-        let length = self.socket.recv(&mut buffer).ok()?;
-        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
-    }
-
-    /// Waits for a message with these words.
-    fn expect(&self, words: &str) -> String {
-        eventually(words, SOON, || {
-            self.told().filter(|message| message.contains(words))
-        })
-    }
-}
+use crate::support::{
+    Person, SOON, World, database, eventually, file_reference, replaced, write_private,
+};
 
 /// A daemon whose jobs are far away.
 fn once_a_year(people: &[Person]) -> World {
@@ -72,9 +30,12 @@ fn every_second(people: &[Person]) -> World {
 
 #[test]
 fn the_daemon_brings_changes_over_by_itself_and_ends_on_sigterm() {
-    let world = every_second(&Person::four());
-    let systemd = Systemd::new();
-    let daemon = systemd.start(&world);
+    let mut world = every_second(&Person::four());
+    world
+        .dirsyncd
+        .set_source("password", "{ credential = \"ldap-password\" }");
+    let daemon = world.dirsyncd.start(&["run"]);
+    let systemd = daemon.systemd();
 
     systemd.expect("READY=1");
     systemd.expect("STATUS=waiting; sync at ");
@@ -94,7 +55,9 @@ fn the_daemon_brings_changes_over_by_itself_and_ends_on_sigterm() {
 
     daemon.signal("TERM");
     daemon.wait_within(Duration::from_secs(10)).expect_code(0);
-    systemd.expect("STOPPING=1");
+    // Nobody passes credentials to a command by hand.
+    let password = file_reference(&world.dirsyncd.password_file());
+    world.dirsyncd.set_source("password", &password);
     world.dirsyncd.expect_nothing_to_do();
 }
 
@@ -110,9 +73,8 @@ fn what_systemd_is_told_of_a_pause_is_one_line() {
         &world.dirsyncd.database(),
         "INSERT INTO pause VALUES (1, 0, 'ann', 1, NULL, 'a' || char(10) || 'MAINPID=1')",
     );
-    let systemd = Systemd::new();
-    let daemon = systemd.start(&world);
-    let told = systemd.expect("STATUS=paused since ");
+    let daemon = world.dirsyncd.start(&["run"]);
+    let told = daemon.systemd().expect("STATUS=paused since ");
     assert!(told.trim_end().ends_with(": a MAINPID=1"), "{told:?}");
     daemon.signal("TERM");
     daemon.wait().expect_code(0);
@@ -247,8 +209,8 @@ fn sigusr1_syncs_at_once_and_once_more_after_what_is_at_work() {
 #[test]
 fn sighup_takes_the_configuration_anew_and_keeps_the_old_one_if_the_new_is_wrong() {
     let mut world = once_a_year(&Person::four());
-    let systemd = Systemd::new();
-    let daemon = systemd.start(&world);
+    let daemon = world.dirsyncd.start(&["run"]);
+    let systemd = daemon.systemd();
     systemd.expect("READY=1");
     systemd.expect("STATUS=waiting; sync at ");
     let config = world.dirsyncd.config_file();
@@ -420,12 +382,8 @@ fn the_watchdog_is_told_as_long_as_the_work_goes_on() {
     let mut world = World::of(&Person::four());
     world.dirsyncd.rest =
         "[schedule]\nsync = \"0 0 1 1 *\"\n[daemon]\nhang_after = \"1s\"\n".to_owned();
-    let systemd = Systemd::new();
-    let environment = [
-        ("NOTIFY_SOCKET", systemd.path.as_path()),
-        ("WATCHDOG_USEC", Path::new("200000")),
-    ];
-    let daemon = world.dirsyncd.start_with(&["run"], &environment);
+    let daemon = world.dirsyncd.start(&["run"]);
+    let systemd = daemon.systemd();
     systemd.expect("READY=1");
     for _ in 0..20 {
         systemd.expect("WATCHDOG=1");
@@ -435,20 +393,9 @@ fn the_watchdog_is_told_as_long_as_the_work_goes_on() {
 
     world.organization.slow_writes(60_000);
     daemon.signal("USR1");
-    eventually("no news", SOON, || {
-        // Who is told and does not listen would be waited for.
-        while systemd.told().is_some() {}
-        let log = daemon.stderr();
-        log.contains("the work has not gone on for 1s")
-            .then_some(())
-    });
-    while systemd.told().is_some() {}
-    systemd.socket.set_nonblocking(false).unwrap();
-    let quiet = Duration::from_secs(2);
-    systemd.socket.set_read_timeout(Some(quiet)).unwrap();
-    assert_eq!(systemd.told(), None);
+    expect_logged(&daemon, "the work has not gone on for 1s");
+    systemd.expect_silence(Duration::from_secs(2));
     // With more patience, what has not gone on for so long may go on.
-    systemd.socket.set_nonblocking(true).unwrap();
     let rest = world.dirsyncd.rest.replace("\"1s\"", "\"1h\"");
     world.dirsyncd.rest = rest;
     write_private(&world.dirsyncd.config_file(), world.dirsyncd.config());

@@ -18,6 +18,7 @@ pub mod people;
 pub mod program;
 pub mod samba;
 pub mod scripted;
+pub mod systemd;
 pub mod unchanged;
 pub mod world;
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::directory::{PASSWORD, Slapd, Transport};
 use super::organization::Organization;
 use super::people::BASE;
+use super::systemd::Systemd;
 use super::{eventually, file_reference, set_mode, write_private};
 
 /// The other group of nobody, which has no name, as the `fsGroup` of Kubernetes.
@@ -88,7 +89,7 @@ impl Dirsyncd {
         self.folder().join("directory.ldif")
     }
 
-    /// The file with the LDAP password.
+    /// The file with the LDAP password, which a daemon can have as `{ credential = "ldap-password" }` too.
     pub fn password_file(&self) -> PathBuf {
         self.folder().join("ldap-password")
     }
@@ -155,7 +156,7 @@ impl Dirsyncd {
         self.start(arguments).wait()
     }
 
-    /// Starts a verb, with the configuration as it is now.
+    /// Starts a verb, with the configuration as it is now; the daemon as a service of systemd.
     pub fn start(&self, arguments: &[&str]) -> Running {
         self.start_with(arguments, &[])
     }
@@ -177,6 +178,8 @@ impl Dirsyncd {
     }
 
     fn execute(&self, words: &[OsString], environment: &[(&str, &Path)]) -> Running {
+        let is_daemon = words.first().is_some_and(|verb| verb == "run");
+        let systemd = is_daemon.then(Systemd::new);
         let program = env!("CARGO_BIN_EXE_dirsyncd");
         let mut command = if self.as_nobody {
             let mut command = Command::new("setpriv");
@@ -187,8 +190,18 @@ impl Dirsyncd {
         } else {
             Command::new(program)
         };
-        for variable in ["DIRSYNCD_LOG", "DIRSYNCD_CONFIG", "NOTIFY_SOCKET"] {
+        for variable in [
+            "DIRSYNCD_LOG",
+            "DIRSYNCD_CONFIG",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_PID",
+            "WATCHDOG_USEC",
+            "CREDENTIALS_DIRECTORY",
+        ] {
             command.env_remove(variable);
+        }
+        if let Some(systemd) = &systemd {
+            command.envs(systemd.environment(self.folder()));
         }
         for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
             command.env_remove(proxy).env_remove(proxy.to_uppercase());
@@ -210,6 +223,7 @@ impl Dirsyncd {
         Running {
             child,
             said,
+            systemd,
             words: format!("{words:?}"),
             secrets: self.folder.secrets.clone(),
         }
@@ -323,11 +337,17 @@ impl Secrets {
 pub struct Running {
     child: Child,
     said: TempDir,
+    systemd: Option<Systemd>,
     words: String,
     secrets: Secrets,
 }
 
 impl Running {
+    /// What a daemon is started by.
+    pub fn systemd(&self) -> &Systemd {
+        self.systemd.as_ref().unwrap()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -368,13 +388,23 @@ impl Running {
         self.wait_within(Duration::from_secs(60))
     }
 
-    /// Waits for its end.
+    /// Waits for its end. A service that ends well has told when it was ready, and that it stops.
     #[track_caller]
     pub fn wait_within(mut self, time: Duration) -> Output {
         let child = &mut self.child;
         let status = eventually(&format!("the end of {}", self.words), time, || {
             child.try_wait().unwrap()
         });
+        if let Some(systemd) = self.systemd.as_mut().filter(|_| status.success()) {
+            let told = systemd.end();
+            let turns: Vec<&str> = told
+                .iter()
+                .flat_map(|message| message.lines())
+                .filter(|line| ["READY=1", "STOPPING=1"].contains(line))
+                .collect();
+            let is_right = matches!(turns[..], ["READY=1", .., "STOPPING=1"]);
+            assert!(is_right, "{} told systemd {told:?}", self.words);
+        }
         Output {
             words: self.words.clone(),
             code: status.code(),
