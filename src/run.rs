@@ -432,9 +432,13 @@ async fn finish(
         Err(error @ RunError::Refused(_)) => (Outcome::Refused, Some(error.to_string()), json!({})),
         Err(error) => (Outcome::Failed, Some(error.to_string()), json!({})),
     };
-    let finished = journal
-        .finish_run(run, (control.now)(), outcome, error.as_deref(), &summary)
-        .await;
+    let finished = async {
+        journal.hurry_if(&control.stop).await?;
+        journal
+            .finish_run(run, (control.now)(), outcome, error.as_deref(), &summary)
+            .await
+    }
+    .await;
     // The first error is the one to tell.
     let (plan, applied) = result?;
     finished?;

@@ -10,7 +10,7 @@ use crate::model::{
     Evidence, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason,
     ManagedGroup, OperationId, ScimId, Timestamp, fold,
 };
-use crate::org::{ApiError, Reader};
+use crate::org::{ApiError, Cause, Reader};
 use crate::plan::ApprovedGroup;
 use crate::snapshot::{Failure, GroupEnd, Journal, SnapshotError, UnansweredGroup};
 
@@ -117,20 +117,29 @@ async fn send_batch(
         (progress, sent)
     }))
     .await;
+    journal.hurry_if(&control.stop).await?;
     for ((id, operation), (progress, (result, exchanges))) in batch.iter().zip(answers) {
         let evidence = Evidence::Answers(exchanges);
         let (end, told) = match result {
             Ok(()) => (GroupEnd::Done, None),
-            Err(error) if error.may_have_taken_effect() => {
+            Err(error) if error.may_have_taken_effect() && error.cause != Cause::Unawaited => {
                 applied.in_a_row += usize::from(!operation.is_in_vain());
                 let error = format!("{error}; whether it took effect is read back by the next run");
                 (GroupEnd::Unknown(error.clone()), Some(error))
             }
-            Err(error) if error.concerns_everybody() => {
-                let why = EndedBy::Error(error.to_string());
-                applied.ended_by.get_or_insert(why);
-                applied.groups.leave(operation);
-                let (end, now) = (GroupEnd::Left, (control.now)());
+            Err(error) if error.concerns_everybody() || error.cause == Cause::Unawaited => {
+                applied.ended_by.get_or_insert(EndedBy::of(&error));
+                let end = match error.cause {
+                    Cause::Unawaited => {
+                        applied.unawaited += 1;
+                        GroupEnd::Unawaited
+                    }
+                    _ => {
+                        applied.groups.leave(operation);
+                        GroupEnd::Left
+                    }
+                };
+                let now = (control.now)();
                 journal
                     .answer_group(*id, operation, &progress, (&end, &evidence), now)
                     .await?;

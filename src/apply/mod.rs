@@ -12,20 +12,22 @@ mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use tokio::sync::watch;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::config;
 use crate::model::{
     Evidence, ExternalId, GroupChange, Invoker, Kind, Operation, OperationId, Reason, RunId,
     SourceName, Timestamp,
 };
-use crate::org::{Reader, Writer};
+use crate::org::{ApiError, Cause, Reader, Writer};
 use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
 use crate::snapshot::{Answered, Failure, Journal, SnapshotError, Unclear};
 
+pub use crate::model::Shutdown;
 pub use groups::{GroupSettlement, GroupsApplied, settle_groups};
 pub use settle::{Settled, Settlement, settle};
 
@@ -36,8 +38,40 @@ const IN_FLIGHT: usize = 8;
 /// only fail as well.
 const BREAKER: usize = 2 * IN_FLIGHT;
 
-/// Tells the time; the daemon's is the system's.
+/// Tells the time; that of a run is its [`Clock`]'s.
 pub type Now<'a> = &'a (dyn Fn() -> Timestamp + Sync);
+
+/// The clock of one run: it starts with the time of the system, and from then on nobody sets it.
+#[derive(Debug)]
+pub struct Clock {
+    started: Timestamp,
+    since_boot: Duration,
+}
+
+impl Clock {
+    /// A clock that says what time it is by the system's.
+    pub fn start() -> Self {
+        Clock {
+            started: chrono::Utc::now(),
+            since_boot: since_boot(),
+        }
+    }
+
+    /// What time it is, by when it was started.
+    pub fn now(&self) -> Timestamp {
+        let passed = since_boot().saturating_sub(self.since_boot);
+        self.started + TimeDelta::from_std(passed).unwrap_or_default()
+    }
+}
+
+/// How long ago the machine has started. Unlike `Instant`, which stands still while it sleeps: by that a run
+/// would go on with a plan of days ago as if within its deadline, and an account that it deactivates then would
+/// have been so for days, and be deleted early.
+fn since_boot() -> Duration {
+    // Every Linux has this clock.
+    let passed = clock_gettime(ClockId::CLOCK_BOOTTIME);
+    passed.map(Duration::from).unwrap_or_default()
+}
 
 /// What became of an approved plan.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +85,9 @@ pub struct Applied {
     pub left: usize,
     /// The same by their kinds.
     pub left_of: BTreeMap<Kind, usize>,
+    /// Operations, also of groups, that were sent and whose answer was not waited for, as the run was asked
+    /// to stop: the next run reads back what became of them.
+    pub unawaited: usize,
     /// What ended the run early.
     pub ended_by: Option<EndedBy>,
     /// The same of groups.
@@ -101,7 +138,7 @@ impl Applied {
     pub fn is_clean(&self) -> bool {
         self.failed.is_empty()
             && self.groups.failed.is_empty()
-            && self.left + self.groups.left == 0
+            && self.left + self.groups.left + self.unawaited == 0
             && self.ended_by.is_none()
     }
 }
@@ -137,6 +174,14 @@ impl fmt::Display for EndedBy {
 }
 
 impl EndedBy {
+    /// What ends a run in which an operation meets this error.
+    fn of(error: &ApiError) -> Self {
+        match error.cause {
+            Cause::Stopped | Cause::Unawaited => EndedBy::Stop,
+            _ => EndedBy::Error(error.to_string()),
+        }
+    }
+
     /// Whether somebody is to know of it who did not ask for it.
     pub fn is_failure(&self) -> bool {
         !matches!(self, EndedBy::Stop)
@@ -176,42 +221,6 @@ pub struct Control<'a> {
     pub now: Now<'a>,
     /// Who has started it; `None` where nobody has, as the daemon does by its schedule.
     pub asked_by: Option<Invoker>,
-}
-
-/// The wish that work ends soon.
-#[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<bool>);
-
-impl Shutdown {
-    /// A shutdown and the way to ask for it: send `true`.
-    pub fn new() -> (watch::Sender<bool>, Self) {
-        let (sender, receiver) = watch::channel(false);
-        (sender, Shutdown(receiver))
-    }
-
-    /// A shutdown that nobody will ask for.
-    pub fn never() -> Self {
-        Self::new().1
-    }
-
-    /// Whether it was asked for.
-    pub fn requested(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Waits until it is asked for.
-    pub async fn wait(&self) {
-        // Without a sender nobody can ask any more.
-        if self
-            .0
-            .clone()
-            .wait_for(|requested| *requested)
-            .await
-            .is_err()
-        {
-            std::future::pending().await
-        }
-    }
 }
 
 /// When a run ends that goes on for too long.
@@ -333,7 +342,7 @@ pub async fn apply(
         .sending(operations.len() + plan.groups().len());
     let sending = Sending {
         requests_before: reader.requests(),
-        writer: Writer::for_plan(reader, plan),
+        writer: Writer::for_plan(reader, plan).until(control.stop.clone()),
         deadline,
         max_calls: plan.max_calls(),
         calls: plan.calls(),
@@ -542,10 +551,17 @@ async fn send_batch(
     )
     .await;
     let mut answered: Vec<(Answered, &Operation)> = Vec::with_capacity(batch.len());
-    let (mut unsent, mut unclear) = (Vec::new(), Vec::new());
+    journal.hurry_if(&control.stop).await?;
+    let (mut unsent, mut unclear, mut unawaited) = (Vec::new(), Vec::new(), Vec::new());
     for ((id, operation), (result, exchanges)) in batch.iter().zip(answers) {
         let result = match result {
             Ok(answer) => Ok(answer),
+            Err(error) if error.cause == Cause::Unawaited => {
+                applied.ended_by.get_or_insert(EndedBy::of(&error));
+                applied.unawaited += 1;
+                unawaited.push((*id, exchanges));
+                continue;
+            }
             // The journal keeps it as sent: the next run settles it by reading.
             Err(error) if error.may_have_taken_effect() => {
                 // Whose it may be has a limit of its own.
@@ -562,9 +578,7 @@ async fn send_batch(
             }
             Err(error) if error.concerns_everybody() => {
                 unsent.push((*id, exchanges));
-                applied
-                    .ended_by
-                    .get_or_insert_with(|| EndedBy::Error(error.to_string()));
+                applied.ended_by.get_or_insert(EndedBy::of(&error));
                 applied.leave(operation);
                 continue;
             }
@@ -583,6 +597,7 @@ async fn send_batch(
         answered.push((answered_one, operation));
     }
     journal.leave_unclear(&unclear, (control.now)()).await?;
+    journal.leave_sent(&unawaited).await?;
     let recorded = journal.answer(&answered, (control.now)()).await?;
     for ((_, operation), result) in answered.iter().zip(recorded) {
         match result {

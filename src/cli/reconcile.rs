@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::{
     ConfigArgument, Exit, Failure, detail, invoker, load, print, shutdown_on_signals, start_log,
 };
-use crate::apply::Control;
+use crate::apply::{Clock, Control};
 use crate::config::{DriftKind, LogFormat};
 use crate::model::{ExternalId, RunId, SourceName};
 use crate::plan::Reconciliation;
@@ -78,10 +78,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         tells_next: true,
     };
     let progress = Progress::new(quiet);
+    let clock = Clock::start();
     let control = Control {
         watch: &progress,
         stop: shutdown_on_signals()?,
-        now: &chrono::Utc::now,
+        now: &|| clock.now(),
         asked_by: Some(invoker()),
     };
     let reconciled = reconcile(&setup, &task, &control).await;

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::output::{ReportArguments, last_line};
 use super::{ConfigArgument, Exit, Failure, invoker, load, shutdown_on_signals, start_log};
-use crate::apply::Control;
+use crate::apply::{Clock, Control};
 use crate::config::LogFormat;
 use crate::model::RunId;
 use crate::report;
@@ -44,10 +44,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         only,
     };
     let progress = arguments.progress();
+    let clock = Clock::start();
     let control = Control {
         watch: &progress,
         stop: shutdown_on_signals()?,
-        now: &chrono::Utc::now,
+        now: &|| clock.now(),
         asked_by: Some(invoker()),
     };
     if dry_run {

@@ -11,7 +11,7 @@ use super::{
     ConfigArgument, Exit, Failure, OrderArguments, invoker, load, say, shutdown_on_signals,
     start_log,
 };
-use crate::apply::Control;
+use crate::apply::{Clock, Control};
 use crate::config::{Job, LogFormat, expect_guarded};
 use crate::daemon::{self, Client, SyncOrder};
 use crate::report::{self, SavedPlan};
@@ -60,10 +60,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     start_log("error,dirsyncd::directory=warn", LogFormat::Text);
     let stop = shutdown_on_signals()?;
     let progress = arguments.report.progress();
+    let clock = Clock::start();
     let control = Control {
         watch: &progress,
         stop,
-        now: &chrono::Utc::now,
+        now: &|| clock.now(),
         asked_by: Some(invoker()),
     };
     let finished = match &saved {

@@ -102,6 +102,7 @@ pub(super) fn synced(result: &Result<Finished, RunError>) {
                 done = applied.done,
                 failed = applied.failed.len() + applied.groups.failed.len(),
                 left = applied.left + applied.groups.left,
+                unawaited = applied.unawaited,
                 "{}",
                 summary_line(plan)
             );

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::apply::{Control, Shutdown};
+use crate::apply::{Clock, Control, Shutdown};
 use crate::config::Job;
 use crate::model::{Invoker, Timestamp};
 use crate::notify::Seen;
@@ -277,10 +277,11 @@ impl Daemon<'_> {
         });
         let trace = state.telemetry.trace(job);
         let meter = Meter::begin(job, &state.pulse, &state.metrics, trace.clone());
+        let clock = Clock::start();
         let control = Control {
             watch: &meter,
             stop: self.stop.clone(),
-            now: &chrono::Utc::now,
+            now: &|| clock.now(),
             asked_by,
         };
         let Done { outcome, end, seen } = {

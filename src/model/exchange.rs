@@ -15,6 +15,14 @@ pub struct Exchange {
     pub error: Option<String>,
 }
 
+impl Exchange {
+    /// Whether the API has done what was asked.
+    pub fn is_success(&self) -> bool {
+        self.status
+            .is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
 /// How it is known what became of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {

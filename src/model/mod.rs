@@ -15,6 +15,7 @@ mod group_operation;
 mod key;
 mod operation;
 mod pull;
+mod shutdown;
 mod who;
 
 pub use absence::{Absence, Cause, Whereabouts};
@@ -36,4 +37,5 @@ pub use group_operation::{
 pub use key::{AccountId, ExternalId, OperationId, RunId, ScimId, SourceName};
 pub use operation::{Answer, Change, FormerRow, Kind, Operation, Reason, Target, Undoes};
 pub use pull::{Complete, Cursor, Incomplete, PullEnd};
+pub use shutdown::Shutdown;
 pub use who::{Name, Who};

@@ -62,6 +62,10 @@ pub enum Cause {
     Unintelligible(String),
     /// The client could not be set up.
     Setup(String),
+    /// It was not sent, as the run was asked to stop.
+    Stopped,
+    /// It was sent, and the run was asked to stop before it was known what became of it.
+    Unawaited,
 }
 
 /// What can be done about an error.
@@ -81,7 +85,8 @@ impl Cause {
     /// What the API said, or why it said nothing; `None` where there is no more than a status.
     pub fn words(&self) -> Option<&str> {
         match self {
-            Cause::Unauthorized { .. } | Cause::Throttled => None,
+            Cause::Unauthorized { .. } | Cause::Throttled | Cause::Unawaited => None,
+            Cause::Stopped => Some("not sent, as the run was asked to stop"),
             Cause::Unreachable { why: words, .. }
             | Cause::NoAnswer(words)
             | Cause::Forbidden(words)
@@ -96,6 +101,28 @@ impl Cause {
             | Cause::Setup(words) => Some(words),
         }
     }
+
+    /// Whether a write may have taken effect although it failed.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Cause::NoAnswer(_)
+            | Cause::Server { .. }
+            | Cause::Unintelligible(_)
+            | Cause::Unawaited => true,
+            Cause::Unreachable { .. }
+            | Cause::Unauthorized { .. }
+            | Cause::Forbidden(_)
+            | Cause::NotFound(_)
+            | Cause::Gone(_)
+            | Cause::Astray(_)
+            | Cause::Conflict(_)
+            | Cause::Throttled
+            | Cause::Refused { .. }
+            | Cause::Declined(_)
+            | Cause::Setup(_)
+            | Cause::Stopped => false,
+        }
+    }
 }
 
 impl ApiError {
@@ -105,7 +132,9 @@ impl ApiError {
             Cause::Unreachable { .. }
             | Cause::NoAnswer(_)
             | Cause::Throttled
-            | Cause::Server { .. } => Remedy::Retry,
+            | Cause::Server { .. }
+            | Cause::Stopped
+            | Cause::Unawaited => Remedy::Retry,
             Cause::Conflict(_) | Cause::Declined(_) => Remedy::FixPerson,
             Cause::Refused {
                 status: 400 | 403 | 422,
@@ -126,8 +155,10 @@ impl ApiError {
             Cause::Unreachable { .. }
             | Cause::Unauthorized { .. }
             | Cause::Throttled
-            | Cause::Setup(_) => true,
+            | Cause::Setup(_)
+            | Cause::Stopped => true,
             Cause::NoAnswer(_)
+            | Cause::Unawaited
             | Cause::Forbidden(_)
             | Cause::NotFound(_)
             | Cause::Gone(_)
@@ -152,20 +183,16 @@ impl ApiError {
 
     /// Whether a write may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
-        match self.cause {
-            Cause::NoAnswer(_) | Cause::Server { .. } | Cause::Unintelligible(_) => true,
-            Cause::Unreachable { .. }
-            | Cause::Unauthorized { .. }
-            | Cause::Forbidden(_)
-            | Cause::NotFound(_)
-            | Cause::Gone(_)
-            | Cause::Astray(_)
-            | Cause::Conflict(_)
-            | Cause::Throttled
-            | Cause::Refused { .. }
-            | Cause::Declined(_)
-            | Cause::Setup(_) => false,
-        }
+        self.cause.may_have_taken_effect()
+    }
+
+    /// The same of an operation of which something has taken effect, or may have.
+    pub(super) fn in_doubt(self) -> Self {
+        let cause = match self.cause {
+            Cause::Stopped => Cause::Unawaited,
+            _ => Cause::NoAnswer(format!("not all of it was done: {self}")),
+        };
+        ApiError { cause, ..self }
     }
 }
 
@@ -223,6 +250,11 @@ impl fmt::Display for ApiError {
                 "{request} was answered with 404, though the account is there: {message}; the next run tries again"
             )?,
             Cause::Declined(why) => write!(f, "{why}")?,
+            Cause::Stopped => write!(f, "{request} was not sent, as the run was asked to stop")?,
+            Cause::Unawaited => write!(
+                f,
+                "the answer to {request} was not waited for, as the run was asked to stop"
+            )?,
             Cause::Unintelligible(why) => {
                 write!(
                     f,

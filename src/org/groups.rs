@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::carried::unless_stopped;
 use super::http::backoff;
 use super::write::{CREATE_ATTEMPTS, PATIENCE, refused};
 use super::{ApiError, Cause, Reader, Writer};
@@ -152,10 +153,13 @@ impl Writer {
                 }
             }
             // Only what reading shows not to be there is sent again.
-            if waits.len() > 1 || attempt >= CREATE_ATTEMPTS {
+            let pause = tokio::time::sleep(backoff(attempt));
+            if waits.len() > 1
+                || attempt >= CREATE_ATTEMPTS
+                || unless_stopped(pause).await.is_none()
+            {
                 return Err(lost);
             }
-            tokio::time::sleep(backoff(attempt)).await;
             attempt += 1;
         }
     }

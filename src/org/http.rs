@@ -1,6 +1,5 @@
 //! Requests with a bearer key: time-outs, bounded answers, retries of what is safe to repeat.
 
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -9,75 +8,14 @@ use reqwest::{Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::carried::{Noted, unless_stopped};
 use super::pace::{Limits, Pace};
 use super::scim::is_odd;
 use super::traffic::traffic;
 use super::watched::UnderWay;
 use super::{ApiError, Cause};
 use crate::config::{Organization, SecretRef, expect_guarded, last_cause};
-use crate::model::{Exchange, Timestamp};
-
-tokio::task_local! {
-    /// The requests of the operation that is being carried out which write. Not handed down by every
-    /// call, as most of them have nothing to do with the journal.
-    static EXCHANGES: RefCell<Vec<Exchange>>;
-}
-
-/// Does this, and tells the requests that it has sent which write, in their order; also those whose
-/// answer it has not waited for.
-pub(super) async fn with_exchanges<T>(work: impl Future<Output = T>) -> (T, Vec<Exchange>) {
-    let work = async {
-        let result = work.await;
-        (result, EXCHANGES.with(RefCell::take))
-    };
-    EXCHANGES.scope(RefCell::default(), work).await
-}
-
-/// A request that writes, from before it goes out.
-struct Noted(Option<usize>);
-
-impl Noted {
-    fn sending(method: &Method, request: &str) -> Self {
-        if *method == Method::GET {
-            return Noted(None);
-        }
-        let exchange = Exchange {
-            request: request.to_owned(),
-            status: None,
-            request_id: None,
-            error: None,
-        };
-        let at = EXCHANGES.try_with(|exchanges| {
-            let mut exchanges = exchanges.borrow_mut();
-            exchanges.push(exchange);
-            exchanges.len() - 1
-        });
-        // Nobody wants to know of what is no operation.
-        Noted(at.ok())
-    }
-
-    fn answered(&self, result: &Result<Reply, Failure>) {
-        let Some(at) = self.0 else { return };
-        let (status, request_id, error) = match result {
-            Ok(reply) => (Some(reply.status.as_u16()), &reply.request_id, None),
-            Err(failure) => (
-                failure.status.map(|status| status.as_u16()),
-                &failure.request_id,
-                match (&failure.cause, failure.status) {
-                    (Cause::Throttled, None) => Some("not sent, as the limits are used up"),
-                    (cause, _) => cause.words(),
-                },
-            ),
-        };
-        let _ = EXCHANGES.try_with(|exchanges| {
-            if let Some(exchange) = exchanges.borrow_mut().get_mut(at) {
-                exchange.status = status;
-                exchange.request_id.clone_from(request_id);
-                exchange.error = error.map(str::to_owned);
-            }
-        });
-    }
-}
+use crate::model::Timestamp;
 
 /// The largest answer that is read: a page of 100 users is well below 1 MiB.
 const MAX_BODY: usize = 16 << 20;
@@ -101,7 +39,7 @@ pub(super) struct Http {
 
 /// An answer with a 2xx status.
 pub(super) struct Reply {
-    status: StatusCode,
+    pub(super) status: StatusCode,
     /// The body; `Null` when it is empty.
     pub(super) body: Value,
     pub(super) request_id: Option<String>,
@@ -198,7 +136,7 @@ impl Http {
                 .read()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            let result = self.once(&method, path, query, body, &key).await;
+            let result = self.once(&method, path, query, (body, &noted), &key).await;
             noted.answered(&result);
             let (cause, request_id, wait) = match result {
                 Ok(reply) => return Ok(reply),
@@ -225,7 +163,9 @@ impl Http {
                 return Err(error);
             }
             tracing::debug!(%error, ?wait, attempt, "the request is repeated");
-            tokio::time::sleep(wait).await;
+            if unless_stopped(tokio::time::sleep(wait)).await.is_none() {
+                return Err(error);
+            }
             attempt += 1;
         }
     }
@@ -246,7 +186,7 @@ impl Http {
         method: &Method,
         path: &str,
         query: &[(&str, &str)],
-        body: Option<&Value>,
+        (body, noted): (Option<&Value>, &Noted),
         key: &SecretString,
     ) -> Result<Reply, Failure> {
         let mut url = self.root.clone();
@@ -262,10 +202,17 @@ impl Http {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let _leave = self.pace.admit(MAX_WAIT).await.map_err(|wait| Failure {
-            wait: Some(wait),
-            ..Failure::of(Cause::Throttled)
-        })?;
+        let _leave = match unless_stopped(self.pace.admit(MAX_WAIT)).await {
+            Some(Ok(leave)) => leave,
+            Some(Err(wait)) => {
+                return Err(Failure {
+                    wait: Some(wait),
+                    ..Failure::of(Cause::Throttled)
+                });
+            }
+            None => return Err(Failure::of(Cause::Stopped)),
+        };
+        noted.goes_out();
         self.sent.fetch_add(1, Ordering::Relaxed);
         traffic().sent();
         let mut under_way = UnderWay::begin(method, path);
@@ -378,11 +325,12 @@ pub(super) fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(most / 2 + fastrand::u64(0..=most / 2))
 }
 
-struct Failure {
-    cause: Cause,
+/// A request that did not succeed.
+pub(super) struct Failure {
+    pub(super) cause: Cause,
     /// Of the answer, if there was one.
-    status: Option<StatusCode>,
-    request_id: Option<String>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) request_id: Option<String>,
     wait: Option<Duration>,
 }
 

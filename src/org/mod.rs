@@ -5,6 +5,7 @@
 //! an [`ApprovedPlan`](crate::plan::ApprovedPlan), and only `apply/` asks for one.
 
 mod admin;
+mod carried;
 mod error;
 mod foresee;
 mod groups;

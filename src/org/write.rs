@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use super::http::{Reply, backoff, with_exchanges};
+use super::carried::{carry, unless_stopped};
+use super::http::{Reply, backoff};
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
-use crate::model::{AccountId, Answer, Exchange, ExternalId, Kind, Operation, ScimId, Target};
+use crate::model::{
+    AccountId, Answer, Exchange, ExternalId, Kind, Operation, ScimId, Shutdown, Target,
+};
 use crate::plan::{Approved, ApprovedPlan, MEMBERS_A_PATCH};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
@@ -26,12 +29,21 @@ pub(super) const PATIENCE: [Duration; 5] = [
 /// The writing client. It is made for an approved plan, and sends only approved operations.
 pub struct Writer {
     pub(super) reader: Reader,
+    stop: Shutdown,
 }
 
 impl Writer {
     /// The writer for a plan that the guards have approved.
     pub fn for_plan(reader: Reader, _approved: &ApprovedPlan) -> Self {
-        Writer { reader }
+        Writer {
+            reader,
+            stop: Shutdown::never(),
+        }
+    }
+
+    /// The same, which ends what it is at soon after this is asked for.
+    pub fn until(self, stop: Shutdown) -> Self {
+        Writer { stop, ..self }
     }
 
     /// How many requests have gone out, also those of the reading client before.
@@ -47,7 +59,14 @@ impl Writer {
         sent_before: bool,
     ) -> (Result<Answer, ApiError>, Vec<Exchange>) {
         let work = self.carry_out_at_last(operation, sent_before);
-        self.in_time(work).await
+        let (result, exchanges) = self.in_time(work).await;
+        // Half of an operation is not undone by leaving the rest.
+        let is_half_done = exchanges.iter().any(Exchange::is_success);
+        let result = result.map_err(|error| match is_half_done && error.concerns_everybody() {
+            true => error.in_doubt(),
+            false => error,
+        });
+        (result, exchanges)
     }
 
     /// Carries an operation out, as far as it may take.
@@ -55,17 +74,7 @@ impl Writer {
         &self,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> (Result<T, ApiError>, Vec<Exchange>) {
-        let deadline = self.reader.operation_timeout;
-        let (result, exchanges) = with_exchanges(tokio::time::timeout(deadline, work)).await;
-        let result = result.unwrap_or_else(|_| {
-            let deadline = humantime::format_duration(deadline);
-            Err(ApiError {
-                request: "the operation".to_owned(),
-                request_id: None,
-                cause: Cause::NoAnswer(format!("it was not done within {deadline}")),
-            })
-        });
-        (result, exchanges)
+        carry(&self.stop, self.reader.operation_timeout, work).await
     }
 
     /// A restored account may be about to be deleted without this database knowing, as after an older
@@ -135,7 +144,10 @@ impl Writer {
                 Ok(Some(answer)) => return Ok(answer),
                 // Only what reading shows not to be there is sent again.
                 Ok(None) if waits.len() == 1 && attempt < CREATE_ATTEMPTS => {
-                    tokio::time::sleep(backoff(attempt)).await;
+                    let pause = tokio::time::sleep(backoff(attempt));
+                    if unless_stopped(pause).await.is_none() {
+                        return Err(lost);
+                    }
                     attempt += 1;
                 }
                 Ok(None) | Err(_) => return Err(lost),

@@ -275,6 +275,7 @@ pub fn summary(plan: &Plan, applied: Option<&Applied>) -> Value {
             "left_of": applied.left_of.iter().map(|(kind, count)| {
                 (kind.name().to_owned(), json!(count))
             }).collect::<Map<_, _>>(),
+            "unawaited": applied.unawaited,
             "ended_by": match &applied.ended_by {
                 None => Value::Null,
                 Some(EndedBy::Stop) => json!("stop requested"),

@@ -498,6 +498,12 @@ pub(super) fn ending(plan: &Plan, applied: &Applied) -> Vec<String> {
         }
     }
     let mut lines = vec![summary];
+    if applied.unawaited > 0 {
+        lines.push(format!(
+            "Operations whose answer was not waited for: {}; the next run reads back what became of them.",
+            number(applied.unawaited as u64)
+        ));
+    }
     if let Some(Pending {
         count,
         dn,

@@ -36,6 +36,8 @@ pub enum GroupEnd {
     /// It got no usable answer, as the error says: whether the last request took effect is not known; the
     /// next run reads it back.
     Unknown(String),
+    /// Its answer was not waited for, as the run was asked to stop; the next run reads it back.
+    Unawaited,
 }
 
 impl Snapshot {
@@ -157,7 +159,7 @@ impl Journal {
         let failed = match end {
             GroupEnd::Failed(failure) => Some((failure.error.as_str(), failure.is_refusal)),
             GroupEnd::Unknown(error) => Some((error.as_str(), false)),
-            GroupEnd::Done | GroupEnd::Left => None,
+            GroupEnd::Done | GroupEnd::Left | GroupEnd::Unawaited => None,
         };
         // Whoever reverts a run sees to it.
         if let Some(why) = failed.filter(|_| operation.undoes.is_none()) {
@@ -170,7 +172,7 @@ impl Journal {
             GroupEnd::Done => ("done", None),
             GroupEnd::Failed(failure) => ("failed", Some(failure.error.as_str())),
             GroupEnd::Left => ("left", None),
-            GroupEnd::Unknown(_) => ("sent", None),
+            GroupEnd::Unknown(_) | GroupEnd::Unawaited => ("sent", None),
         };
         keep_evidence(&mut transaction, id, evidence, now)
             .await

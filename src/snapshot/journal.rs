@@ -16,7 +16,7 @@ use super::{Snapshot, SnapshotError, rows};
 use crate::config::{Job, SourceScope};
 use crate::model::{
     AccountId, Answer, Attribute, Cause, Cursor, Digest, Evidence, Exchange, ExternalId, Invoker,
-    ManagedAccount, Operation, OperationId, RunId, SourceName, Timestamp,
+    ManagedAccount, Operation, OperationId, RunId, Shutdown, SourceName, Timestamp,
 };
 use crate::plan::{Deviation, Pulls, Verdict};
 
@@ -552,6 +552,38 @@ impl Journal {
                 .at(&path)?;
         }
         transaction.commit().await.at(&path)
+    }
+
+    /// Leaves operations as sent whose answer was not waited for, and keeps what was answered before; the
+    /// next run finds out what became of them.
+    pub async fn leave_sent(
+        &mut self,
+        unawaited: &[(OperationId, Vec<Exchange>)],
+    ) -> Result<(), SnapshotError> {
+        if unawaited.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        for (id, exchanges) in unawaited {
+            keep_answers(&mut transaction, *id, exchanges)
+                .await
+                .at(&path)?;
+        }
+        transaction.commit().await.at(&path)
+    }
+
+    /// From now on does not wait for long where another program has locked the database, if this was asked
+    /// to stop: what is not recorded then, the next run reads back.
+    pub async fn hurry_if(&mut self, stop: &Shutdown) -> Result<(), SnapshotError> {
+        if !stop.requested() {
+            return Ok(());
+        }
+        sqlx::query("PRAGMA busy_timeout = 1000")
+            .execute(&mut self.snapshot.connection)
+            .await
+            .at(&self.snapshot.path)?;
+        Ok(())
     }
 
     async fn give_up(

@@ -278,6 +278,64 @@ fn a_directory_that_goes_down_under_the_run_does_no_harm() {
 }
 
 #[test]
+fn a_database_that_another_program_locks_keeps_nobody_who_is_asked_to_stop() {
+    let stage = Stage::of(1);
+    let mut scene = stage.scene();
+    let sync = in_the_middle(&stage, &mut scene);
+    let intruder = Intruder::begin(&scene.dirsyncd.database());
+    sync.running.signal("TERM");
+    sync.running.signal("CONT");
+
+    let (output, _) = sync.wait(Duration::from_secs(10));
+
+    output
+        .expect_code(1)
+        .expect_words(&["is locked by another program"]);
+    scene.wait_for_requests();
+    intruder.end();
+    scene.expect_end_by_sync("locked, and asked to stop");
+}
+
+#[test]
+fn a_clock_that_is_set_in_the_middle_of_a_run_dates_nothing_and_ends_no_run() {
+    const DAY: i64 = 24 * 60 * 60;
+    let stage = Stage::of(1);
+    for ahead in [DAY, -DAY] {
+        let mut scene = stage.scene();
+        scene.dirsyncd.rest += "[apply]\ndeadline = \"30m\"\n";
+
+        let (output, _) = scene.start_leaping(ahead).wait(PATIENCE);
+
+        output.expect_code(0);
+        let path = scene.dirsyncd.database();
+        let last = "SELECT max(id) FROM runs";
+        let odd = [
+            format!(
+                "SELECT 'run' FROM runs WHERE id = ({last}) AND finished_at NOT BETWEEN started_at AND started_at + 600000"
+            ),
+            format!(
+                "SELECT kind FROM operations, runs WHERE run_id = runs.id AND run_id = ({last}) AND answered_at NOT BETWEEN started_at AND finished_at"
+            ),
+            format!(
+                "SELECT lifecycle FROM accounts, runs WHERE runs.id = ({last}) AND since > finished_at"
+            ),
+        ];
+        for odd in odd {
+            let found = database::texts(&path, &odd);
+            assert!(found.is_empty(), "{ahead} seconds ahead: {odd}: {found:?}");
+        }
+        let dated = format!(
+            "SELECT DISTINCT lifecycle FROM accounts, runs WHERE runs.id = ({last}) AND since BETWEEN started_at AND finished_at ORDER BY lifecycle"
+        );
+        let dated = database::texts(&path, &dated);
+        assert_eq!(dated, ["deactivated", "delete_pending"]);
+        let story = format!("{ahead} seconds ahead");
+        scene.told(&story).expect_state_as(&stage.reference, &story);
+        scene.dirsyncd.expect_nothing_to_do();
+    }
+}
+
+#[test]
 fn a_clock_that_is_a_day_wrong_takes_nobodys_account_and_does_no_harm_later() {
     const DAY: i64 = 24 * 60 * 60;
     let stage = Stage::of(1);

@@ -1,13 +1,14 @@
 /*
  * Put under the program by LD_PRELOAD, this counts what the program does with its database and its
- * connections, and at one exact moment kills it, stops it, sends it SIGTERM or fills the disk.
+ * connections, and at one exact moment kills it, stops it, sends it SIGTERM, fills the disk or sets the clock.
  *
  *   CRASH_STORE   the database; files whose path begins so are its own
  *   CRASH_API, CRASH_LDAP   the ports of the two servers
  *   CRASH_WHAT    the letters of the events that count
  *   CRASH_AT      the number of the one that it happens at, from 1; 0 for none
  *   CRASH_HOW     before, half, after: killed there; stop: SIGSTOP before it; term: SIGTERM before
- *                 it; full: from it on nothing can be written to the database
+ *                 it; full: from it on nothing can be written to the database; leap: the clock is
+ *                 right until then
  *   CRASH_TRACE   a file of zeros for struct trace, which outlives the process
  *   CRASH_CLOCK   so many seconds is the wall clock ahead
  *
@@ -32,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum how { NOT, BEFORE, HALF, AFTER, STOP, TERM, FULL };
+enum how { NOT, BEFORE, HALF, AFTER, STOP, TERM, FULL, LEAP };
 
 struct trace {
     _Atomic uint64_t all;     /* events of any kind */
@@ -45,6 +46,7 @@ static uint64_t room, at;
 static const char *store, *what;
 static unsigned api, ldap;
 static long ahead;
+static _Atomic int is_ahead;
 static enum how how;
 
 static unsigned number(const char *name)
@@ -55,17 +57,18 @@ static unsigned number(const char *name)
 
 __attribute__((constructor)) static void begin(void)
 {
-    static const char *const names[] = {"", "before", "half", "after", "stop", "term", "full"};
+    static const char *const names[] = {"", "before", "half", "after", "stop", "term", "full", "leap"};
     const char *path = getenv("CRASH_TRACE"), *wish = getenv("CRASH_HOW");
     const char *clock = getenv("CRASH_CLOCK");
     struct stat there;
     if (clock)
         ahead = strtol(clock, NULL, 10);
+    is_ahead = !wish || strcmp(wish, "leap");
     store = getenv("CRASH_STORE");
     what = getenv("CRASH_WHAT");
     if (!path || !store || !what)
         return;
-    for (int i = 1; wish && i <= FULL; i++)
+    for (int i = 1; wish && i <= LEAP; i++)
         if (!strcmp(wish, names[i]))
             how = i;
     api = number("CRASH_API");
@@ -104,6 +107,10 @@ static enum how arrive(char kind)
         return NOT;
     if (how == BEFORE)
         end();
+    if (how == LEAP) {
+        is_ahead = 1;
+        return NOT;
+    }
     if (how == STOP || how == TERM) {
         kill(getpid(), how == STOP ? SIGSTOP : SIGTERM);
         return NOT;
@@ -322,7 +329,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 int clock_gettime(clockid_t clock, struct timespec *time)
 {
     int result = (int)syscall(SYS_clock_gettime, clock, time);
-    if (!result && clock == CLOCK_REALTIME)
+    if (!result && clock == CLOCK_REALTIME && is_ahead)
         time->tv_sec += ahead;
     return result;
 }

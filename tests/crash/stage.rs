@@ -287,6 +287,17 @@ impl Scene<'_> {
         Trapped::start(&self.dirsyncd, self.ports(), &["sync"], Trap::NONE, ahead)
     }
 
+    /// Starts a sync; while it sends, somebody sets the wall clock so many seconds ahead.
+    pub(crate) fn start_leaping(&mut self, ahead: i64) -> Trapped {
+        self.starts += 1;
+        let trap = Trap {
+            what: "r",
+            at: count(&self.stage.events, "r") - 10,
+            how: How::Leap,
+        };
+        Trapped::start(&self.dirsyncd, self.ports(), &["sync"], trap, ahead)
+    }
+
     /// Syncs, and gives the events too. What it had sent when it ended is carried out then.
     pub(crate) fn run(&mut self, trap: Trap) -> (Output, String) {
         let ended = self.start(trap).wait(Duration::from_secs(60));

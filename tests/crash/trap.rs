@@ -25,6 +25,8 @@ pub(crate) enum How {
     Stop,
     Term,
     Full,
+    /// The clock is set.
+    Leap,
 }
 
 impl How {
@@ -39,6 +41,7 @@ impl How {
             How::Stop => "stop",
             How::Term => "term",
             How::Full => "full",
+            How::Leap => "leap",
         }
     }
 }

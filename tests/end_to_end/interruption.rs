@@ -85,6 +85,193 @@ fn a_sync_that_is_asked_to_stop_before_it_sends_anything_sends_nothing() {
     world.dirsyncd.expect_nothing_to_do();
 }
 
+/// The states of the operations of the last run: how many of each, and how many have been sent.
+fn states(world: &World) -> Vec<String> {
+    let query = "SELECT state || ' ' || count(*) || ', sent ' || count(sent_at) FROM operations
+        WHERE run_id = (SELECT max(id) FROM runs) GROUP BY state ORDER BY state";
+    database::texts(&world.dirsyncd.database(), query)
+}
+
+/// Everybody gets another title.
+fn promote(world: &World, people: &[Person], title: &str) {
+    for person in people {
+        world.slapd.replace(&person.dn(), &[("title", title)]);
+    }
+}
+
+fn wait_for_answers(world: &World, mark: Mark) {
+    eventually("the requests under way", SOON, || {
+        let writes = world.organization.writes_since(mark);
+        writes.iter().all(|one| one.status.is_some()).then_some(())
+    });
+}
+
+/// What is asked to stop ends within this time.
+const IN_TIME: Duration = Duration::from_secs(10);
+/// What waits for nothing ends at once, also on a machine that has other things to do.
+const AT_ONCE: Duration = Duration::from_secs(4);
+
+#[test]
+fn an_answer_that_does_not_come_is_not_waited_for_by_who_is_asked_to_stop() {
+    let people = Person::several(12);
+    let mut world = World::of(&people);
+    world.dirsyncd.rest = "[guards]\nupdate = []\nsame_attribute = []\ncreate = []\n".to_owned();
+    world.dirsyncd.sync(0);
+    promote(&world, &people, "Director");
+    let newcomers = Person::several(24)[12..].to_vec();
+    for (kind, is_new) in [("update", false), ("create", true)] {
+        if is_new {
+            for person in &newcomers {
+                world.slapd.add(person);
+            }
+        }
+        world.organization.slow_writes(12_000);
+        let mark = world.organization.mark();
+        let sync = world.dirsyncd.start(&["sync"]);
+        eventually("the first batch", SOON, || {
+            (world.organization.writes_since(mark).len() == 8).then_some(())
+        });
+
+        sync.signal("TERM");
+
+        sync.wait_within(IN_TIME).expect_code(0).expect_words(&[
+            &format!("Done: 0 applied, 4 left for the next run (4 {kind}); the run was asked to stop."),
+            "Operations whose answer was not waited for: 8; the next run reads back what became of them.",
+        ]);
+        assert_eq!(states(&world), ["left 4, sent 0", "sent 8, sent 8"]);
+        let failures = database::texts(
+            &world.dirsyncd.database(),
+            "SELECT external_id FROM failures",
+        );
+        assert!(failures.is_empty(), "{failures:?}");
+        // They arrive although nobody waits for the answer.
+        wait_for_answers(&world, mark);
+        world.organization.heal();
+        world.dirsyncd.sync(0).expect_words(&["Done: 4 applied."]);
+        assert_eq!(world.organization.writes_since(mark).len(), 12);
+        world.dirsyncd.expect_nothing_to_do();
+    }
+    let title = |person: &Person| world.account(person).title;
+    assert!(
+        people
+            .iter()
+            .all(|one| title(one).as_deref() == Some("Director"))
+    );
+    assert_eq!(world.organization.accounts().len(), 24);
+}
+
+#[test]
+fn who_is_asked_to_stop_does_not_wait_until_a_request_may_be_repeated() {
+    let people = Person::several(12);
+    let mut world = World::of(&people);
+    world.dirsyncd.rest = "[guards]\nupdate = []\nsame_attribute = []\ncreate = []\n".to_owned();
+    world.dirsyncd.sync(0);
+    let wait = json!({"Retry-After": "50"});
+    // Of a throttled request it is known that it had no effect, of another that failed it is not.
+    for (status, title, left, expected) in [
+        (429, "Director", 12, &["left 12, sent 0"][..]),
+        (
+            503,
+            "Countess",
+            4,
+            &["left 4, sent 0", "sent 8, sent 8"][..],
+        ),
+    ] {
+        promote(&world, &people, title);
+        world.organization.faults(&json!([
+            {"match": "^PATCH ", "times": 1000, "status": status, "headers": wait}
+        ]));
+        let mark = world.organization.mark();
+        let sync = world.dirsyncd.start(&["sync"]);
+        eventually("the first batch", SOON, || {
+            (world.organization.writes_since(mark).len() == 8).then_some(())
+        });
+        wait_for_answers(&world, mark);
+
+        sync.signal("TERM");
+
+        let words = format!(
+            "Done: 0 applied, {left} left for the next run ({left} update); the run was asked to stop."
+        );
+        sync.wait_within(AT_ONCE)
+            .expect_code(0)
+            .expect_words(&[&words]);
+        assert_eq!(states(&world), expected, "{status}");
+        assert_eq!(world.organization.writes_since(mark).len(), 8);
+        world.organization.heal();
+        world.dirsyncd.sync(0).expect_words(&["Done: 12 applied."]);
+        world.dirsyncd.expect_nothing_to_do();
+    }
+    // Nor until the configured rate allows the next one.
+    promote(&world, &people, "Analyst");
+    world
+        .dirsyncd
+        .organization
+        .push_str("requests_per_second = 1\n");
+    let mark = world.organization.mark();
+    let sync = world.dirsyncd.start(&["sync"]);
+    eventually("some requests", SOON, || {
+        let writes = world.organization.writes_since(mark);
+        (writes.len() == 2).then_some(())
+    });
+    sync.signal("TERM");
+    sync.wait_within(AT_ONCE).expect_code(0);
+    let sent = world.organization.writes_since(mark).len();
+    assert!(sent < 5, "{sent}");
+    let [done, left] = &states(&world)[..] else {
+        panic!("{:?}", states(&world));
+    };
+    assert_eq!(*done, format!("done {sent}, sent {sent}"));
+    assert_eq!(*left, format!("left {}, sent 0", 12 - sent));
+}
+
+#[test]
+fn a_daemon_that_is_throttled_ends_when_it_is_asked_to() {
+    let people = Person::several(4);
+    let mut world = World::of(&people);
+    world.dirsyncd.sync(0);
+    promote(&world, &people, "Director");
+    world.organization.faults(&json!([
+        {"match": "^PATCH ", "times": 1000, "status": 429, "headers": {"Retry-After": "40"}}
+    ]));
+    world.dirsyncd.rest = "[schedule]\nsync = \"* * * * * *\"\n".to_owned();
+    let mark = world.organization.mark();
+    let daemon = world.dirsyncd.start(&["run"]);
+    eventually("its requests", SOON, || {
+        (world.organization.writes_since(mark).len() == 4).then_some(())
+    });
+    wait_for_answers(&world, mark);
+
+    daemon.signal("TERM");
+
+    daemon.wait_within(AT_ONCE).expect_code(0);
+    assert_eq!(states(&world), ["left 4, sent 0"]);
+    world.organization.heal();
+    world.dirsyncd.sync(0).expect_words(&["Done: 4 applied."]);
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_read_back_although_it_could_not_be_sent_again() {
+    let world = World::synced(&Person::four());
+    let ada = &Person::four()[0];
+    world.slapd.replace(&ada.dn(), &[("title", "Countess")]);
+    world.organization.faults(&json!([
+        {"match": "^PATCH ", "times": 1, "cut": "after"},
+        {"match": "^PATCH ", "times": 1, "status": 429, "headers": {"Retry-After": "120"}}
+    ]));
+
+    world.dirsyncd.sync(4).expect_words(&[
+        "got no answer",
+        "whether it took effect is read back by the next run",
+    ]);
+    assert_eq!(states(&world), ["sent 1, sent 1"]);
+
+    let mark = world.organization.mark();
+    world.dirsyncd.sync(0);
+    assert!(world.organization.writes_since(mark).is_empty());
+    assert_eq!(world.account(ada).title.as_deref(), Some("Countess"));
+}
+
 #[test]
 fn after_kill_9_at_any_moment_everybody_has_one_account() {
     // In the first batch, at the border of two, in the last one.

@@ -1,6 +1,7 @@
 //! Groups of the directory become groups of the organization.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -937,6 +938,52 @@ fn a_sync_that_is_asked_to_stop_leaves_the_other_groups_to_the_next() {
     files.dirsyncd.sync(0).expect_words(&["Done: 12 applied."]);
     assert_eq!(files.names(), names);
     files.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn a_group_is_not_waited_for_by_who_is_asked_to_stop() {
+    let files = Files::of(Person::several(4));
+    files.groups(&[("dev", "dev", &[0]), ("ops", "ops", &[1])]);
+    files.dirsyncd.sync(0);
+    let wait = json!({"Retry-After": "50"});
+    for (fault, last, told) in [
+        (
+            json!({"delay_ms": 12_000}),
+            2,
+            "Operations whose answer was not waited for: 2; the next run reads back what became of them.",
+        ),
+        (
+            json!({"status": 429, "headers": wait}),
+            3,
+            "Done: 0 applied, 2 left for the next run (2 group_update); the run was asked to stop.",
+        ),
+    ] {
+        files.groups(&[("dev", "dev", &[0, last]), ("ops", "ops", &[1, last])]);
+        let mut fault = fault.clone();
+        fault["match"] = json!("^PATCH .*/Groups/");
+        fault["times"] = json!(1000);
+        files.organization.faults(&json!([fault]));
+        let mark = files.organization.mark();
+        let sync = files.dirsyncd.start(&["sync"]);
+        eventually("both", SOON, || {
+            (files.organization.writes_since(mark).len() >= 2).then_some(())
+        });
+
+        sync.signal("TERM");
+
+        sync.wait_within(Duration::from_secs(10))
+            .expect_code(0)
+            .expect_words(&[told]);
+        eventually("the requests under way", SOON, || {
+            let writes = files.organization.writes_since(mark);
+            writes.iter().all(|one| one.status.is_some()).then_some(())
+        });
+        files.organization.heal();
+        files.dirsyncd.sync(0);
+        assert_eq!(files.members("dev"), [0, last]);
+        assert_eq!(files.members("ops"), [1, last]);
+        files.dirsyncd.expect_nothing_to_do();
+    }
 }
 
 #[test]
