@@ -636,6 +636,7 @@ fn guards() -> impl Iterator<Item = &'static str> {
         "freeze",
         "clock",
         "reverted",
+        "rekeyed",
         "saved",
         "other",
     ];
