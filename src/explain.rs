@@ -109,6 +109,9 @@ pub struct Account {
     pub account_id: Option<String>,
     /// Since when it is in its state.
     pub since: Option<Timestamp>,
+    /// What is to be known of its key in the organization, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rekeyed: Option<String>,
 }
 
 /// An operation of the journal.
@@ -197,6 +200,7 @@ pub fn explain(config: &Config, dossier: &Dossier, limit: usize, now: Timestamp)
             scim_id: account.scim_id.to_string(),
             account_id: account.account_id.as_ref().map(ToString::to_string),
             since: since(account.lifecycle),
+            rekeyed: dossier.other_key.as_ref().map(|key| rekeyed(key.as_ref())),
         }),
         matched: matched(dossier),
         outlook: prospects(config, dossier, source.as_ref(), seen, now),
@@ -219,6 +223,17 @@ pub fn explain(config: &Config, dossier: &Dossier, limit: usize, now: Timestamp)
         }),
         dn,
     }
+}
+
+/// What it means that an account carries another key, or none.
+fn rekeyed(key: Option<&ExternalId>) -> String {
+    let carries = match key {
+        Some(key) => format!("the key {key}"),
+        None => "no key".to_owned(),
+    };
+    format!(
+        "in the organization it carries {carries}, as `dirsyncd reconcile` found: it may be another tool's by now, and what is to be done to it is held as `rekeyed` until a reconcile finds the person's key there again, or somebody approves it"
+    )
 }
 
 /// What the directory wants of an account, as far as it is known to be something else than the

@@ -644,6 +644,7 @@ async fn make_plan(
             .failures(setup.config.apply.quarantine_after)
             .await?,
         pending: snapshot.pending_deactivations().await?,
+        rekeyed: HashSet::new(),
     };
     if known.population.all > 0 {
         let guards = &setup.config.guards;
@@ -667,6 +668,7 @@ async fn make_plan(
             known.accounts.remove(&settlement.operation.key);
         }
     }
+    known.rekeyed = snapshot.rekeyed(&known.accounts).await?;
     let policies = setup.config.policies(orders.accepts_scope_change);
     let accepted = snapshot.scopes().await?;
     let missing = sought(&desired, &known, &policies, now);

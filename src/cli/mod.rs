@@ -64,7 +64,8 @@ Exit codes:
       operation in flight
    1  failed; nothing was changed unless the message says so
    2  wrong usage or configuration
-   3  something was refused or is held by a guard, or is in quarantine; what is safe was done
+   3  something was refused or is held by a guard, or is in quarantine; what is safe was done;
+      `reconcile`: something is only told, or an account waits to be claimed
    4  some operations failed, or the budget of the run was used up; later runs go on from there
   10  changes are pending (only `plan --detailed-exitcode`)";
 

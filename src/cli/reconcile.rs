@@ -92,7 +92,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Format::Text => text(run, &found, &task, detail(limit)),
         Format::Json => format!("{:#}\n", report::reconciled_json(run, &found)),
     });
-    Ok(if found.left() > 0 || !found.excess.is_empty() {
+    Ok(if found.needs_attention() {
         Exit::Refused
     } else {
         Exit::Done

@@ -642,6 +642,7 @@ fn guards() -> impl Iterator<Item = &'static str> {
         "freeze",
         "clock",
         "reverted",
+        "rekeyed",
         "saved",
         "other",
     ];

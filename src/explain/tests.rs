@@ -71,6 +71,7 @@ fn nobody(name: &str) -> Dossier {
         account: None,
         deviation: None,
         verdicts: Vec::new(),
+        other_key: None,
         is_doubtful: false,
         operations: Vec::new(),
         holds: Vec::new(),

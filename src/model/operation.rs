@@ -310,11 +310,23 @@ impl Operation {
         self.new_external_id().is_some()
     }
 
+    fn external_id_change(&self) -> Option<&Change> {
+        let mut changes = self.changes.iter();
+        changes.find(|change| change.attribute == Change::EXTERNAL_ID)
+    }
+
     /// The external id that the account gets, if it gets another one; within, `None` for none.
     pub fn new_external_id(&self) -> Option<Option<&str>> {
-        let mut changes = self.changes.iter();
-        let change = changes.find(|change| change.attribute == Change::EXTERNAL_ID)?;
-        Some(change.new.as_deref())
+        self.external_id_change()
+            .map(|change| change.new.as_deref())
+    }
+
+    /// The external id that the account has before this is applied.
+    pub fn external_id_before(&self) -> Option<&str> {
+        match self.external_id_change() {
+            Some(change) => change.old.as_deref(),
+            None => Some(self.key.as_str()),
+        }
     }
 
     /// The external id that the account has once this has been applied.

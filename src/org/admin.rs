@@ -17,6 +17,7 @@ use super::{ApiError, Capabilities, Cause, Reader, Writer};
 use crate::model::{
     AccountId, Answer, Attribute, ExistingAccount, Kind, Operation, Profile, ScimId, Target, fold,
 };
+use crate::plan::Approved;
 
 /// How many profiles are asked for at once; the pace of the API decides how many go out.
 const AT_ONCE: usize = 32;
@@ -197,7 +198,7 @@ impl Reader {
 impl Writer {
     pub(super) async fn carry_out_by_admin(
         &self,
-        operation: &Operation,
+        operation: &Approved,
         sent_before: bool,
     ) -> Result<Answer, ApiError> {
         let target = match (&operation.kind, &operation.target) {

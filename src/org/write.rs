@@ -9,7 +9,7 @@ use super::http::{Reply, backoff};
 use super::read::segment;
 use super::{ApiError, Cause, Reader, scim};
 use crate::model::{
-    AccountId, Answer, Exchange, ExternalId, Kind, Operation, ScimId, Shutdown, Target,
+    AccountId, Answer, Exchange, ExternalId, Kind, Operation, ScimId, Shutdown, Target, fold,
 };
 use crate::plan::{Approved, ApprovedPlan, MEMBERS_A_PATCH};
 
@@ -82,7 +82,7 @@ impl Writer {
     /// could be, the refusal has another cause, and is what is told.
     async fn carry_out_at_last(
         &self,
-        operation: &Operation,
+        operation: &Approved,
         sent_before: bool,
     ) -> Result<Answer, ApiError> {
         let answer = self.carry_out(operation, sent_before).await;
@@ -101,11 +101,7 @@ impl Writer {
         }
     }
 
-    async fn carry_out(
-        &self,
-        operation: &Operation,
-        sent_before: bool,
-    ) -> Result<Answer, ApiError> {
+    async fn carry_out(&self, operation: &Approved, sent_before: bool) -> Result<Answer, ApiError> {
         if !self.reader.keeps_keys() {
             return self.carry_out_by_admin(operation, sent_before).await;
         }
@@ -194,7 +190,7 @@ impl Writer {
         }
     }
 
-    async fn patch(&self, target: &Target, operation: &Operation) -> Result<Answer, ApiError> {
+    async fn patch(&self, target: &Target, operation: &Approved) -> Result<Answer, ApiError> {
         let Some(body) = scim::patch(operation) else {
             return Ok(Answer {
                 scim_id: target.scim_id.clone(),
@@ -206,6 +202,13 @@ impl Writer {
         let result = if self.reader.replaces_whole() {
             self.replace(&path, target, operation).await
         } else {
+            if operation.turns_login_off() {
+                let found = self.reader.by_scim_id(&target.scim_id).await?;
+                // Of an account that is not there, the request tells.
+                found.map_or(Ok(()), |found| {
+                    refuse_anothers(operation, &found.external_id)
+                })?;
+            }
             let scim = self.reader.scim()?;
             scim.send(Method::PATCH, &path, &[], Some(&body)).await
         };
@@ -221,7 +224,7 @@ impl Writer {
         &self,
         path: &str,
         target: &Target,
-        operation: &Operation,
+        operation: &Approved,
     ) -> Result<Reply, ApiError> {
         let Some(now) = self.reader.raw_user(&target.scim_id).await? else {
             return Err(ApiError {
@@ -230,6 +233,11 @@ impl Writer {
                 cause: Cause::NotFound("there is no such user".to_owned()),
             });
         };
+        if operation.turns_login_off() {
+            let key = now.get("externalId").and_then(serde_json::Value::as_str);
+            let key = key.filter(|key| !key.is_empty()).map(ExternalId::new);
+            refuse_anothers(operation, &key)?;
+        }
         let body = scim::replacement(now, operation);
         let scim = self.reader.scim()?;
         scim.send(Method::PUT, path, &[], Some(&body)).await
@@ -258,7 +266,7 @@ impl Writer {
     /// person is not what the plan was made for.
     pub(super) async fn delete(
         &self,
-        operation: &Operation,
+        operation: &Approved,
         target: &Target,
         sent_before: bool,
     ) -> Result<Answer, ApiError> {
@@ -275,8 +283,9 @@ impl Writer {
                 "the account is not deleted, as it is active again in the organization: somebody opened it; deactivate it there, or let the person be found in the directory".to_owned(),
             ));
         }
-        let is_ours =
-            !self.reader.keeps_keys() || found.external_id.as_ref() == Some(&operation.key);
+        let is_ours = !self.reader.keeps_keys()
+            || operation.is_rekeyed()
+            || is_ours(operation, &found.external_id);
         let is_same = target.account_id.is_none() || found.account_id == target.account_id;
         if !is_ours || !is_same {
             return Err(refused(
@@ -360,6 +369,32 @@ impl Writer {
             ))
         })
     }
+}
+
+/// Whether this is the key that the account has before or after the operation.
+fn is_ours(operation: &Operation, carried: &Option<ExternalId>) -> bool {
+    let carried = carried.as_ref().map(|key| fold(key.as_str()));
+    let keys = [
+        operation.external_id_before(),
+        operation.external_id_after(),
+    ];
+    keys.into_iter().any(|key| key.map(fold) == carried)
+}
+
+/// Refuses to take the login of an account away that carries this key, as another tool may have taken it
+/// over meanwhile; unless somebody wants that all the same.
+fn refuse_anothers(operation: &Approved, carried: &Option<ExternalId>) -> Result<(), ApiError> {
+    if operation.is_rekeyed() || is_ours(operation, carried) {
+        return Ok(());
+    }
+    let carries = match carried {
+        Some(key) => format!("the key `{key}`"),
+        None => "no key".to_owned(),
+    };
+    Err(refused(format!(
+        "the login is not turned off, as in the organization the account carries {carries} and not {}: it may be another tool's by now; give it that key back, or run `dirsyncd reconcile` and approve what the next sync then holds as `rekeyed`",
+        operation.key
+    )))
 }
 
 /// The calls for groups; `groups.rs` puts operations together from them.

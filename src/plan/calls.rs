@@ -189,7 +189,11 @@ impl Calls {
             || !differences(&operation.before, &operation.after).is_empty();
         match (differs, replaces_whole) {
             (false, _) => {}
-            (true, false) => self.add(PATCH, 1),
+            (true, false) => {
+                // Whose the account is; who replaces it whole has read that.
+                self.add(READ, u64::from(operation.turns_login_off()));
+                self.add(PATCH, 1);
+            }
             (true, true) => {
                 self.add(READ, 1);
                 self.add(REPLACE, 1);

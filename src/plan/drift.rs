@@ -60,6 +60,47 @@ impl Reconciliation {
         self.drifts.iter().filter(is_left).count()
     }
 
+    /// Whether a person has to look: something is only told, or an account waits for somebody's word.
+    pub fn needs_attention(&self) -> bool {
+        self.left() > 0 || !self.excess.is_empty() || !self.unclaimed().is_empty()
+    }
+
+    /// Our accounts that carry another key, by their SCIM id, with that key if there is one.
+    pub fn rekeyed(&self) -> impl Iterator<Item = (&ScimId, Option<&ExternalId>)> {
+        let drifts = self.drifts.iter().map(|one| &one.drift);
+        let rekeyed = drifts.filter(|one| one.kinds.contains_key(&DriftKind::Rekeyed));
+        rekeyed.filter_map(|one| {
+            let found = one.found.as_ref()?;
+            Some((&found.scim_id, found.external_id.as_ref()))
+        })
+    }
+
+    /// Where the snapshot is made again, the accounts whose login is on and whose key nobody has: of people who
+    /// have left meanwhile, or another tool's. Nothing is done about them until somebody claims them.
+    pub fn unclaimed(&self) -> HashSet<&ScimId> {
+        if !self.is_rebuilt {
+            return HashSet::new();
+        }
+        let plan = self.next.iter().flatten();
+        let targets = plan.clone().flat_map(|plan| &plan.operations);
+        let targets = targets.filter_map(|planned| planned.operation.target.as_ref());
+        let targets: HashSet<&ScimId> = targets.map(|target| &target.scim_id).collect();
+        let present = plan.flat_map(|plan| {
+            let refused = plan.refusals.iter().map(|one| &one.key);
+            refused.chain(plan.skipped.iter().map(|one| &one.key))
+        });
+        let present: HashSet<&ExternalId> = present.flatten().collect();
+        let waits = |one: &&Unmanaged| {
+            let key = one.account.external_id.as_ref();
+            one.account.active
+                && one.twin.is_none()
+                && key.is_some_and(|key| !present.contains(key))
+                && !targets.contains(&one.account.scim_id)
+        };
+        let waiting = self.unmanaged.iter().filter(waits);
+        waiting.map(|one| &one.account.scim_id).collect()
+    }
+
     /// How many it does, at least in part.
     pub fn taken(&self) -> usize {
         let is_taken = |one: &&Decided| one.after.is_some();
@@ -109,6 +150,12 @@ pub struct Unmanaged {
     pub account: ExistingAccount,
     /// Whose account has the same key, if one has.
     pub twin: Option<ManagedAccount>,
+}
+
+/// The command that takes the account with this key in, as that of a person who has left.
+pub fn claim_command(key: &ExternalId) -> String {
+    let key = super::guard::quoted(key.as_str());
+    format!("dirsyncd reconcile --rebuild --claim {key}")
 }
 
 impl Drift {
@@ -170,8 +217,8 @@ impl Drift {
 
     /// What becomes of it when these kinds are taken over.
     fn decided(self, correct: &BTreeSet<DriftKind>, now: Timestamp) -> Decided {
-        // An account with another key may be another person's by now: the next sync would turn off or
-        // overwrite what is not ours.
+        // An account with another key may be another person's by now. What the row already differs in from
+        // the directory is held (`HoldCause::Rekeyed`); nothing is to come on top of it.
         let nothing = BTreeSet::new();
         let correct = match self.kinds.contains_key(&DriftKind::Rekeyed) {
             true => &nothing,

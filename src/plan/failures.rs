@@ -264,7 +264,8 @@ pub(super) fn put_off(
     skipped.collect()
 }
 
-/// What is not tried now, by person.
+/// What is not tried now, by person. What is held because of the account's key is told as that alone, so
+/// that it can be approved at once.
 fn failing(
     operations: &[Operation],
     known: &Known,
@@ -276,6 +277,7 @@ fn failing(
     }
     let failing = operations
         .iter()
+        .filter(|operation| !known.is_rekeyed(operation))
         .filter_map(|operation| known.failures.of(operation, now))
         .filter(is_meant);
     failing.map(|one| (one.key.clone(), one)).collect()

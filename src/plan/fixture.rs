@@ -183,6 +183,7 @@ pub(crate) struct World {
     pub(crate) undone: Vec<Undone>,
     pub(crate) failures: super::Failures,
     pub(crate) pending: BTreeMap<ExternalId, super::PendingDeactivation>,
+    pub(crate) rekeyed: HashSet<ScimId>,
 }
 
 impl World {
@@ -216,6 +217,7 @@ impl World {
                 ..super::Failures::default()
             },
             pending: BTreeMap::new(),
+            rekeyed: HashSet::new(),
         }
     }
 
@@ -306,6 +308,7 @@ impl World {
             undone_groups: Vec::new(),
             failures: self.failures.clone(),
             pending: self.pending.clone(),
+            rekeyed: self.rekeyed.clone(),
         }
     }
 

@@ -51,7 +51,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::config::{Guards, Policies};
 use crate::model::{
     Complete, DesiredAccount, ExistingAccount, ExternalId, FormerRow, Incomplete, Kind, Lifecycle,
-    ManagedAccount, Operation, RunId, SourceName, Timestamp,
+    ManagedAccount, Operation, RunId, ScimId, SourceName, Timestamp,
 };
 
 pub use crate::config::Guard;
@@ -61,7 +61,7 @@ pub use compare::{Comparison, Desired, Deviation, Index, Pulls, Said};
 pub use draft::end_absences;
 pub use drift::{
     Claimant, Decided, Drift, Excess, GroupDrift, NO_ENTRY, Rebuilt, Reconciliation, Unmanaged,
-    decide, rebuild,
+    claim_command, decide, rebuild,
 };
 pub use edit::{Edit, InScope, Person};
 pub use failures::{Failed, Failing, Failures, retry_command};
@@ -129,9 +129,17 @@ pub struct Known {
     pub failures: Failures,
     /// Whose login was to be turned off by earlier runs, and is not.
     pub pending: BTreeMap<ExternalId, PendingDeactivation>,
+    /// Of `accounts`, those that carried another key when the organization was last read back.
+    pub rekeyed: HashSet<ScimId>,
 }
 
 impl Known {
+    /// Whether it is about an account that carried another key when the organization was last read back.
+    pub fn is_rekeyed(&self, operation: &Operation) -> bool {
+        let target = operation.target.as_ref();
+        target.is_some_and(|target| self.rekeyed.contains(&target.scim_id))
+    }
+
     /// Whether an account is gone for good, also where its row is not a tombstone yet: whoever holds its
     /// address then, the organization has to tell.
     pub fn is_gone(&self, account: &ManagedAccount, now: Timestamp) -> bool {
@@ -236,6 +244,9 @@ pub struct Planned {
     /// When it was last tried, if it has got no usable answer before, or was refused again and again: such
     /// have half of a budget by turns, see [`Plan::fit`], and are given up for the wave once some fail again.
     pub tried_in_vain: Option<Timestamp>,
+    /// Whether the account carried another key when the organization was last read back, so that it is done
+    /// only if somebody approves it.
+    pub is_rekeyed: bool,
 }
 
 impl Planned {

@@ -286,6 +286,7 @@ fn match_rows(out: &mut Rows, account: Option<&Account>, matched: &[Step]) {
         scim_id,
         account_id,
         since: _,
+        rekeyed,
     } = account;
     let id = account_id.as_deref().unwrap_or("not known yet");
     out.row("account", &format!("SCIM id {scim_id}, account id {id}"));
@@ -306,6 +307,9 @@ fn match_rows(out: &mut Rows, account: Option<&Account>, matched: &[Step]) {
     }
     if matched.is_empty() {
         out.row("", "how it was found is not in the journal");
+    }
+    if let Some(rekeyed) = rekeyed {
+        out.row("", rekeyed);
     }
 }
 

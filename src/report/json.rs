@@ -137,6 +137,7 @@ fn hold(hold: &Hold) -> Value {
         | HoldCause::Freeze { .. }
         | HoldCause::Clock { .. }
         | HoldCause::Reverted { .. }
+        | HoldCause::Rekeyed
         | HoldCause::Saved { .. } => None,
     };
     json!({
@@ -185,6 +186,7 @@ fn operation(plan: &Plan, planned: &Planned, is_left: bool) -> Value {
         approvals: _,
         undo,
         tried_in_vain: _,
+        is_rekeyed: _,
     } = planned;
     let names = |holds: &[usize]| -> Vec<&str> {
         let named = holds.iter().map(|at| plan.holds[*at].name.as_str());

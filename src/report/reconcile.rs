@@ -1,6 +1,6 @@
 //! What reading the organization back has shown, for people and for programs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -9,12 +9,15 @@ use super::{groups, summary, summary_line};
 use crate::config::DriftKind;
 use crate::model::{Attribute, ExternalId, ManagedAccount, Profile, RunId, ScimId};
 use crate::plan::groups::PlannedGroup;
-use crate::plan::{Decided, Excess, GroupDrift, Plan, Planned, Reconciliation, Unmanaged};
+use crate::plan::{
+    Decided, Excess, GroupDrift, Plan, Planned, Reconciliation, Unmanaged, claim_command,
+};
 
 /// All of it, as text.
 pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
     let next = Next::of(found);
     let next = next.as_ref();
+    let unclaimed = found.unclaimed();
     let mut out = String::new();
     let drifts = &found.drifts;
     group(
@@ -58,11 +61,7 @@ pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
         detail,
         |out, at| {
             let row = &rebuilt[at].row;
-            let login = if row.lifecycle.is_active() {
-                "on"
-            } else {
-                "off"
-            };
+            let login = on_off(row.lifecycle.is_active());
             line(out, &format!("  = {}, login {login}", named(&row.profile)));
             line(out, &format!("      {}", row.dn));
         },
@@ -78,8 +77,9 @@ pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
             line(
                 out,
                 &format!(
-                    "  . {}, SCIM id {}, externalId {}",
+                    "  . {}, login {}, SCIM id {}, externalId {}",
                     named(&account.profile),
+                    on_off(account.active),
                     account.scim_id,
                     account
                         .external_id
@@ -89,7 +89,7 @@ pub fn reconciled(found: &Reconciliation, detail: Detail) -> String {
             );
             line(
                 out,
-                &format!("      {}", of_unmanaged(next, &unmanaged[at])),
+                &format!("      {}", of_unmanaged(next, &unclaimed, &unmanaged[at])),
             );
         },
     );
@@ -149,6 +149,7 @@ pub fn reconciled_line(found: &Reconciliation) -> String {
         (found.left(), "only told"),
         (found.rebuilt.len(), "taken in anew"),
         (found.unmanaged.len(), "nobody's"),
+        (found.unclaimed().len(), "of them with login on"),
     ] {
         if number > 0 {
             parts.push(format!("{} {words}", count(number)));
@@ -164,6 +165,10 @@ pub fn reconciled_line(found: &Reconciliation) -> String {
         ),
     };
     format!("Reconciled: {}{groups}.", parts.join(", "))
+}
+
+fn on_off(is_on: bool) -> &'static str {
+    if is_on { "on" } else { "off" }
 }
 
 fn named(profile: &Profile) -> String {
@@ -211,6 +216,15 @@ fn drift(out: &mut String, next: Option<&Next<'_>>, decided: &Decided) {
     if !left.is_empty() {
         let left = names(left.iter().collect());
         line(out, &format!("      only told: {left}"));
+    }
+    if drift.kinds.contains_key(&DriftKind::Rekeyed) {
+        line(
+            out,
+            &format!(
+                "      it may be another tool's by now: what is to be done to it is held as `rekeyed` until a reconcile finds the key {} there again, or somebody approves it",
+                row.key
+            ),
+        );
     }
     if let Some(next) = next {
         line(out, &format!("      next sync: {}", next.of_row(row)));
@@ -296,7 +310,18 @@ fn held(plan: &Plan, holds: &[usize], is_held: bool) -> String {
 }
 
 /// What becomes of an account that is nobody's.
-fn of_unmanaged(next: Option<&Next<'_>>, Unmanaged { account, twin }: &Unmanaged) -> String {
+fn of_unmanaged(
+    next: Option<&Next<'_>>,
+    unclaimed: &HashSet<&ScimId>,
+    Unmanaged { account, twin }: &Unmanaged,
+) -> String {
+    let is_unclaimed = unclaimed.contains(&account.scim_id);
+    if let Some(key) = account.external_id.as_ref().filter(|_| is_unclaimed) {
+        return format!(
+            "its login stays on, as nobody in the directory has its key; if that is a person who has left: {}",
+            claim_command(key)
+        );
+    }
     if let Some(twin) = twin {
         return format!(
             "left alone: its key is that of {}, who has the account {}",
@@ -386,6 +411,7 @@ pub fn reconciled_json(run: Option<RunId>, found: &Reconciliation) -> Value {
             "next": next.map(|next| next.of_row(&drift.row)),
         })
     };
+    let unclaimed = found.unclaimed();
     let unmanaged = |one: &Unmanaged| {
         json!({
             "scim_id": one.account.scim_id,
@@ -394,7 +420,8 @@ pub fn reconciled_json(run: Option<RunId>, found: &Reconciliation) -> Value {
             "account": one.account.profile.label(),
             "email": one.account.profile.get(Attribute::Email),
             "active": one.account.active,
-            "message": of_unmanaged(next, one),
+            "is_unclaimed": unclaimed.contains(&one.account.scim_id),
+            "message": of_unmanaged(next, &unclaimed, one),
         })
     };
     let groups = json!({
@@ -445,6 +472,7 @@ pub fn reconciled_summary(found: &Reconciliation) -> Value {
         "only_told": found.left(),
         "rebuilt": found.rebuilt.len(),
         "unmanaged": found.unmanaged.len(),
+        "unclaimed": found.unclaimed().len(),
         "groups": {
             "compared": found.groups,
             "changed": found.group_drifts.len(),

@@ -135,9 +135,7 @@ async fn on(
         .await?;
     let result = carry_out(setup, task, run, &mut journal, reader, control).await;
     let (outcome, error, summary) = match &result {
-        Ok(found) if found.left() == 0 && found.excess.is_empty() => {
-            (Outcome::Done, None, reconciled_summary(found))
-        }
+        Ok(found) if !found.needs_attention() => (Outcome::Done, None, reconciled_summary(found)),
         Ok(found) => (Outcome::Incomplete, None, reconciled_summary(found)),
         Err(error @ RunError::Reconcile(_)) => {
             (Outcome::Refused, Some(error.to_string()), json!({}))
@@ -282,6 +280,7 @@ async fn look(
             account,
         })
         .collect();
+    found.unmanaged.sort_by_key(|one| !one.account.active);
     if keeps_groups {
         compare_groups(setup, task, snapshot, reader, listed, &mut found).await?;
     }

@@ -247,6 +247,7 @@ async fn make_plan(
         // Whoever asks for it sees to it.
         failures: Failures::default(),
         pending: BTreeMap::new(),
+        rekeyed: HashSet::new(),
     };
     let guards = &setup.config.guards;
     snapshot
@@ -258,6 +259,7 @@ async fn make_plan(
     for account in settlements.iter().filter_map(|one| one.account(now)) {
         known.settle(account);
     }
+    known.rekeyed = snapshot.rekeyed(&known.accounts).await?;
     let ids: Vec<ScimId> = past
         .iter()
         .filter(|one| one.undone_by.is_none())

@@ -231,7 +231,9 @@ async fn plan_again(
             .failures(setup.config.apply.quarantine_after)
             .await?,
         pending: snapshot.pending_deactivations().await?,
+        rekeyed: HashSet::new(),
     };
+    known.rekeyed = snapshot.rekeyed(&known.accounts).await?;
     snapshot
         .population_by_scope(&mut known.population, &setup.config.guards)
         .await?;

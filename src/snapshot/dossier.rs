@@ -55,6 +55,9 @@ pub struct Dossier {
     pub deviation: Option<Deviation>,
     /// What the last run said of why it does nothing.
     pub verdicts: Vec<KeptVerdict>,
+    /// The other key that the account carried when the organization was last read back, or none, within;
+    /// `None` if it carried the person's.
+    pub other_key: Option<Option<ExternalId>>,
     /// Whether a deletion was sent and never answered, or its cancelling.
     pub is_doubtful: bool,
     /// Of the journal, the newest first; also what was done under a former key.
@@ -327,6 +330,10 @@ impl Snapshot {
                 (accounts.remove(key), deviation, doubtful.contains(key))
             }
         };
+        let other_key = match &account {
+            None => None,
+            Some(account) => self.other_key(&account.scim_id).await?,
+        };
         let operations = match key {
             None => Vec::new(),
             Some(key) => self.operations_of(key).await?,
@@ -351,6 +358,7 @@ impl Snapshot {
             account,
             deviation,
             verdicts: self.verdicts_of(&who).await?,
+            other_key,
             is_doubtful,
             operations,
             holds,

@@ -10,6 +10,7 @@ use sqlx::{Connection, Sqlite, Transaction};
 use super::error::Context;
 use super::failures::{count_failure, forget_failure, no_longer_pending};
 use super::lock::{Lock, Standing};
+use super::reconciled::keyed_again;
 use super::revert::record_undone;
 use super::verdicts::{record_ends, record_verdicts};
 use super::{Snapshot, SnapshotError, rows};
@@ -406,6 +407,11 @@ impl Journal {
                         } else {
                             let account = operation.account_after(answer, now);
                             store(&mut transaction, &account).await.at(&path)?;
+                        }
+                        if operation.takes_over() {
+                            keyed_again(&mut transaction, &answer.scim_id)
+                                .await
+                                .at(&path)?;
                         }
                         record_undone(&mut transaction, &path, *id, operation).await?;
                         succeed(&mut transaction, operation).await.at(&path)?;

@@ -1,12 +1,15 @@
 //! What reading the organization back changes in the snapshot.
 
+use std::collections::{HashMap, HashSet};
+
+use futures_util::TryStreamExt;
 use serde_json::{Value, json};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::Context;
 use super::journal::{forget, store};
 use super::{Journal, Snapshot, SnapshotError, groups, rows};
-use crate::model::{ExternalId, ManagedAccount, RunId, Timestamp};
+use crate::model::{ExternalId, ManagedAccount, RunId, ScimId, Timestamp};
 use crate::plan::Reconciliation;
 
 /// Rows a page.
@@ -31,18 +34,65 @@ impl Snapshot {
             .map(|row| rows::account(row).map_err(|why| self.row_error(row, &why)))
             .collect()
     }
+
+    /// Those of these accounts that carried another key when the organization was last read back.
+    pub async fn rekeyed(
+        &mut self,
+        accounts: &HashMap<ExternalId, ManagedAccount>,
+    ) -> Result<HashSet<ScimId>, SnapshotError> {
+        let ids: HashSet<&str> = accounts.values().map(|one| one.scim_id.as_str()).collect();
+        let mut rekeyed = HashSet::new();
+        let mut all =
+            sqlx::query("SELECT scim_id FROM rekeyed ORDER BY scim_id").fetch(&mut self.connection);
+        while let Some(row) = all.try_next().await.at(&self.path)? {
+            let id: &str = row.try_get(0).at(&self.path)?;
+            if ids.contains(id) {
+                rekeyed.insert(ScimId::new(id));
+            }
+        }
+        Ok(rekeyed)
+    }
+
+    /// Whether an account carried another key when the organization was last read back; within, that key,
+    /// if it was one.
+    pub async fn other_key(
+        &mut self,
+        account: &ScimId,
+    ) -> Result<Option<Option<ExternalId>>, SnapshotError> {
+        let key: Option<Option<String>> =
+            sqlx::query_scalar("SELECT external_id FROM rekeyed WHERE scim_id = ?")
+                .bind(account.as_str())
+                .fetch_optional(&mut self.connection)
+                .await
+                .at(&self.path)?;
+        Ok(key.map(|key| key.map(ExternalId::new)))
+    }
+}
+
+/// Notes that an account carries its person's key again, as an operation has just given it that.
+pub(super) async fn keyed_again(
+    transaction: &mut Transaction<'_, Sqlite>,
+    account: &ScimId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM rekeyed WHERE scim_id = ?")
+        .bind(account.as_str())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 impl Journal {
     /// Takes over what reading the organization back has shown, and keeps how the rows were; where
-    /// they are made again, no approval counts any more. The next
-    /// run reads the sources in full: accounts differ from what the directory last said.
+    /// they are made again, no approval counts any more. If rows change, the next
+    /// run reads the sources in full: accounts differ from what the directory last said. Which accounts carry
+    /// another key is remembered in any case.
     pub async fn record_reconciled(
         &mut self,
         run: RunId,
         found: &Reconciliation,
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
+        self.remember_rekeyed(found).await?;
         if !found.changes_rows() && !found.is_rebuilt {
             return Ok(());
         }
@@ -108,6 +158,27 @@ impl Journal {
             .execute(&mut *transaction)
             .await
             .at(&path)?;
+        transaction.commit().await.at(&path)
+    }
+}
+
+impl Journal {
+    /// Replaces what is known of accounts that carry another key.
+    async fn remember_rekeyed(&mut self, found: &Reconciliation) -> Result<(), SnapshotError> {
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        sqlx::query("DELETE FROM rekeyed")
+            .execute(&mut *transaction)
+            .await
+            .at(&path)?;
+        for (account, key) in found.rekeyed() {
+            sqlx::query("INSERT INTO rekeyed (scim_id, external_id) VALUES (?, ?)")
+                .bind(account.as_str())
+                .bind(key.map(ExternalId::as_str))
+                .execute(&mut *transaction)
+                .await
+                .at(&path)?;
+        }
         transaction.commit().await.at(&path)
     }
 }

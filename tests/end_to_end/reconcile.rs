@@ -416,11 +416,31 @@ fn who_left_while_the_database_was_lost_departs_by_somebodys_word_only() {
     let leaver = &people[5];
     world.lose();
     world.slapd.delete(&leaver.dn());
-    world.reconcile(&["--rebuild"], 0).expect_words(&[
-        "Nobody's of ours (1)",
+    // One whose login is off already waits for nobody.
+    let organization = &world.organization;
+    let gone = organization.create_by_hand("gone@example.org", "Long Gone", Some("0-gone"));
+    organization.patch_by_hand(&gone, "active", &json!(false));
+    let told = world.reconcile(&["--rebuild"], 3).expect_words(&[
+        "Nobody's of ours (2)",
+        "login on, SCIM id",
         &format!("externalId {}", leaver.key()),
+        &format!(
+            "if that is a person who has left: dirsyncd reconcile --rebuild --claim {}",
+            leaver.key()
+        ),
+        "<gone@example.org>, login off, SCIM id",
         "left alone: nobody in the directory has its key",
+        "2 nobody's, 1 of them with login on.",
     ]);
+    let place = |word: &str| told.stdout.find(word).unwrap();
+    assert!(place("login on") < place("login off"), "{told}");
+    let output = world.reconcile(&["--rebuild", "--format", "json"], 3);
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(report["summary"]["unclaimed"], 1);
+    assert_eq!(report["unmanaged"][0]["is_unclaimed"], true);
+    assert_eq!(report["unmanaged"][1]["is_unclaimed"], false);
+    // Without a rebuild it is not known to be anybody's who was ours.
+    world.reconcile(&[], 0);
     world.dirsyncd.sync(0);
     assert!(world.account(leaver).active);
 
@@ -452,6 +472,91 @@ fn who_left_while_the_database_was_lost_departs_by_somebodys_word_only() {
     world.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
     assert!(!world.account(leaver).active);
     world.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn a_leaver_whose_account_another_tool_has_taken_departs_by_somebodys_word_only() {
+    let people = Person::several(6);
+    let world = World::synced(&people);
+    let leaver = &people[5];
+    let organization = &world.organization;
+    let account = world.account(leaver);
+    organization.patch_by_hand(&account, "externalId", &json!("other-tool"));
+    let theirs = || organization.of_key("other-tool").unwrap();
+    world.slapd.delete(&leaver.dn());
+    let mark = organization.mark();
+
+    // Before anybody has read the organization back, the key is read before the login is taken.
+    world
+        .dirsyncd
+        .sync(4)
+        .expect_words(&["carries the key `other-tool`", "run `dirsyncd reconcile`"]);
+    world.reconcile(&[], 3).expect_words(&[
+        "only told: rekeyed",
+        &format!(
+            "held as `rekeyed` until a reconcile finds the key {} there again, or somebody approves it",
+            leaver.key()
+        ),
+        "next sync: deactivate, ",
+        "[held: rekeyed]",
+    ]);
+    // From then on it is held, by every run.
+    for _ in 0..2 {
+        world.dirsyncd.sync(3).expect_words(&[
+            "`dirsyncd reconcile` found another key on the account",
+            "dirsyncd approve rekeyed --reason",
+        ]);
+    }
+    assert_eq!(organization.writes_since(mark).len(), 0);
+    assert!(theirs().active);
+    world
+        .dirsyncd
+        .run(&["explain", &leaver.key()])
+        .expect_code(0)
+        .expect_words(&["carries the key other-tool", "held as `rekeyed`"]);
+    world
+        .dirsyncd
+        .run(&["holds"])
+        .expect_code(0)
+        .expect_words(&["rekeyed #1", &leaver.key()]);
+
+    let approve = ["approve", "rekeyed", "--reason", "the other tool is gone"];
+    world.dirsyncd.run(&approve).expect_code(0);
+    world.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
+    assert!(!theirs().active);
+    world.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn an_account_with_another_key_is_left_alone_until_a_reconcile_finds_its_own_again() {
+    let people = Person::several(6);
+    let world = World::synced(&people);
+    let person = &people[2];
+    let organization = &world.organization;
+    let account = world.account(person);
+    let mark = organization.mark();
+    organization.patch_by_hand(&account, "externalId", &json!(null));
+    let ours = organization.writes_since(mark).len();
+    world.slapd.replace(&person.dn(), &[("title", "Queen")]);
+    // A dry run remembers nothing, and tells the same.
+    let dry = world.dirsyncd.run(&["reconcile", "--dry-run"]);
+    dry.expect_code(3).expect_words(&["[held: rekeyed]"]);
+    assert_eq!(world.texts("SELECT scim_id FROM rekeyed"), [""; 0]);
+    world
+        .reconcile(&[], 3)
+        .expect_words(&["externalId  ", " → (none)", "[held: rekeyed]"]);
+    assert_eq!(
+        world.texts("SELECT scim_id FROM rekeyed"),
+        [account.scim_id.clone()]
+    );
+    world.dirsyncd.sync(3).expect_words(&["rekeyed"]);
+    assert_eq!(organization.writes_since(mark).len(), ours);
+
+    organization.patch_by_hand(&account, "externalId", &json!(person.key()));
+    world.dirsyncd.sync(3).expect_words(&["rekeyed"]);
+    world.reconcile(&[], 0);
+    world.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
+    assert_eq!(world.account(person).title.as_deref(), Some("Queen"));
 }
 
 /// Keeps the database, which nobody uses, and puts it back.

@@ -1,5 +1,5 @@
 //! What is held whatever the numbers: protected accounts and groups, the last administrator,
-//! freeze windows.
+//! freeze windows, accounts that may be another tool's by now.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -238,6 +238,20 @@ pub(super) fn is_frozen(what: Option<&BTreeSet<Guard>>, operation: &Operation) -
 pub(super) fn clock(operations: &[Operation], fault: Option<String>) -> Option<Found> {
     let cause = HoldCause::Clock { why: fault? };
     hold_all(operations, cause, |_, _| false, Operation::is_departure)
+}
+
+/// The hold over accounts that carry another key in the organization, and so may be another tool's, or
+/// another person's. Only a deletion is cancelled: that is possible for a time only, and takes nothing away.
+pub(super) fn rekeyed(
+    operations: &[Operation],
+    known: &Known,
+    is_approved: impl Fn(&str, usize) -> bool,
+) -> Option<Found> {
+    let is_mere_cancellation =
+        |one: &Operation| one.cancel_delete && one.changes.is_empty() && !one.active.1;
+    hold_all(operations, HoldCause::Rekeyed, is_approved, |operation| {
+        known.is_rekeyed(operation) && !is_mere_cancellation(operation)
+    })
 }
 
 /// The ids of a group's members.

@@ -74,6 +74,8 @@ pub enum HoldCause {
         /// The runs that put it back.
         by: Vec<RunId>,
     },
+    /// The accounts carried another key when the organization was last read back.
+    Rekeyed,
     /// They were held when the plan was saved that is carried out now.
     Saved {
         /// What held them then.
@@ -103,6 +105,7 @@ impl HoldCause {
             HoldCause::Freeze { .. } => "freeze".to_owned(),
             HoldCause::Clock { .. } => "clock".to_owned(),
             HoldCause::Reverted { .. } => "reverted".to_owned(),
+            HoldCause::Rekeyed => "rekeyed".to_owned(),
             HoldCause::Saved { .. } => "saved".to_owned(),
         }
     }
@@ -249,6 +252,10 @@ impl fmt::Display for Hold {
                     runs.join(", ")
                 )
             }
+            HoldCause::Rekeyed => write!(
+                f,
+                "`dirsyncd reconcile` found another key on the account, which may be another tool's by now: held: {planned}; they stay held until a reconcile finds its own key there again; if they are right all the same: {way_out}"
+            ),
             HoldCause::Saved { why } => write!(
                 f,
                 "operations that were held when the plan was saved: {planned}; they stay held, and a new plan looks at them anew (then: {why})"
@@ -305,6 +312,7 @@ mod tests {
                 zone: Tz::UTC,
             },
             HoldCause::Reverted { by: vec![RunId(2)] },
+            HoldCause::Rekeyed,
             HoldCause::Clock { why: text("slow") },
             HoldCause::Saved { why: text("w") },
         ] {

@@ -156,6 +156,7 @@ pub(super) fn guard(
         always::is_frozen,
     ));
     found.extend(reverted::again(&operations, known, is_approved));
+    found.extend(always::rekeyed(&operations, known, is_approved));
     found.extend(always::clock(&operations, clock_fault));
     found.extend(
         held_before
@@ -263,6 +264,7 @@ fn with_those_that_wait(
             approvals: approvals.into_iter().collect(),
             undo: Undo::of(&operation, now),
             tried_in_vain: known.failures.tried_in_vain(&operation),
+            is_rekeyed: known.is_rekeyed(&operation),
             operation,
         })
         .collect()
@@ -304,6 +306,7 @@ pub fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
 pub struct Approved<What = Operation> {
     operation: What,
     is_in_vain: bool,
+    is_rekeyed: bool,
 }
 
 /// The same of a group.
@@ -313,6 +316,12 @@ impl<What> Approved<What> {
     /// Whether it was tried in vain before: see [`Planned::tried_in_vain`].
     pub fn is_in_vain(&self) -> bool {
         self.is_in_vain
+    }
+
+    /// Whether somebody wants it done though the account carries another key: see
+    /// [`Planned::is_rekeyed`].
+    pub fn is_rekeyed(&self) -> bool {
+        self.is_rekeyed
     }
 }
 
@@ -387,6 +396,7 @@ impl Plan {
         let approved = |(_, planned): (usize, &Planned)| Approved {
             operation: planned.operation.clone(),
             is_in_vain: planned.tried_in_vain.is_some(),
+            is_rekeyed: planned.is_rekeyed,
         };
         let groups = self.groups.iter();
         let free = groups.clone().flat_map(|plan| {
@@ -398,6 +408,7 @@ impl Plan {
         let approved_group = |(_, planned): (usize, &PlannedGroup)| Approved {
             operation: planned.operation.clone(),
             is_in_vain: planned.tried_in_vain.is_some(),
+            is_rekeyed: false,
         };
         ApprovedPlan {
             groups: sent_groups.into_iter().map(approved_group).collect(),

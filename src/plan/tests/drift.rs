@@ -480,3 +480,80 @@ fn the_members_of_a_group_are_compared_by_those_who_have_an_account() {
     assert_eq!(changed.left, ["left"]);
     assert_eq!(drift(None).unwrap().name, None);
 }
+
+#[test]
+fn accounts_that_carry_another_key_are_remembered_with_it() {
+    let rows = ["ada", "bob", "cy"].map(account);
+    let found = [
+        existing("ada", Some("other-tool")),
+        existing("bob", None),
+        existing("cy", Some("KEY-CY")),
+    ];
+    let drifts = rows.iter().zip(&found);
+    let drifts =
+        drifts.filter_map(|(row, found)| Drift::between(row, Some(found), &managed(), true));
+    let (drifts, _) = decide(drifts.collect(), 3, &rules(&DriftKind::CORRECTABLE), now());
+    let found = Reconciliation {
+        drifts,
+        ..Reconciliation::default()
+    };
+    let rekeyed: Vec<(&str, Option<&str>)> = found
+        .rekeyed()
+        .map(|(id, key)| (id.as_str(), key.map(ExternalId::as_str)))
+        .collect();
+    assert_eq!(
+        rekeyed,
+        [("scim-ada", Some("other-tool")), ("scim-bob", None)]
+    );
+}
+
+#[test]
+fn of_a_snapshot_that_is_made_again_accounts_with_login_and_a_key_that_nobody_has_are_unclaimed() {
+    let unmanaged = |name: &str, key: Option<&str>, active: bool, twin: Option<&str>| Unmanaged {
+        account: ExistingAccount {
+            active,
+            ..existing(name, key)
+        },
+        twin: twin.map(account),
+    };
+    let refused = with_mail(person("refused"), "same@example.org");
+    let mut world = World::new(
+        vec![
+            refused,
+            with_mail(person("other"), "same@example.org"),
+            person("found"),
+        ],
+        vec![],
+    );
+    world.existing = vec![existing("found", Some("key-found"))];
+    let next = Box::new(world.planned());
+    assert_eq!(brief(&next), ["adopt found"]);
+    let found = |is_rebuilt, next| Reconciliation {
+        is_rebuilt,
+        unmanaged: vec![
+            unmanaged("leaver", Some("key-leaver"), true, None),
+            unmanaged("off", Some("key-off"), false, None),
+            unmanaged("robot", None, true, None),
+            unmanaged("double", Some("key-ada"), true, Some("ada")),
+            unmanaged("refused", Some("key-refused"), true, None),
+            unmanaged("found", Some("key-found"), true, None),
+        ],
+        next,
+        ..Reconciliation::default()
+    };
+    let unclaimed = |found: &Reconciliation| {
+        let mut ids: Vec<String> = found.unclaimed().iter().map(ToString::to_string).collect();
+        ids.sort();
+        assert_eq!(found.needs_attention(), !ids.is_empty());
+        ids
+    };
+    let rebuilt = found(true, Some(Ok(next.clone())));
+    assert_eq!(unclaimed(&rebuilt), ["scim-leaver"]);
+    assert_eq!(unclaimed(&found(false, Some(Ok(next)))), [""; 0]);
+    // Where it is not known what the next sync does, each may be one.
+    let unknown = found(true, Some(Err("no answer".to_owned())));
+    assert_eq!(
+        unclaimed(&unknown),
+        ["scim-found", "scim-leaver", "scim-refused"]
+    );
+}

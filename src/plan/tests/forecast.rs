@@ -338,9 +338,23 @@ fn requests_are_counted_as_the_client_sends_them() {
         ),
         (operation(Adopt, &[], (true, true)), SCIM, vec![]),
         (operation(Adopt, &[], (true, true)), WHOLE, vec![]),
-        (operation(Adopt, &[], (true, false)), SCIM, vec![PATCH]),
+        // Whose the account is, is read before a login is turned off.
+        (
+            operation(Adopt, &[], (true, false)),
+            SCIM,
+            vec![READ, PATCH],
+        ),
         (taken_over, SCIM, vec![PATCH]),
-        (operation(Deactivate, &[], (true, false)), SCIM, vec![PATCH]),
+        (
+            operation(Deactivate, &[], (true, false)),
+            SCIM,
+            vec![READ, PATCH],
+        ),
+        (
+            operation(Deactivate, &[], (true, false)),
+            WHOLE,
+            vec![READ, "1 PUT /Users/{userId}"],
+        ),
         (restore.clone(), SCIM, vec![PATCH]),
         (cancelling(restore.clone()), SCIM, vec![PATCH, cancel]),
         (
@@ -430,6 +444,7 @@ fn the_rights_of_an_operation_are_those_that_its_way_needs() {
             approvals: Vec::new(),
             undo: Undo::Full,
             tried_in_vain: None,
+            is_rekeyed: false,
         }],
         ..Plan::default()
     };

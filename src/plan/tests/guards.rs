@@ -1051,3 +1051,101 @@ fn what_is_noted_of_groups_is_let_through_as_it_is() {
     let approved = plan.approve();
     assert_eq!(approved.group_notes(), (&[noted][..], &[gone][..]));
 }
+
+#[test]
+fn what_is_to_be_done_to_an_account_with_another_key_is_held_until_somebody_approves_it() {
+    let long_ago = "2026-01-10T00:00:00Z";
+    let off = Lifecycle::Deactivated {
+        since: at(long_ago),
+    };
+    let head = |name| with(person(name), Attribute::Title, "Head");
+    let people = vec![
+        person("a"),
+        head("b"),
+        head("c"),
+        person("back"),
+        disabled("doubtful"),
+    ];
+    let accounts = vec![
+        account("a"),
+        account("b"),
+        account("c"),
+        account("gone"),
+        in_state("back", off, None),
+        in_state("old", off, Some(long_ago)),
+        in_state("doubtful", off, None),
+    ];
+    let mut world = World::new(people, accounts);
+    world.policy.delete_after = Some(TimeDelta::days(30));
+    world.doubtful = vec!["doubtful"];
+    let sorted = |world: &World| {
+        let mut brief = brief(&world.planned());
+        brief.sort();
+        brief
+    };
+    let all = [
+        "deactivate gone",
+        "delete old",
+        "restore back",
+        "restore doubtful",
+        "update b",
+        "update c",
+    ];
+    assert_eq!(sorted(&world), all);
+    world.rekeyed = ["a", "b", "gone", "back", "old", "doubtful"]
+        .map(|name| ScimId::new(format!("scim-{name}")))
+        .into();
+    // What was refused before is told as held, too: only that can be approved.
+    let plan = world.planned();
+    let is_gone = |one: &&Planned| one.operation.key == key("gone");
+    let departure = plan.operations.iter().find(is_gone).unwrap();
+    world.failures.people = HashMap::from([(
+        key("gone"),
+        crate::plan::Failed {
+            digest: departure.operation.digest(),
+            count: 1,
+            in_vain: 0,
+            error: "no".to_owned(),
+            first: world.now,
+            last: world.now,
+        },
+    )]);
+    // A deletion is cancelled in any case, as that is possible for a time only.
+    let held = [
+        "!deactivate gone",
+        "!delete old",
+        "!restore back",
+        "!update b",
+        "restore doubtful",
+        "update c",
+    ];
+    assert_eq!(sorted(&world), held);
+    let plan = world.planned();
+    let [hold] = &plan.holds[..] else {
+        panic!("{:?}", plan.holds)
+    };
+    assert_eq!((hold.name.as_str(), hold.planned), ("rekeyed", 4));
+    assert!(
+        plan.approve()
+            .operations()
+            .iter()
+            .all(|one| !one.is_rekeyed() || one.cancel_delete)
+    );
+
+    world.approve("rekeyed", |operation| operation.key == key("gone"));
+    let expected = [
+        "!delete old",
+        "!restore back",
+        "!update b",
+        "deactivate gone",
+        "restore doubtful",
+        "update c",
+    ];
+    assert_eq!(sorted(&world), expected);
+    let approved = world.planned().approve();
+    let mut sent = approved.operations().iter();
+    assert!(sent.any(|one| one.key == key("gone") && one.is_rekeyed()));
+    world.rekeyed.clear();
+    world.failures.people.clear();
+    assert_eq!(sorted(&world), all);
+}

@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 23] = [
+const ROWS: [(i64, &str); 24] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -135,6 +135,10 @@ const ROWS: [(i64, &str); 23] = [
     (21, ""),
     (22, ""),
     (23, "UPDATE jobs SET unended = 2 WHERE job = 'full';"),
+    (
+        24,
+        "INSERT INTO rekeyed VALUES ('scim-zoe', 'other-tool'), ('scim-nobodys', NULL);",
+    ),
 ];
 
 /// A database of this schema, with rows in all its tables.
@@ -307,6 +311,7 @@ async fn expect_read(journal: &mut Journal, version: i64) {
     assert_eq!(applied.is_some(), version >= 6);
     assert_eq!(journal.undone().await.unwrap().len(), has(7));
     assert_eq!(journal.undone_groups().await.unwrap().len(), has(9));
+    assert_eq!(journal.rekeyed(&accounts).await.unwrap().len(), has(24));
     let failures = journal.failures(5).await.unwrap();
     let failed: Vec<(u32, u32)> = failures
         .people
