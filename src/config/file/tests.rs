@@ -182,6 +182,7 @@ impl Chapter {
 
     fn key(&mut self, table: &Value, key: &str) {
         let property = &table["properties"][key];
+        assert!(!text(property).is_empty(), "`{key}` has no docstring");
         let required = table["required"].as_array();
         let is_required = required.is_some_and(|list| list.iter().any(|one| one == key));
         let needed = if is_required { ", required" } else { "" };
