@@ -122,11 +122,6 @@ async fn send_batch(
         let evidence = Evidence::Answers(exchanges);
         let (end, told) = match result {
             Ok(()) => (GroupEnd::Done, None),
-            Err(error) if error.may_have_taken_effect() && error.cause != Cause::Unawaited => {
-                applied.in_a_row += usize::from(!operation.is_in_vain());
-                let error = format!("{error}; whether it took effect is read back by the next run");
-                (GroupEnd::Unknown(error.clone()), Some(error))
-            }
             Err(error) if error.concerns_everybody() || error.cause == Cause::Unawaited => {
                 applied.ended_by.get_or_insert(EndedBy::of(&error));
                 let end = match error.cause {
@@ -144,6 +139,11 @@ async fn send_batch(
                     .answer_group(*id, operation, &progress, (&end, &evidence), now)
                     .await?;
                 continue;
+            }
+            Err(error) if error.may_have_taken_effect() => {
+                applied.in_a_row += usize::from(!operation.is_in_vain());
+                let error = format!("{error}; whether it took effect is read back by the next run");
+                (GroupEnd::Unknown(error.clone()), Some(error))
             }
             Err(error) => {
                 let failure = Failure {

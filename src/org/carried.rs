@@ -39,6 +39,16 @@ impl Carried {
         self.is_out.get() || self.is_unclear.get()
     }
 
+    /// What has not gone out by now does not, and is no request.
+    fn give_up(&self) {
+        self.is_cut.set(true);
+        let mut exchanges = self.exchanges.borrow_mut();
+        let is_unanswered = |one: &mut Exchange| one.status.is_none() && one.error.is_none();
+        if !self.is_out.get() {
+            exchanges.pop_if(is_unanswered);
+        }
+    }
+
     /// Whether something may be different in the organization by now.
     fn may_have_taken_effect(&self) -> bool {
         self.is_in_doubt() || self.exchanges.borrow().iter().any(Exchange::is_success)
@@ -61,7 +71,7 @@ pub(super) async fn carry<T>(
             // Before the work, which would go on and send something.
             biased;
             () = given_up() => {
-                CARRIED.with(|carried| carried.is_cut.set(true));
+                CARRIED.with(Carried::give_up);
                 Err(failed(Cause::Stopped))
             }
             result = tokio::time::timeout(at_most, work) => result.unwrap_or_else(|_| {

@@ -329,9 +329,7 @@ fn a_clock_that_is_set_in_the_middle_of_a_run_dates_nothing_and_ends_no_run() {
         );
         let dated = database::texts(&path, &dated);
         assert_eq!(dated, ["deactivated", "delete_pending"]);
-        let story = format!("{ahead} seconds ahead");
-        scene.told(&story).expect_state_as(&stage.reference, &story);
-        scene.dirsyncd.expect_nothing_to_do();
+        scene.expect_end_by_sync(&format!("{ahead} seconds ahead"));
     }
 }
 
