@@ -417,7 +417,12 @@ fn every_mistake_is_told_with_its_place_and_the_way_out() {
         (
             add("[telemetry]\notlp = \"http://192.0.2.1:4318\"\n"),
             "14:8",
-            "by http:// on this machine's loopback",
+            "elsewhere with `plaintext = true`",
+        ),
+        (
+            add("[telemetry]\nplaintext = true\notlp = \"ftp://192.0.2.1\"\n"),
+            "15:8",
+            "a collector is reached by https://",
         ),
         (
             add("[telemetry]\notlp = \"https://user:word@collector.example.org\"\n"),
@@ -499,6 +504,18 @@ fn servers_may_be_named_by_dns() {
         let wanted = dns_server.map(|address| address.parse().unwrap());
         assert_eq!(discovery.dns_server, wanted);
     }
+}
+
+#[test]
+fn traces_go_to_another_machine_without_tls_only_where_that_is_wanted() {
+    let telemetry = |rest: &str| parse(&format!("{MINIMAL}[telemetry]\n{rest}"));
+    let there = "otlp = \"http://192.0.2.1:4318\"\n";
+    let config = telemetry(&format!("{there}plaintext = true\n")).unwrap();
+    assert_eq!(
+        config.telemetry.otlp.unwrap().as_str(),
+        "http://192.0.2.1:4318/"
+    );
+    telemetry(&format!("{there}plaintext = false\n")).unwrap_err();
 }
 
 #[test]

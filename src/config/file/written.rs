@@ -472,6 +472,7 @@ pub(super) struct LogFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct TelemetryFile {
     pub(super) otlp: Option<Spanned<String>>,
+    pub(super) plaintext: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
