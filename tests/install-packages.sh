@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs the Debian packages that the end-to-end tests use (a real slapd, its clients, Samba as a domain controller,
-# 389 Directory Server, openssl, setpriv, promtool, python3, what makes and boots a root folder of Debian, buildah, and
+# 389 Directory Server, openssl, setpriv, ip, promtool, python3, what makes and boots a root folder of Debian, buildah, and
 # Chromium); does nothing when they are there. No service is started: the tests start servers of their own.
 set -eu
 missing=
-for pair in slapd:slapd ldapmodify:ldap-utils openssl:openssl setpriv:util-linux update-ca-certificates:ca-certificates \
+for pair in slapd:slapd ldapmodify:ldap-utils openssl:openssl setpriv:util-linux ip:iproute2 update-ca-certificates:ca-certificates \
   ldbadd:ldb-tools ns-slapd:389-ds-base certutil:libnss3-tools promtool:prometheus \
   chromium-headless-shell:chromium-headless-shell \
   debootstrap:debootstrap buildah:buildah systemd-nspawn:systemd-container dpkg-shlibdeps:dpkg-dev

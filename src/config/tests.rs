@@ -235,6 +235,18 @@ fn servers_may_be_named_by_dns() {
 }
 
 #[test]
+fn traces_go_to_another_machine_without_tls_only_where_that_is_wanted() {
+    let telemetry = |rest: &str| parse(&format!("{MINIMAL}[telemetry]\n{rest}"));
+    let there = "otlp = \"http://192.0.2.1:4318\"\n";
+    let config = telemetry(&format!("{there}plaintext = true\n")).unwrap();
+    assert_eq!(
+        config.telemetry.otlp.unwrap().as_str(),
+        "http://192.0.2.1:4318/"
+    );
+    telemetry(&format!("{there}plaintext = false\n")).unwrap_err();
+}
+
+#[test]
 fn each_way_to_bind_has_its_own_keys() {
     let certificate = "client_certificate = 'c.pem'\nclient_key = { file = 'c.key' }";
     let with = |lines: &str| server(&format!("url = 'ldaps://a'\n{lines}"));

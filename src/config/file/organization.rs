@@ -59,11 +59,12 @@ impl Reader<'_> {
             return Ok(Telemetry::default());
         };
         let url = self.check(otlp.span(), super::url(otlp.get_ref()))?;
-        let is_local = url.host_str().is_some_and(is_loopback);
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
+        let may_be_read =
+            url.host_str().is_some_and(is_loopback) || file.plaintext.unwrap_or_default();
+        if url.scheme() != "https" && !(url.scheme() == "http" && may_be_read) {
             return self.refuse(
                 otlp.span(),
-                "a collector is reached by https://, or by http:// on this machine's loopback, such as \"http://127.0.0.1:4318\"",
+                "a collector is reached by https:// (http:// only on this machine's loopback, such as \"http://127.0.0.1:4318\", or elsewhere with `plaintext = true`, where others can read it)",
             );
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {

@@ -745,6 +745,8 @@ pub(super) struct TelemetryFile {
     /// `http://` on this machine's loopback. They name jobs, sources and requests, and nobody. Headers that it wants
     /// stand in `OTEL_EXPORTER_OTLP_HEADERS` of the daemon's environment. Not set: none.
     pub(super) otlp: Option<Spanned<String>>,
+    /// Whether traces may go to another machine by `http://`, where others on the way can read them. Default: no.
+    pub(super) plaintext: Option<bool>,
 }
 
 /// Who is told what goes on: each matter when it begins, when more comes to it, and once a day as long as it goes on.
