@@ -1073,7 +1073,7 @@ fn what_is_to_be_done_to_an_account_with_another_key_is_held_until_somebody_appr
         account("gone"),
         in_state("back", off, None),
         in_state("old", off, Some(long_ago)),
-        in_state("doubtful", off, None),
+        in_state("doubtful", off, Some(long_ago)),
     ];
     let mut world = World::new(people, accounts);
     world.policy.delete_after = Some(TimeDelta::days(30));
