@@ -59,11 +59,11 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// The runs by day. As there is one `max`, the columns that no function collects are those of its row: of the last run
 /// that knew the accounts.
-const DAYS: &str = "SELECT started_at / 86400000 AS day, count(*),
-        summary ->> '$.accounts.active',
-        coalesce(sum(coalesce(summary ->> '$.applied.done', 0) + coalesce(summary ->> '$.groups.applied.done', 0)), 0),
-        coalesce(sum(coalesce(summary ->> '$.applied.failed', 0) + coalesce(summary ->> '$.groups.applied.failed', 0)), 0),
-        coalesce(summary ->> '$.held', 0),
+const DAYS: &str = "SELECT started_at / 86400000 AS day, count(*) AS runs,
+        summary ->> '$.accounts.active' AS active,
+        coalesce(sum(coalesce(summary ->> '$.applied.done', 0) + coalesce(summary ->> '$.groups.applied.done', 0)), 0) AS done,
+        coalesce(sum(coalesce(summary ->> '$.applied.failed', 0) + coalesce(summary ->> '$.groups.applied.failed', 0)), 0) AS failed,
+        coalesce(summary ->> '$.held', 0) AS held,
         max(iif(summary ->> '$.accounts.active' IS NULL, NULL, id))
     FROM runs WHERE id > coalesce((SELECT id FROM runs WHERE started_at < ? ORDER BY id DESC LIMIT 1), 0)
     GROUP BY day ORDER BY day";
@@ -77,6 +77,17 @@ pub(super) const LAST_GOOD_SYNC: &str =
     AND EXISTS (SELECT 1 FROM pulls WHERE pulls.run_id = runs.id)
     AND NOT EXISTS (SELECT 1 FROM pulls WHERE pulls.run_id = runs.id AND incomplete IS NOT NULL)
     ORDER BY id DESC LIMIT 1";
+
+/// A row of it.
+#[derive(sqlx::FromRow)]
+struct Day {
+    day: i64,
+    runs: i64,
+    active: Option<i64>,
+    done: i64,
+    failed: i64,
+    held: i64,
+}
 
 impl Snapshot {
     /// The newest runs, the newest first: so many, of those before this one.
@@ -107,24 +118,22 @@ impl Snapshot {
     /// What the runs of each day since this moment came to, the oldest first. Days are UTC's, and those without a run
     /// are not among them.
     pub async fn days(&mut self, since: Timestamp) -> Result<Vec<PastDay>, SnapshotError> {
-        let rows: Vec<(i64, i64, Option<i64>, i64, i64, i64, Option<i64>)> = sqlx::query_as(DAYS)
+        let rows: Vec<Day> = sqlx::query_as(DAYS)
             .bind(since.timestamp_millis())
             .fetch_all(&mut self.connection)
             .await
             .at(&self.path)?;
         let count = |count: i64| u64::try_from(count).unwrap_or_default();
-        let days = rows
-            .into_iter()
-            .filter_map(|(day, runs, active, done, failed, held, _)| {
-                Some(PastDay {
-                    day: Timestamp::from_timestamp_millis(day * DAY)?.date_naive(),
-                    runs: count(runs),
-                    active: active.map(count),
-                    done: count(done),
-                    failed: count(failed),
-                    held: count(held),
-                })
-            });
+        let days = rows.into_iter().filter_map(|row| {
+            Some(PastDay {
+                day: Timestamp::from_timestamp_millis(row.day * DAY)?.date_naive(),
+                runs: count(row.runs),
+                active: row.active.map(count),
+                done: count(row.done),
+                failed: count(row.failed),
+                held: count(row.held),
+            })
+        });
         Ok(days.collect())
     }
 

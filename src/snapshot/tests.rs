@@ -625,6 +625,38 @@ async fn a_good_sync_read_all_believed_all_and_failed_in_nothing() {
 }
 
 #[tokio::test]
+async fn the_runs_of_a_day_are_summed_up_and_what_stands_at_its_end_is_told() {
+    let (_folder, mut journal) = new_journal().await;
+    let day = |day: u32| now() + chrono::TimeDelta::days(i64::from(day));
+    for (at, summary) in [
+        (day(0), json!({"applied": {"done": 50}, "held": 5})),
+        (
+            day(3),
+            json!({"applied": {"done": 2, "failed": 1}, "held": 4}),
+        ),
+        (
+            day(3),
+            json!({"applied": {"done": 3}, "groups": {"applied": {"done": 1, "failed": 2}}, "held": 1}),
+        ),
+        (day(5), json!({})),
+    ] {
+        let run = journal.begin_run("test", at).await.unwrap();
+        let finished = journal.finish_run(run, at, Outcome::Done, None, &summary);
+        finished.await.unwrap();
+    }
+    let told = |at: u32, runs, done, failed, held| PastDay {
+        day: day(at).date_naive(),
+        runs,
+        active: Some(0),
+        done,
+        failed,
+        held,
+    };
+    let days = journal.days(day(2)).await.unwrap();
+    assert_eq!(days, [told(3, 2, 6, 3, 1), told(5, 1, 0, 0, 0)]);
+}
+
+#[tokio::test]
 async fn a_pause_is_written_into_no_database_of_another_version() {
     let (folder, journal) = new_journal().await;
     journal.close().await.unwrap();

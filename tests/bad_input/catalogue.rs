@@ -161,6 +161,10 @@ const UNMET: &[(&str, &str)] = &[
     ),
     ("no TLS: {other}", "a server that breaks off its TLS"),
     ("refuses StartTLS", "tests/hostile/wire.rs"),
+    (
+        "it cannot be read",
+        "a cron expression of which each field is right alone",
+    ),
 ];
 
 /// Where each sentence is one of a message.

@@ -413,6 +413,9 @@ fn the_daemon_and_its_schedule() {
     let schedule = [
         "sync = \"every day\"",
         "sync = \"0 0 30 2 *\"",
+        "sync = \"0 0 32 * *\"",
+        "sync = \"\"",
+        "sync = { cron = \"*/15 * * * *\", jitter = \"20m\" }",
         "sync = \"0 * * * *\"\ntime_zone = \"Europe/Berlni\"",
         "sync = \"0 * * * *\"\nreconcile = \"daily\"",
         "sync = { cron = \"0 * * * *\", jitter = \"soon\" }",

@@ -416,6 +416,11 @@ fn what_the_api_may_answer() {
             why: text("connection refused"),
         },
         ApiCause::NoAnswer(text("it took too long")),
+        ApiCause::NoAnswer(text(
+            "not all of it was done: POST /scim/directory/d/Users: the key is not accepted",
+        )),
+        ApiCause::Stopped,
+        ApiCause::Unawaited,
         ApiCause::Unauthorized {
             secret: text("the file /etc/dirsyncd/scim-key"),
         },

@@ -564,7 +564,7 @@ fn the_channels_are_checked_and_tried_and_what_fails_is_told() {
         ),
         (
             "[[notify.email]]\nurl = \"mail.example.org\"\nfrom = \"a@b.c\"\nto = []\n",
-            "relative URL",
+            "put the scheme before it",
         ),
         (
             "[[notify.webhook]]\nurl = \"https://a.b/\"\nsecret = { env = \"S\" }\ntext = \"{{ lins }}\"\n",

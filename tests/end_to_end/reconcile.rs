@@ -547,7 +547,7 @@ fn an_account_with_another_key_is_left_alone_until_a_reconcile_finds_its_own_aga
         .expect_words(&["externalId  ", " → (none)", "[held: rekeyed]"]);
     assert_eq!(
         world.texts("SELECT scim_id FROM rekeyed"),
-        [account.scim_id.clone()]
+        std::slice::from_ref(&account.scim_id)
     );
     world.dirsyncd.sync(3).expect_words(&["rekeyed"]);
     assert_eq!(organization.writes_since(mark).len(), ours);

@@ -119,7 +119,7 @@ const ROWS: [(i64, &str); 24] = [
     (16, "UPDATE pruned SET after_operation = 3, after_run = 0;"),
     (
         17,
-        "INSERT INTO jobs VALUES ('sync', 1700000200000), ('full', 1700000000000);",
+        "INSERT INTO jobs (job, begun_at) VALUES ('sync', 1700000200000), ('full', 1700000000000);",
     ),
     (18, ""),
     (
