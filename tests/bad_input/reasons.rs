@@ -130,6 +130,10 @@ fn why_nothing_is_done_for_a_person() {
     let kind = Kind::Deactivate;
     for why in [
         SkipReason::DisabledNewcomer,
+        SkipReason::SecondEntry {
+            holder: text("Ada Lovelace (uid=ada,ou=people,dc=example,dc=org)"),
+            by: "employee number",
+        },
         SkipReason::UnverifiedDomain {
             email: value(),
             verified: text("example.com"),
