@@ -647,7 +647,7 @@ async fn the_runs_of_a_day_are_summed_up_and_what_stands_at_its_end_is_told() {
     let told = |at: u32, runs, done, failed, held| PastDay {
         day: day(at).date_naive(),
         runs,
-        active: Some(0),
+        active: None,
         done,
         failed,
         held,

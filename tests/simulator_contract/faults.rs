@@ -50,7 +50,7 @@ async fn fault_rules() {
         json!([{"match": "(", "times": 1, "delay_ms": 1}]),
         json!([{"match": "x", "times": 1}]),
         json!([{"match": "x", "times": 1, "delay_ms": 1, "status": 500}]),
-        json!([{"match": "x", "times": 1, "status": 200}]),
+        json!([{"match": "x", "times": 1, "status": 204}]),
         json!([{"match": "x", "times": 1, "truncate": false}]),
         json!([{"match": "x", "times": 1, "truncate": true, "stale_ms": 1}]),
         json!([{"match": "x", "times": 1, "html": "sometimes"}]),
