@@ -106,15 +106,20 @@ fn every_page_with_something_to_run_is_run() {
     assert_eq!(with, run);
 }
 
-#[test]
-fn every_configuration_is_one_that_the_program_takes() {
-    let mut count = 0;
+/// The pages of the book, and README.
+fn pages_and_readme() -> Vec<Page> {
     let mut all = pages();
     all.push(Page::read(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
         "README.md",
     ));
-    for page in all {
+    all
+}
+
+#[test]
+fn every_configuration_is_one_that_the_program_takes() {
+    let mut count = 0;
+    for page in pages_and_readme() {
         for block in &page.blocks {
             let place = format!("{}:{}", page.name, block.line);
             match block.kind {
@@ -204,12 +209,7 @@ const ELSEWHERE: &[&str] = &[
 #[test]
 fn every_command_is_one_that_the_program_takes() {
     let mut count = 0;
-    let mut all = pages();
-    all.push(Page::read(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
-        "README.md",
-    ));
-    for page in all {
+    for page in pages_and_readme() {
         let mut lines: Vec<(usize, String)> = page.spans.clone();
         // A verb alone stands for all of its uses.
         for (_, span) in &mut lines {
