@@ -3,44 +3,10 @@
 # same slapd, in turn: wall time of each, their ratio, and the peak memory of dirsyncd. First in full, then of what
 # changed (nothing). The first sync that comes before is told as well.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 people=${1:-100000} rounds=${2:-7}
-tests/install-packages.sh
-cargo build --release --locked
-program=$PWD/target/release/dirsyncd
-work=$(mktemp -d)
-simulator=
-stop() {
-  [ -z "$simulator" ] || kill "$simulator"
-  tests/support/slapd.sh stop "$work/slapd"
-  rm -rf "$work"
-}
-trap stop EXIT
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-port=$(free_port)
-python3 benches/people.py "$people" > "$work/people.ldif"
-SLAPD_EDIT='s/^maxsize .*/maxsize 17179869184/' PATH=$PATH:/usr/sbin \
-  tests/support/slapd.sh start "$work/slapd" "$port" "$(free_port)" "$work/people.ldif"
-"$program" simulate --state "$work/organization" --domain example.org --listen "127.0.0.1:$(free_port)" > "$work/organization.out" &
-simulator=$!
-until grep -qs admin_key "$work/organization.out"; do sleep 0.1; done
-echo sync-secret > "$work/password"
-cat > "$work/config.toml" <<TOML
-database = "dirsyncd.db"
-$(sed -n '/^\[organization\]/,$p' "$work/organization.out")
-[[source]]
-preset = "openldap"
-url = "ldap://127.0.0.1:$port"
-ca_file = "slapd/ca.pem"
-bind_dn = "cn=sync,ou=services,dc=example,dc=org"
-password = { file = "password" }
-base = "ou=people,dc=example,dc=org"
-incremental = INCREMENTAL
-[source.mapping]
-active = { expr = 'attr("employeeType") != "leaver"' }
-TOML
-sed 's/INCREMENTAL/false/' "$work/config.toml" > "$work/full.toml"
-sed -i 's/INCREMENTAL/true/' "$work/config.toml"
+. "$(dirname "$0")/company.sh"
+start_directory "$people"
+start_organization
 python3 - "$program" "$work" "$port" "$people" "$rounds" <<'PYTHON'
 import os, resource, statistics, subprocess, sys, time
 
@@ -68,15 +34,15 @@ def ldapsearch():
 def dirsyncd(verb, config):
     return run([program, verb, "-c", f"{work}/{config}", "--limit", "0"])
 
-wall, memory, text = dirsyncd("sync", "config.toml")
+wall, memory, text = dirsyncd("sync", "changes.toml")
 print(f"first sync of {people}: {wall:.1f} s, {memory:.0f} MiB; {text.strip().splitlines()[-1]}")
-for config, name in [("full.toml", "in full"), ("config.toml", "what changed")]:
+for config, name in [("full.toml", "in full"), ("changes.toml", "what changed")]:
     pairs = []
     for _ in range(rounds):
         theirs = ldapsearch()
         ours, memory, text = dirsyncd("plan", config)
         assert "Nothing to do" in text, text
-        assert ("Read what changed (0)" in text) == (config == "config.toml"), text
+        assert ("Read what changed (0)" in text) == (config == "changes.toml"), text
         pairs.append((theirs, ours, memory))
     for theirs, ours, memory in pairs:
         print(f"{name}: ldapsearch {theirs:.2f} s, dirsyncd {ours:.2f} s, ratio {ours / theirs:.2f}, {memory:.0f} MiB")

@@ -1,18 +1,17 @@
 //! Groups: carries out what is planned for them after the accounts, and finds out what became of
 //! what an earlier run left unanswered.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use futures_util::future::join_all;
-
-use super::{AgainInVain, Applied, BREAKER, EndedBy, IN_FLIGHT, Sending};
+use super::flight::Flight;
+use super::{AgainInVain, Applied, Sending};
 use crate::model::{
     Evidence, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason,
-    ManagedGroup, OperationId, ScimId, Timestamp, fold,
+    ManagedAccount, ManagedGroup, OperationId, ScimId, Timestamp, fold,
 };
-use crate::org::{ApiError, Cause, Reader};
+use crate::org::{ApiError, Reader};
 use crate::plan::ApprovedGroup;
-use crate::snapshot::{Failure, GroupEnd, Journal, SnapshotError, UnansweredGroup};
+use crate::snapshot::{End, EndedGroup, Failure, Journal, SnapshotError, UnansweredGroup};
 
 /// What became of the group operations of a plan.
 #[derive(Clone, Debug, Default)]
@@ -42,169 +41,177 @@ pub(super) async fn apply(
     journal: &mut Journal,
     applied: &mut Applied,
 ) -> Result<(), SnapshotError> {
-    // By their folded names.
-    let mut unsuccessful: HashSet<String> = HashSet::new();
-    let mut again = AgainInVain::default();
-    let mut at = 0;
-    while at < operations.len() {
-        if !sending.goes_on(applied) {
-            for operation in &operations[at..] {
-                applied.groups.leave(operation);
-            }
-            return journal.carry_over(&ids[at..]).await;
+    let mut groups = Groups {
+        sending,
+        queue: ids.iter().copied().zip(operations).collect(),
+        wave: 0,
+        unsuccessful: HashSet::new(),
+        again: AgainInVain::default(),
+        failed: Vec::new(),
+    };
+    let mut flight = Flight::new();
+    loop {
+        let landed = flight.land().await;
+        if landed.is_empty() && groups.queue.is_empty() {
+            break;
         }
-        let end = batch_end(operations, at);
-        let (waiting, batch): (Vec<_>, Vec<_>) = ids[at..end]
-            .iter()
-            .copied()
-            .zip(&operations[at..end])
-            .partition(|(_, operation)| match &operation.reason {
-                GroupReason::Merged { into } => unsuccessful.contains(&fold(into)),
-                _ => false,
-            });
-        let is_given_up = again.is_given_up(u32::from(operations[at].is_deletion()));
-        let (given_up, batch): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|(_, operation)| is_given_up && operation.is_in_vain());
-        at = end;
-        for (id, operation) in waiting {
-            journal.leave(&[id]).await?;
-            applied.groups.leave(operation);
-        }
-        for (id, operation) in given_up {
-            journal.carry_over(&[id]).await?;
-            unsuccessful.insert(fold(&operation.name));
-            applied.groups.leave(operation);
-        }
-        let failed_before = applied.groups.failed.len();
-        send_batch(&batch, sending, journal, applied).await?;
-        let failed = applied.groups.failed[failed_before..].iter();
-        let failed: HashSet<String> = failed.map(|(one, _)| fold(&one.name)).collect();
-        for (_, operation) in batch.iter().filter(|(_, one)| one.is_in_vain()) {
-            again.note(failed.contains(&fold(&operation.name)));
-        }
-        unsuccessful.extend(failed);
-    }
-    Ok(())
-}
-
-/// The end of the batch that begins here: deletions wait for all before them.
-fn batch_end(operations: &[ApprovedGroup], at: usize) -> usize {
-    let first = operations[at].is_deletion();
-    let same = operations[at..]
-        .iter()
-        .take(IN_FLIGHT)
-        .take_while(|other| other.is_deletion() == first);
-    at + same.count()
-}
-
-async fn send_batch(
-    batch: &[(OperationId, &ApprovedGroup)],
-    sending: &Sending<'_>,
-    journal: &mut Journal,
-    applied: &mut Applied,
-) -> Result<(), SnapshotError> {
-    let Sending {
-        writer, control, ..
-    } = sending;
-    applied.has_sent |= !batch.is_empty();
-    let accounts = made_accounts(batch, journal).await?;
-    let ids: Vec<OperationId> = batch.iter().map(|(id, _)| *id).collect();
-    journal.mark_sent(&ids, (control.now)()).await?;
-    let answers = join_all(batch.iter().map(async |(_, operation)| {
-        let mut progress = GroupProgress::default();
-        let sent = writer.send_group(operation, &accounts, &mut progress).await;
-        (progress, sent)
-    }))
-    .await;
-    journal.hurry_if(&control.stop).await?;
-    for ((id, operation), (progress, (result, exchanges))) in batch.iter().zip(answers) {
-        let evidence = Evidence::Answers(exchanges);
-        let (end, told) = match result {
-            Ok(()) => (GroupEnd::Done, None),
-            Err(error) if error.concerns_everybody() || error.cause == Cause::Unawaited => {
-                applied.ended_by.get_or_insert(EndedBy::of(&error));
-                let end = match error.cause {
-                    Cause::Unawaited => {
-                        applied.unawaited += 1;
-                        GroupEnd::Unawaited
-                    }
-                    _ => {
-                        applied.groups.leave(operation);
-                        GroupEnd::Left
-                    }
-                };
-                let now = (control.now)();
-                journal
-                    .answer_group(*id, operation, &progress, (&end, &evidence), now)
-                    .await?;
-                continue;
-            }
-            Err(error) if error.may_have_taken_effect() => {
-                applied.in_a_row += usize::from(!operation.is_in_vain());
-                let error = format!("{error}; whether it took effect is read back by the next run");
-                (GroupEnd::Unknown(error.clone()), Some(error))
-            }
-            Err(error) => {
-                let failure = Failure {
-                    error: error.to_string(),
-                    is_refusal: error.is_refusal(),
-                    is_gone: false,
-                };
-                (GroupEnd::Failed(failure), Some(error.to_string()))
-            }
-        };
-        journal
-            .answer_group(
-                *id,
+        let mut ended = Vec::with_capacity(landed.len());
+        for (queued, progress, (result, exchanges)) in landed {
+            let (id, operation): Queued = queued;
+            let one = EndedGroup {
+                id,
                 operation,
-                &progress,
-                (&end, &evidence),
-                (control.now)(),
-            )
-            .await?;
-        control.watch.group_ended(operation.kind, told.is_some());
-        match told {
-            None => {
-                applied.groups.done += 1;
-                applied.in_a_row = 0;
-            }
-            Some(error) => {
-                tracing::warn!(
-                    group = operation.name,
-                    kind = operation.kind.name(),
-                    error,
-                    "a group operation failed"
-                );
-                let operation: &GroupOperation = operation;
-                applied.groups.failed.push((operation.clone(), error));
-            }
+                progress,
+                end: applied.end_of(result),
+                evidence: Evidence::Answers(exchanges),
+            };
+            ended.push((operation, one));
+        }
+        let under_way = flight.len();
+        let turn = groups.turn(&ended, under_way, journal, applied);
+        for (id, operation) in flight.during(turn).await? {
+            let accounts = flight.during(made_accounts(operation, journal)).await?;
+            flight.send(async move {
+                let mut progress = GroupProgress::default();
+                let sending = sending
+                    .writer
+                    .send_group(operation, &accounts, &mut progress);
+                let sent = sending.await;
+                ((id, operation), progress, sent)
+            });
         }
     }
-    if applied.in_a_row >= BREAKER {
-        let why = format!(
-            "the last {} operations got no usable answer",
-            applied.in_a_row
-        );
-        applied.ended_by.get_or_insert(EndedBy::Error(why));
-    }
+    groups.failed.sort_by_key(|(id, _)| *id);
+    let failed = groups.failed.into_iter().map(|(_, failed)| failed);
+    applied.groups.failed.extend(failed);
     Ok(())
+}
+
+/// A group operation that is still to be sent, and its number in the journal.
+type Queued<'a> = (OperationId, &'a ApprovedGroup);
+
+/// The group operations that are being sent.
+struct Groups<'a> {
+    sending: &'a Sending<'a>,
+    /// What is still to be sent.
+    queue: VecDeque<Queued<'a>>,
+    /// The wave of what was sent last: deletions wait for all before them.
+    wave: u32,
+    /// Of which groups something has failed, or was left; by their folded names.
+    unsuccessful: HashSet<String>,
+    again: AgainInVain,
+    failed: Vec<(OperationId, (GroupOperation, String))>,
+}
+
+impl<'a> Groups<'a> {
+    /// Records what has ended, and as sent what goes next while so many are under way.
+    async fn turn(
+        &mut self,
+        ended: &[(&'a ApprovedGroup, EndedGroup<'a>)],
+        under_way: usize,
+        journal: &mut Journal,
+        applied: &mut Applied,
+    ) -> Result<Vec<Queued<'a>>, SnapshotError> {
+        let control = self.sending.control;
+        journal.hurry_if(&control.stop).await?;
+        let now = (control.now)();
+        let mut turn = journal.turn().await?;
+        for (operation, ended) in ended {
+            turn.record_group(ended, now).await?;
+            self.note((ended.id, operation), &ended.end, applied);
+        }
+        let (next, left) = self.next(under_way, applied);
+        turn.carry_over(&left).await?;
+        turn.send(next.iter().map(|(id, _)| *id), now).await?;
+        turn.commit().await?;
+        applied.has_sent |= !next.is_empty();
+        Ok(next)
+    }
+
+    fn note(&mut self, (id, operation): Queued<'a>, end: &End, applied: &mut Applied) {
+        applied.count(end, operation.is_in_vain());
+        let watch = self.sending.control.watch;
+        let failed = match end {
+            End::Done(()) => {
+                applied.groups.done += 1;
+                watch.group_ended(operation.kind, false);
+                None
+            }
+            End::Failed(Failure { error, .. }) | End::Unknown(error) => Some(error),
+            End::Left => {
+                applied.groups.leave(operation);
+                None
+            }
+            End::Unawaited => None,
+        };
+        if operation.is_in_vain() {
+            self.again.note(failed.is_some());
+        }
+        let Some(error) = failed else { return };
+        tracing::warn!(
+            group = operation.name,
+            kind = operation.kind.name(),
+            error,
+            "a group operation failed"
+        );
+        watch.group_ended(operation.kind, true);
+        self.unsuccessful.insert(fold(&operation.name));
+        let failed = GroupOperation::clone(operation);
+        self.failed.push((id, (failed, error.clone())));
+    }
+
+    /// What goes next, and what of the queue does not go in this run.
+    fn next(
+        &mut self,
+        under_way: usize,
+        applied: &mut Applied,
+    ) -> (Vec<Queued<'a>>, Vec<OperationId>) {
+        let (mut next, mut left) = (Vec::new(), Vec::new());
+        if !self.sending.goes_on(applied) {
+            for (id, operation) in self.queue.drain(..) {
+                applied.groups.leave(operation);
+                left.push(id);
+            }
+        }
+        let at_once = self.sending.writer.at_once();
+        while let Some((id, operation)) = self.queue.front().copied() {
+            let is_alone = under_way + next.len() == 0;
+            let wave = u32::from(operation.is_deletion());
+            if under_way + next.len() >= at_once || !(is_alone || wave == self.wave) {
+                break;
+            }
+            self.wave = wave;
+            self.queue.pop_front();
+            let waits_in_vain = match &operation.reason {
+                GroupReason::Merged { into } => self.unsuccessful.contains(&fold(into)),
+                _ => false,
+            };
+            let is_given_up = self.again.is_given_up(wave) && operation.is_in_vain();
+            if is_given_up {
+                self.unsuccessful.insert(fold(&operation.name));
+            }
+            if waits_in_vain || is_given_up {
+                applied.groups.leave(operation);
+                left.push(id);
+            } else {
+                next.push((id, operation));
+            }
+        }
+        (next, left)
+    }
 }
 
 /// The SCIM users of those members whose account was still to be made when this was planned.
 async fn made_accounts(
-    batch: &[(OperationId, &ApprovedGroup)],
+    operation: &GroupOperation,
     journal: &mut Journal,
 ) -> Result<HashMap<ExternalId, ScimId>, SnapshotError> {
-    let is_open = |member: &&GroupMember| member.scim_id.is_none();
-    let keys: HashSet<ExternalId> = batch
-        .iter()
-        .flat_map(|(_, operation)| operation.add.iter().filter(is_open))
-        .filter_map(|member| member.key.clone())
-        .collect();
+    let open = operation.add.iter();
+    let open = open.filter(|member| member.scim_id.is_none());
+    let keys: HashSet<ExternalId> = open.filter_map(|member| member.key.clone()).collect();
     let mut accounts = journal.accounts(&keys).await?;
     accounts.retain(|_, account| account.lifecycle.has_account());
-    let user = |(key, account): (ExternalId, crate::model::ManagedAccount)| (key, account.scim_id);
+    let user = |(key, account): (ExternalId, ManagedAccount)| (key, account.scim_id);
     Ok(accounts.into_iter().map(user).collect())
 }
 
@@ -279,19 +286,17 @@ pub async fn settle_groups(
 impl GroupSettlement {
     /// Records in the journal what reading showed.
     pub async fn record(&self, journal: &mut Journal, now: Timestamp) -> Result<(), SnapshotError> {
-        let end = match self.is_done {
-            true => GroupEnd::Done,
-            false => GroupEnd::Left,
+        let ended = EndedGroup {
+            id: self.id,
+            operation: &self.operation,
+            progress: self.progress.clone(),
+            end: match self.is_done {
+                true => End::Done(()),
+                false => End::Left,
+            },
+            evidence: Evidence::ReadBack,
         };
-        journal
-            .answer_group(
-                self.id,
-                &self.operation,
-                &self.progress,
-                (&end, &Evidence::ReadBack),
-                now,
-            )
-            .await
+        journal.record_group(&ended, now).await
     }
 
     /// Takes it into what the snapshot says, where it must not be recorded.

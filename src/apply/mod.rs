@@ -7,36 +7,37 @@
 //! come after the accounts, so that new members have theirs, and before what is cosmetic. What the
 //! budget of a run does not reach is left for the next one.
 
+mod flight;
 mod groups;
 mod settle;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use futures_util::future::join_all;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::config;
 use crate::model::{
-    Evidence, ExternalId, GroupChange, Invoker, Kind, Operation, OperationId, Reason, RunId,
-    SourceName, Timestamp,
+    Answer, Evidence, ExternalId, GroupChange, Invoker, Kind, Operation, OperationId, Reason,
+    RunId, SourceName, Timestamp,
 };
 use crate::org::{ApiError, Cause, Reader, Writer};
 use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
-use crate::snapshot::{Answered, Failure, Journal, SnapshotError, Unclear};
+use crate::snapshot::{End, Ended, Failure, Journal, SnapshotError};
+use flight::Flight;
 
 pub use crate::model::Shutdown;
 pub use groups::{GroupSettlement, GroupsApplied, settle_groups};
 pub use settle::{Settled, Settlement, settle};
 
-/// How many operations are in flight at most.
-const IN_FLIGHT: usize = 8;
-
 /// After so many failures in a row that look like the API's own, the run ends: the rest would
 /// only fail as well.
-const BREAKER: usize = 2 * IN_FLIGHT;
+const BREAKER: usize = 16;
+
+/// After so many failures in a row of what was tried in vain before, the rest of such is left.
+const GIVE_UP: usize = 8;
 
 /// Tells the time; that of a run is its [`Clock`]'s.
 pub type Now<'a> = &'a (dyn Fn() -> Timestamp + Sync);
@@ -132,6 +133,45 @@ impl Applied {
     fn leave(&mut self, operation: &Operation) {
         self.left += 1;
         *self.left_of.entry(operation.kind).or_default() += 1;
+    }
+
+    /// How an operation ended by this answer; one that everybody would get ends the run.
+    fn end_of<Made>(&mut self, result: Result<Made, ApiError>) -> End<Made> {
+        match result {
+            Ok(made) => End::Done(made),
+            // The journal keeps it as sent: the next run settles it by reading.
+            Err(error) if error.cause == Cause::Unawaited => {
+                self.ended_by.get_or_insert(EndedBy::Stop);
+                End::Unawaited
+            }
+            Err(error) if error.may_have_taken_effect() => End::Unknown(format!(
+                "{error}; whether it took effect is read back by the next run"
+            )),
+            Err(error) if error.concerns_everybody() => {
+                self.ended_by.get_or_insert(EndedBy::of(&error));
+                End::Left
+            }
+            Err(error) => End::Failed(Failure {
+                is_gone: error.is_gone(),
+                is_refusal: error.is_refusal(),
+                error: error.to_string(),
+            }),
+        }
+    }
+
+    /// Counts what got no usable answer: after some in a row the run ends. Of what was tried in vain before that says
+    /// nothing: whose it may be has a limit of its own.
+    fn count<Made>(&mut self, end: &End<Made>, is_in_vain: bool) {
+        match end {
+            End::Done(_) => self.in_a_row = 0,
+            End::Unknown(_) => self.in_a_row += usize::from(!is_in_vain),
+            End::Unawaited => self.unawaited += 1,
+            End::Failed(_) | End::Left => {}
+        }
+        if self.in_a_row >= BREAKER {
+            let why = format!("the last {} operations got no usable answer", self.in_a_row);
+            self.ended_by.get_or_insert(EndedBy::Error(why));
+        }
     }
 
     /// Whether all was sent and nothing failed.
@@ -240,8 +280,8 @@ impl Deadline {
     }
 }
 
-/// Counts, within a wave, the failures in a row of what was tried in vain before: after as many as are in
-/// flight the rest of such is left, as it would only fail as well.
+/// Counts, within a wave, the failures in a row of what was tried in vain before: after some the rest of such
+/// is left, as it would only fail as well.
 #[derive(Default)]
 struct AgainInVain {
     wave: u32,
@@ -254,7 +294,7 @@ impl AgainInVain {
         if wave != self.wave {
             *self = AgainInVain { wave, in_a_row: 0 };
         }
-        self.in_a_row >= IN_FLIGHT
+        self.in_a_row >= GIVE_UP
     }
 
     fn note(&mut self, has_failed: bool) {
@@ -381,7 +421,9 @@ async fn carry_over(
     let now = (control.now)();
     let mut ids = journal.intend(run, accounts.iter(), now).await?;
     ids.extend(journal.intend_groups(run, groups.iter(), now).await?);
-    journal.carry_over(&ids).await?;
+    let mut turn = journal.turn().await?;
+    turn.carry_over(&ids).await?;
+    turn.commit().await?;
     for operation in accounts {
         applied.leave(operation);
     }
@@ -392,6 +434,9 @@ async fn carry_over(
     Ok(())
 }
 
+/// An operation that is still to be sent, and its number in the journal.
+type Queued<'a> = (OperationId, &'a Approved);
+
 /// Sends these operations, which the journal has under these numbers.
 async fn send(
     operations: &[Approved],
@@ -400,71 +445,197 @@ async fn send(
     journal: &mut Journal,
     (unsuccessful, applied): (&mut HashSet<ExternalId>, &mut Applied),
 ) -> Result<(), SnapshotError> {
-    let mut queue: Vec<Queued> = ids.iter().copied().zip(operations).collect();
-    let mut ways: BTreeSet<&ExternalId> = BTreeSet::new();
-    let in_circles = in_circles(&queue, journal).await?;
-    let mut again = AgainInVain::default();
-    let mut is_ending = false;
-    let mut at = 0;
-    while at < queue.len() {
-        let is_over = !is_ending && !sending.goes_on(applied);
-        if is_over || (is_ending && sending.is_cut_short(applied)) {
-            let rest = queue.split_off(at);
-            let (closing, left) = match sending.is_cut_short(applied) {
-                true => (Vec::new(), rest),
-                false => divide(rest, &ways),
+    let queue: Vec<Queued> = ids.iter().copied().zip(operations).collect();
+    let mut accounts = Accounts {
+        sending,
+        in_circles: in_circles(&queue, journal).await?,
+        queue: queue.into(),
+        wave: 0,
+        unsuccessful,
+        ways: BTreeSet::new(),
+        again: AgainInVain::default(),
+        failed: Vec::new(),
+        is_ending: false,
+    };
+    let mut flight = Flight::new();
+    loop {
+        let landed = flight.land().await;
+        if landed.is_empty() && accounts.queue.is_empty() {
+            break;
+        }
+        let mut ended = Vec::with_capacity(landed.len());
+        for (queued, (result, exchanges)) in landed {
+            let (id, operation): Queued = queued;
+            let one = Ended {
+                id,
+                operation,
+                end: applied.end_of(result),
+                evidence: Evidence::Answers(exchanges),
             };
-            for (_, operation) in &left {
-                applied.leave(operation);
-            }
-            let left: Vec<OperationId> = left.into_iter().map(|(id, _)| id).collect();
-            journal.carry_over(&left).await?;
-            queue.extend(closing);
-            is_ending = true;
-            continue;
+            ended.push((operation, one));
         }
-        let end = batch_end(&queue, at);
-        let batch = queue[at..end].to_vec();
-        // An operation whose address another one failed to free would only fail as well.
-        let (waiting, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, operation)| {
-            operation
-                .waits_for
-                .iter()
-                .any(|key| unsuccessful.contains(key))
-        });
-        let is_given_up = again.is_given_up(queue[at].1.wave);
-        let (given_up, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, operation)| {
-            let closes = !makes_way(operation) && in_circles.contains(&operation.key);
-            is_given_up && operation.is_in_vain() && !closes
-        });
-        at = end;
-        for (id, operation) in waiting.into_iter().chain(given_up) {
-            journal.carry_over(&[id]).await?;
-            unsuccessful.insert(operation.key.clone());
-            applied.leave(operation);
-        }
-        let failed_before = applied.failed.len();
-        send_batch(&batch, sending, journal, applied).await?;
-        unsuccessful.extend(
-            applied.failed[failed_before..]
-                .iter()
-                .map(|(operation, _)| operation.key.clone()),
-        );
-        for (_, operation) in batch {
-            let has_failed = unsuccessful.contains(&operation.key);
-            if operation.is_in_vain() {
-                again.note(has_failed);
-            }
-            if makes_way(operation) && !has_failed {
-                ways.insert(&operation.key);
-            }
+        let under_way = flight.len();
+        let turn = accounts.turn(&ended, under_way, journal, applied);
+        for (id, operation) in flight.during(turn).await? {
+            let is_doubtful = sending.doubtful.contains(&operation.key);
+            flight.send(async move {
+                let sent = sending.writer.send(operation, is_doubtful).await;
+                ((id, operation), sent)
+            });
         }
     }
+    // As they were planned, not as they were answered.
+    accounts.failed.sort_by_key(|(id, _)| *id);
+    let failed = accounts.failed.into_iter().map(|(_, failed)| failed);
+    applied.failed.extend(failed);
     Ok(())
 }
 
-/// An operation that is still to be sent, and its number in the journal.
-type Queued<'a> = (OperationId, &'a Approved);
+/// The operations of accounts that are being sent.
+struct Accounts<'a> {
+    sending: &'a Sending<'a>,
+    /// What is still to be sent.
+    queue: VecDeque<Queued<'a>>,
+    /// The wave of what was sent last.
+    wave: u32,
+    /// Who waits in vain for whom: what has failed, and what was left for that.
+    unsuccessful: &'a mut HashSet<ExternalId>,
+    /// Who has made way.
+    ways: BTreeSet<&'a ExternalId>,
+    in_circles: HashSet<&'a ExternalId>,
+    again: AgainInVain,
+    failed: Vec<(OperationId, (Operation, String))>,
+    is_ending: bool,
+}
+
+impl<'a> Accounts<'a> {
+    /// Records what has ended, and as sent what goes next while so many are under way.
+    async fn turn(
+        &mut self,
+        ended: &[(&'a Approved, Ended<'a>)],
+        under_way: usize,
+        journal: &mut Journal,
+        applied: &mut Applied,
+    ) -> Result<Vec<Queued<'a>>, SnapshotError> {
+        let control = self.sending.control;
+        journal.hurry_if(&control.stop).await?;
+        let now = (control.now)();
+        let mut turn = journal.turn().await?;
+        for (operation, ended) in ended {
+            let unfit = turn.record(ended, now).await?;
+            self.note((ended.id, operation), &ended.end, unfit, applied);
+        }
+        let (next, left) = self.next(under_way, applied);
+        turn.carry_over(&left).await?;
+        turn.send(next.iter().map(|(id, _)| *id), now).await?;
+        turn.commit().await?;
+        applied.has_sent |= !next.is_empty();
+        Ok(next)
+    }
+
+    /// Takes in how this one ended, and why its answer does not fit the snapshot if so.
+    fn note(
+        &mut self,
+        (id, operation): Queued<'a>,
+        end: &End<Answer>,
+        unfit: Option<String>,
+        applied: &mut Applied,
+    ) {
+        applied.count(end, operation.is_in_vain());
+        let failed = match end {
+            End::Done(_) => unfit,
+            End::Failed(Failure { error, .. }) | End::Unknown(error) => Some(error.clone()),
+            End::Left => {
+                applied.leave(operation);
+                None
+            }
+            End::Unawaited => None,
+        };
+        let watch = self.sending.control.watch;
+        match failed {
+            Some(error) => {
+                tell(watch, operation, &error);
+                self.unsuccessful.insert(operation.key.clone());
+                let failed = Operation::clone(operation);
+                self.failed.push((id, (failed, error)));
+            }
+            None if matches!(end, End::Done(_)) => {
+                applied.done += 1;
+                watch.operation_ended(operation.kind, false);
+            }
+            None => {}
+        }
+        let has_failed = self.unsuccessful.contains(&operation.key);
+        if operation.is_in_vain() {
+            self.again.note(has_failed);
+        }
+        if makes_way(operation) && !has_failed {
+            self.ways.insert(&operation.key);
+        }
+    }
+
+    /// What goes next, and what of the queue does not go in this run.
+    fn next(
+        &mut self,
+        under_way: usize,
+        applied: &mut Applied,
+    ) -> (Vec<Queued<'a>>, Vec<OperationId>) {
+        let (mut next, mut left) = (Vec::new(), Vec::new());
+        let is_over = match self.is_ending {
+            false => !self.sending.goes_on(applied),
+            true => self.sending.is_cut_short(applied),
+        };
+        if is_over {
+            // Who of those under way makes way is not known yet.
+            if under_way > 0 {
+                return (next, left);
+            }
+            left = self.end(applied);
+        }
+        let at_once = self.sending.writer.at_once();
+        while let Some((id, operation)) = self.queue.front().copied() {
+            let is_alone = under_way + next.len() == 0;
+            if under_way + next.len() >= at_once || !(is_alone || operation.wave == self.wave) {
+                break;
+            }
+            self.wave = operation.wave;
+            self.queue.pop_front();
+            if self.is_in_vain(operation) {
+                self.unsuccessful.insert(operation.key.clone());
+                applied.leave(operation);
+                left.push(id);
+            } else {
+                next.push((id, operation));
+            }
+        }
+        (next, left)
+    }
+
+    /// Whether it would only fail: an address that it takes was not freed, or its like has failed again.
+    fn is_in_vain(&mut self, operation: &Approved) -> bool {
+        let is_unsuccessful = |key: &ExternalId| self.unsuccessful.contains(key);
+        let closes = !makes_way(operation) && self.in_circles.contains(&operation.key);
+        let is_given_up = self.again.is_given_up(operation.wave);
+        operation.waits_for.iter().any(is_unsuccessful)
+            || (is_given_up && operation.is_in_vain() && !closes)
+    }
+
+    /// Leaves the queue for the next run, but for what brings a circle to its end.
+    fn end(&mut self, applied: &mut Applied) -> Vec<OperationId> {
+        self.is_ending = true;
+        let rest: Vec<Queued> = self.queue.drain(..).collect();
+        let (closing, left) = match self.sending.is_cut_short(applied) {
+            true => (Vec::new(), rest),
+            false => divide(rest, &self.ways),
+        };
+        self.queue.extend(closing);
+        let left = left.into_iter().map(|(id, operation)| {
+            applied.leave(operation);
+            id
+        });
+        left.collect()
+    }
+}
 
 /// What of the rest is still sent when a run is to end, so that nobody keeps an address that was to
 /// make way only: what the changes after it wait for, and those. And the others.
@@ -519,107 +690,8 @@ fn makes_way(operation: &Operation) -> bool {
     operation.reason == Reason::MakesWay
 }
 
-/// The end of the batch that begins here: it stays within a wave.
-fn batch_end(queue: &[Queued<'_>], at: usize) -> usize {
-    let wave = queue[at].1.wave;
-    let same = queue[at..]
-        .iter()
-        .take(IN_FLIGHT)
-        .take_while(|(_, other)| other.wave == wave);
-    at + same.count()
-}
-
-async fn send_batch(
-    batch: &[Queued<'_>],
-    sending: &Sending<'_>,
-    journal: &mut Journal,
-    applied: &mut Applied,
-) -> Result<(), SnapshotError> {
-    let Sending {
-        writer,
-        doubtful,
-        control,
-        ..
-    } = sending;
-    applied.has_sent |= !batch.is_empty();
-    let ids: Vec<OperationId> = batch.iter().map(|(id, _)| *id).collect();
-    journal.mark_sent(&ids, (control.now)()).await?;
-    let answers = join_all(
-        batch
-            .iter()
-            .map(|(_, operation)| writer.send(operation, doubtful.contains(&operation.key))),
-    )
-    .await;
-    let mut answered: Vec<(Answered, &Operation)> = Vec::with_capacity(batch.len());
-    journal.hurry_if(&control.stop).await?;
-    let (mut unsent, mut unclear, mut unawaited) = (Vec::new(), Vec::new(), Vec::new());
-    for ((id, operation), (result, exchanges)) in batch.iter().zip(answers) {
-        let result = match result {
-            Ok(answer) => Ok(answer),
-            Err(error) if error.cause == Cause::Unawaited => {
-                applied.ended_by.get_or_insert(EndedBy::of(&error));
-                applied.unawaited += 1;
-                unawaited.push((*id, exchanges));
-                continue;
-            }
-            // The journal keeps it as sent: the next run settles it by reading.
-            Err(error) if error.may_have_taken_effect() => {
-                // Whose it may be has a limit of its own.
-                applied.in_a_row += usize::from(!operation.is_in_vain());
-                let error = format!("{error}; whether it took effect is read back by the next run");
-                unclear.push(Unclear {
-                    id: *id,
-                    operation,
-                    error: error.clone(),
-                    exchanges,
-                });
-                fail(applied, control.watch, operation, error);
-                continue;
-            }
-            Err(error) if error.concerns_everybody() => {
-                unsent.push((*id, exchanges));
-                applied.ended_by.get_or_insert(EndedBy::of(&error));
-                applied.leave(operation);
-                continue;
-            }
-            Err(error) => Err(Failure {
-                is_gone: error.is_gone(),
-                is_refusal: error.is_refusal(),
-                error: error.to_string(),
-            }),
-        };
-        let evidence = Evidence::Answers(exchanges);
-        let answered_one = Answered {
-            id: *id,
-            result,
-            evidence,
-        };
-        answered.push((answered_one, operation));
-    }
-    journal.leave_unclear(&unclear, (control.now)()).await?;
-    journal.leave_sent(&unawaited).await?;
-    let recorded = journal.answer(&answered, (control.now)()).await?;
-    for ((_, operation), result) in answered.iter().zip(recorded) {
-        match result {
-            Ok(()) => {
-                applied.done += 1;
-                applied.in_a_row = 0;
-                control.watch.operation_ended(operation.kind, false);
-            }
-            Err(error) => fail(applied, control.watch, operation, error),
-        }
-    }
-    if applied.in_a_row >= BREAKER {
-        let why = format!(
-            "the last {} operations got no usable answer",
-            applied.in_a_row
-        );
-        applied.ended_by.get_or_insert(EndedBy::Error(why));
-    }
-    journal.unsend(&unsent).await
-}
-
-fn fail(applied: &mut Applied, watch: &dyn Watch, operation: &Operation, error: String) {
+/// Tells of an operation that has failed.
+fn tell(watch: &dyn Watch, operation: &Operation, error: &str) {
     tracing::warn!(
         account = operation.label(),
         dn = operation.dn,
@@ -628,5 +700,4 @@ fn fail(applied: &mut Applied, watch: &dyn Watch, operation: &Operation, error: 
         "an operation failed"
     );
     watch.operation_ended(operation.kind, true);
-    applied.failed.push((operation.clone(), error));
 }

@@ -7,7 +7,7 @@ use crate::model::{
     Timestamp, fold,
 };
 use crate::org::{ApiError, Reader};
-use crate::snapshot::{Answered, Journal, SnapshotError, Unanswered};
+use crate::snapshot::{End, Ended, Journal, SnapshotError, Unanswered};
 
 /// What reading showed of one operation.
 #[derive(Clone, Debug)]
@@ -118,15 +118,13 @@ impl Settlement {
     pub async fn record(&self, journal: &mut Journal, now: Timestamp) -> Result<(), SnapshotError> {
         match &self.settled {
             Settled::Done(answer) => {
-                let answered = Answered {
+                let ended = Ended {
                     id: self.id,
-                    result: Ok(answer.clone()),
+                    operation: &self.operation,
+                    end: End::Done(answer.clone()),
                     evidence: Evidence::ReadBack,
                 };
-                journal
-                    .answer(&[(answered, &self.operation)], now)
-                    .await
-                    .map(|_| ())
+                journal.record(&ended, now).await
             }
             Settled::NotDone => journal.settle_undone(self.id, now).await,
         }

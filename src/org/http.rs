@@ -228,7 +228,7 @@ impl Http {
                 Failure::of(Cause::NoAnswer(chain(&error)))
             }
         })?;
-        self.pace.answered(began.elapsed());
+        let took = began.elapsed();
         let status = response.status();
         under_way.answered(status);
         let text_header = |name: &str| {
@@ -242,7 +242,7 @@ impl Http {
         let date = text_header("date")
             .and_then(|date| chrono::DateTime::parse_from_rfc2822(&date).ok())
             .map(|date| date.with_timezone(&chrono::Utc));
-        let limits = Limits::read(text_header, date);
+        let limits = Limits::read(text_header, self.pace.answered(took, date));
         // A server that is overloaded and says until when is as good as a limit.
         let is_throttled = status == StatusCode::TOO_MANY_REQUESTS
             || (status == StatusCode::SERVICE_UNAVAILABLE && limits.retry_after.is_some());

@@ -1,9 +1,8 @@
 //! Manners: how fast requests may go out.
 //!
 //! Three things decide, each for one API: a rate that the configuration sets, the limit that
-//! the API's headers tell (`X-RateLimit-*`, `Retry-After`; contract section 2), and, where the
-//! API tells nothing, how many requests may be under way at once, which a 429 halves and a run
-//! of good answers raises again.
+//! the API's headers tell (`X-RateLimit-*`, `Retry-After`; contract section 2), and how many
+//! requests may be under way at once, which a 429 halves and good answers raise one by one.
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,10 +16,15 @@ use tokio::time::Instant;
 use crate::model::Timestamp;
 use crate::plan;
 
-/// How many requests may be under way at once, at most.
-const MOST: usize = 8;
+/// How many requests may be under way at once to begin with.
+const FIRST: usize = 8;
+/// How many at most.
+const MOST: usize = 64;
 /// After so many good answers in a row one more may be under way.
 const RAISE_AFTER: u32 = 20;
+/// How late a request may go out by which the configured rate is still kept: what this machine's timers and the work
+/// between two requests take.
+const LATENESS: Duration = Duration::from_millis(5);
 
 /// The pace of one API.
 pub(super) struct Pace {
@@ -28,10 +32,13 @@ pub(super) struct Pace {
     per_second: Option<NonZeroU32>,
     state: Mutex<State>,
     changed: Notify,
+    /// They wait in a line: the first of it alone looks whether it may go.
+    line: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct State {
+    clock: ServerClock,
     under_way: usize,
     allowed: usize,
     good_in_a_row: u32,
@@ -68,13 +75,10 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Reads the headers. `Retry-After` is in seconds or a date (RFC 9110 section 10.2.3);
-    /// `X-RateLimit-Reset` is ISO 8601. Times are taken against the answer's own `Date`, so
+    /// `X-RateLimit-Reset` is ISO 8601. Times are taken against `now`, what time it is there, so
     /// that a wrong clock here does no harm.
-    pub(super) fn read(header: impl Fn(&str) -> Option<String>, date: Option<Timestamp>) -> Self {
-        let until = |moment: Timestamp| {
-            let now = date.unwrap_or_else(chrono::Utc::now);
-            (moment - now).to_std().unwrap_or_default()
-        };
+    pub(super) fn read(header: impl Fn(&str) -> Option<String>, now: Timestamp) -> Self {
+        let until = |moment: Timestamp| (moment - now).to_std().unwrap_or_default();
         let retry_after = header("retry-after").and_then(|text| {
             let text = text.trim();
             let seconds = text.parse().ok().map(Duration::from_secs);
@@ -99,6 +103,35 @@ impl Limits {
     }
 }
 
+/// What time it is at the API, by the `Date` of its answers. That one is of whole seconds: each answer says within one
+/// how far that clock is ahead, and all of them together much closer, as some come just after a second has begun.
+#[derive(Clone, Copy, Debug, Default)]
+struct ServerClock {
+    /// Within what the time there minus the time here must be, in milliseconds.
+    ahead: Option<(i64, i64)>,
+}
+
+impl ServerClock {
+    /// Takes in an answer of this date to a request that was under way from and until these times here.
+    fn learn(&mut self, date: Timestamp, (sent, answered): (Timestamp, Timestamp)) {
+        let least = (date - answered).num_milliseconds();
+        let most = (date - sent).num_milliseconds() + 1000;
+        let known = self
+            .ahead
+            .map(|(known_least, known_most)| (known_least.max(least), known_most.min(most)));
+        // One of the clocks was set, or another server has answered.
+        let fits = known.filter(|(least, most)| least <= most);
+        self.ahead = Some(fits.unwrap_or((least, most)));
+    }
+
+    /// What time it is there at least when it is this time here: so nothing that is waited for is taken to have come
+    /// too early.
+    fn at(&self, here: Timestamp) -> Timestamp {
+        let ahead = self.ahead.map_or(0, |(least, _)| least);
+        here + chrono::TimeDelta::milliseconds(ahead)
+    }
+}
+
 /// The leave to send one request; it ends with the request.
 pub(super) struct Leave<'a> {
     pace: &'a Pace,
@@ -114,17 +147,19 @@ impl Drop for Leave<'_> {
 impl Pace {
     /// A pace of at most so many requests a second, if a number is given.
     pub(super) fn new(per_second: Option<NonZeroU32>) -> Self {
-        // A burst of one: the API's own window may be shorter than a second.
+        // No more of a burst than makes up for lateness: the API's own window may be shorter than a second.
         let quota = per_second.map(|rate| {
-            let burst = NonZeroU32::MIN;
+            let late = (f64::from(rate.get()) * LATENESS.as_secs_f64()).ceil();
+            let burst = NonZeroU32::MIN.saturating_add(late as u32);
             DefaultDirectRateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
         });
         Pace {
             quota,
             per_second,
             state: Mutex::new(State {
+                clock: ServerClock::default(),
                 under_way: 0,
-                allowed: MOST,
+                allowed: FIRST,
                 good_in_a_row: 0,
                 closed_until: None,
                 window: None,
@@ -133,6 +168,7 @@ impl Pace {
                 answered_in: Duration::ZERO,
             }),
             changed: Notify::new(),
+            line: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -143,6 +179,7 @@ impl Pace {
 
     /// Waits until a request may go out; how long it is until then, if longer than `most`.
     pub(super) async fn admit(&self, most: Duration) -> Result<Leave<'_>, Duration> {
+        let _first = self.line.lock().await;
         loop {
             let changed = self.changed.notified();
             let now = Instant::now();
@@ -186,11 +223,16 @@ impl Pace {
         }
     }
 
-    /// Learns how long an answer took.
-    pub(super) fn answered(&self, time: Duration) {
+    /// Learns from an answer that has this `Date` how long it took and what time it is there, which it returns.
+    pub(super) fn answered(&self, time: Duration, date: Option<Timestamp>) -> Timestamp {
+        let now = chrono::Utc::now();
         let mut state = self.state();
         state.answers = state.answers.saturating_add(1);
         state.answered_in = state.answered_in.saturating_add(time);
+        if let Some(date) = date {
+            state.clock.learn(date, (now - time, now));
+        }
+        state.clock.at(now)
     }
 
     /// Learns from an answer.
@@ -217,7 +259,11 @@ impl State {
         }
         if let Some(window) = &mut self.window {
             if now >= window.ends {
-                self.window = None;
+                // The next period begins with this request, as far as is known.
+                self.window = self.limit.map(|(limit, period)| Window {
+                    remaining: limit,
+                    ends: now + period,
+                });
             } else if window.remaining == 0 {
                 return Admission::Closed(window.ends);
             }
@@ -265,7 +311,8 @@ impl State {
                 self.closed_until = Some(self.closed_until.map_or(until, |known| known.max(until)));
             }
         } else {
-            self.good_in_a_row += 1;
+            // Where few are under way, it says nothing of more.
+            self.good_in_a_row += u32::from(2 * self.under_way > self.allowed);
             if self.good_in_a_row >= RAISE_AFTER && self.allowed < MOST {
                 self.allowed += 1;
                 self.good_in_a_row = 0;
@@ -290,7 +337,7 @@ mod tests {
 
     #[test]
     fn headers_are_read_against_the_date_of_the_answer() {
-        let date = "2026-06-15T12:00:00Z".parse().ok();
+        let now = "2026-06-15T12:00:00Z".parse().unwrap();
         for (name, value, expected) in [
             ("retry-after", "7", Some(7)),
             ("retry-after", "Mon, 15 Jun 2026 12:00:09 GMT", Some(9)),
@@ -299,7 +346,7 @@ mod tests {
             ("x-ratelimit-reset", "soon", None),
         ] {
             let header = |asked: &str| (asked == name).then(|| value.to_owned());
-            let wait = Limits::read(header, date).wait();
+            let wait = Limits::read(header, now).wait();
             assert_eq!(wait, expected.map(Duration::from_secs), "{name}: {value}");
         }
     }
@@ -352,18 +399,66 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn parallel_requests_are_halved_by_a_429_and_come_back_one_by_one() {
+    async fn parallel_requests_are_halved_by_a_429_and_grow_one_by_one_where_they_are_used() {
         let pace = Pace::new(None);
         let count = |pace: &Pace| pace.state().allowed;
+        let good = |times: usize| {
+            for _ in 0..RAISE_AFTER as usize * times {
+                pace.learn(false, &Limits::default());
+            }
+        };
         assert_eq!(count(&pace), 8);
         for expected in [4, 2, 1, 1] {
             pace.learn(true, &Limits::default());
             assert_eq!(count(&pace), expected);
         }
-        for _ in 0..RAISE_AFTER {
-            pace.learn(false, &Limits::default());
-        }
+        let mut leaves = vec![pace.admit(Duration::from_secs(99)).await.unwrap()];
+        good(1);
         assert_eq!(count(&pace), 2);
+        // One of two is half of them: the second is not needed.
+        good(1);
+        assert_eq!(count(&pace), 2);
+        while leaves.len() < count(&pace) {
+            leaves.push(pace.admit(Duration::from_secs(99)).await.unwrap());
+            good(1);
+        }
+        assert_eq!(count(&pace), MOST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_period_takes_as_many_as_the_last_one() {
+        let pace = Pace::new(None);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+        let told = Limits {
+            limit: Some(2),
+            ..limits(1, 10)
+        };
+        pace.learn(false, &told);
+        let began = Instant::now();
+        for ends in [0, 10, 10, 20, 20, 30] {
+            drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+            assert_eq!(began.elapsed().as_secs(), ends);
+        }
+    }
+
+    #[test]
+    fn many_dates_of_whole_seconds_tell_the_time_there_closely() {
+        let here: Timestamp = "2026-06-15T12:00:00Z".parse().unwrap();
+        let ms = chrono::TimeDelta::milliseconds;
+        // The clock there is 12,345 ms ahead, and each answer takes 8 ms, of which it is made after 4.
+        let mut clock = ServerClock::default();
+        for n in 0..200 {
+            let sent = here + ms(n * 10);
+            let made = sent + ms(4 + 12_345);
+            let date = made - ms(i64::from(made.timestamp_subsec_millis()));
+            clock.learn(date, (sent, sent + ms(8)));
+        }
+        let ahead = (clock.at(here) - here).num_milliseconds();
+        assert!((12_330..=12_345).contains(&ahead), "{ahead}");
+        // Set back by an hour, it is believed at once.
+        let date = here - chrono::TimeDelta::hours(1);
+        clock.learn(date, (here, here));
+        assert_eq!(clock.at(here), date);
     }
 
     #[tokio::test]
@@ -373,9 +468,9 @@ mod tests {
         for _ in 0..11 {
             drop(pace.admit(Duration::from_secs(99)).await.unwrap());
         }
-        // Ten intervals of 5 ms; the upper end is the machine's.
+        // Two at once and nine intervals of 5 ms; the upper end is the machine's.
         assert!(
-            began.elapsed() >= Duration::from_millis(49),
+            began.elapsed() >= Duration::from_millis(44),
             "{:?}",
             began.elapsed()
         );
@@ -398,8 +493,8 @@ mod tests {
         pace.learn(false, &told(40, 60));
         tokio::time::advance(Duration::from_secs(20)).await;
         pace.learn(false, &told(30, 40));
-        pace.answered(Duration::from_millis(100));
-        pace.answered(Duration::from_millis(300));
+        pace.answered(Duration::from_millis(100), None);
+        pace.answered(Duration::from_millis(300), None);
         let window = |remaining, ends_in| plan::Window {
             limit: 100,
             remaining,

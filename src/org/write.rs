@@ -51,6 +51,14 @@ impl Writer {
         self.reader.requests()
     }
 
+    /// How many operations may be under way at once: as many as requests to one of the APIs.
+    pub fn at_once(&self) -> usize {
+        let (scim, admin) = self.reader.rates();
+        usize::try_from(scim.at_once.max(admin.at_once))
+            .unwrap_or(1)
+            .max(1)
+    }
+
     /// Sends one operation. `sent_before` tells that the same deletion was sent by an earlier
     /// run that never saw the answer. Also tells the requests that it took, with their answers.
     pub async fn send(

@@ -7,7 +7,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::Context;
 use super::failures::{count_failure, forget_failure};
-use super::journal::{Failure, Journal, keep_evidence};
+use super::journal::{End, Journal, Turn, keep_evidence};
 use super::revert::record_undone_group;
 use super::{Snapshot, SnapshotError};
 use crate::model::{
@@ -24,20 +24,19 @@ pub struct UnansweredGroup {
     pub operation: GroupOperation,
 }
 
-/// How a group operation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GroupEnd {
-    /// All of it was done.
-    Done,
-    /// It failed.
-    Failed(Failure),
-    /// It is given up, and the next run plans anew.
-    Left,
-    /// It got no usable answer, as the error says: whether the last request took effect is not known; the
-    /// next run reads it back.
-    Unknown(String),
-    /// Its answer was not waited for, as the run was asked to stop; the next run reads it back.
-    Unawaited,
+/// A group operation that was sent, and its end.
+#[derive(Clone, Debug)]
+pub struct EndedGroup<'a> {
+    /// Its number in the journal.
+    pub id: OperationId,
+    /// The operation.
+    pub operation: &'a GroupOperation,
+    /// How far it came.
+    pub progress: GroupProgress,
+    /// What came of it.
+    pub end: End,
+    /// How that is known.
+    pub evidence: Evidence,
 }
 
 impl Snapshot {
@@ -128,66 +127,15 @@ impl Journal {
         self.intend_all(run, entries, now).await
     }
 
-    /// Records how far a group operation came, together with the group's rows.
-    pub async fn answer_group(
+    /// Records how far a group operation came, as [`Turn::record_group`] does.
+    pub async fn record_group(
         &mut self,
-        id: OperationId,
-        operation: &GroupOperation,
-        progress: &GroupProgress,
-        (end, evidence): (&GroupEnd, &Evidence),
+        ended: &EndedGroup<'_>,
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        let is_done = *end == GroupEnd::Done;
-        advance(&mut transaction, operation, progress)
-            .await
-            .at(&path)?;
-        if let Some(group) = progress
-            .scim_id
-            .as_ref()
-            .filter(|_| is_done && operation.lets_go())
-        {
-            forget(&mut transaction, group).await.at(&path)?;
-        }
-        record_undone_group(&mut transaction, &path, id, operation, progress, is_done).await?;
-        if is_done {
-            forget_failure(&mut transaction, &operation.key, true)
-                .await
-                .at(&path)?;
-        }
-        let failed = match end {
-            GroupEnd::Failed(failure) => Some((failure.error.as_str(), failure.is_refusal)),
-            GroupEnd::Unknown(error) => Some((error.as_str(), false)),
-            GroupEnd::Done | GroupEnd::Left | GroupEnd::Unawaited => None,
-        };
-        // Whoever reverts a run sees to it.
-        if let Some(why) = failed.filter(|_| operation.undoes.is_none()) {
-            let (whose, what) = ((&operation.key, true), operation.digest());
-            count_failure(&mut transaction, whose, id, what, why, now)
-                .await
-                .at(&path)?;
-        }
-        let (state, error) = match end {
-            GroupEnd::Done => ("done", None),
-            GroupEnd::Failed(failure) => ("failed", Some(failure.error.as_str())),
-            GroupEnd::Left => ("left", None),
-            GroupEnd::Unknown(_) | GroupEnd::Unawaited => ("sent", None),
-        };
-        keep_evidence(&mut transaction, id, evidence, now)
-            .await
-            .at(&path)?;
-        let answered = matches!(end, GroupEnd::Done | GroupEnd::Failed(_));
-        sqlx::query("UPDATE operations SET state = ?, answered_at = ?, error = ?, progress = ? WHERE id = ?")
-            .bind(state)
-            .bind(answered.then(|| now.timestamp_millis()))
-            .bind(error)
-            .bind(serde_json::json!(progress).to_string())
-            .bind(id.0)
-            .execute(&mut *transaction)
-            .await
-            .at(&path)?;
-        transaction.commit().await.at(&path)
+        let mut turn = self.turn().await?;
+        turn.record_group(ended, now).await?;
+        turn.commit().await
     }
 
     /// Brings rows of groups up to date to which nothing is sent, and forgets those whose group
@@ -209,6 +157,71 @@ impl Journal {
             note(&mut transaction, group).await.at(&path)?;
         }
         transaction.commit().await.at(&path)
+    }
+}
+
+impl Turn<'_> {
+    /// Records how far a group operation came, together with the group's rows.
+    pub async fn record_group(
+        &mut self,
+        ended: &EndedGroup<'_>,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let Turn { transaction, path } = self;
+        let EndedGroup {
+            id,
+            operation,
+            progress,
+            end,
+            evidence,
+        } = ended;
+        let is_done = *end == End::Done(());
+        advance(transaction, operation, progress).await.at(path)?;
+        if let Some(group) = progress
+            .scim_id
+            .as_ref()
+            .filter(|_| is_done && operation.lets_go())
+        {
+            forget(transaction, group).await.at(path)?;
+        }
+        record_undone_group(transaction, path, *id, operation, progress, is_done).await?;
+        if is_done {
+            forget_failure(transaction, &operation.key, true)
+                .await
+                .at(path)?;
+        }
+        let failed = match end {
+            End::Failed(failure) => Some((failure.error.as_str(), failure.is_refusal)),
+            End::Unknown(error) => Some((error.as_str(), false)),
+            End::Done(()) | End::Left | End::Unawaited => None,
+        };
+        // Whoever reverts a run sees to it.
+        if let Some(why) = failed.filter(|_| operation.undoes.is_none()) {
+            let (whose, what) = ((&operation.key, true), operation.digest());
+            count_failure(transaction, whose, *id, what, why, now)
+                .await
+                .at(path)?;
+        }
+        let (state, error) = match end {
+            End::Done(()) => ("done", None),
+            End::Failed(failure) => ("failed", Some(failure.error.as_str())),
+            End::Left => ("left", None),
+            End::Unknown(_) | End::Unawaited => ("sent", None),
+        };
+        keep_evidence(transaction, *id, evidence, now)
+            .await
+            .at(path)?;
+        let answered = matches!(end, End::Done(()) | End::Failed(_));
+        sqlx::query("UPDATE operations SET state = ?, answered_at = ?, error = ?, progress = ? WHERE id = ?")
+            .bind(state)
+            .bind(answered.then(|| now.timestamp_millis()))
+            .bind(error)
+            .bind(serde_json::json!(progress).to_string())
+            .bind(id.0)
+            .execute(&mut **transaction)
+            .await
+            .at(path)?;
+        Ok(())
     }
 }
 

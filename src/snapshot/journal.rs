@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::{Connection, Sqlite, Transaction};
@@ -31,28 +31,33 @@ pub struct Journal {
     _lock: Lock,
 }
 
-/// One operation's end.
-#[derive(Clone, Debug)]
-pub struct Answered {
-    /// Its number in the journal.
-    pub id: OperationId,
-    /// What came of it.
-    pub result: Result<Answer, Failure>,
-    /// How that is known.
-    pub evidence: Evidence,
+/// How an operation ended that was sent; `Made` is what a success brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End<Made = ()> {
+    /// It was done.
+    Done(Made),
+    /// It failed.
+    Failed(Failure),
+    /// It has certainly not taken effect and is given up: the next run plans anew.
+    Left,
+    /// It got no usable answer, as the error says: whether the last request took effect is not known; the
+    /// next run reads it back.
+    Unknown(String),
+    /// Its answer was not waited for, as the run was asked to stop; the next run reads it back.
+    Unawaited,
 }
 
-/// One operation of which it is not known whether it took effect.
+/// An operation of an account that was sent, and its end.
 #[derive(Clone, Debug)]
-pub struct Unclear<'a> {
+pub struct Ended<'a> {
     /// Its number in the journal.
     pub id: OperationId,
     /// The operation.
     pub operation: &'a Operation,
-    /// The error in words.
-    pub error: String,
-    /// What was answered to its requests.
-    pub exchanges: Vec<Exchange>,
+    /// What came of it.
+    pub end: End<Answer>,
+    /// How that is known.
+    pub evidence: Evidence,
 }
 
 /// Why an operation failed.
@@ -352,141 +357,11 @@ impl Journal {
         Ok(ids)
     }
 
-    /// Records that these operations go out now.
-    pub async fn mark_sent(
-        &mut self,
-        ids: &[OperationId],
-        now: Timestamp,
-    ) -> Result<(), SnapshotError> {
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        for id in ids {
-            sqlx::query("UPDATE operations SET state = 'sent', sent_at = ? WHERE id = ?")
-                .bind(now.timestamp_millis())
-                .bind(id.0)
-                .execute(&mut *transaction)
-                .await
-                .at(&path)?;
-        }
-        transaction.commit().await.at(&path)
-    }
-
-    /// Records answers, each together with the account's new row. An answer that does not fit
-    /// the snapshot is recorded as a failure; what was made of each is returned.
-    pub async fn answer(
-        &mut self,
-        answered: &[(Answered, &Operation)],
-        now: Timestamp,
-    ) -> Result<Vec<Result<(), String>>, SnapshotError> {
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        let mut results = Vec::with_capacity(answered.len());
-        for (
-            Answered {
-                id,
-                result,
-                evidence,
-            },
-            operation,
-        ) in answered
-        {
-            let stored = match result {
-                Ok(answer) => match foreign_owner(&mut transaction, answer, operation)
-                    .await
-                    .at(&path)?
-                {
-                    None => {
-                        drop_tombstone(&mut transaction, answer, operation)
-                            .await
-                            .at(&path)?;
-                        if let Some(formerly) = &operation.formerly {
-                            forget(&mut transaction, formerly).await.at(&path)?;
-                        }
-                        if operation.lets_go() {
-                            forget(&mut transaction, &operation.key).await.at(&path)?;
-                        } else {
-                            let account = operation.account_after(answer, now);
-                            store(&mut transaction, &account).await.at(&path)?;
-                        }
-                        if operation.takes_over() {
-                            keyed_again(&mut transaction, &answer.scim_id)
-                                .await
-                                .at(&path)?;
-                        }
-                        record_undone(&mut transaction, &path, *id, operation).await?;
-                        succeed(&mut transaction, operation).await.at(&path)?;
-                        Ok(answer)
-                    }
-                    Some(owner) => Err((
-                        format!(
-                            "the organization answered with the SCIM resource {}, which is already the account of {owner}",
-                            answer.scim_id
-                        ),
-                        true,
-                    )),
-                },
-                Err(Failure {
-                    error,
-                    is_refusal,
-                    is_gone,
-                }) => {
-                    if *is_gone {
-                        entomb(&mut transaction, operation, now).await.at(&path)?;
-                    }
-                    Err((error.clone(), *is_refusal))
-                }
-            };
-            let stored = match stored {
-                Ok(answer) => Ok(answer),
-                Err((error, is_refusal)) => {
-                    fail(&mut transaction, *id, operation, (&error, is_refusal), now)
-                        .await
-                        .at(&path)?;
-                    Err(error)
-                }
-            };
-            let (state, answer, error) = match &stored {
-                Ok(answer) => ("done", Some(answer), None),
-                Err(error) => ("failed", None, Some(error.as_str())),
-            };
-            keep_evidence(&mut transaction, *id, evidence, now)
-                .await
-                .at(&path)?;
-            sqlx::query(
-                "UPDATE operations SET state = ?, answered_at = ?, request_id = coalesce(?, request_id), scim_id = ?, error = ? WHERE id = ?",
-            )
-            .bind(state)
-            .bind(now.timestamp_millis())
-            .bind(answer.and_then(|answer| answer.request_id.as_deref()))
-            .bind(answer.map(|answer| answer.scim_id.as_str()))
-            .bind(error)
-            .bind(id.0)
-            .execute(&mut *transaction)
-            .await
-            .at(&path)?;
-            results.push(stored.map(|_| ()));
-        }
-        transaction.commit().await.at(&path)?;
-        Ok(results)
-    }
-
-    /// Gives these operations up: the next run plans anew. One that was sent keeps the time.
-    pub async fn leave(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
-        self.give_up(ids, "UPDATE operations SET state = 'left' WHERE id = ?")
-            .await
-    }
-
-    /// Gives up operations that were not sent and that run after run may leave for the next one: of
-    /// the same only the last stays in the journal.
-    pub async fn carry_over(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
-        self.give_up(
-            ids,
-            "DELETE FROM operations WHERE state = 'left' AND sent_at IS NULL AND requests IS NULL AND id < ?1
-                AND external_id = (SELECT external_id FROM operations WHERE id = ?1)
-                AND digest = (SELECT digest FROM operations WHERE id = ?1)",
-        )
-        .await?;
-        self.leave(ids).await
+    /// Records how this operation ended, as [`Turn::record`] does.
+    pub async fn record(&mut self, ended: &Ended<'_>, now: Timestamp) -> Result<(), SnapshotError> {
+        let mut turn = self.turn().await?;
+        turn.record(ended, now).await?;
+        turn.commit().await
     }
 
     /// Gives up an operation whose answer was lost, as reading has not shown that it took effect.
@@ -508,77 +383,6 @@ impl Journal {
         transaction.commit().await.at(&path)
     }
 
-    /// Gives up operations that have certainly not taken effect, and keeps what was answered.
-    pub async fn unsend(
-        &mut self,
-        unsent: &[(OperationId, Vec<Exchange>)],
-    ) -> Result<(), SnapshotError> {
-        if unsent.is_empty() {
-            return Ok(());
-        }
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        for (id, exchanges) in unsent {
-            keep_answers(&mut transaction, *id, exchanges)
-                .await
-                .at(&path)?;
-            sqlx::query("UPDATE operations SET state = 'left', sent_at = NULL WHERE id = ?")
-                .bind(id.0)
-                .execute(&mut *transaction)
-                .await
-                .at(&path)?;
-        }
-        transaction.commit().await.at(&path)
-    }
-
-    /// Leaves operations as sent that got no usable answer, and keeps what was answered; the next run
-    /// finds out what became of them.
-    pub async fn leave_unclear(
-        &mut self,
-        unclear: &[Unclear<'_>],
-        now: Timestamp,
-    ) -> Result<(), SnapshotError> {
-        if unclear.is_empty() {
-            return Ok(());
-        }
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        for Unclear {
-            id,
-            operation,
-            error,
-            exchanges,
-        } in unclear
-        {
-            keep_answers(&mut transaction, *id, exchanges)
-                .await
-                .at(&path)?;
-            fail(&mut transaction, *id, operation, (error, false), now)
-                .await
-                .at(&path)?;
-        }
-        transaction.commit().await.at(&path)
-    }
-
-    /// Leaves operations as sent whose answer was not waited for, and keeps what was answered before; the
-    /// next run finds out what became of them.
-    pub async fn leave_sent(
-        &mut self,
-        unawaited: &[(OperationId, Vec<Exchange>)],
-    ) -> Result<(), SnapshotError> {
-        if unawaited.is_empty() {
-            return Ok(());
-        }
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        for (id, exchanges) in unawaited {
-            keep_answers(&mut transaction, *id, exchanges)
-                .await
-                .at(&path)?;
-        }
-        transaction.commit().await.at(&path)
-    }
-
     /// From now on does not wait for long where another program has locked the database, if this was asked
     /// to stop: what is not recorded then, the next run reads back.
     pub async fn hurry_if(&mut self, stop: &Shutdown) -> Result<(), SnapshotError> {
@@ -590,23 +394,6 @@ impl Journal {
             .await
             .at(&self.snapshot.path)?;
         Ok(())
-    }
-
-    async fn give_up(
-        &mut self,
-        ids: &[OperationId],
-        statement: &'static str,
-    ) -> Result<(), SnapshotError> {
-        let path = self.path.clone();
-        let mut transaction = self.begin().await?;
-        for id in ids {
-            sqlx::query(statement)
-                .bind(id.0)
-                .execute(&mut *transaction)
-                .await
-                .at(&path)?;
-        }
-        transaction.commit().await.at(&path)
     }
 
     /// Brings rows up to date to which nothing is sent.
@@ -630,6 +417,196 @@ impl Journal {
         let Snapshot { connection, path } = &mut self.snapshot;
         connection.begin_with("BEGIN IMMEDIATE").await.at(path)
     }
+}
+
+/// One write of the journal: the ends of some operations and the beginnings of others, so that the disk is waited for
+/// once. All of it is recorded by [`commit`](Self::commit), or nothing.
+pub struct Turn<'a> {
+    pub(super) transaction: Transaction<'a, Sqlite>,
+    pub(super) path: PathBuf,
+}
+
+impl Journal {
+    /// Begins a write.
+    pub async fn turn(&mut self) -> Result<Turn<'_>, SnapshotError> {
+        let path = self.path.clone();
+        let transaction = self.begin().await?;
+        Ok(Turn { transaction, path })
+    }
+}
+
+impl Turn<'_> {
+    /// Records how an operation ended, together with the account's new row. An answer that does not fit the snapshot
+    /// is recorded as a failure, with the error that is returned.
+    pub async fn record(
+        &mut self,
+        ended: &Ended<'_>,
+        now: Timestamp,
+    ) -> Result<Option<String>, SnapshotError> {
+        record_end(&mut self.transaction, &self.path, ended, now).await
+    }
+
+    /// Records that these operations go out now.
+    pub async fn send(
+        &mut self,
+        ids: impl IntoIterator<Item = OperationId>,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        for id in ids {
+            sqlx::query("UPDATE operations SET state = 'sent', sent_at = ? WHERE id = ?")
+                .bind(now.timestamp_millis())
+                .bind(id.0)
+                .execute(&mut *self.transaction)
+                .await
+                .at(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up operations that were not sent: the next run plans anew.
+    pub async fn leave(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
+        self.each(ids, "UPDATE operations SET state = 'left' WHERE id = ?")
+            .await
+    }
+
+    /// Gives up operations that were not sent and that run after run may leave for the next one: of
+    /// the same only the last stays in the journal.
+    pub async fn carry_over(&mut self, ids: &[OperationId]) -> Result<(), SnapshotError> {
+        self.each(
+            ids,
+            "DELETE FROM operations WHERE state = 'left' AND sent_at IS NULL AND requests IS NULL AND id < ?1
+                AND external_id = (SELECT external_id FROM operations WHERE id = ?1)
+                AND digest = (SELECT digest FROM operations WHERE id = ?1)",
+        )
+        .await?;
+        self.leave(ids).await
+    }
+
+    async fn each(
+        &mut self,
+        ids: &[OperationId],
+        statement: &'static str,
+    ) -> Result<(), SnapshotError> {
+        for id in ids {
+            sqlx::query(statement)
+                .bind(id.0)
+                .execute(&mut *self.transaction)
+                .await
+                .at(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Makes it last.
+    pub async fn commit(self) -> Result<(), SnapshotError> {
+        self.transaction.commit().await.at(&self.path)
+    }
+}
+
+/// Records how an operation ended; the error, where its answer does not fit the snapshot.
+async fn record_end(
+    transaction: &mut Transaction<'_, Sqlite>,
+    path: &Path,
+    ended: &Ended<'_>,
+    now: Timestamp,
+) -> Result<Option<String>, SnapshotError> {
+    let Ended {
+        id,
+        operation,
+        end,
+        evidence,
+    } = ended;
+    keep_evidence(transaction, *id, evidence, now)
+        .await
+        .at(path)?;
+    let unfit = match end {
+        End::Done(answer) => {
+            let owner = foreign_owner(transaction, answer, operation)
+                .await
+                .at(path)?;
+            let unfit = owner.map(|owner| {
+                format!(
+                    "the organization answered with the SCIM resource {}, which is already the account of {owner}",
+                    answer.scim_id
+                )
+            });
+            if unfit.is_none() {
+                record_success(transaction, path, *id, operation, answer, now).await?;
+            }
+            unfit
+        }
+        _ => None,
+    };
+    let failure = match (end, &unfit) {
+        (_, Some(error)) => Some((error.as_str(), true)),
+        (End::Failed(failure), _) => Some((failure.error.as_str(), failure.is_refusal)),
+        (End::Unknown(error), _) => Some((error.as_str(), false)),
+        _ => None,
+    };
+    if let Some(why) = failure {
+        fail(transaction, *id, operation, why, now).await.at(path)?;
+    }
+    match end {
+        End::Done(_) | End::Failed(_) => {
+            if matches!(end, End::Failed(failure) if failure.is_gone) {
+                entomb(transaction, operation, now).await.at(path)?;
+            }
+            let answer = match end {
+                End::Done(answer) if unfit.is_none() => Some(answer),
+                _ => None,
+            };
+            sqlx::query(
+                "UPDATE operations SET state = ?, answered_at = ?, request_id = coalesce(?, request_id), scim_id = ?, error = ? WHERE id = ?",
+            )
+            .bind(if answer.is_some() { "done" } else { "failed" })
+            .bind(now.timestamp_millis())
+            .bind(answer.and_then(|answer| answer.request_id.as_deref()))
+            .bind(answer.map(|answer| answer.scim_id.as_str()))
+            .bind(failure.map(|(error, _)| error))
+            .bind(id.0)
+            .execute(&mut **transaction)
+            .await
+            .at(path)?;
+        }
+        End::Left => {
+            sqlx::query("UPDATE operations SET state = 'left', sent_at = NULL WHERE id = ?")
+                .bind(id.0)
+                .execute(&mut **transaction)
+                .await
+                .at(path)?;
+        }
+        // They stay as sent: the next run finds out what became of them.
+        End::Unknown(_) | End::Unawaited => {}
+    }
+    Ok(unfit)
+}
+
+/// Brings the account's row and all that waited for this operation in line with its success.
+async fn record_success(
+    transaction: &mut Transaction<'_, Sqlite>,
+    path: &Path,
+    id: OperationId,
+    operation: &Operation,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<(), SnapshotError> {
+    drop_tombstone(transaction, answer, operation)
+        .await
+        .at(path)?;
+    if let Some(formerly) = &operation.formerly {
+        forget(transaction, formerly).await.at(path)?;
+    }
+    if operation.lets_go() {
+        forget(transaction, &operation.key).await.at(path)?;
+    } else {
+        let account = operation.account_after(answer, now);
+        store(transaction, &account).await.at(path)?;
+    }
+    if operation.takes_over() {
+        keyed_again(transaction, &answer.scim_id).await.at(path)?;
+    }
+    record_undone(transaction, path, id, operation).await?;
+    succeed(transaction, operation).await.at(path)
 }
 
 /// Keeps how it is known what became of an operation.

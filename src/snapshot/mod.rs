@@ -47,10 +47,10 @@ pub use dossier::{
 };
 pub use error::SnapshotError;
 pub use failures::{GivenRetry, NotTried, Retried, RetryError};
-pub use groups::{GroupEnd, UnansweredGroup};
+pub use groups::{EndedGroup, UnansweredGroup};
 pub use history::{Allowed, History, Selection, UnreadableWrite, Write, WriteEnd, Written};
 pub use holds::{ApproveError, Asked, HeldOperation, OpenHold};
-pub use journal::{Answered, Failure, Journal, LOOK, Outcome, Pulled, Unclear};
+pub use journal::{End, Ended, Failure, Journal, LOOK, Outcome, Pulled, Turn};
 pub use lock::{Lock, open_files};
 pub use outbox::{Letter, Outbox, Queued, Tried};
 pub use pause::{BadReason, Pause, keep_pause, keep_pause_for_later};

@@ -312,7 +312,7 @@ async fn an_approval_whose_operation_something_else_holds_waits_for_it() {
     };
     let live = journal.approvals(now()).await.unwrap();
     assert_eq!(left(&live), [true, false, true]);
-    journal.mark_sent(&ids, now()).await.unwrap();
+    sent(&mut journal, &ids, now()).await;
     let live = journal.approvals(now()).await.unwrap();
     assert_eq!(left(&live), [true, false, false]);
     // An approval is good for as long as its hold is open.
@@ -516,7 +516,7 @@ async fn of_two_operations_on_one_group_each_uses_up_its_own_approval() {
     let operations = parts();
     let sent = operations.iter().map(|one| &one.operation);
     let ids = journal.intend_groups(run, sent, now()).await.unwrap();
-    journal.mark_sent(&ids[..1], now()).await.unwrap();
+    sent(&mut journal, &ids[..1], now()).await;
     let live = journal.approvals(now()).await.unwrap();
     let live: Vec<Digest> = live.into_iter().map(|approval| approval.digest).collect();
     assert_eq!(live, [operations[1].operation.digest()]);
@@ -552,7 +552,7 @@ async fn an_approval_of_a_part_is_used_up_once_the_whole_is_sent() {
     let sent = [&whole.operation].into_iter();
     let ids = journal.intend_groups(run, sent, now()).await.unwrap();
     assert_eq!(live(&mut journal).await, approved);
-    journal.mark_sent(&ids, now()).await.unwrap();
+    sent(&mut journal, &ids, now()).await;
     assert_eq!(live(&mut journal).await, []);
     // Somebody who leaves once more is held once more.
     let plan = losing_members(vec![leaving], false);
@@ -901,6 +901,13 @@ async fn who_is_meant_is_found_by_every_name_that_a_person_has_and_told_if_there
     ));
 }
 
+/// Records that these go out.
+async fn sent(journal: &mut Journal, ids: &[OperationId], at: crate::model::Timestamp) {
+    let mut turn = journal.turn().await.unwrap();
+    turn.send(ids.iter().copied(), at).await.unwrap();
+    turn.commit().await.unwrap();
+}
+
 /// An answer to each of these operations: none for a success, else whether it is a refusal.
 async fn answered(
     journal: &mut Journal,
@@ -915,36 +922,32 @@ async fn answered(
         .intend(run, operations.iter().map(|one| &**one), at)
         .await
         .unwrap();
-    journal.mark_sent(&ids, at).await.unwrap();
-    let result = |operation: &Operation| match refusal {
-        None => Ok(crate::model::Answer {
+    sent(&mut journal, &ids, at).await;
+    let end = |operation: &Operation| match refusal {
+        None => End::Done(crate::model::Answer {
             scim_id: ScimId::new(format!("scim-{}", operation.key)),
             account_id: None,
             request_id: None,
         }),
-        Some(is_refusal) => Err(Failure {
+        Some(is_refusal) => End::Failed(Failure {
             error: "409: taken".to_owned(),
             is_refusal,
             is_gone: false,
         }),
     };
-    let answers: Vec<(Answered, &Operation)> = ids
+    let ended: Vec<Ended> = ids
         .into_iter()
         .zip(operations)
-        .map(|(id, operation)| {
-            let operation: &Operation = operation;
-            let result = result(operation);
-            (
-                Answered {
-                    id,
-                    result,
-                    evidence: Evidence::Answers(Vec::new()),
-                },
-                operation,
-            )
+        .map(|(id, operation)| Ended {
+            id,
+            operation,
+            end: end(operation),
+            evidence: Evidence::Answers(Vec::new()),
         })
         .collect();
-    journal.answer(&answers, at).await.unwrap();
+    for one in &ended {
+        journal.record(one, at).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -969,13 +972,13 @@ async fn refusals_in_a_row_are_counted_until_a_success_or_another_wish() {
         .intend(run, [operation].into_iter(), now())
         .await
         .unwrap();
-    let unclear = Unclear {
+    let unclear = Ended {
         id: ids[0],
         operation,
-        error: "no answer".to_owned(),
-        exchanges: Vec::new(),
+        end: End::Unknown("no answer".to_owned()),
+        evidence: Evidence::Answers(Vec::new()),
     };
-    journal.leave_unclear(&[unclear], now()).await.unwrap();
+    journal.record(&unclear, now()).await.unwrap();
     let failures = journal.failures(5).await.unwrap();
     assert_eq!(failures.people[&key("a")].in_vain, 2);
     for times in 1..4 {
@@ -1065,7 +1068,9 @@ async fn a_retry_is_told_of_the_first_that_was_sent_of_what_had_failed() {
     // The deadline comes first, and then something else is sent.
     let operations = wish.operations.iter().map(|planned| &planned.operation);
     let ids = journal.intend(run, operations, now()).await.unwrap();
-    journal.carry_over(&ids).await.unwrap();
+    let mut turn = journal.turn().await.unwrap();
+    turn.carry_over(&ids).await.unwrap();
+    turn.commit().await.unwrap();
     answered(&mut journal, run, &other, Some(true), now()).await;
     for _ in 0..2 {
         answered(&mut journal, run, &wish, None, now()).await;
@@ -1107,21 +1112,26 @@ async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
     let (_folder, mut journal) = new_journal().await;
     let run = journal.begin_run("test", now()).await.unwrap();
     let operation = losing("one", &["a"]).operation;
-    let end = async |journal: &mut Journal, operation: &GroupOperation, end: GroupEnd| {
+    let end = async |journal: &mut Journal, operation: &GroupOperation, end: End| {
         let sent = [operation].into_iter();
         let ids = journal.intend_groups(run, sent, now()).await.unwrap();
-        journal.mark_sent(&ids, now()).await.unwrap();
+        sent(&mut journal, &ids, now()).await;
         let progress = GroupProgress::default();
-        let end = (&end, &Evidence::Answers(Vec::new()));
-        let answer = journal.answer_group(ids[0], operation, &progress, end, now());
-        answer.await.unwrap();
+        let ended = EndedGroup {
+            id: ids[0],
+            operation,
+            progress,
+            end,
+            evidence: Evidence::Answers(Vec::new()),
+        };
+        journal.record_group(&ended, now()).await.unwrap();
         let failures = journal.failures(5).await.unwrap();
         let failed = failures.groups.get(&operation.key).cloned();
         failed.map(|failed| (failed.count, failed.in_vain, failed.digest))
     };
-    let unknown = || GroupEnd::Unknown("no answer".to_owned());
+    let unknown = || End::Unknown("no answer".to_owned());
     let failed = |is_refusal| {
-        GroupEnd::Failed(Failure {
+        End::Failed(Failure {
             error: "403".to_owned(),
             is_refusal,
             is_gone: false,
@@ -1135,9 +1145,9 @@ async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
     let counted = end(&mut journal, &operation, failed(true)).await;
     assert_eq!(counted, Some((1, 2, digest)));
     // To read it back and see nothing is no end.
-    let counted = end(&mut journal, &operation, GroupEnd::Left).await;
+    let counted = end(&mut journal, &operation, End::Left).await;
     assert_eq!(counted, Some((1, 2, digest)));
-    assert_eq!(end(&mut journal, &operation, GroupEnd::Done).await, None);
+    assert_eq!(end(&mut journal, &operation, End::Done(())).await, None);
     // Whoever reverts a run sees to it.
     let mut reverting = operation.clone();
     reverting.undoes = Some(crate::model::Undoes {
@@ -1201,7 +1211,9 @@ async fn what_is_left_run_by_run_is_in_the_journal_once() {
         let approved = plan.approve();
         let operations = approved.operations().iter().map(|one| &**one);
         let ids = journal.intend(run, operations, now()).await.unwrap();
-        journal.carry_over(&ids).await.unwrap();
+        let mut turn = journal.turn().await.unwrap();
+        turn.carry_over(&ids).await.unwrap();
+        turn.commit().await.unwrap();
     };
     let wish = World::new(vec![person("a"), person("b")], vec![]).planned();
     for _ in 0..3 {
@@ -1246,7 +1258,7 @@ async fn a_history_is_read_page_by_page_each_write_once_while_the_journal_goes_o
             .intend(other, some.iter().copied(), now())
             .await
             .unwrap();
-        journal.mark_sent(&ids, now() + minute * 2).await.unwrap();
+        sent(&mut journal, &ids, now() + minute * 2).await;
         let page = snapshot.next_writes(&mut history).await.unwrap();
         if page.is_empty() {
             break;

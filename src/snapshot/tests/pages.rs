@@ -304,21 +304,20 @@ async fn what_is_not_tried_is_told_with_what_is_in_quarantine_first_and_then_by_
         .intend_groups(run, [&group].into_iter(), now())
         .await
         .unwrap();
-    let refused = crate::snapshot::GroupEnd::Failed(Failure {
+    let refused = crate::snapshot::End::Failed(Failure {
         error: "403: no".to_owned(),
         is_refusal: true,
         is_gone: false,
     });
-    journal
-        .answer_group(
-            ids[0],
-            &group,
-            &GroupProgress::default(),
-            (&refused, &Evidence::Answers(Vec::new())),
-            now() + hour * 2 - chrono::TimeDelta::minutes(2),
-        )
-        .await
-        .unwrap();
+    let ended = crate::snapshot::EndedGroup {
+        id: ids[0],
+        operation: &group,
+        progress: GroupProgress::default(),
+        end: refused,
+        evidence: Evidence::Answers(Vec::new()),
+    };
+    let at = now() + hour * 2 - chrono::TimeDelta::minutes(2);
+    journal.record_group(&ended, at).await.unwrap();
 
     let seen = now() + hour * 2;
     let all = journal.not_tried(2, seen).await.unwrap();
