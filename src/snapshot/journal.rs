@@ -5,10 +5,10 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::{Connection, Sqlite, Transaction};
+use sqlx::{Connection, QueryBuilder, Sqlite, Transaction};
 
 use super::error::Context;
-use super::failures::{count_failure, forget_failure, no_longer_pending};
+use super::failures::count_failure;
 use super::lock::{Lock, Standing};
 use super::reconciled::keyed_again;
 use super::revert::record_undone;
@@ -16,13 +16,16 @@ use super::verdicts::{record_ends, record_verdicts};
 use super::{Snapshot, SnapshotError, rows};
 use crate::config::{Job, SourceScope};
 use crate::model::{
-    AccountId, Answer, Attribute, Cause, Cursor, Digest, Evidence, Exchange, ExternalId, Invoker,
+    AccountId, Answer, Attribute, Cause, Cursor, Digest, Evidence, ExternalId, Invoker,
     ManagedAccount, Operation, OperationId, RunId, Shutdown, SourceName, Timestamp,
 };
 use crate::plan::{Deviation, Pulls, Verdict};
 
 /// How often a lock is looked at that is waited for: the system tells nobody when it is let go.
 pub const LOOK: Duration = Duration::from_millis(50);
+
+/// How many rows are written by one statement, at most.
+const PORTION: usize = 100;
 
 /// The database, for writing.
 pub struct Journal {
@@ -336,22 +339,33 @@ impl Journal {
     ) -> Result<Vec<OperationId>, SnapshotError> {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
-        let mut ids = Vec::with_capacity(operations.len());
-        for (key, kind, digest, detail) in operations {
-            let id = sqlx::query(
-                "INSERT INTO operations (run_id, external_id, kind, digest, detail, state, intended_at) VALUES (?, ?, ?, ?, ?, 'intended', ?)",
-            )
-            .bind(run.0)
-            .bind(key)
-            .bind(kind)
-            .bind(digest.0.as_slice())
-            .bind(detail)
-            .bind(now.timestamp_millis())
-            .execute(&mut *transaction)
-            .await
-            .at(&path)?
-            .last_insert_rowid();
-            ids.push(OperationId(id));
+        let mut ids: Vec<OperationId> = Vec::with_capacity(operations.len());
+        let mut operations = operations.peekable();
+        while operations.peek().is_some() {
+            let mut insert = QueryBuilder::new(
+                "INSERT INTO operations (run_id, external_id, kind, digest, detail, state, intended_at) ",
+            );
+            insert.push_values(
+                operations.by_ref().take(PORTION),
+                |mut row, (key, kind, digest, detail)| {
+                    row.push_bind(run.0)
+                        .push_bind(key)
+                        .push_bind(kind)
+                        .push_bind(digest.0.to_vec())
+                        .push_bind(detail)
+                        .push("'intended'")
+                        .push_bind(now.timestamp_millis());
+                },
+            );
+            insert.push(" RETURNING id");
+            let mut made: Vec<i64> = insert
+                .build_query_scalar()
+                .fetch_all(&mut *transaction)
+                .await
+                .at(&path)?;
+            // They are given in the order of the rows, and told in any.
+            made.sort_unstable();
+            ids.extend(made.into_iter().map(OperationId));
         }
         transaction.commit().await.at(&path)?;
         Ok(ids)
@@ -452,14 +466,15 @@ impl Turn<'_> {
         ids: impl IntoIterator<Item = OperationId>,
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
-        for id in ids {
-            sqlx::query("UPDATE operations SET state = 'sent', sent_at = ? WHERE id = ?")
-                .bind(now.timestamp_millis())
-                .bind(id.0)
-                .execute(&mut *self.transaction)
-                .await
-                .at(&self.path)?;
-        }
+        let ids: Vec<i64> = ids.into_iter().map(|id| id.0).collect();
+        sqlx::query(
+            "UPDATE operations SET state = 'sent', sent_at = ? WHERE id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(now.timestamp_millis())
+        .bind(serde_json::json!(ids).to_string())
+        .execute(&mut *self.transaction)
+        .await
+        .at(&self.path)?;
         Ok(())
     }
 
@@ -516,9 +531,6 @@ async fn record_end(
         end,
         evidence,
     } = ended;
-    keep_evidence(transaction, *id, evidence, now)
-        .await
-        .at(path)?;
     let unfit = match end {
         End::Done(answer) => {
             let owner = foreign_owner(transaction, answer, operation)
@@ -546,38 +558,39 @@ async fn record_end(
     if let Some(why) = failure {
         fail(transaction, *id, operation, why, now).await.at(path)?;
     }
-    match end {
-        End::Done(_) | End::Failed(_) => {
-            if matches!(end, End::Failed(failure) if failure.is_gone) {
-                entomb(transaction, operation, now).await.at(path)?;
-            }
-            let answer = match end {
-                End::Done(answer) if unfit.is_none() => Some(answer),
-                _ => None,
-            };
-            sqlx::query(
-                "UPDATE operations SET state = ?, answered_at = ?, request_id = coalesce(?, request_id), scim_id = ?, error = ? WHERE id = ?",
-            )
-            .bind(if answer.is_some() { "done" } else { "failed" })
-            .bind(now.timestamp_millis())
-            .bind(answer.and_then(|answer| answer.request_id.as_deref()))
-            .bind(answer.map(|answer| answer.scim_id.as_str()))
-            .bind(failure.map(|(error, _)| error))
-            .bind(id.0)
-            .execute(&mut **transaction)
-            .await
-            .at(path)?;
-        }
-        End::Left => {
-            sqlx::query("UPDATE operations SET state = 'left', sent_at = NULL WHERE id = ?")
-                .bind(id.0)
-                .execute(&mut **transaction)
-                .await
-                .at(path)?;
-        }
-        // They stay as sent: the next run finds out what became of them.
-        End::Unknown(_) | End::Unawaited => {}
+    if matches!(end, End::Failed(failure) if failure.is_gone) {
+        entomb(transaction, operation, now).await.at(path)?;
     }
+    let answer = match end {
+        End::Done(answer) if unfit.is_none() => Some(answer),
+        _ => None,
+    };
+    let state = match end {
+        End::Done(_) if unfit.is_none() => "done",
+        End::Done(_) | End::Failed(_) => "failed",
+        End::Left => "left",
+        // The next run finds out what became of them.
+        End::Unknown(_) | End::Unawaited => "sent",
+    };
+    let is_over = matches!(end, End::Done(_) | End::Failed(_));
+    let (requests, request_id, settled_at) = kept(evidence, now);
+    sqlx::query(
+        "UPDATE operations SET state = ?2, sent_at = iif(?2 = 'left', NULL, sent_at), answered_at = coalesce(?3, answered_at),
+            scim_id = coalesce(?4, scim_id), error = iif(?3 IS NULL, error, ?5), requests = coalesce(?6, requests),
+            request_id = coalesce(?7, ?8, request_id), settled_at = coalesce(?9, settled_at) WHERE id = ?1",
+    )
+    .bind(id.0)
+    .bind(state)
+    .bind(is_over.then(|| now.timestamp_millis()))
+    .bind(answer.map(|answer| answer.scim_id.as_str()))
+    .bind(failure.map(|(error, _)| error))
+    .bind(requests)
+    .bind(answer.and_then(|answer| answer.request_id.as_deref()))
+    .bind(request_id)
+    .bind(settled_at)
+    .execute(&mut **transaction)
+    .await
+    .at(path)?;
     Ok(unfit)
 }
 
@@ -590,9 +603,6 @@ async fn record_success(
     answer: &Answer,
     now: Timestamp,
 ) -> Result<(), SnapshotError> {
-    drop_tombstone(transaction, answer, operation)
-        .await
-        .at(path)?;
     if let Some(formerly) = &operation.formerly {
         forget(transaction, formerly).await.at(path)?;
     }
@@ -616,37 +626,35 @@ pub(super) async fn keep_evidence(
     evidence: &Evidence,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    match evidence {
-        Evidence::Answers(exchanges) => keep_answers(transaction, id, exchanges).await,
-        Evidence::ReadBack => {
-            sqlx::query("UPDATE operations SET settled_at = ? WHERE id = ?")
-                .bind(now.timestamp_millis())
-                .bind(id.0)
-                .execute(&mut **transaction)
-                .await?;
-            Ok(())
-        }
-    }
+    let (requests, request_id, settled_at) = kept(evidence, now);
+    sqlx::query(
+        "UPDATE operations SET requests = coalesce(?2, requests), request_id = coalesce(?3, request_id),
+            settled_at = coalesce(?4, settled_at) WHERE id = ?1",
+    )
+    .bind(id.0)
+    .bind(requests)
+    .bind(request_id)
+    .bind(settled_at)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }
 
-/// Keeps the answers to the requests of an operation; the request id of the last one is its own.
-async fn keep_answers(
-    transaction: &mut Transaction<'_, Sqlite>,
-    id: OperationId,
-    exchanges: &[Exchange],
-) -> Result<(), sqlx::Error> {
-    if exchanges.is_empty() {
-        return Ok(());
+/// What is kept of the evidence: the requests with their answers, the id of the last one that has one, which is the
+/// operation's own, and when it was read back.
+fn kept(evidence: &Evidence, now: Timestamp) -> (Option<String>, Option<&str>, Option<i64>) {
+    match evidence {
+        Evidence::Answers(exchanges) => {
+            let mut named = exchanges
+                .iter()
+                .rev()
+                .filter_map(|exchange| exchange.request_id.as_deref());
+            let requests =
+                (!exchanges.is_empty()).then(|| serde_json::json!(exchanges).to_string());
+            (requests, named.next(), None)
+        }
+        Evidence::ReadBack => (None, None, Some(now.timestamp_millis())),
     }
-    let named = exchanges.iter().rev();
-    let mut named = named.filter_map(|exchange| exchange.request_id.as_deref());
-    sqlx::query("UPDATE operations SET requests = ?, request_id = ? WHERE id = ?")
-        .bind(serde_json::json!(exchanges).to_string())
-        .bind(named.next())
-        .bind(id.0)
-        .execute(&mut **transaction)
-        .await?;
-    Ok(())
 }
 
 /// Counts one more failure of an operation, and whether it was refused. Whoever reverts a run has asked
@@ -670,45 +678,34 @@ async fn succeed(
     transaction: &mut Transaction<'_, Sqlite>,
     operation: &Operation,
 ) -> Result<(), sqlx::Error> {
-    for key in [&operation.key, operation.row()] {
-        forget_failure(transaction, key, false).await?;
-        if operation.turns_login_off() {
-            no_longer_pending(transaction, key).await?;
-        }
-    }
+    sqlx::query(
+        "DELETE FROM failures WHERE external_id IN (?1, ?2) AND NOT is_group;
+         DELETE FROM pending_deactivations WHERE ?3 AND external_id IN (?1, ?2)",
+    )
+    .bind(operation.key.as_str())
+    .bind(operation.row().as_str())
+    .bind(operation.turns_login_off())
+    .execute(&mut **transaction)
+    .await?;
     Ok(())
 }
 
-/// Whose account the answered SCIM resource is, if it is somebody else's.
+/// Whose account the answered SCIM resource is, if it is somebody else's. A tombstone of somebody else that has it is
+/// removed: the resource lives again.
 async fn foreign_owner(
     transaction: &mut Transaction<'_, Sqlite>,
     answer: &Answer,
     operation: &Operation,
 ) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT dn FROM accounts WHERE scim_id = ? AND external_id <> ? AND external_id <> ? AND lifecycle <> 'deleted'",
+        "DELETE FROM accounts WHERE scim_id = ?1 AND external_id <> ?2 AND lifecycle = 'deleted';
+         SELECT dn FROM accounts WHERE scim_id = ?1 AND external_id <> ?2 AND external_id <> ?3 AND lifecycle <> 'deleted'",
     )
     .bind(answer.scim_id.as_str())
     .bind(operation.key.as_str())
     .bind(operation.formerly.as_ref().map_or("", ExternalId::as_str))
     .fetch_optional(&mut **transaction)
     .await
-}
-
-/// Removes somebody else's tombstone that has the answered SCIM resource, which lives again.
-async fn drop_tombstone(
-    transaction: &mut Transaction<'_, Sqlite>,
-    answer: &Answer,
-    operation: &Operation,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "DELETE FROM accounts WHERE scim_id = ? AND external_id <> ? AND lifecycle = 'deleted'",
-    )
-    .bind(answer.scim_id.as_str())
-    .bind(operation.key.as_str())
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
 }
 
 /// Removes the row of an account that is another key's by now, and what was said of that key.
@@ -754,7 +751,7 @@ pub(super) async fn store(
 ) -> Result<(), sqlx::Error> {
     let (lifecycle, since) = rows::lifecycle_columns(account.lifecycle);
     let absence = account.absence;
-    sqlx::query(rows::UPSERT_ACCOUNT)
+    sqlx::query(rows::STORE_ACCOUNT)
         .bind(account.key.as_str())
         .bind(account.source.as_str())
         .bind(&account.dn)
@@ -773,16 +770,8 @@ pub(super) async fn store(
         ))
         .bind(absence.and_then(|absence| absence.cause).map(Cause::name))
         .bind(absence.map(|absence| absence.pulls))
+        .bind(account.is_settled())
         .execute(&mut **transaction)
         .await?;
-    // The account is now what its source wants.
-    if account.is_settled() {
-        sqlx::query("DELETE FROM deviations WHERE source = ? AND external_id = ? AND digest = ?")
-            .bind(account.source.as_str())
-            .bind(account.key.as_str())
-            .bind(account.digest().0.as_slice())
-            .execute(&mut **transaction)
-            .await?;
-    }
     Ok(())
 }

@@ -12,13 +12,16 @@ use crate::plan::Deviation;
 
 pub(super) const SELECT_ACCOUNTS: &str = "SELECT external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, departed_why, departed_pulls FROM accounts";
 
-pub(super) const UPSERT_ACCOUNT: &str = "INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest, user_name, email, employee_number, departed_why, departed_pulls)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+/// Makes an account's row be as bound, and, where the last value says that it is now what its source wants, drops what
+/// that one said otherwise.
+pub(super) const STORE_ACCOUNT: &str = "INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest, user_name, email, employee_number, departed_why, departed_pulls)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
     ON CONFLICT (external_id) DO UPDATE SET source = excluded.source, dn = excluded.dn, scim_id = excluded.scim_id,
         account_id = excluded.account_id, profile = excluded.profile, lifecycle = excluded.lifecycle,
         since = excluded.since, departed_at = excluded.departed_at, digest = excluded.digest,
         user_name = excluded.user_name, email = excluded.email, employee_number = excluded.employee_number,
-        departed_why = excluded.departed_why, departed_pulls = excluded.departed_pulls";
+        departed_why = excluded.departed_why, departed_pulls = excluded.departed_pulls;
+    DELETE FROM deviations WHERE ?16 AND source = ?2 AND external_id = ?1 AND digest = ?10";
 
 /// The column of an attribute by which accounts are looked up, and what stands there: the
 /// case-folded value.
