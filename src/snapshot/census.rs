@@ -18,7 +18,7 @@ pub struct Census {
     pub accounts: BTreeMap<String, u64>,
     /// Open holds: the name, and how many operations it holds.
     pub holds: Vec<(String, u64)>,
-    /// Of people: what was refused and is not done yet.
+    /// Of people: what has failed and is not done yet.
     pub people: Failing,
     /// Of groups.
     pub groups: Failing,
@@ -40,7 +40,7 @@ pub struct Census {
     pub free: u64,
 }
 
-/// How many are refused.
+/// Of how many something has failed by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
 pub struct Failing {
     /// Those that are tried again.

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::Context;
-use super::failures::{count_failure, forget_failure};
+use super::failures::{Fault, count_those_before, forget_failure, note_failure};
 use super::journal::{Failure, Journal, keep_evidence};
 use super::revert::record_undone_group;
 use super::{Snapshot, SnapshotError};
@@ -138,8 +138,10 @@ impl Journal {
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
         let path = self.path.clone();
-        let mut transaction = self.begin().await?;
         let is_done = *end == GroupEnd::Done;
+        let is_alone = self.has_succeeded;
+        let is_first = is_done && !is_alone && evidence.shows_success();
+        let mut transaction = self.begin().await?;
         advance(&mut transaction, operation, progress)
             .await
             .at(&path)?;
@@ -156,15 +158,23 @@ impl Journal {
                 .await
                 .at(&path)?;
         }
+        if is_first {
+            count_those_before(&mut transaction, id).await.at(&path)?;
+        }
         let failed = match end {
             GroupEnd::Failed(failure) => Some((failure.error.as_str(), failure.is_refusal)),
             GroupEnd::Unknown(error) => Some((error.as_str(), false)),
             GroupEnd::Done | GroupEnd::Left | GroupEnd::Unawaited => None,
         };
         // Whoever reverts a run sees to it.
-        if let Some(why) = failed.filter(|_| operation.undoes.is_none()) {
+        if let Some((error, is_refusal)) = failed.filter(|_| operation.undoes.is_none()) {
             let (whose, what) = ((&operation.key, true), operation.digest());
-            count_failure(&mut transaction, whose, id, what, why, now)
+            let fault = Fault {
+                error,
+                is_refusal,
+                is_alone,
+            };
+            note_failure(&mut transaction, whose, id, what, fault, now)
                 .await
                 .at(&path)?;
         }
@@ -187,7 +197,9 @@ impl Journal {
             .execute(&mut *transaction)
             .await
             .at(&path)?;
-        transaction.commit().await.at(&path)
+        transaction.commit().await.at(&path)?;
+        self.has_succeeded |= is_first;
+        Ok(())
     }
 
     /// Brings rows of groups up to date to which nothing is sent, and forgets those whose group

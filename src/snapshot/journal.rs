@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::{Connection, Sqlite, Transaction};
 
 use super::error::Context;
-use super::failures::{count_failure, forget_failure, no_longer_pending};
+use super::failures::{Fault, count_those_before, forget_failure, no_longer_pending, note_failure};
 use super::lock::{Lock, Standing};
 use super::reconciled::keyed_again;
 use super::revert::record_undone;
@@ -28,6 +28,8 @@ pub const LOOK: Duration = Duration::from_millis(50);
 pub struct Journal {
     snapshot: Snapshot,
     files: [Standing; 2],
+    /// Whether a write of the run that was begun last has succeeded: what fails beside it fails by itself.
+    pub(super) has_succeeded: bool,
     _lock: Lock,
 }
 
@@ -60,7 +62,7 @@ pub struct Unclear<'a> {
 pub struct Failure {
     /// The error in words.
     pub error: String,
-    /// Whether it was refused for what it does to whom, so that it counts as one more refusal.
+    /// Whether it was refused for what it does to whom.
     pub is_refusal: bool,
     /// Whether the account is no longer there at all, so that its row becomes a tombstone.
     pub is_gone: bool,
@@ -133,6 +135,7 @@ impl Journal {
         Ok(Journal {
             snapshot,
             files: [database, lock.standing()?],
+            has_succeeded: false,
             _lock: lock,
         })
     }
@@ -215,6 +218,7 @@ impl Journal {
             .at(&path)?
             .last_insert_rowid();
         transaction.commit().await.at(&path)?;
+        self.has_succeeded = false;
         Ok(RunId(run))
     }
 
@@ -379,6 +383,7 @@ impl Journal {
         now: Timestamp,
     ) -> Result<Vec<Result<(), String>>, SnapshotError> {
         let path = self.path.clone();
+        let mut has_succeeded = self.has_succeeded;
         let mut transaction = self.begin().await?;
         let mut results = Vec::with_capacity(answered.len());
         for (
@@ -415,6 +420,11 @@ impl Journal {
                         }
                         record_undone(&mut transaction, &path, *id, operation).await?;
                         succeed(&mut transaction, operation).await.at(&path)?;
+                        let is_first = !has_succeeded && evidence.shows_success();
+                        if is_first {
+                            count_those_before(&mut transaction, *id).await.at(&path)?;
+                            has_succeeded = true;
+                        }
                         Ok(answer)
                     }
                     Some(owner) => Err((
@@ -439,7 +449,12 @@ impl Journal {
             let stored = match stored {
                 Ok(answer) => Ok(answer),
                 Err((error, is_refusal)) => {
-                    fail(&mut transaction, *id, operation, (&error, is_refusal), now)
+                    let fault = Fault {
+                        error: &error,
+                        is_refusal,
+                        is_alone: has_succeeded,
+                    };
+                    fail(&mut transaction, *id, operation, fault, now)
                         .await
                         .at(&path)?;
                     Err(error)
@@ -467,6 +482,7 @@ impl Journal {
             results.push(stored.map(|_| ()));
         }
         transaction.commit().await.at(&path)?;
+        self.has_succeeded = has_succeeded;
         Ok(results)
     }
 
@@ -542,6 +558,7 @@ impl Journal {
             return Ok(());
         }
         let path = self.path.clone();
+        let is_alone = self.has_succeeded;
         let mut transaction = self.begin().await?;
         for Unclear {
             id,
@@ -553,7 +570,12 @@ impl Journal {
             keep_answers(&mut transaction, *id, exchanges)
                 .await
                 .at(&path)?;
-            fail(&mut transaction, *id, operation, (error, false), now)
+            let fault = Fault {
+                error,
+                is_refusal: false,
+                is_alone,
+            };
+            fail(&mut transaction, *id, operation, fault, now)
                 .await
                 .at(&path)?;
         }
@@ -672,23 +694,22 @@ async fn keep_answers(
     Ok(())
 }
 
-/// Counts one more failure of an operation, and whether it was refused. Whoever reverts a run has asked
-/// for it and sees to it.
+/// Notes one more failure of an operation. Whoever reverts a run has asked for it and sees to it.
 async fn fail(
     transaction: &mut Transaction<'_, Sqlite>,
     id: OperationId,
     operation: &Operation,
-    why: (&str, bool),
+    fault: Fault<'_>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     if operation.undoes.is_some() {
         return Ok(());
     }
     let (whose, what) = ((&operation.key, false), operation.digest());
-    count_failure(transaction, whose, id, what, why, now).await
+    note_failure(transaction, whose, id, what, fault, now).await
 }
 
-/// Notes what a success ends: refusals before it, and the wait for a login to be turned off.
+/// Notes what a success ends: failures before it, and the wait for a login to be turned off.
 async fn succeed(
     transaction: &mut Transaction<'_, Sqlite>,
     operation: &Operation,
