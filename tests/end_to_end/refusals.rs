@@ -338,6 +338,10 @@ fn a_deactivation_is_tried_on_and_on_and_its_age_is_told() {
     dirsyncd.run(&["plan"]).expect_words(&[
         "Deactivations that earlier runs have planned and that are not done: 1; the oldest since 20",
     ]);
+    dirsyncd.run(&["status"]).expect_code(3).expect_words(&[
+        "Deactivations that are not done: 1; the oldest since 20",
+        "In quarantine: 0\n",
+    ]);
     for _ in 0..3 {
         wait(&dirsyncd, 10);
         summary(&dirsyncd, 4);
