@@ -128,6 +128,14 @@ impl Ended {
 }
 
 impl RunError {
+    /// The database failed while a plan was carried out.
+    fn of_applying(error: SnapshotError, journal: &Journal) -> Self {
+        match journal.has_sent() {
+            true => RunError::BrokeOff(error),
+            false => RunError::Snapshot(error),
+        }
+    }
+
     /// What went wrong, in words that name nobody and no place.
     pub fn brief(&self) -> &'static str {
         match self {
@@ -486,7 +494,7 @@ async fn carry_out(
     let approved = plan.approve();
     let applied = apply::apply(&approved, run, reader, deadline, journal, control)
         .await
-        .map_err(RunError::BrokeOff)?;
+        .map_err(|error| RunError::of_applying(error, journal))?;
     Ok((plan, applied))
 }
 

@@ -189,7 +189,7 @@ async fn carry_out(
     }
     let applied = apply::apply(&approved, run, reader, deadline, journal, control)
         .await
-        .map_err(RunError::BrokeOff)?;
+        .map_err(|error| RunError::of_applying(error, journal))?;
     Ok((plan, applied))
 }
 

@@ -178,7 +178,7 @@ async fn carry_out(
     journal.record_pending(run, &plan, (control.now)()).await?;
     let applied = apply::apply(&plan.approve(), run, reader, deadline, journal, control)
         .await
-        .map_err(RunError::BrokeOff)?;
+        .map_err(|error| RunError::of_applying(error, journal))?;
     Ok((plan, applied))
 }
 

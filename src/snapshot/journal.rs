@@ -30,6 +30,8 @@ pub struct Journal {
     files: [Standing; 2],
     /// Whether a write of the run that was begun last has succeeded: what fails beside it fails by itself.
     pub(super) has_succeeded: bool,
+    /// Whether something of that run has been recorded as sent.
+    has_sent: bool,
     _lock: Lock,
 }
 
@@ -136,6 +138,7 @@ impl Journal {
             snapshot,
             files: [database, lock.standing()?],
             has_succeeded: false,
+            has_sent: false,
             _lock: lock,
         })
     }
@@ -219,6 +222,7 @@ impl Journal {
             .last_insert_rowid();
         transaction.commit().await.at(&path)?;
         self.has_succeeded = false;
+        self.has_sent = false;
         Ok(RunId(run))
     }
 
@@ -372,7 +376,14 @@ impl Journal {
                 .await
                 .at(&path)?;
         }
-        transaction.commit().await.at(&path)
+        transaction.commit().await.at(&path)?;
+        self.has_sent |= !ids.is_empty();
+        Ok(())
+    }
+
+    /// Whether something of the run that was begun last has been recorded as sent.
+    pub fn has_sent(&self) -> bool {
+        self.has_sent
     }
 
     /// Records answers, each together with the account's new row. An answer that does not fit
