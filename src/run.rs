@@ -676,7 +676,8 @@ async fn make_plan(
             known.accounts.remove(&settlement.operation.key);
         }
     }
-    known.rekeyed = snapshot.rekeyed(&known.accounts).await?;
+    let ids = known.accounts.values().map(|account| &account.scim_id);
+    known.rekeyed = snapshot.rekeyed(ids).await?;
     let policies = setup.config.policies(orders.accepts_scope_change);
     let accepted = snapshot.scopes().await?;
     let missing = sought(&desired, &known, &policies, now);
@@ -738,7 +739,7 @@ async fn make_plan(
     if !are_guarded_groups_read && groups::concern_administrators(&plan, guards) {
         known.guarded_groups = reader.guarded_groups(guards).await?;
     }
-    groups::hold(&mut plan, guards, &known, now);
+    groups::hold(&mut plan, snapshot, guards, &known, now).await?;
     if let Some(groups) = &mut plan.groups {
         groups.set_aside(&known.failures, now);
     }

@@ -658,6 +658,32 @@ fn a_group_that_is_never_answered_is_put_off_and_in_the_end_only_tried_when_some
 }
 
 #[test]
+fn an_account_with_another_key_joins_and_leaves_only_when_that_is_approved() {
+    let files = Files::of(Person::several(4));
+    files.groups(&[("dev", "dev", &[0, 1]), ("ops", "ops", &[2])]);
+    files.dirsyncd.sync(0);
+    let account = files.organization.of_key(&files.people[0].key()).unwrap();
+    let taken = json!("other-tool");
+    files
+        .organization
+        .patch_by_hand(&account, "externalId", &taken);
+    files.dirsyncd.run(&["reconcile"]);
+    files.groups(&[("dev", "dev", &[3]), ("ops", "ops", &[0, 1, 2])]);
+
+    files.dirsyncd.sync(3).expect_words(&["rekeyed"]);
+    // Whose key is nobody's is told as the last.
+    assert_eq!(files.members("dev"), [3, usize::MAX]);
+    assert_eq!(files.members("ops"), [1, 2]);
+
+    let approve = ["approve", "rekeyed", "--reason", "it is the same person"];
+    files.dirsyncd.run(&approve).expect_code(0);
+    files.dirsyncd.sync(0);
+    assert_eq!(files.members("dev"), [3]);
+    assert_eq!(files.members("ops"), [1, 2, usize::MAX]);
+    files.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
 fn groups_go_out_before_what_is_cosmetic() {
     let mut files = Files::of(Person::several(3));
     files.groups(&[]);
