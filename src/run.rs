@@ -128,6 +128,14 @@ impl Ended {
 }
 
 impl RunError {
+    /// The database failed while a plan was carried out.
+    fn of_applying(error: SnapshotError, journal: &Journal) -> Self {
+        match journal.has_sent() {
+            true => RunError::BrokeOff(error),
+            false => RunError::Snapshot(error),
+        }
+    }
+
     /// What went wrong, in words that name nobody and no place.
     pub fn brief(&self) -> &'static str {
         match self {
@@ -486,7 +494,7 @@ async fn carry_out(
     let approved = plan.approve();
     let applied = apply::apply(&approved, run, reader, deadline, journal, control)
         .await
-        .map_err(RunError::BrokeOff)?;
+        .map_err(|error| RunError::of_applying(error, journal))?;
     Ok((plan, applied))
 }
 
@@ -668,7 +676,8 @@ async fn make_plan(
             known.accounts.remove(&settlement.operation.key);
         }
     }
-    known.rekeyed = snapshot.rekeyed(&known.accounts).await?;
+    let ids = known.accounts.values().map(|account| &account.scim_id);
+    known.rekeyed = snapshot.rekeyed(ids).await?;
     let policies = setup.config.policies(orders.accepts_scope_change);
     let accepted = snapshot.scopes().await?;
     let missing = sought(&desired, &known, &policies, now);
@@ -730,7 +739,7 @@ async fn make_plan(
     if !are_guarded_groups_read && groups::concern_administrators(&plan, guards) {
         known.guarded_groups = reader.guarded_groups(guards).await?;
     }
-    groups::hold(&mut plan, guards, &known, now);
+    groups::hold(&mut plan, snapshot, guards, &known, now).await?;
     if let Some(groups) = &mut plan.groups {
         groups.set_aside(&known.failures, now);
     }

@@ -103,7 +103,7 @@ enum Verb {
     /// Let what a hold holds through: once, in the next sync
     #[command(after_help = EXIT_CODES)]
     Approve(approve::Arguments),
-    /// Let go again what the organization has refused: at once, in the next sync
+    /// Let go again what has failed for a person or a group: at once, in the next sync
     #[command(after_help = EXIT_CODES)]
     Retry(retry::Arguments),
     /// Undo what a run did, as far as it is still so and can be undone

@@ -1,4 +1,4 @@
-//! `dirsyncd retry`: lets go again what the organization has refused or not answered.
+//! `dirsyncd retry`: lets go again what has failed for a person or a group.
 
 use clap::Args;
 
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let database = &setup.config.database;
     if !database.exists() {
         return Err(Failure::usage(format!(
-            "there is no database {} yet, and so nothing that was refused: the first sync makes it",
+            "there is no database {} yet, and so nothing that has failed: the first sync makes it",
             database.display()
         )));
     }

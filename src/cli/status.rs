@@ -53,7 +53,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
                     message,
                 });
             }
-            let status = Status::without_daemon(database).await;
+            let status = Status::without_daemon(config).await;
             (status.map_err(Failure::failed)?, Exit::Refused)
         }
         Err(error) => return Err(untold(error)),

@@ -9,7 +9,7 @@ pub const LEAST_CALLS: u64 = 8;
 /// How a run carries its plan out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Apply {
-    /// After so many refusals in a row an operation is not tried any more until somebody says so.
+    /// After so many failures of its own in a row an operation is not tried any more until somebody says so.
     pub quarantine_after: u32,
     /// The most requests by which one run carries its plan out; any number when `None`.
     pub max_calls: Option<u64>,

@@ -7,7 +7,7 @@
 //! looked at, not access, so that root is told too; a symbolic link counts as what it leads to.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
@@ -41,8 +41,12 @@ fn private_folders() -> MutexGuard<'static, Vec<PathBuf>> {
 
 /// A folder that this process has made for itself alone, and that goes with this. Who may write in the
 /// folders around it does not matter: what is in it is this process's own, and places for temporary files
-/// and backups are often shared.
-pub struct PrivateFolder(tempfile::TempDir);
+/// and backups are often shared. It is locked as long as its process lives, by which the next one knows what
+/// nobody works in any more.
+pub struct PrivateFolder {
+    folder: tempfile::TempDir,
+    _lock: File,
+}
 
 impl PrivateFolder {
     /// Makes one among the temporary files.
@@ -53,28 +57,63 @@ impl PrivateFolder {
         Self::make_in(&std::env::temp_dir(), ".dirsyncd-")
     }
 
-    /// Makes one in a folder; its name begins so.
+    /// Makes one in a folder; its name begins so. Those of that name are removed whose processes were killed.
     ///
     /// # Errors
     /// When it cannot be made there.
     pub fn make_in(folder: &Path, prefix: &str) -> io::Result<Self> {
-        let made = tempfile::Builder::new()
-            .prefix(prefix)
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(std::path::absolute(folder)?)?;
-        private_folders().push(made.path().to_owned());
-        Ok(PrivateFolder(made))
+        let around = std::path::absolute(folder)?;
+        remove_left_over(&around, prefix);
+        loop {
+            let made = tempfile::Builder::new()
+                .prefix(prefix)
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(&around)?;
+            // Until it is locked, another process may take it for left over, and remove it.
+            let lock = match File::open(made.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                lock => lock?,
+            };
+            // Where folders cannot be locked, nothing is taken for left over.
+            let is_taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+            if !is_taken && made.path().exists() {
+                private_folders().push(made.path().to_owned());
+                return Ok(PrivateFolder {
+                    folder: made,
+                    _lock: lock,
+                });
+            }
+        }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 }
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        private_folders().retain(|path| path != self.0.path());
+        private_folders().retain(|path| path != self.folder.path());
+    }
+}
+
+/// Removes the user's own private folders whose processes were killed, as far as that can be done.
+fn remove_left_over(around: &Path, prefix: &str) {
+    for entry in fs::read_dir(around).into_iter().flatten().flatten() {
+        let is_named_so = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_bytes());
+        // Not through a link.
+        let is_ours = |kind: Metadata| kind.is_dir() && kind.uid() == Uid::effective().as_raw();
+        if is_named_so
+            && entry.metadata().is_ok_and(is_ours)
+            && let Ok(folder) = File::open(entry.path())
+            && folder.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -783,6 +822,31 @@ mod tests {
         set_mode(&folder, 0o700);
         fs::write(&kept, "").unwrap();
         assert!(expect_own_folders(&kept).is_err());
+    }
+
+    #[test]
+    fn a_private_folder_whose_process_was_killed_is_removed_by_the_next_one_and_no_other_is() {
+        let root = tempfile::tempdir().unwrap();
+        let make = || PrivateFolder::make_in(root.path(), "private-").unwrap();
+        let at_work = make();
+        let elsewhere = root.path().join("elsewhere");
+        let (left_over, link) = (
+            root.path().join("private-old"),
+            root.path().join("private-link"),
+        );
+        for folder in [&left_over, &elsewhere] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("copy"), "").unwrap();
+        }
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        fs::write(root.path().join("private-file"), "").unwrap();
+
+        let next = make();
+
+        assert!(!left_over.exists());
+        assert!(at_work.path().exists() && next.path().exists());
+        assert!(elsewhere.join("copy").exists() && link.exists());
+        assert!(root.path().join("private-file").exists());
     }
 
     #[test]

@@ -567,14 +567,14 @@ fn of_failures(registry: &mut Registry, census: &Census) {
     gauges(
         registry,
         "quarantined",
-        "Who was refused so often that it is not tried any more",
+        "Whose operation failed so often that it is not tried any more",
         "target",
         of(|failing| failing.quarantined),
     );
     gauges(
         registry,
         "failing",
-        "Who was refused and is tried again",
+        "Whose operation failed by itself and is tried again",
         "target",
         of(|failing| failing.again),
     );

@@ -34,7 +34,9 @@ use crate::snapshot::{Journal, Lock, Pause, Snapshot, SnapshotError};
 pub use client::{AskError, Client, Reported};
 pub use control::{CannotListen, PauseOrder, PlanOrder, ProblemDetails, SyncOrder};
 pub use pulse::{Phase, Progress};
-pub use status::{AtWork, RefusedConfig, Running, ScheduledJob, Status, paused};
+pub use status::{
+    AtWork, PendingDeactivations, RefusedConfig, Running, ScheduledJob, Status, paused,
+};
 pub use teller::{seen, tell_by_hand};
 
 use control::Server;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pulse::{Phase, Progress};
 use super::state::{Begun, State};
-use crate::config::Job;
+use crate::config::{Config, Job};
 use crate::model::{Invoker, Timestamp};
 use crate::snapshot::{PastRun, Pause, Snapshot, SnapshotError};
 
@@ -27,6 +27,21 @@ pub struct Status {
     pub last_good_sync: Option<Timestamp>,
     /// How many accounts are known, the deleted ones too.
     pub accounts: u64,
+    /// The logins that are to be turned off and are still on.
+    #[serde(default)]
+    pub pending_deactivations: PendingDeactivations,
+    /// How many people and groups are in quarantine.
+    #[serde(default)]
+    pub quarantined: u32,
+}
+
+/// The logins that are to be turned off and are still on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PendingDeactivations {
+    /// How many.
+    pub count: u64,
+    /// Since when the oldest waits.
+    pub oldest_since: Option<Timestamp>,
 }
 
 /// A daemon that runs.
@@ -99,8 +114,8 @@ impl Status {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn without_daemon(database: &Path) -> Result<Self, SnapshotError> {
-        Self::read(database, None).await
+    pub async fn without_daemon(config: &Config) -> Result<Self, SnapshotError> {
+        Self::read(config, None).await
     }
 
     pub(super) async fn of(state: &State) -> Result<Self, SnapshotError> {
@@ -131,12 +146,12 @@ impl Status {
             jobs: scheduled.collect(),
             at_work: now.job.map(at_work),
         };
-        Self::read(&config.database, Some(running)).await
+        Self::read(config, Some(running)).await
     }
 
-    async fn read(database: &Path, daemon: Option<Running>) -> Result<Self, SnapshotError> {
-        let mut snapshot = Snapshot::open_for_reading(database).await?;
-        let status = Self::look(&mut snapshot, database, daemon).await;
+    async fn read(config: &Config, daemon: Option<Running>) -> Result<Self, SnapshotError> {
+        let mut snapshot = Snapshot::open_for_reading(&config.database).await?;
+        let status = Self::look(&mut snapshot, config, daemon).await;
         let closed = snapshot.close().await;
         let status = status?;
         closed?;
@@ -145,20 +160,27 @@ impl Status {
 
     async fn look(
         snapshot: &mut Snapshot,
-        database: &Path,
+        config: &Config,
         mut daemon: Option<Running>,
     ) -> Result<Self, SnapshotError> {
         let begun = snapshot.jobs_begun().await?;
         for scheduled in daemon.iter_mut().flat_map(|daemon| &mut daemon.jobs) {
             scheduled.last = begun.get(&scheduled.job).copied();
         }
+        let (count, oldest_since) = snapshot.pending().await?;
+        let failing = snapshot.failing(config.apply.quarantine_after).await?;
         Ok(Status {
             daemon,
-            database: absolute(database),
+            database: absolute(&config.database),
             paused: snapshot.pause().await?,
             last_run: snapshot.last_runs(None, 1).await?.pop(),
             last_good_sync: snapshot.last_good_sync().await?,
             accounts: snapshot.account_count().await?,
+            pending_deactivations: PendingDeactivations {
+                count,
+                oldest_since,
+            },
+            quarantined: failing.iter().map(|of| of.quarantined).sum(),
         })
     }
 
@@ -189,6 +211,18 @@ impl Status {
             lines.push(format!("Last good sync: {}", second(at)));
         }
         lines.push(format!("Accounts: {}", self.accounts));
+        let PendingDeactivations {
+            count,
+            oldest_since,
+        } = self.pending_deactivations;
+        let since = oldest_since.map(|since| format!("; the oldest since {}", second(since)));
+        let since = since.unwrap_or_default();
+        lines.push(format!("Deactivations that are not done: {count}{since}"));
+        let way_out = match self.quarantined {
+            0 => "",
+            _ => "; `dirsyncd plan` tells who, and why",
+        };
+        lines.push(format!("In quarantine: {}{way_out}", self.quarantined));
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 }

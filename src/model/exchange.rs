@@ -32,6 +32,16 @@ pub enum Evidence {
     ReadBack,
 }
 
+impl Evidence {
+    /// Whether the API has done at least one of the requests, and said so.
+    pub fn shows_success(&self) -> bool {
+        match self {
+            Evidence::Answers(exchanges) => exchanges.iter().any(Exchange::is_success),
+            Evidence::ReadBack => false,
+        }
+    }
+}
+
 /// The user who has started something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoker {

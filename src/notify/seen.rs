@@ -308,7 +308,7 @@ fn refused(plan: &Plan) -> Vec<(Event, Matter)> {
             true => (
                 format!("in quarantine: {whom}"),
                 format!(
-                    "the organization has refused what is to be done for {whom} so often that it is not tried any more, until the directory wants something else or `dirsyncd retry` lets it go again"
+                    "what is to be done for {whom} has failed so often that it is not tried any more, until the directory wants something else or `dirsyncd retry` lets it go again"
                 ),
             ),
         };

@@ -235,7 +235,7 @@ impl fmt::Display for ApiError {
             Cause::Server { status, message } => {
                 write!(
                     f,
-                    "{request} failed with {status}: {message}; the API has a fault, and the next run tries again"
+                    "{request} failed with {status}: {message}; the API has a fault: if that lasts, tell its support"
                 )?;
             }
             Cause::Refused { status, message } => {
@@ -247,7 +247,7 @@ impl fmt::Display for ApiError {
             }
             Cause::Astray(message) => write!(
                 f,
-                "{request} was answered with 404, though the account is there: {message}; the next run tries again"
+                "{request} was answered with 404, though the account is there: {message}; if that lasts, tell the API's support"
             )?,
             Cause::Declined(why) => write!(f, "{why}")?,
             Cause::Stopped => write!(f, "{request} was not sent, as the run was asked to stop")?,

@@ -1,5 +1,5 @@
-//! What the organization has refused for one person or group: when it is tried again, and from when
-//! on only if somebody says so.
+//! What has failed for one person or group, as the organization refuses it or has no usable answer to that one
+//! alone: when it is tried again, and from when on only if somebody says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -11,14 +11,15 @@ use super::groups::{GroupNotice, GroupNoticed, GroupPlan, GroupRefusal};
 use super::{Desired, Known, Plan, Refusal, RefusalReason, SkipReason, Skipped};
 use crate::model::{Digest, ExternalId, GroupOperation, GroupOrigin, Operation, Reason, Timestamp};
 
-/// An operation that was refused, or tried in vain, as the last run that sent it has left it.
+/// An operation that has failed, as the last run that sent it has left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// What was to be done to whom: something else is tried at once.
     pub digest: Digest,
-    /// How often in a row.
+    /// How often in a row by itself: it was refused, or got no usable answer in a run in which another write
+    /// succeeded.
     pub count: u32,
-    /// How often it was tried without a usable answer, which is no refusal.
+    /// How often it was tried without a usable answer since it was last refused, whether others succeeded or not.
     pub in_vain: u32,
     /// The last error.
     pub error: String,
@@ -28,7 +29,7 @@ pub struct Failed {
     pub last: Timestamp,
 }
 
-/// All that was refused or tried in vain, and has not succeeded since.
+/// All that has failed, and has not succeeded since.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     /// Of people, by their key.
@@ -39,25 +40,25 @@ pub struct Failures {
     pub quarantine_after: u32,
 }
 
-/// An operation that is not tried now, as it was refused before.
+/// An operation that is not tried now, as it has failed before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failing {
     /// The person's key, or the group's.
     pub key: ExternalId,
     /// What is to be done, by the name of its kind.
     pub kind: &'static str,
-    /// How often it was refused in a row.
+    /// How often it failed in a row.
     pub count: u32,
     /// The last error.
     pub error: String,
-    /// When it was first refused.
+    /// When it first failed.
     pub first: Timestamp,
-    /// When it was last refused.
+    /// When it last failed.
     pub last: Timestamp,
     /// Before this it is not tried again; `None` in quarantine, where it is not until somebody says
     /// so.
     pub until: Option<Timestamp>,
-    /// Whether it was refused so often that what can wait would be in quarantine.
+    /// Whether it failed so often that what can wait would be in quarantine.
     pub is_overdue: bool,
 }
 
@@ -68,7 +69,7 @@ impl Failing {
     }
 }
 
-/// The command that lets what was refused of this person or group go again.
+/// The command that lets what has failed of this person or group go again.
 pub fn retry_command(key: &ExternalId) -> String {
     format!("dirsyncd retry {}", super::guard::quoted(key.as_str()))
 }
@@ -91,12 +92,12 @@ impl fmt::Display for Failing {
         match self.until {
             Some(until) => write!(
                 f,
-                "the {kind} was refused {times}, last at {last} ({error}); it is tried again from {} on, or now by: {way_out}",
+                "the {kind} failed {times}, last at {last} ({error}); it is tried again from {} on, or now by: {way_out}",
                 minute(until)
             ),
             None => write!(
                 f,
-                "in quarantine: the {kind} was refused {times}, last at {last} ({error}); it is not tried any more (`quarantine_after` in [apply]) until the directory wants something else; correct what is wrong, then: {way_out}"
+                "in quarantine: the {kind} failed {times}, last at {last} ({error}); it is not tried any more (`quarantine_after` in [apply]) until the directory wants something else; correct what is wrong, then: {way_out}"
             ),
         }
     }
@@ -112,7 +113,7 @@ pub(super) fn is_never_given_up(operation: &Operation) -> bool {
     operation.turns_login_off() || operation.cancel_delete
 }
 
-/// How long it is waited after so many refusals in a row: twice as long each time, and never long
+/// How long it is waited after so many failures in a row: twice as long each time, and never long
 /// for what is never given up.
 fn pause(count: u32, is_never_given_up: bool) -> TimeDelta {
     let (first, longest) = match is_never_given_up {
@@ -134,7 +135,7 @@ impl Failures {
         tried.collect()
     }
 
-    /// When this operation was last tried, if it has got no usable answer before, or was refused so often
+    /// When this operation was last tried, if it has got no usable answer before, or failed so often
     /// that what can wait would be in quarantine: it must not keep others from theirs.
     pub(super) fn tried_in_vain(&self, operation: &Operation) -> Option<Timestamp> {
         let failed = self.people.get(&operation.key)?;
@@ -304,7 +305,7 @@ fn take_out<Why>(
     out
 }
 
-/// Those of whom the directory does not want any more what was refused. Of a person of whom the run
+/// Those of whom the directory does not want any more what has failed. Of a person of whom the run
 /// does not know what is wanted, it stays.
 pub(super) fn over(plan: &Plan, desired: &Desired, known: &Known) -> Vec<ExternalId> {
     let people = &known.failures.people;
@@ -338,7 +339,7 @@ pub(super) fn over(plan: &Plan, desired: &Desired, known: &Known) -> Vec<Externa
 }
 
 impl GroupPlan {
-    /// Takes out the operations that were refused before and are not tried now. What is tried again comes
+    /// Takes out the operations that have failed before and are not tried now. What is tried again comes
     /// after its like.
     pub fn set_aside(&mut self, failures: &Failures, now: Timestamp) {
         let groups = &failures.groups;

@@ -13,7 +13,7 @@
 //! - `addresses` keeps user names and e-mail addresses unique, and orders the operations;
 //! - `groups` plans the groups and their members, once the accounts are planned;
 //! - `guard` holds what exceeds a limit, and makes the [`ApprovedPlan`] that alone may be sent;
-//! - `failures` puts off what the organization has refused before, `pending` knows whose login waits to
+//! - `failures` puts off what has failed before, `pending` knows whose login waits to
 //!   be turned off;
 //! - `forecast` foresees what the organization would refuse, `calls` what carrying out costs, and
 //!   `budget` leaves what costs too much for the next run;
@@ -125,7 +125,7 @@ pub struct Known {
     pub undone: Vec<Undone>,
     /// The same of groups.
     pub undone_groups: Vec<groups::UndoneGroup>,
-    /// What the organization has refused.
+    /// What has failed.
     pub failures: Failures,
     /// Whose login was to be turned off by earlier runs, and is not.
     pub pending: BTreeMap<ExternalId, PendingDeactivation>,

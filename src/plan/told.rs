@@ -181,7 +181,7 @@ pub enum RefusalReason {
         /// How many it takes.
         max: u64,
     },
-    /// It was refused too often.
+    /// It failed too often.
     #[error("{0}")]
     Quarantined(Failing),
     /// The row of a saved plan is not as it was written.
@@ -299,12 +299,12 @@ pub enum SkipReason {
         /// Whose operation, or its key where the saved plan does not have it.
         freer: String,
     },
-    /// It was refused before, and is tried again later.
+    /// It failed before, and is tried again later.
     #[error("{0}")]
     Failing(Failing),
     /// It takes an address that an operation is to free which is tried again later.
     #[error(
-        "the {kind} waits for an address that {freer} is to free, whose change was refused and is tried again later"
+        "the {kind} waits for an address that {freer} is to free, whose change failed and is tried again later"
     )]
     Behind {
         /// What is to be done.

@@ -431,8 +431,8 @@ fn retried(retry: &GivenRetry) -> String {
         .map_or(String::new(), |reason| format!(" ({reason})"));
     let times = match count {
         0 => "tries without a usable answer".to_owned(),
-        1 => "1 refusal".to_owned(),
-        count => format!("{count} refusals"),
+        1 => "1 failure".to_owned(),
+        count => format!("{count} failures in a row"),
     };
     let at = minute(*at);
     format!("{kind} let go again by {by} at {at}{reason}, after {times}")

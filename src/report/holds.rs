@@ -93,18 +93,12 @@ pub fn retried(all: &[Retried]) -> String {
     } in all
     {
         held(&mut out, operation);
-        let refused = match count {
-            0 => None,
-            1 => Some("refused once".to_owned()),
-            count => Some(format!("refused {count} times in a row")),
+        let tries = match (count, in_vain) {
+            (0, 1) => "without a usable answer once".to_owned(),
+            (0, tries) => format!("without a usable answer {tries} times"),
+            (1, _) => "failed once".to_owned(),
+            (count, _) => format!("failed {count} times in a row"),
         };
-        let unanswered = match in_vain {
-            0 => None,
-            1 => Some("without a usable answer once".to_owned()),
-            count => Some(format!("without a usable answer {count} times")),
-        };
-        let tries: Vec<String> = refused.into_iter().chain(unanswered).collect();
-        let tries = tries.join(", ");
         line(&mut out, &format!("      {tries}; last: {error}"));
     }
     out

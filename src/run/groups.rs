@@ -10,15 +10,15 @@ use crate::config::{GroupRule, Guards};
 use crate::directory::{FoundGroup, Roster, roster};
 use crate::mapping::{GroupFault, GroupMapping, UnmappedGroup};
 use crate::model::{
-    DesiredGroup, Digest, ExistingAccount, ExistingGroup, ExternalId, GroupEffect, GroupOperation,
-    GroupOrigin, ManagedGroup, RunId, ScimId, Target, Timestamp, fold,
+    DesiredGroup, Digest, ExistingAccount, ExistingGroup, ExternalId, GroupEffect, GroupMember,
+    GroupOperation, GroupOrigin, ManagedGroup, RunId, ScimId, Target, Timestamp, fold,
 };
 use crate::org::{ApiError, Reader};
 use crate::plan::groups::{
     self, GroupPlan, KnownGroups, Parts, PastGroup, Person, RuleRead, UndoneGroup,
 };
 use crate::plan::{Desired, GroupChange, Known, Plan, Skipped};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, SnapshotError};
 
 /// So many requests are under way at a time.
 const AT_A_TIME: usize = 8;
@@ -204,9 +204,15 @@ pub(super) fn concern_administrators(plan: &Plan, guards: &Guards) -> bool {
 }
 
 /// Lets the guards hold what is too much of it.
-pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timestamp) {
+pub(super) async fn hold(
+    plan: &mut Plan,
+    snapshot: &mut Snapshot,
+    guards: &Guards,
+    known: &Known,
+    now: Timestamp,
+) -> Result<(), SnapshotError> {
     let Some(mut groups) = plan.groups.take() else {
-        return;
+        return Ok(());
     };
     let departing = plan.operations.iter().map(|planned| &planned.operation);
     let departures: Vec<&Target> = departing
@@ -216,7 +222,12 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
     let undone = groups::UndoneGroups::of(&known.undone_groups);
     let is_approved = |digest: Digest| known.approvals.iter().any(|one| one.digest == digest);
     let planned = std::mem::take(&mut groups.operations);
-    let parts = Parts::of(planned, &undone, is_approved);
+    let members = planned.iter().flat_map(|one| {
+        let GroupOperation { add, remove, .. } = &one.operation;
+        GroupMember::users(add).chain(GroupMember::users(remove))
+    });
+    let rekeyed = snapshot.rekeyed(members).await?;
+    let parts = Parts::of(planned, &undone, &rekeyed, is_approved);
     let operations: Vec<&GroupOperation> = parts.operations().collect();
     let changes: Vec<GroupChange<'_>> = operations
         .iter()
@@ -236,6 +247,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
                     guards,
                 ),
                 reverted_by: undone.by(operation),
+                is_rekeyed: Parts::concern(operation, &rekeyed),
                 digest: operation.digest(),
                 left_out: known.left_out.get(&place),
             }
@@ -244,6 +256,7 @@ pub(super) fn hold(plan: &mut Plan, guards: &Guards, known: &Known, now: Timesta
     let holds = plan.hold_groups(&changes, groups.memberships, guards, &known.approvals, now);
     groups.operations = parts.held(holds);
     plan.groups = Some(groups);
+    Ok(())
 }
 
 /// What the mapping makes of the groups that a rule found.

@@ -189,7 +189,7 @@ async fn carry_out(
     }
     let applied = apply::apply(&approved, run, reader, deadline, journal, control)
         .await
-        .map_err(RunError::BrokeOff)?;
+        .map_err(|error| RunError::of_applying(error, journal))?;
     Ok((plan, applied))
 }
 
@@ -259,7 +259,8 @@ async fn make_plan(
     for account in settlements.iter().filter_map(|one| one.account(now)) {
         known.settle(account);
     }
-    known.rekeyed = snapshot.rekeyed(&known.accounts).await?;
+    let ids = known.accounts.values().map(|account| &account.scim_id);
+    known.rekeyed = snapshot.rekeyed(ids).await?;
     let ids: Vec<ScimId> = past
         .iter()
         .filter(|one| one.undone_by.is_none())
@@ -297,7 +298,7 @@ async fn make_plan(
         if !are_guarded_groups_read && groups::concern_administrators(&plan, guards) {
             known.guarded_groups = reader.guarded_groups(guards).await?;
         }
-        groups::hold(&mut plan, guards, &known, now);
+        groups::hold(&mut plan, snapshot, guards, &known, now).await?;
     }
     plan.forecast.unseen_rights = known.answers.unseen_rights;
     plan.forecast.unseen_addresses = known.answers.unseen_addresses;

@@ -178,7 +178,7 @@ async fn carry_out(
     journal.record_pending(run, &plan, (control.now)()).await?;
     let applied = apply::apply(&plan.approve(), run, reader, deadline, journal, control)
         .await
-        .map_err(RunError::BrokeOff)?;
+        .map_err(|error| RunError::of_applying(error, journal))?;
     Ok((plan, applied))
 }
 
@@ -233,7 +233,8 @@ async fn plan_again(
         pending: snapshot.pending_deactivations().await?,
         rekeyed: HashSet::new(),
     };
-    known.rekeyed = snapshot.rekeyed(&known.accounts).await?;
+    let ids = known.accounts.values().map(|account| &account.scim_id);
+    known.rekeyed = snapshot.rekeyed(ids).await?;
     snapshot
         .population_by_scope(&mut known.population, &setup.config.guards)
         .await?;
@@ -307,7 +308,7 @@ async fn plan_again(
         if !are_guarded_groups_read && groups::concern_administrators(&plan, guards) {
             known.guarded_groups = reader.guarded_groups(guards).await?;
         }
-        groups::hold(&mut plan, guards, &known, now);
+        groups::hold(&mut plan, snapshot, guards, &known, now).await?;
     }
     if let Some(groups) = &mut plan.groups {
         groups.set_aside(&known.failures, now);

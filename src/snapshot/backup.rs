@@ -1,7 +1,7 @@
 //! A copy of the whole database, as it is at one moment, made while a run may be writing.
 
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -87,10 +87,10 @@ pub async fn back_up(from: &Path, to: &Path, replace: bool) -> Result<BackedUp, 
         return Err(BackupError::Remains(remains));
     }
 
-    let workshop = Workshop::open(folder).map_err(|error| unwritable(&error))?;
+    let workshop = PrivateFolder::make_in(folder, WORKSHOP).map_err(|error| unwritable(&error))?;
     // A temporary file has the mode 0600, and takes it along.
-    let copy = tempfile::NamedTempFile::new_in(workshop.folder.path())
-        .map_err(|error| unwritable(&error))?;
+    let copy =
+        tempfile::NamedTempFile::new_in(workshop.path()).map_err(|error| unwritable(&error))?;
     let mut snapshot = Snapshot::look_into(from).await?;
     if snapshot.schema_version().await?.is_none() {
         return Err(BackupError::Nothing(from.to_owned()));
@@ -177,53 +177,6 @@ impl Place {
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let file = path.metadata().ok()?;
     Some((file.dev(), file.ino()))
-}
-
-/// The private folder in which a backup is made. It is locked as long as its process lives, by which the
-/// next backup knows what nobody works in any more.
-struct Workshop {
-    folder: PrivateFolder,
-    _lock: File,
-}
-
-impl Workshop {
-    fn open(beside: &Path) -> io::Result<Self> {
-        remove_left_over(beside)?;
-        loop {
-            let folder = PrivateFolder::make_in(beside, WORKSHOP)?;
-            // Until it is locked, another backup may take it for left over, and remove it.
-            let lock = match File::open(folder.path()) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                lock => lock?,
-            };
-            // Where folders cannot be locked, nothing is taken for left over.
-            let is_taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
-            if !is_taken && folder.path().exists() {
-                return Ok(Workshop {
-                    folder,
-                    _lock: lock,
-                });
-            }
-        }
-    }
-}
-
-/// Removes the folders of backups whose processes were killed.
-fn remove_left_over(beside: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(beside)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_ours = name.as_encoded_bytes().starts_with(WORKSHOP.as_bytes())
-            && entry.file_type().is_ok_and(|kind| kind.is_dir());
-        // What cannot be opened, locked or removed is somebody else's.
-        if is_ours
-            && let Ok(folder) = File::open(entry.path())
-            && folder.try_lock().is_ok()
-        {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-    Ok(())
 }
 
 impl Snapshot {

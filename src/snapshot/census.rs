@@ -18,7 +18,7 @@ pub struct Census {
     pub accounts: BTreeMap<String, u64>,
     /// Open holds: the name, and how many operations it holds.
     pub holds: Vec<(String, u64)>,
-    /// Of people: what was refused and is not done yet.
+    /// Of people: what has failed and is not done yet.
     pub people: Failing,
     /// Of groups.
     pub groups: Failing,
@@ -40,7 +40,7 @@ pub struct Census {
     pub free: u64,
 }
 
-/// How many are refused.
+/// Of how many something has failed by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
 pub struct Failing {
     /// Those that are tried again.
@@ -63,13 +63,8 @@ impl Snapshot {
         let entries =
             "SELECT source, entries FROM pulls WHERE run_id = (SELECT max(run_id) FROM pulls)";
         let entries = self.pairs(entries).await?.into_iter();
-        let people = self.failing(false, quarantine_after).await?;
-        let groups = self.failing(true, quarantine_after).await?;
-        let (pending, oldest): (i64, Option<i64>) =
-            sqlx::query_as("SELECT count(*), min(since) FROM pending_deactivations")
-                .fetch_one(&mut self.connection)
-                .await
-                .at(&self.path)?;
+        let [people, groups] = self.failing(quarantine_after).await?;
+        let (pending, oldest_pending) = self.pending().await?;
         let summary: Option<Option<String>> = sqlx::query_scalar(
             "SELECT summary FROM runs WHERE id = (SELECT max(run_id) FROM pulls)",
         )
@@ -93,8 +88,8 @@ impl Snapshot {
             holds,
             people,
             groups,
-            pending: pending.unsigned_abs(),
-            oldest_pending: moment(oldest),
+            pending,
+            oldest_pending,
             entries: entries
                 .map(|(source, count)| (SourceName::new(source), count))
                 .collect(),
@@ -121,7 +116,27 @@ impl Snapshot {
         rows.iter().map(pair).collect()
     }
 
-    async fn failing(
+    /// How many logins are to be turned off and are still on, and since when the first of them waits.
+    pub async fn pending(&mut self) -> Result<(u64, Option<Timestamp>), SnapshotError> {
+        let (pending, oldest): (i64, Option<i64>) =
+            sqlx::query_as("SELECT count(*), min(since) FROM pending_deactivations")
+                .fetch_one(&mut self.connection)
+                .await
+                .at(&self.path)?;
+        let oldest = oldest.and_then(Timestamp::from_timestamp_millis);
+        Ok((pending.unsigned_abs(), oldest))
+    }
+
+    /// Of how many people, and of how many groups, something has failed by itself. `quarantine_after` is the
+    /// configuration's.
+    pub async fn failing(&mut self, quarantine_after: u32) -> Result<[Failing; 2], SnapshotError> {
+        Ok([
+            self.failing_of(false, quarantine_after).await?,
+            self.failing_of(true, quarantine_after).await?,
+        ])
+    }
+
+    async fn failing_of(
         &mut self,
         is_group: bool,
         quarantine_after: u32,

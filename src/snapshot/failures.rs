@@ -1,5 +1,4 @@
-//! What the organization has refused or not answered, who has let what go again, and whose login waits to be turned
-//! off.
+//! What has failed, who has let what go again, and whose login waits to be turned off.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -25,9 +24,9 @@ const SELECT_FAILURES: &str =
 pub struct Retried {
     /// What it was.
     pub operation: HeldOperation,
-    /// How often it was refused in a row.
+    /// How often it failed in a row by itself.
     pub count: u32,
-    /// How often it got no usable answer.
+    /// How often it got no usable answer since it was last refused.
     pub in_vain: u32,
     /// The last error.
     pub error: String,
@@ -35,7 +34,7 @@ pub struct Retried {
     last: OperationId,
 }
 
-/// Somebody, or a group, for whom something is not tried now, as it was refused.
+/// Somebody, or a group, for whom something is not tried now, as it has failed.
 #[derive(Clone, Debug)]
 pub struct NotTried {
     /// The name of the account or of the group.
@@ -44,7 +43,7 @@ pub struct NotTried {
     pub dn: String,
     /// Whether it is a group.
     pub is_group: bool,
-    /// What was refused, and when it is tried again.
+    /// What has failed, and when it is tried again.
     pub failing: Failing,
 }
 
@@ -56,7 +55,7 @@ type Whose = (String, bool);
 pub struct GivenRetry {
     /// What it was, by the name of its kind.
     pub kind: String,
-    /// How often it had been refused in a row; 0 of what had got no usable answer only.
+    /// How often it had failed in a row by itself; 0 of what had got no usable answer, as nobody's had.
     pub count: u32,
     /// The name of the user who asked.
     pub by: String,
@@ -104,7 +103,7 @@ fn those(failing: &[String]) -> String {
 }
 
 impl Snapshot {
-    /// All that was refused or tried in vain, and has not succeeded since. `quarantine_after` is the configuration's.
+    /// All that has failed, and has not succeeded since. `quarantine_after` is the configuration's.
     pub async fn failures(&mut self, quarantine_after: u32) -> Result<Failures, SnapshotError> {
         let rows = sqlx::query(SELECT_FAILURES)
             .fetch_all(&mut self.connection)
@@ -125,7 +124,7 @@ impl Snapshot {
         Ok(failures)
     }
 
-    /// What is not tried now, as it was refused: first what is in quarantine, then what is tried again the soonest.
+    /// What is not tried now, as it has failed: first what is in quarantine, then what is tried again the soonest.
     /// `quarantine_after` is the configuration's.
     pub async fn not_tried(
         &mut self,
@@ -170,7 +169,7 @@ impl Snapshot {
         Ok(all)
     }
 
-    /// What of a person's was refused, if anything was.
+    /// What of a person's has failed by itself, if anything has.
     pub async fn failure_of(
         &mut self,
         key: &ExternalId,
@@ -236,7 +235,7 @@ impl Snapshot {
 
 impl Journal {
     /// Records, before anything is sent, whose login this plan wants turned off, and forgets who is
-    /// not to lose it any more, and what was refused and is not wanted any more.
+    /// not to lose it any more, and what has failed and is not wanted any more.
     pub async fn record_pending(
         &mut self,
         run: RunId,
@@ -271,7 +270,7 @@ impl Journal {
         transaction.commit().await.at(&path)
     }
 
-    /// Lets what was refused, or got no usable answer, go again in the next run: that of one person or
+    /// Lets what has failed go again in the next run: that of one person or
     /// group, or all of it. It counts as if it had never been tried.
     pub async fn retry(
         &mut self,
@@ -365,22 +364,39 @@ fn the_one(all: &HashMap<Whose, Retried>, who: &str) -> Result<Whose, RetryError
     }
 }
 
-/// Counts one more failure of an operation, as a refusal or as a try in vain; of another one than before
-/// it is the first.
-pub(super) async fn count_failure(
+/// How an operation failed.
+#[derive(Clone, Copy)]
+pub(super) struct Fault<'a> {
+    /// The error in words.
+    pub error: &'a str,
+    /// Whether the organization has refused it, for what it does to whom.
+    pub is_refusal: bool,
+    /// Whether another write of the run has succeeded, so that it is not the API as a whole that fails.
+    pub is_alone: bool,
+}
+
+/// Notes one more failure of an operation; of another one than before it is the first. It counts if it is
+/// the person's own or the group's: a refusal, or one beside a write that succeeded. What is no refusal is
+/// a try in vain as well.
+pub(super) async fn note_failure(
     transaction: &mut Transaction<'_, Sqlite>,
     (key, is_group): (&ExternalId, bool),
     operation: OperationId,
     digest: Digest,
-    (error, is_refusal): (&str, bool),
+    fault: Fault<'_>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    let Fault {
+        error,
+        is_refusal,
+        is_alone,
+    } = fault;
     sqlx::query(
         "INSERT INTO failures (external_id, is_group, operation_id, digest, count, in_vain, error, first_at, last_at)
-         VALUES (?1, ?2, ?3, ?4, ?7, NOT ?7, ?5, ?6, ?6)
+         VALUES (?1, ?2, ?3, ?4, ?7 OR ?8, NOT ?7, ?5, ?6, ?6)
          ON CONFLICT (external_id, is_group) DO UPDATE SET
             count = iif(digest = excluded.digest, count, 0) + excluded.count,
-            in_vain = iif(digest = excluded.digest, in_vain, 0) + excluded.in_vain,
+            in_vain = iif(?7, 0, iif(digest = excluded.digest, in_vain, 0) + 1),
             first_at = iif(digest = excluded.digest AND count > 0, first_at, excluded.first_at),
             operation_id = excluded.operation_id, digest = excluded.digest,
             error = excluded.error, last_at = excluded.last_at",
@@ -392,6 +408,24 @@ pub(super) async fn count_failure(
     .bind(error)
     .bind(now.timestamp_millis())
     .bind(is_refusal)
+    .bind(is_alone)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Counts what has failed in vain in the run of this operation, the first of it that succeeds: it is not the
+/// API as a whole that fails. The last failure of whom `in_vain` tells of was no refusal, and does not count yet.
+pub(super) async fn count_those_before(
+    transaction: &mut Transaction<'_, Sqlite>,
+    operation: OperationId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE failures SET count = count + 1
+         WHERE in_vain > 0 AND (SELECT run_id FROM operations WHERE id = failures.operation_id)
+            = (SELECT run_id FROM operations WHERE id = ?)",
+    )
+    .bind(operation.0)
     .execute(&mut **transaction)
     .await?;
     Ok(())

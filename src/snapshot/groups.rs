@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::error::Context;
-use super::failures::{count_failure, forget_failure};
+use super::failures::{Fault, forget_failure, note_failure};
 use super::journal::{End, Journal, Turn, keep_evidence};
 use super::revert::record_undone_group;
 use super::{Snapshot, SnapshotError};
@@ -167,7 +167,11 @@ impl Turn<'_> {
         ended: &EndedGroup<'_>,
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
-        let Turn { transaction, path } = self;
+        let is_first = ended.end == End::Done(()) && self.is_first_success(&ended.evidence);
+        let is_alone = self.so_far.has_succeeded;
+        let Turn {
+            transaction, path, ..
+        } = self;
         let EndedGroup {
             id,
             operation,
@@ -196,9 +200,14 @@ impl Turn<'_> {
             End::Done(()) | End::Left | End::Unawaited => None,
         };
         // Whoever reverts a run sees to it.
-        if let Some(why) = failed.filter(|_| operation.undoes.is_none()) {
+        if let Some((error, is_refusal)) = failed.filter(|_| operation.undoes.is_none()) {
             let (whose, what) = ((&operation.key, true), operation.digest());
-            count_failure(transaction, whose, *id, what, why, now)
+            let fault = Fault {
+                error,
+                is_refusal,
+                is_alone,
+            };
+            note_failure(transaction, whose, *id, what, fault, now)
                 .await
                 .at(path)?;
         }
@@ -221,7 +230,10 @@ impl Turn<'_> {
             .execute(&mut **transaction)
             .await
             .at(path)?;
-        Ok(())
+        match is_first {
+            true => self.has_succeeded(*id).await,
+            false => Ok(()),
+        }
     }
 }
 

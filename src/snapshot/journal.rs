@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::{Connection, QueryBuilder, Sqlite, Transaction};
 
 use super::error::Context;
-use super::failures::count_failure;
+use super::failures::{Fault, count_those_before, note_failure};
 use super::lock::{Lock, Standing};
 use super::reconciled::keyed_again;
 use super::revert::record_undone;
@@ -27,10 +27,20 @@ pub const LOOK: Duration = Duration::from_millis(50);
 /// How many rows are written by one statement, at most.
 const PORTION: usize = 100;
 
+/// What is recorded of the run that was begun last.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SoFar {
+    /// Whether a write of it has succeeded: what fails beside it fails by itself.
+    pub(super) has_succeeded: bool,
+    /// Whether something of it was sent.
+    has_sent: bool,
+}
+
 /// The database, for writing.
 pub struct Journal {
     snapshot: Snapshot,
     files: [Standing; 2],
+    so_far: SoFar,
     _lock: Lock,
 }
 
@@ -68,7 +78,7 @@ pub struct Ended<'a> {
 pub struct Failure {
     /// The error in words.
     pub error: String,
-    /// Whether it was refused for what it does to whom, so that it counts as one more refusal.
+    /// Whether it was refused for what it does to whom.
     pub is_refusal: bool,
     /// Whether the account is no longer there at all, so that its row becomes a tombstone.
     pub is_gone: bool,
@@ -141,6 +151,7 @@ impl Journal {
         Ok(Journal {
             snapshot,
             files: [database, lock.standing()?],
+            so_far: SoFar::default(),
             _lock: lock,
         })
     }
@@ -223,6 +234,7 @@ impl Journal {
             .at(&path)?
             .last_insert_rowid();
         transaction.commit().await.at(&path)?;
+        self.so_far = SoFar::default();
         Ok(RunId(run))
     }
 
@@ -438,14 +450,26 @@ impl Journal {
 pub struct Turn<'a> {
     pub(super) transaction: Transaction<'a, Sqlite>,
     pub(super) path: PathBuf,
+    pub(super) so_far: SoFar,
+    of_journal: &'a mut SoFar,
 }
 
 impl Journal {
     /// Begins a write.
     pub async fn turn(&mut self) -> Result<Turn<'_>, SnapshotError> {
-        let path = self.path.clone();
-        let transaction = self.begin().await?;
-        Ok(Turn { transaction, path })
+        self.check_files()?;
+        let Snapshot { connection, path } = &mut self.snapshot;
+        Ok(Turn {
+            transaction: connection.begin_with("BEGIN IMMEDIATE").await.at(path)?,
+            path: path.clone(),
+            so_far: self.so_far,
+            of_journal: &mut self.so_far,
+        })
+    }
+
+    /// Whether something of the run that was begun last has been recorded as sent.
+    pub fn has_sent(&self) -> bool {
+        self.so_far.has_sent
     }
 }
 
@@ -457,7 +481,134 @@ impl Turn<'_> {
         ended: &Ended<'_>,
         now: Timestamp,
     ) -> Result<Option<String>, SnapshotError> {
-        record_end(&mut self.transaction, &self.path, ended, now).await
+        let Ended {
+            id,
+            operation,
+            end,
+            evidence,
+        } = ended;
+        let answer = match end {
+            End::Done(answer) => Some(answer),
+            _ => None,
+        };
+        let unfit = match answer {
+            Some(answer) => self.unfit(operation, answer).await?,
+            None => None,
+        };
+        let answer = answer.filter(|_| unfit.is_none());
+        if let Some(answer) = answer {
+            self.succeed(*id, operation, answer, now).await?;
+            if self.is_first_success(evidence) {
+                self.has_succeeded(*id).await?;
+            }
+        }
+        let failure = match (end, &unfit) {
+            (_, Some(error)) => Some((error.as_str(), true)),
+            (End::Failed(failure), _) => Some((failure.error.as_str(), failure.is_refusal)),
+            (End::Unknown(error), _) => Some((error.as_str(), false)),
+            _ => None,
+        };
+        let Turn {
+            transaction,
+            path,
+            so_far,
+            ..
+        } = self;
+        if let Some((error, is_refusal)) = failure {
+            let fault = Fault {
+                error,
+                is_refusal,
+                is_alone: so_far.has_succeeded,
+            };
+            fail(transaction, *id, operation, fault, now)
+                .await
+                .at(path)?;
+        }
+        if matches!(end, End::Failed(failure) if failure.is_gone) {
+            entomb(transaction, operation, now).await.at(path)?;
+        }
+        let state = match end {
+            End::Done(_) if answer.is_some() => "done",
+            End::Done(_) | End::Failed(_) => "failed",
+            End::Left => "left",
+            // The next run finds out what became of them.
+            End::Unknown(_) | End::Unawaited => "sent",
+        };
+        let is_answered = matches!(end, End::Done(_) | End::Failed(_));
+        let (requests, request_id, settled_at) = kept(evidence, now);
+        sqlx::query(
+            "UPDATE operations SET state = ?2, sent_at = iif(?2 = 'left', NULL, sent_at), answered_at = ?3, scim_id = ?4,
+                error = ?5, requests = coalesce(?6, requests), request_id = coalesce(?7, ?8, request_id),
+                settled_at = coalesce(?9, settled_at) WHERE id = ?1",
+        )
+        .bind(id.0)
+        .bind(state)
+        .bind(is_answered.then(|| now.timestamp_millis()))
+        .bind(answer.map(|answer| answer.scim_id.as_str()))
+        .bind(failure.map(|(error, _)| error).filter(|_| is_answered))
+        .bind(requests)
+        .bind(answer.and_then(|answer| answer.request_id.as_deref()))
+        .bind(request_id)
+        .bind(settled_at)
+        .execute(&mut **transaction)
+        .await
+        .at(path)?;
+        Ok(unfit)
+    }
+
+    /// Why this answer does not fit the snapshot.
+    async fn unfit(
+        &mut self,
+        operation: &Operation,
+        answer: &Answer,
+    ) -> Result<Option<String>, SnapshotError> {
+        let owner = foreign_owner(&mut self.transaction, answer, operation);
+        let owner = owner.await.at(&self.path)?;
+        Ok(owner.map(|owner| {
+            format!(
+                "the organization answered with the SCIM resource {}, which is already the account of {owner}",
+                answer.scim_id
+            )
+        }))
+    }
+
+    /// Brings the account's row, and all that waited for this operation, in line with its success.
+    async fn succeed(
+        &mut self,
+        id: OperationId,
+        operation: &Operation,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        let Turn {
+            transaction, path, ..
+        } = self;
+        if let Some(formerly) = &operation.formerly {
+            forget(transaction, formerly).await.at(path)?;
+        }
+        if operation.lets_go() {
+            forget(transaction, &operation.key).await.at(path)?;
+        } else {
+            let account = operation.account_after(answer, now);
+            store(transaction, &account).await.at(path)?;
+        }
+        if operation.takes_over() {
+            keyed_again(transaction, &answer.scim_id).await.at(path)?;
+        }
+        record_undone(transaction, path, id, operation).await?;
+        succeed(transaction, operation).await.at(path)
+    }
+
+    /// Whether a success that is so known is the first of the run: what is read back is one of a run before.
+    pub(super) fn is_first_success(&self, evidence: &Evidence) -> bool {
+        !self.so_far.has_succeeded && evidence.shows_success()
+    }
+
+    /// Notes that this operation was the first of its run to succeed.
+    pub(super) async fn has_succeeded(&mut self, id: OperationId) -> Result<(), SnapshotError> {
+        self.so_far.has_succeeded = true;
+        let counted = count_those_before(&mut self.transaction, id);
+        counted.await.at(&self.path)
     }
 
     /// Records that these operations go out now.
@@ -475,6 +626,7 @@ impl Turn<'_> {
         .execute(&mut *self.transaction)
         .await
         .at(&self.path)?;
+        self.so_far.has_sent |= !ids.is_empty();
         Ok(())
     }
 
@@ -514,109 +666,10 @@ impl Turn<'_> {
 
     /// Makes it last.
     pub async fn commit(self) -> Result<(), SnapshotError> {
-        self.transaction.commit().await.at(&self.path)
+        self.transaction.commit().await.at(&self.path)?;
+        *self.of_journal = self.so_far;
+        Ok(())
     }
-}
-
-/// Records how an operation ended; the error, where its answer does not fit the snapshot.
-async fn record_end(
-    transaction: &mut Transaction<'_, Sqlite>,
-    path: &Path,
-    ended: &Ended<'_>,
-    now: Timestamp,
-) -> Result<Option<String>, SnapshotError> {
-    let Ended {
-        id,
-        operation,
-        end,
-        evidence,
-    } = ended;
-    let unfit = match end {
-        End::Done(answer) => {
-            let owner = foreign_owner(transaction, answer, operation)
-                .await
-                .at(path)?;
-            let unfit = owner.map(|owner| {
-                format!(
-                    "the organization answered with the SCIM resource {}, which is already the account of {owner}",
-                    answer.scim_id
-                )
-            });
-            if unfit.is_none() {
-                record_success(transaction, path, *id, operation, answer, now).await?;
-            }
-            unfit
-        }
-        _ => None,
-    };
-    let failure = match (end, &unfit) {
-        (_, Some(error)) => Some((error.as_str(), true)),
-        (End::Failed(failure), _) => Some((failure.error.as_str(), failure.is_refusal)),
-        (End::Unknown(error), _) => Some((error.as_str(), false)),
-        _ => None,
-    };
-    if let Some(why) = failure {
-        fail(transaction, *id, operation, why, now).await.at(path)?;
-    }
-    if matches!(end, End::Failed(failure) if failure.is_gone) {
-        entomb(transaction, operation, now).await.at(path)?;
-    }
-    let answer = match end {
-        End::Done(answer) if unfit.is_none() => Some(answer),
-        _ => None,
-    };
-    let state = match end {
-        End::Done(_) if unfit.is_none() => "done",
-        End::Done(_) | End::Failed(_) => "failed",
-        End::Left => "left",
-        // The next run finds out what became of them.
-        End::Unknown(_) | End::Unawaited => "sent",
-    };
-    let is_over = matches!(end, End::Done(_) | End::Failed(_));
-    let (requests, request_id, settled_at) = kept(evidence, now);
-    sqlx::query(
-        "UPDATE operations SET state = ?2, sent_at = iif(?2 = 'left', NULL, sent_at), answered_at = coalesce(?3, answered_at),
-            scim_id = coalesce(?4, scim_id), error = iif(?3 IS NULL, error, ?5), requests = coalesce(?6, requests),
-            request_id = coalesce(?7, ?8, request_id), settled_at = coalesce(?9, settled_at) WHERE id = ?1",
-    )
-    .bind(id.0)
-    .bind(state)
-    .bind(is_over.then(|| now.timestamp_millis()))
-    .bind(answer.map(|answer| answer.scim_id.as_str()))
-    .bind(failure.map(|(error, _)| error))
-    .bind(requests)
-    .bind(answer.and_then(|answer| answer.request_id.as_deref()))
-    .bind(request_id)
-    .bind(settled_at)
-    .execute(&mut **transaction)
-    .await
-    .at(path)?;
-    Ok(unfit)
-}
-
-/// Brings the account's row and all that waited for this operation in line with its success.
-async fn record_success(
-    transaction: &mut Transaction<'_, Sqlite>,
-    path: &Path,
-    id: OperationId,
-    operation: &Operation,
-    answer: &Answer,
-    now: Timestamp,
-) -> Result<(), SnapshotError> {
-    if let Some(formerly) = &operation.formerly {
-        forget(transaction, formerly).await.at(path)?;
-    }
-    if operation.lets_go() {
-        forget(transaction, &operation.key).await.at(path)?;
-    } else {
-        let account = operation.account_after(answer, now);
-        store(transaction, &account).await.at(path)?;
-    }
-    if operation.takes_over() {
-        keyed_again(transaction, &answer.scim_id).await.at(path)?;
-    }
-    record_undone(transaction, path, id, operation).await?;
-    succeed(transaction, operation).await.at(path)
 }
 
 /// Keeps how it is known what became of an operation.
@@ -657,23 +710,22 @@ fn kept(evidence: &Evidence, now: Timestamp) -> (Option<String>, Option<&str>, O
     }
 }
 
-/// Counts one more failure of an operation, and whether it was refused. Whoever reverts a run has asked
-/// for it and sees to it.
+/// Notes one more failure of an operation. Whoever reverts a run has asked for it and sees to it.
 async fn fail(
     transaction: &mut Transaction<'_, Sqlite>,
     id: OperationId,
     operation: &Operation,
-    why: (&str, bool),
+    fault: Fault<'_>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     if operation.undoes.is_some() {
         return Ok(());
     }
     let (whose, what) = ((&operation.key, false), operation.digest());
-    count_failure(transaction, whose, id, what, why, now).await
+    note_failure(transaction, whose, id, what, fault, now).await
 }
 
-/// Notes what a success ends: refusals before it, and the wait for a login to be turned off.
+/// Notes what a success ends: failures before it, and the wait for a login to be turned off.
 async fn succeed(
     transaction: &mut Transaction<'_, Sqlite>,
     operation: &Operation,

@@ -1,6 +1,6 @@
 //! What reading the organization back changes in the snapshot.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
@@ -38,9 +38,9 @@ impl Snapshot {
     /// Those of these accounts that carried another key when the organization was last read back.
     pub async fn rekeyed(
         &mut self,
-        accounts: &HashMap<ExternalId, ManagedAccount>,
+        accounts: impl IntoIterator<Item = &ScimId>,
     ) -> Result<HashSet<ScimId>, SnapshotError> {
-        let ids: HashSet<&str> = accounts.values().map(|one| one.scim_id.as_str()).collect();
+        let ids: HashSet<&str> = accounts.into_iter().map(ScimId::as_str).collect();
         let mut rekeyed = HashSet::new();
         let mut all =
             sqlx::query("SELECT scim_id FROM rekeyed ORDER BY scim_id").fetch(&mut self.connection);

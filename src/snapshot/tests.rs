@@ -908,6 +908,17 @@ async fn sent(journal: &mut Journal, ids: &[OperationId], at: crate::model::Time
     turn.commit().await.unwrap();
 }
 
+/// How it is known, with the answer where that is of a request that was done.
+fn evidence(is_success: bool) -> Evidence {
+    let done = is_success.then(|| crate::model::Exchange {
+        request: "PATCH /Users/1".to_owned(),
+        status: Some(200),
+        request_id: None,
+        error: None,
+    });
+    Evidence::Answers(done.into_iter().collect())
+}
+
 /// An answer to each of these operations: none for a success, else whether it is a refusal.
 async fn answered(
     journal: &mut Journal,
@@ -942,7 +953,7 @@ async fn answered(
             id,
             operation,
             end: end(operation),
-            evidence: Evidence::Answers(Vec::new()),
+            evidence: evidence(refusal.is_none()),
         })
         .collect();
     for one in &ended {
@@ -1005,6 +1016,71 @@ async fn refusals_in_a_row_are_counted_until_a_success_or_another_wish() {
     });
     answered(&mut journal, run, &reverting, Some(true), later).await;
     assert_eq!(of(&mut journal).await, None);
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_fails_beside_a_write_that_succeeds_counts_once_before_it_and_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dirsyncd.db");
+    let mut journal = Journal::open(&path).await.unwrap();
+    let plan = |name: &str| World::new(vec![person(name)], vec![]).planned();
+    let of = async |journal: &mut Journal| {
+        let people = journal.failures(5).await.unwrap().people;
+        let counts = |name: &str| people.get(&key(name)).map(|one| (one.count, one.in_vain));
+        (counts("a"), counts("b"))
+    };
+    let minute = chrono::TimeDelta::minutes(1);
+    // Nothing succeeds: it may be the API.
+    let run = journal.begin_run("test", now()).await.unwrap();
+    answered(&mut journal, run, &plan("a"), Some(false), now()).await;
+    assert_eq!(of(&mut journal).await, (Some((0, 1)), None));
+
+    let run = journal.begin_run("test", now()).await.unwrap();
+    answered(&mut journal, run, &plan("b"), Some(true), now()).await;
+    let later = now() + minute;
+    answered(&mut journal, run, &plan("a"), Some(false), later).await;
+    assert_eq!(of(&mut journal).await, (Some((0, 2)), Some((1, 0))));
+    for _ in 0..2 {
+        answered(&mut journal, run, &plan("c"), None, now()).await;
+        assert_eq!(of(&mut journal).await, (Some((1, 2)), Some((1, 0))));
+    }
+    let (failed, _) = journal.failure_of(&key("a")).await.unwrap().unwrap();
+    assert_eq!((failed.first, failed.last), (later, later));
+    answered(&mut journal, run, &plan("b"), Some(false), now()).await;
+    assert_eq!(of(&mut journal).await, (Some((1, 2)), Some((2, 1))));
+
+    // Killed: what counts does, and what does not is not counted by a success of another run.
+    let run = journal.begin_run("test", now()).await.unwrap();
+    answered(&mut journal, run, &plan("a"), Some(false), now()).await;
+    journal.close().await.unwrap();
+    let mut journal = Journal::open(&path).await.unwrap();
+    assert_eq!(of(&mut journal).await, (Some((1, 3)), Some((2, 1))));
+    let run = journal.begin_run("test", now()).await.unwrap();
+    answered(&mut journal, run, &plan("c"), None, now()).await;
+    assert_eq!(of(&mut journal).await, (Some((1, 3)), Some((2, 1))));
+
+    // That a write of before is seen to have succeeded says nothing of this run, nor does what took none.
+    let run = journal.begin_run("test", now()).await.unwrap();
+    answered(&mut journal, run, &plan("a"), Some(false), now()).await;
+    let read_back = plan("c");
+    let operation = &read_back.operations[0].operation;
+    for evidence in [Evidence::ReadBack, evidence(false)] {
+        let sent = [operation].into_iter();
+        let ids = journal.intend(run, sent, now()).await.unwrap();
+        let seen = Ended {
+            id: ids[0],
+            operation,
+            end: End::Done(crate::model::Answer {
+                scim_id: ScimId::new("scim-c"),
+                account_id: None,
+                request_id: None,
+            }),
+            evidence,
+        };
+        journal.record(&seen, now()).await.unwrap();
+        assert_eq!(of(&mut journal).await, (Some((1, 4)), Some((2, 1))));
+    }
     journal.close().await.unwrap();
 }
 
@@ -1121,8 +1197,8 @@ async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
             id: ids[0],
             operation,
             progress,
+            evidence: evidence(end == End::Done(())),
             end,
-            evidence: Evidence::Answers(Vec::new()),
         };
         journal.record_group(&ended, now()).await.unwrap();
         let failures = journal.failures(5).await.unwrap();
@@ -1143,10 +1219,10 @@ async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
     let counted = end(&mut journal, &operation, failed(false)).await;
     assert_eq!(counted, Some((0, 2, digest)));
     let counted = end(&mut journal, &operation, failed(true)).await;
-    assert_eq!(counted, Some((1, 2, digest)));
+    assert_eq!(counted, Some((1, 0, digest)));
     // To read it back and see nothing is no end.
     let counted = end(&mut journal, &operation, End::Left).await;
-    assert_eq!(counted, Some((1, 2, digest)));
+    assert_eq!(counted, Some((1, 0, digest)));
     assert_eq!(end(&mut journal, &operation, End::Done(())).await, None);
     // Whoever reverts a run sees to it.
     let mut reverting = operation.clone();
@@ -1156,6 +1232,11 @@ async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
     });
     assert_eq!(end(&mut journal, &reverting, unknown()).await, None);
 
+    // Beside the success of before it fails by itself, and in another run not.
+    let counted = end(&mut journal, &operation, unknown()).await;
+    assert_eq!(counted, Some((1, 1, digest)));
+    end(&mut journal, &operation, End::Done(())).await;
+    let run = journal.begin_run("test", now()).await.unwrap();
     end(&mut journal, &operation, unknown()).await;
     let wish = World::new(vec![person("a")], vec![]).planned();
     answered(&mut journal, run, &wish, Some(false), now()).await;

@@ -49,7 +49,7 @@ fn a_full_disk_is_told_whenever_it_gets_full() {
             let is_told = output
                 .stderr
                 .contains("broke off while changes were being sent");
-            assert!(is_told || !has_begun, "{at} of {pages}: {output}");
+            assert_eq!(is_told, has_begun, "{at} of {pages}: {output}");
             refused += 1;
         }
         scene.expect_end_by_sync(&format!("full at {at} of {pages}"));

@@ -145,6 +145,7 @@ fn an_invitation_whose_answer_was_lost_makes_nobody_twice() {
         ]));
 
         world.dirsyncd.sync(4).expect_words(&["2 failed"]);
+        database::wait(&world.dirsyncd.database(), 10);
         world.dirsyncd.sync(0);
 
         world.dirsyncd.expect_nothing_to_do();

@@ -199,6 +199,8 @@ fn status_tells_whether_a_daemon_is_there_and_what_it_does() {
         "last_run",
         "last_good_sync",
         "accounts",
+        "pending_deactivations",
+        "quarantined",
         "database",
         "paused",
     ] {

@@ -295,6 +295,7 @@ fn what_was_never_answered_is_told_as_that_until_it_is_read_back() {
 
     // The next run reads back that it is not there, and meets a key that is not taken.
     fail(401, 9);
+    database::wait(&company.dirsyncd.database(), 10);
     company.sync(4);
     let writes = company.history(&["--kind", "create"]);
     assert_eq!(

@@ -488,6 +488,7 @@ fn one_account_that_the_organization_refuses_stops_nobody_else() {
     ]);
 
     assert_eq!(world.organization.accounts().len(), 3);
+    database::wait(&world.dirsyncd.database(), 10);
     world.dirsyncd.sync(0);
     expect_everybody_once(&world, &Person::four());
 }

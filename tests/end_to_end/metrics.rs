@@ -277,6 +277,11 @@ fn throttles_failures_and_quarantine_are_counted() {
     ]);
     sync(&world, 3);
     Scraped::scrape(&world).expect(&[("refused_people", 1.0)]);
+    let status = world.dirsyncd.run(&["status"]).expect_code(0);
+    status.expect_words(&[
+        "Deactivations that are not done: 0\n",
+        "In quarantine: 1; `dirsyncd plan` tells who",
+    ]);
 
     let good = Scraped::scrape(&world).get("last_good_sync_timestamp_seconds");
     world.slapd.stop();

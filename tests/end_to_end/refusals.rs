@@ -1,5 +1,5 @@
-//! What the organization refuses for one person stops nobody else: it is tried again later, and in
-//! the end only if somebody says so.
+//! What fails for one person stops nobody else: it is tried again later, and in the end only if somebody
+//! says so.
 
 use serde_json::{Value, json};
 
@@ -16,15 +16,9 @@ fn refuse(organization: &Organization, requests: &str) {
     }]));
 }
 
-/// The last refusals are so many minutes longer ago.
+/// The last failures are so many minutes longer ago.
 fn wait(dirsyncd: &Dirsyncd, minutes: u32) {
-    let milliseconds = i64::from(minutes) * 60 * 1000;
-    database::execute(
-        &dirsyncd.database(),
-        &format!(
-            "UPDATE failures SET first_at = first_at - {milliseconds}, last_at = last_at - {milliseconds}"
-        ),
-    );
+    database::wait(&dirsyncd.database(), minutes);
 }
 
 fn summary(dirsyncd: &Dirsyncd, code: i32) -> Value {
@@ -66,7 +60,7 @@ fn one_person_is_put_off_then_in_quarantine_and_goes_when_somebody_says_so() {
     assert!(skipped["failing"]["next_try"].is_string());
     assert_eq!(put_off.json["summary"]["waiting"], 1);
     world.dirsyncd.sync(0).expect_words(&[
-        "the update was refused once, last at ",
+        "the update failed once, last at ",
         "it is tried again from ",
         &format!("or now by: dirsyncd retry {}", people[0].key()),
     ]);
@@ -84,7 +78,7 @@ fn one_person_is_put_off_then_in_quarantine_and_goes_when_somebody_says_so() {
     world.organization.heal();
     wait(&world.dirsyncd, 1_000_000);
     let mark = world.organization.mark();
-    let words = "in quarantine: the update was refused 3 times in a row";
+    let words = "in quarantine: the update failed 3 times in a row";
     let plan = world.dirsyncd.plan();
     assert_eq!(plan.code, 3);
     assert_eq!(plan.json["summary"]["quarantined"], 1);
@@ -110,7 +104,7 @@ fn one_person_is_put_off_then_in_quarantine_and_goes_when_somebody_says_so() {
         .expect_code(0)
         .expect_words(&[
             "Let go again, by the next sync that plans the same: 1 operation.",
-            "refused 3 times in a row",
+            "failed 3 times in a row",
         ]);
     world.dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
     world.dirsyncd.expect_nothing_to_do();
@@ -125,7 +119,7 @@ fn one_person_is_put_off_then_in_quarantine_and_goes_when_somebody_says_so() {
         .run(&["explain", &ada, "--width", "1000"])
         .expect_words(&[
             "update let go again by ",
-            "(the policy was wrong), after 3 refusals",
+            "(the policy was wrong), after 3 failures in a row",
         ]);
     world
         .dirsyncd
@@ -145,7 +139,7 @@ fn what_is_known_of_a_refusal_is_told_before_another_run() {
         .expect_words(&["Done: 0 applied, 4 failed."]);
     dirsyncd
         .run(&["explain", "ada@example.org", "--width", "1000"])
-        .expect_words(&["refused     in quarantine: the create was refused once"]);
+        .expect_words(&["refused     in quarantine: the create failed once"]);
     organization.heal();
     // What the directory wants else is tried at once.
     let mut people = Person::four();
@@ -160,6 +154,133 @@ fn what_is_known_of_a_refusal_is_told_before_another_run() {
         .expect_words(&["3 operations"]);
     dirsyncd.sync(0).expect_words(&["Done: 3 applied."]);
     dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn what_fails_each_time_for_one_alone_is_put_off_then_in_quarantine_and_goes_when_somebody_says_so()
+{
+    for fault in [
+        json!({"status": 500}),
+        json!({"cut": "before"}),
+        // No more than that the key has not the right.
+        json!({"status": 403}),
+        // A gateway loses its way to an account that is there.
+        json!({"status": 404}),
+    ] {
+        let mut people = Person::several(4);
+        let organization = Organization::start();
+        let mut dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&people));
+        dirsyncd.rest = "[apply]\nquarantine_after = 2\n".to_owned();
+        dirsyncd.sync(0);
+        let bad = organization.of_key(&people[0].key()).unwrap();
+        let mut rule =
+            json!({"match": format!("^PATCH .*/Users/{}", bad.scim_id), "times": 100_000});
+        rule.as_object_mut()
+            .unwrap()
+            .extend(fault.as_object().unwrap().clone());
+        organization.faults(&json!([rule]));
+        "Director".clone_into(&mut people[0].title);
+        // Somebody else's change goes each time.
+        let mut change = |dirsyncd: &Dirsyncd, at: usize, title: &str| {
+            title.clone_into(&mut people[at].title);
+            dirsyncd.write_ldif(&directory(&people));
+        };
+
+        change(&dirsyncd, 1, "Analyst");
+        dirsyncd
+            .sync(4)
+            .expect_words(&["Done: 1 applied, 1 failed."]);
+        change(&dirsyncd, 2, "Analyst");
+        wait(&dirsyncd, 9);
+        let mark = organization.mark();
+        dirsyncd.sync(0).expect_words(&[
+            "Done: 1 applied.",
+            "the update failed once, last at ",
+            "it is tried again from ",
+        ]);
+        assert_eq!(organization.writes_since(mark).len(), 1, "{fault}");
+        change(&dirsyncd, 3, "Analyst");
+        wait(&dirsyncd, 1);
+        dirsyncd
+            .sync(4)
+            .expect_words(&["Done: 1 applied, 1 failed."]);
+        wait(&dirsyncd, 1_000_000);
+        let mark = organization.mark();
+        let words = "in quarantine: the update failed 2 times in a row";
+        dirsyncd.sync(3).expect_words(&[words, "dirsyncd retry "]);
+        assert!(organization.writes_since(mark).is_empty(), "{fault}");
+        dirsyncd
+            .run(&["explain", &bad.email, "--width", "1000"])
+            .expect_words(&[words]);
+
+        organization.heal();
+        dirsyncd.sync(3);
+        dirsyncd
+            .run(&["retry", &bad.email])
+            .expect_code(0)
+            .expect_words(&["failed 2 times in a row"]);
+        dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
+        dirsyncd.expect_nothing_to_do();
+        let title = organization
+            .of_key(&bad.external_id.unwrap())
+            .unwrap()
+            .title;
+        assert_eq!(title.as_deref(), Some("Director"));
+    }
+}
+
+#[test]
+fn what_took_effect_without_an_answer_is_read_back_before_it_is_in_quarantine() {
+    let organization = Organization::start();
+    let mut people = Person::several(2);
+    let mut dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&people));
+    dirsyncd.rest = "[apply]\nquarantine_after = 1\n".to_owned();
+    dirsyncd.sync(0);
+    let account = organization.of_key(&people[0].key()).unwrap();
+    organization.faults(&json!([
+        {"match": format!("^PATCH .*/Users/{}", account.scim_id), "times": 100, "cut": "after"}
+    ]));
+    for person in &mut people {
+        "Director".clone_into(&mut person.title);
+    }
+    dirsyncd.write_ldif(&directory(&people));
+    dirsyncd
+        .sync(4)
+        .expect_words(&["Done: 1 applied, 1 failed."]);
+    let counts = "SELECT count || '' FROM failures";
+    assert_eq!(database::texts(&dirsyncd.database(), counts), ["1"]);
+    organization.heal();
+
+    let mark = organization.mark();
+    dirsyncd.sync(0).expect_words(&["Nothing to do"]);
+    assert!(organization.writes_since(mark).is_empty());
+    assert!(database::texts(&dirsyncd.database(), counts).is_empty());
+}
+
+#[test]
+fn a_deactivation_that_fails_beside_others_is_tried_on_and_on() {
+    let mut people = Person::several(4);
+    let organization = Organization::start();
+    let mut dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&people));
+    dirsyncd.rest = "[apply]\nquarantine_after = 1\n".to_owned();
+    dirsyncd.sync(0);
+    let gone = people.remove(0);
+    let account = organization.of_key(&gone.key()).unwrap();
+    organization.faults(&broken(&[&format!("^PATCH .*/Users/{}", account.scim_id)]));
+    for (at, person) in (0..).zip(["Analyst", "Principal", "Director"]) {
+        person.clone_into(&mut people[at].title);
+        dirsyncd.write_ldif(&directory(&people));
+        dirsyncd
+            .sync(4)
+            .expect_words(&["Done: 1 applied, 1 failed."]);
+        let told = dirsyncd.sync(3);
+        let told = told.expect_words(&["the deactivate failed ", "it is tried again from "]);
+        assert!(!told.stdout.contains("in quarantine"), "{told}");
+        wait(&dirsyncd, 10);
+    }
+    organization.heal();
+    dirsyncd.sync(0).expect_words(&["Done: 1 applied."]);
+    assert!(!organization.of_key(&gone.key()).unwrap().active);
 }
 
 #[test]
@@ -217,6 +338,10 @@ fn a_deactivation_is_tried_on_and_on_and_its_age_is_told() {
     dirsyncd.run(&["plan"]).expect_words(&[
         "Deactivations that earlier runs have planned and that are not done: 1; the oldest since 20",
     ]);
+    dirsyncd.run(&["status"]).expect_code(3).expect_words(&[
+        "Deactivations that are not done: 1; the oldest since 20",
+        "In quarantine: 0\n",
+    ]);
     for _ in 0..3 {
         wait(&dirsyncd, 10);
         summary(&dirsyncd, 4);
@@ -224,7 +349,7 @@ fn a_deactivation_is_tried_on_and_on_and_its_age_is_told() {
     // Loudly also while it is put off.
     let told = dirsyncd.sync(3);
     let told = told.expect_words(&[
-        "the deactivate was refused 4 times in a row",
+        "the deactivate failed 4 times in a row",
         "Deactivations that are not done: 1; the oldest since 20",
     ]);
     assert!(!told.stdout.contains("in quarantine"), "{told}");
@@ -410,11 +535,17 @@ fn those_whom_the_api_never_answers_do_not_keep_the_others_from_theirs() {
     assert_eq!(applied["ended_by"], Value::Null, "{second}");
     assert!(applied["left"].as_u64().unwrap() > 0, "{second}");
     assert_eq!(world.organization.active(), 20);
+    // Beside the one that succeeded they have failed by themselves, and are put off; the others are not.
+    let put_off = world.dirsyncd.plan().json["summary"]["waiting"].clone();
+    assert_eq!(put_off, applied["failed"]);
     world
         .dirsyncd
-        .run(&["retry", people[0].mail.as_deref().unwrap()])
+        .run(&["retry", "--all"])
         .expect_code(0)
-        .expect_words(&["1 operation.", "      without a usable answer "]);
+        .expect_words(&[
+            "      failed once; last: ",
+            "      without a usable answer once; last: ",
+        ]);
     // As soon as it answers, all of them go.
     world.organization.heal();
     world.dirsyncd.sync(0).expect_words(&["Done: 18 applied."]);
@@ -490,6 +621,7 @@ fn an_account_at_a_substitute_address_comes_out_of_it_whatever_else_fails_again(
 
     // Of those who fail again the last is left, but not who took part in the circle.
     world.organization.heal();
+    wait(&world.dirsyncd, 10);
     world.organization.faults(&broken(&[&moves]));
     world
         .dirsyncd

@@ -242,6 +242,7 @@ fn whose_creation_fails_is_left_for_the_next_run() {
         .expect_words(&["not this one", "4 applied"]);
 
     assert_eq!(story.groups(), ["dev: 0", "operations: 2", "sales: 0"]);
+    database::wait(&story.world.dirsyncd.database(), 10);
     story.world.dirsyncd.sync(0);
     assert_eq!(story.groups(), ["dev: 0 4", "operations: 2", "sales: 0"]);
 }

@@ -352,6 +352,7 @@ fn a_member_whose_account_fails_in_this_run_is_left_for_the_next() {
         .sync(4)
         .expect_words(&["Failed (1)", "not this one"]);
     assert_eq!(files.members("dev").len(), 2);
+    database::wait(&files.dirsyncd.database(), 10);
     files.dirsyncd.sync(0);
     assert_eq!(files.members("dev"), [0, 1, 2]);
     files.dirsyncd.expect_nothing_to_do();
@@ -574,6 +575,7 @@ fn a_group_that_fails_stops_no_other() {
         .sync(4)
         .expect_words(&["Groups failed (1)", "not this one"]);
     assert_eq!(files.names().len(), 2);
+    database::wait(&files.dirsyncd.database(), 10);
     files.dirsyncd.sync(0);
     assert_eq!(files.names(), ["dev", "ops", "web"]);
     files.dirsyncd.expect_nothing_to_do();
@@ -591,18 +593,17 @@ fn a_group_that_is_refused_is_put_off_and_in_the_end_only_tried_when_somebody_sa
     files.dirsyncd.sync(4).expect_words(&["Groups failed (2)"]);
     let mark = files.organization.mark();
     files.dirsyncd.sync(0).expect_words(&[
-        "dev: the group_create was refused once, last at ",
+        "dev: the group_create failed once, last at ",
         "it is tried again from ",
     ]);
     assert!(files.organization.writes_since(mark).is_empty());
-    let long_ago = "UPDATE failures SET last_at = last_at - 600000";
-    database::execute(&files.dirsyncd.database(), long_ago);
+    database::wait(&files.dirsyncd.database(), 10);
     files.dirsyncd.sync(4).expect_words(&["Groups failed (2)"]);
     files.organization.heal();
-    database::execute(&files.dirsyncd.database(), long_ago);
+    database::wait(&files.dirsyncd.database(), 10);
     files.dirsyncd.sync(3).expect_words(&[
         "Groups refused: correct these (2)",
-        "in quarantine: the group_create was refused 2 times in a row",
+        "in quarantine: the group_create failed 2 times in a row",
     ]);
     files.dirsyncd.run(&["retry", "DEV"]).expect_code(0);
     files
@@ -613,6 +614,72 @@ fn a_group_that_is_refused_is_put_off_and_in_the_end_only_tried_when_somebody_sa
     files.dirsyncd.run(&["retry", "--all"]).expect_code(0);
     files.dirsyncd.sync(0);
     assert_eq!(files.names(), ["dev", "ops"]);
+    files.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn a_group_that_is_never_answered_is_put_off_and_in_the_end_only_tried_when_somebody_says_so() {
+    let mut files = Files::of(Person::several(3));
+    files.groups(&[("dev", "dev", &[0])]);
+    files.dirsyncd.rest += "\n[apply]\nquarantine_after = 2\n";
+    files.dirsyncd.sync(0);
+    let dev = files.organization.group("dev").scim_id;
+    files.organization.faults(&json!([
+        {"match": format!("^(PATCH|PUT) .*/Groups/{dev}"), "times": 100_000, "status": 500}
+    ]));
+    files.groups(&[("dev", "dev", &[0, 1]), ("ops", "ops", &[1])]);
+    files.dirsyncd.sync(4).expect_words(&["Groups failed (1)"]);
+    let mark = files.organization.mark();
+    files
+        .dirsyncd
+        .sync(0)
+        .expect_words(&["dev: the group_update failed once, last at "]);
+    assert!(files.organization.writes_since(mark).is_empty());
+    // Alone it may be everybody's trouble; beside another it is its own.
+    database::wait(&files.dirsyncd.database(), 10);
+    files.dirsyncd.sync(4).expect_words(&["Groups failed (1)"]);
+    database::wait(&files.dirsyncd.database(), 10);
+    files.groups(&[
+        ("dev", "dev", &[0, 1]),
+        ("ops", "ops", &[1]),
+        ("web", "web", &[1]),
+    ]);
+    files.dirsyncd.sync(4).expect_words(&["Groups failed (1)"]);
+    files.organization.heal();
+    database::wait(&files.dirsyncd.database(), 1_000_000);
+    files.dirsyncd.sync(3).expect_words(&[
+        "in quarantine: the group_update failed 2 times in a row",
+        "dirsyncd retry ",
+    ]);
+    files.dirsyncd.run(&["retry", "dev"]).expect_code(0);
+    files.dirsyncd.sync(0);
+    assert_eq!(files.members("dev"), [0, 1]);
+    files.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
+fn an_account_with_another_key_joins_and_leaves_only_when_that_is_approved() {
+    let files = Files::of(Person::several(4));
+    files.groups(&[("dev", "dev", &[0, 1]), ("ops", "ops", &[2])]);
+    files.dirsyncd.sync(0);
+    let account = files.organization.of_key(&files.people[0].key()).unwrap();
+    let taken = json!("other-tool");
+    files
+        .organization
+        .patch_by_hand(&account, "externalId", &taken);
+    files.dirsyncd.run(&["reconcile"]);
+    files.groups(&[("dev", "dev", &[3]), ("ops", "ops", &[0, 1, 2])]);
+
+    files.dirsyncd.sync(3).expect_words(&["rekeyed"]);
+    // Whose key is nobody's is told as the last.
+    assert_eq!(files.members("dev"), [3, usize::MAX]);
+    assert_eq!(files.members("ops"), [1, 2]);
+
+    let approve = ["approve", "rekeyed", "--reason", "it is the same person"];
+    files.dirsyncd.run(&approve).expect_code(0);
+    files.dirsyncd.sync(0);
+    assert_eq!(files.members("dev"), [3]);
+    assert_eq!(files.members("ops"), [1, 2, usize::MAX]);
     files.dirsyncd.expect_nothing_to_do();
 }
 
@@ -673,6 +740,8 @@ fn an_organization_that_fails_every_group_ends_the_run() {
         .sync(4)
         .expect_words(&["left for the next run", "the run ended early"]);
     files.organization.heal();
+    // The people's accounts were made.
+    database::wait(&files.dirsyncd.database(), 10);
     files.dirsyncd.sync(0);
     assert_eq!(files.names(), names);
     files.dirsyncd.expect_nothing_to_do();
@@ -713,6 +782,7 @@ fn groups_that_are_never_answered_keep_nothing_else_from_its_turn() {
     assert_eq!(files.members("new"), [2]);
     expect_title(&files, "Director");
     files.organization.heal();
+    database::wait(&files.dirsyncd.database(), 10);
     files.dirsyncd.sync(0);
     assert_eq!(files.members("g17"), [0, 1]);
     files.dirsyncd.expect_nothing_to_do();

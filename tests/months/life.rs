@@ -393,6 +393,7 @@ impl Life {
                 // How it ends is open.
                 let _ = self.sync();
                 self.organization.heal();
+                database::wait(&self.dirsyncd.database(), 60);
             }
             1 => {
                 let ldif = self.company.ldif();

@@ -140,6 +140,17 @@ pub fn accounts(path: &Path) -> Vec<String> {
     )
 }
 
+/// Lets so many minutes pass for what has failed, so that it may be tried again.
+pub fn wait(path: &Path, minutes: u32) {
+    let milliseconds = i64::from(minutes) * 60 * 1000;
+    execute(
+        path,
+        &format!(
+            "UPDATE failures SET first_at = first_at - {milliseconds}, last_at = last_at - {milliseconds}"
+        ),
+    );
+}
+
 /// Lets so many days pass for the snapshot: every time in it is that much longer ago.
 pub fn age(path: &Path, days: u32) {
     let milliseconds = i64::from(days) * 24 * 60 * 60 * 1000;
@@ -155,4 +166,5 @@ pub fn age(path: &Path, days: u32) {
                  answered_at = answered_at - {milliseconds}, settled_at = settled_at - {milliseconds};"
         ),
     );
+    wait(path, days * 24 * 60);
 }

@@ -700,9 +700,10 @@ pub(super) enum PathOrNoneFile {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApplyFile {
-    /// What the organization refuses for one person or group is tried again later: 10 minutes after the first time,
-    /// then after twice as long each time, up to a day; after so many refusals in a row not any more, until the
-    /// directory wants something else or somebody says `dirsyncd retry KEY`. Deactivations, and the cancelling of
+    /// What fails for one person or group is tried again later, if the organization has refused it or other writes of
+    /// the run have succeeded: 10 minutes after the first time, then after twice as long each time, up to a day; after
+    /// so many failures in a row not any more, until the directory wants something else or somebody says
+    /// `dirsyncd retry KEY`. Deactivations, and the cancelling of
     /// deletions, are never given up: they are tried again after 1 minute, and up to 10. Default: 5.
     pub(super) quarantine_after: Option<Spanned<u32>>,
     /// The most requests by which one run carries its plan out, by what the dry run foretells; the rest is left for the

@@ -1,10 +1,12 @@
 //! Group operations divided into what can wait by itself: who joins and who leaves, and of both
-//! those whom a revert has put back. Guards, holds and approvals know the parts by
+//! those whom a revert has put back, and those whose account may be another tool's by now. Guards, holds and approvals know the parts by
 //! [`GroupOperation::digest`], as one group may have several.
+
+use std::collections::HashSet;
 
 use super::{PlannedGroup, UndoneGroups};
 use crate::model::{
-    Digest, GroupChange, GroupEffect, GroupMember, GroupOperation, GroupReason, Undoes,
+    Digest, GroupChange, GroupEffect, GroupMember, GroupOperation, GroupReason, ScimId, Undoes,
 };
 
 /// Group operations, each divided into its parts.
@@ -20,11 +22,12 @@ struct Together {
 }
 
 impl Parts {
-    /// The parts of planned operations. `is_approved` tells by the digest what somebody has let
-    /// through.
+    /// The parts of planned operations. `rekeyed` are the accounts that carry another key; they join no group
+    /// together with its creation. `is_approved` tells by the digest what somebody has let through.
     pub fn of(
         planned: Vec<PlannedGroup>,
         undone: &UndoneGroups<'_>,
+        rekeyed: &HashSet<ScimId>,
         is_approved: impl Fn(Digest) -> bool,
     ) -> Self {
         let mut all = Vec::with_capacity(planned.len());
@@ -50,11 +53,19 @@ impl Parts {
                     (true, false) => vec![put_back],
                     (false, false) => vec![operation, put_back],
                 };
-                all.extend(each.into_iter().map(|one| Together {
+                let each = each.into_iter().flat_map(|one| divide(one, rekeyed));
+                all.extend(each.map(|one| Together {
                     holds: holds.clone(),
                     parts: ways(one),
                 }));
                 continue;
+            }
+            let comes = matches!(operation.kind, GroupChange::Create | GroupChange::Adopt);
+            if comes && operation.undoes.is_none() {
+                // They are told, and held, once the group is ours.
+                for members in [&mut operation.add, &mut operation.remove] {
+                    members.retain(|member| !is_one_of(rekeyed, member));
+                }
             }
             let joining = joining_the_old_one(&operation, undone);
             let joining = joining.filter(|_| holds.is_empty() && !is_approved(operation.digest()));
@@ -68,6 +79,12 @@ impl Parts {
             });
         }
         Parts(all)
+    }
+
+    /// Whether some of these accounts join or leave by a part.
+    pub fn concern(operation: &GroupOperation, accounts: &HashSet<ScimId>) -> bool {
+        let mut members = operation.joining().chain(&operation.remove);
+        members.any(|member| is_one_of(accounts, member))
     }
 
     /// The parts, one by one.
@@ -120,6 +137,31 @@ fn as_sent(mut parts: Vec<PlannedGroup>) -> Vec<PlannedGroup> {
 
 fn is_empty(operation: &GroupOperation) -> bool {
     operation.add.is_empty() && operation.remove.is_empty()
+}
+
+fn is_one_of(users: &HashSet<ScimId>, member: &GroupMember) -> bool {
+    let user = member.scim_id.as_ref();
+    user.is_some_and(|user| users.contains(user))
+}
+
+/// The same without these users, and with them alone. Of what undoes a run no part counts as undone before the
+/// last does, so that stays one.
+fn divide(mut operation: GroupOperation, users: &HashSet<ScimId>) -> Vec<GroupOperation> {
+    if operation.undoes.is_some() || !Parts::concern(&operation, users) {
+        return vec![operation];
+    }
+    let mut theirs = operation.clone();
+    for (members, those) in [
+        (&mut operation.add, &mut theirs.add),
+        (&mut operation.remove, &mut theirs.remove),
+    ] {
+        members.retain(|one| !is_one_of(users, one));
+        those.retain(|one| is_one_of(users, one));
+    }
+    match is_empty(&operation) {
+        true => vec![theirs],
+        false => vec![operation, theirs],
+    }
 }
 
 /// Who joins and who leaves.

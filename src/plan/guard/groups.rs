@@ -21,6 +21,8 @@ pub struct GroupChange<'a> {
     pub loses_administrators: bool,
     /// The runs that have put back what it does again.
     pub reverted_by: Vec<RunId>,
+    /// Whether accounts join or leave it that carried another key when the organization was last read back.
+    pub is_rekeyed: bool,
     /// The digest of what is done to it: an approval is good for exactly this.
     pub digest: Digest,
     /// The holds that somebody left it in when others were approved.
@@ -52,7 +54,7 @@ impl Plan {
     /// The hook for whoever plans changes to groups: adds the holds over them to the plan, and
     /// tells for each change the indices of those that hold it. Held are removals of members
     /// beyond a limit, what is done to protected groups, what leaves no administrator, what falls into a
-    /// freeze, and what was reverted. The holds of a revert have names of their own.
+    /// freeze, what was reverted, and that accounts join or leave which may be another tool's by now. The holds of a revert have names of their own.
     /// `memberships` is how many members the groups that dirsyncd manages have together, the
     /// same person once in each.
     ///
@@ -109,6 +111,10 @@ impl Plan {
         let cause = HoldCause::Reverted { by };
         found.extend(always::hold_all(changes, cause, is_approved, |change| {
             !change.reverted_by.is_empty()
+        }));
+        let cause = HoldCause::Rekeyed;
+        found.extend(always::hold_all(changes, cause, is_approved, |change| {
+            change.is_rekeyed
         }));
         let prefix = self.reverts.map_or(String::new(), hold_prefix);
         let mut holds_of = vec![Vec::new(); changes.len()];

@@ -112,7 +112,7 @@ fn after_so_many_refusals_it_is_refused_loudly_until_something_else_is_wanted() 
         assert!(plan.needs_attention());
         let why = refusal(&plan, "a");
         for words in [
-            "in quarantine: the update was refused 3 times in a row, last at 2026-06-15 11:59 UTC (409: taken)",
+            "in quarantine: the update failed 3 times in a row, last at 2026-06-15 11:59 UTC (409: taken)",
             "`quarantine_after` in [apply]",
             "dirsyncd retry key-a",
         ] {
@@ -167,7 +167,7 @@ fn a_deactivation_is_never_given_up_and_told_loudly_in_time() {
     world.policy.delete_after = Some(TimeDelta::days(30));
     world.failures.people.clear();
     refused(&mut world, &["a"], 3, TimeDelta::days(9));
-    assert!(refusal(&world.planned(), "a").contains("the delete was refused 3 times"));
+    assert!(refusal(&world.planned(), "a").contains("the delete failed 3 times"));
 }
 
 #[test]

@@ -288,7 +288,73 @@ pub(super) fn brief(plan: &GroupPlan) -> Vec<String> {
 /// The parts of a plan that the guards look at.
 pub(super) fn divided(world: &Groups, plan: GroupPlan) -> Parts {
     let undone = UndoneGroups::of(&world.known.undone);
-    Parts::of(plan.operations, &undone, |_| false)
+    Parts::of(plan.operations, &undone, &HashSet::new(), |_| false)
+}
+
+#[test]
+fn accounts_that_may_be_another_tools_join_and_leave_by_themselves_so_that_they_alone_are_held() {
+    let mut world = Groups::new();
+    world.keeps("dev", &["dev"], &["a", "b"]);
+    world.find("dev", "dev", &["c", "d"]);
+    world.keeps("ops", &["ops"], &[]);
+    world.find("ops", "ops", &["a", "b"]);
+    world.exists("qa", Some("qa"), &["a"]);
+    world.rules[0].adopt = GroupAdoption::ByKey;
+    world.find("qa", "qa", &["a", "b", "d"]);
+    world.find("web", "web", &["a", "b"]);
+    let rekeyed: HashSet<ScimId> = ["a", "d"].map(user).into();
+    let undone = UndoneGroups::of(&[]);
+    let parts = |rekeyed: &HashSet<ScimId>| {
+        let parts = Parts::of(world.plan().operations, &undone, rekeyed, |_| false);
+        let holds = parts.operations();
+        let holds = holds.map(|one| vec![0; usize::from(Parts::concern(one, rekeyed))]);
+        let holds = holds.collect();
+        GroupPlan {
+            operations: parts.held(holds),
+            ..GroupPlan::default()
+        }
+    };
+    let plan = parts(&rekeyed);
+    let free: Vec<bool> = plan
+        .operations
+        .iter()
+        .map(|one| one.holds.is_empty())
+        .collect();
+    let told: Vec<(String, bool)> = brief(&plan).into_iter().zip(free).collect();
+    let expected = [
+        ("update dev +c -b", true),
+        ("update dev +d", false),
+        ("update dev -a", false),
+        ("update ops +b", true),
+        ("update ops +a", false),
+        // Once it is ours they are held there.
+        ("adopt qa +b", true),
+        ("create web +b", true),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(what, is_free)| (what.to_owned(), is_free))
+    );
+    assert_eq!(brief(&parts(&HashSet::new())), brief(&world.plan()));
+
+    let guards = crate::plan::fixture::no_guards();
+    let held = || {
+        let mut plan = Plan::default();
+        let operation = &world.plan().operations[0].operation;
+        let change = crate::plan::GroupChange {
+            name: "dev",
+            members: 2,
+            removed: 1,
+            loses_administrators: false,
+            reverted_by: Vec::new(),
+            is_rekeyed: true,
+            digest: operation.digest(),
+            left_out: None,
+        };
+        let held = plan.hold_groups(&[change], 2, &guards, &[], chrono::DateTime::UNIX_EPOCH);
+        (held, plan.holds.remove(0).name)
+    };
+    assert_eq!(held(), (vec![vec![0]], "rekeyed".to_owned()));
 }
 
 fn notices(plan: &GroupPlan) -> Vec<String> {
@@ -1260,6 +1326,7 @@ fn a_group_of_administrators_keeps_an_active_member() {
         removed: 0,
         loses_administrators: true,
         reverted_by: Vec::new(),
+        is_rekeyed: false,
         digest: operation.digest(),
         left_out: None,
     };

@@ -699,6 +699,7 @@ fn removed_members_are_counted_in_all_groups_and_in_each() {
         removed,
         loses_administrators: false,
         reverted_by: Vec::new(),
+        is_rekeyed: false,
         digest: crate::model::Digest::of_text(&format!("{name} {removed}")),
         left_out: None,
     };
@@ -768,6 +769,7 @@ fn taking_out(removed: u64, reverted_by: &[RunId]) -> GroupChange<'static> {
         removed,
         loses_administrators: false,
         reverted_by: reverted_by.to_vec(),
+        is_rekeyed: false,
         digest: crate::model::Digest::of_text("a change"),
         left_out: None,
     }
@@ -862,6 +864,7 @@ fn what_is_done_to_a_protected_group_is_held_and_what_a_freeze_names() {
         removed: u64::from(name == "others"),
         loses_administrators: false,
         reverted_by: Vec::new(),
+        is_rekeyed: false,
         digest,
         left_out: None,
     });

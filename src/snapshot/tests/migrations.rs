@@ -311,7 +311,8 @@ async fn expect_read(journal: &mut Journal, version: i64) {
     assert_eq!(applied.is_some(), version >= 6);
     assert_eq!(journal.undone().await.unwrap().len(), has(7));
     assert_eq!(journal.undone_groups().await.unwrap().len(), has(9));
-    assert_eq!(journal.rekeyed(&accounts).await.unwrap().len(), has(24));
+    let ids = accounts.values().map(|account| &account.scim_id);
+    assert_eq!(journal.rekeyed(ids).await.unwrap().len(), has(24));
     let failures = journal.failures(5).await.unwrap();
     let failed: Vec<(u32, u32)> = failures
         .people

@@ -298,6 +298,8 @@ async fn what_is_not_tried_is_told_with_what_is_in_quarantine_first_and_then_by_
     ] {
         answered(&mut journal, run, &wish(name), Some(refusal), at).await;
     }
+    // What fails beside nothing that succeeds is everybody's.
+    let run = journal.begin_run("test", now()).await.unwrap();
     answered(&mut journal, run, &wish("done"), None, now() + hour).await;
     let group = losing("admins", &["a"]).operation;
     let ids = journal

@@ -77,7 +77,7 @@ pub(super) async fn overview(
         }
         @if !not_tried.is_empty() {
             section aria-labelledby="quarantine" {
-                h2 #quarantine { "Refused by the organization" }
+                h2 #quarantine { "Put off or in quarantine" }
                 (not_tried_table(&not_tried[..not_tried.len().min(NAMED)], now))
                 @if not_tried.len() > NAMED {
                     p { a href="/quarantine" { "All " (number(not_tried.len() as u64)) } }
@@ -339,7 +339,7 @@ fn not_tried_table(all: &[NotTried], now: Timestamp) -> Markup {
             },
             html! {
                 (kind_badge(failing.kind)) " " (prose(&failing.error))
-                br; span.dn { "refused " (times(failing.count)) " since " (moment_from(failing.first, now)) }
+                br; span.dn { "failed " (times(failing.count)) " since " (moment_from(failing.first, now)) }
             },
             match failing.until {
                 None => html! { "not by itself" },
@@ -377,8 +377,8 @@ pub(super) async fn quarantine(
     let paging = Paging::new(page, all.len());
     let body = html! {
         p.lead {
-            "What the organization has refused for a person or a group is tried again later, and after so many times only "
-            "when somebody says so, or when the directory wants something else."
+            "What fails for a person or a group alone is tried again later, and after so many times only when somebody "
+            "says so, or when the directory wants something else."
         }
         @if all.is_empty() { p { "Nobody and nothing." } } @else {
             (paging.ways("/quarantine", &[]))
@@ -389,7 +389,7 @@ pub(super) async fn quarantine(
     let page = Page::of(
         Some(&visitor),
         Place::Elsewhere,
-        "Refused by the organization",
+        "Put off or in quarantine",
         body,
     );
     Ok(page.response(StatusCode::OK))

@@ -1005,7 +1005,7 @@ fn who_joins_a_group_whose_renaming_was_reverted_joins_the_old_one() {
     assert_eq!(brief(&reverted(&world)), [rename]);
     world.known.undone = put_back(&[renamed()]);
     let undone = UndoneGroups::of(&world.known.undone);
-    let approved = Parts::of(world.plan().operations, &undone, |_| true);
+    let approved = Parts::of(world.plan().operations, &undone, &HashSet::new(), |_| true);
     assert_eq!(approved.operations().count(), 1);
     // Nobody goes anywhere because a renaming waits for something else.
     world.known.undone.clear();
@@ -1025,6 +1025,7 @@ fn the_holds_of_a_revert_over_groups_have_names_of_their_own() {
         removed: 0,
         loses_administrators: false,
         reverted_by: vec![REVERT],
+        is_rekeyed: false,
         left_out: None,
         digest: crate::model::Digest::of_text("a change"),
     }];
