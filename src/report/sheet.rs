@@ -10,7 +10,7 @@ use super::groups;
 use super::holds::minute;
 use super::text::{number, several, summary_line};
 use crate::apply::{Applied, EndedBy, Pending};
-use crate::model::{Attribute, GroupMember, Kind, Operation, Profile, RunId};
+use crate::model::{Attribute, GroupMember, Kind, Operation, RunId};
 use crate::plan::{Endpoint, Forecast, Plan, Planned, Undo};
 
 /// A report before it has a form.
@@ -308,7 +308,11 @@ fn operation<'p>(plan: &'p Plan, planned: &'p Planned, is_left: bool) -> Item<'p
             Kind::Deactivate => '-',
             Kind::Delete => 'x',
         },
-        name: format!("{} <{}>", operation.label(), email(operation)),
+        name: format!(
+            "{} <{}>",
+            operation.label(),
+            email(operation).unwrap_or("no e-mail")
+        ),
         facts: vec![operation.dn.clone(), operation.reason.to_string()],
         foreseen: plan
             .forecast
@@ -380,14 +384,11 @@ pub(super) fn left(is_left: bool) -> Option<String> {
     is_left.then(|| "left for the next run".to_owned())
 }
 
-fn email(operation: &Operation) -> &str {
-    let of = |profile: &'_ Profile| profile.get(Attribute::Email).is_some();
-    let profile = if of(&operation.before) {
-        &operation.before
-    } else {
-        &operation.after
-    };
-    profile.get(Attribute::Email).unwrap_or("no e-mail")
+/// The address by which an account is known before an operation, or after it where it has none yet.
+pub(super) fn email(operation: &Operation) -> Option<&str> {
+    [&operation.before, &operation.after]
+        .into_iter()
+        .find_map(|profile| profile.get(Attribute::Email))
 }
 
 /// What carrying the plan out takes, and what was not foreseen.
