@@ -120,9 +120,13 @@ pub fn planned(plan: &Plan, form: Form, detail: Detail) -> String {
     }
 }
 
-/// How a run ended, in a line.
+/// How a run ended, and what somebody has to look at, in a line.
 pub fn finished_line(plan: &Plan, applied: &Applied) -> String {
-    sheet::ending(plan, applied).swap_remove(0)
+    let ended = sheet::ending(plan, applied).swap_remove(0);
+    match sheet::to_look_at(plan) {
+        None => ended,
+        Some(attention) => format!("{}; {attention}.", ended.trim_end_matches('.')),
+    }
 }
 
 /// The report on a run in a form; `saved` is the saved plan that it was.

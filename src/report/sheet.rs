@@ -11,7 +11,7 @@ use super::holds::minute;
 use super::text::{number, several, summary_line};
 use crate::apply::{Applied, EndedBy, Pending};
 use crate::model::{Attribute, GroupMember, Kind, Operation, RunId};
-use crate::plan::{Endpoint, Forecast, Plan, Planned, Undo};
+use crate::plan::{Endpoint, Forecast, Notice, Noticed, Plan, Planned, Skipped, Undo};
 
 /// A report before it has a form.
 pub(super) struct Sheet<'p> {
@@ -465,6 +465,35 @@ fn budget(plan: &Plan) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What somebody has to look at, by which a run ends with another exit code, and where it is shown.
+pub(super) fn to_look_at(plan: &Plan) -> Option<String> {
+    let groups = plan.groups.as_ref();
+    let is_stale = |skipped: &&Skipped| skipped.why.is_stale();
+    let has_missed = |notice: &&Notice| matches!(notice.what, Noticed::Missed { .. });
+    let refused = plan.refusals.len() + groups.map_or(0, |groups| groups.refusals.len());
+    let suspended = plan.suspensions.len() + groups.map_or(0, |groups| groups.suspensions.len());
+    let figures = [
+        (plan.held(), "held"),
+        (refused, "refused"),
+        (plan.skipped.iter().filter(is_stale).count(), "skipped"),
+        (suspended, "with absences that are not believed"),
+        (
+            plan.notices.iter().filter(has_missed).count(),
+            "with changes that were missed",
+        ),
+    ];
+    let told = figures.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told
+        .map(|(count, words)| format!("{} {words}", number(*count as u64)))
+        .collect();
+    let where_shown = match (plan.reverts, told.len()) {
+        (_, 1) if plan.held() > 0 => "dirsyncd holds".to_owned(),
+        (None, _) => "dirsyncd plan".to_owned(),
+        (Some(run), _) => format!("dirsyncd revert {run} --dry-run"),
+    };
+    (!told.is_empty()).then(|| format!("to look at: {} ({where_shown})", told.join(", ")))
 }
 
 /// How a run ended, and the logins that are still to be turned off.
