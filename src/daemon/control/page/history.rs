@@ -336,10 +336,8 @@ async fn whom(snapshot: &mut Snapshot, who: &str) -> Result<Whom, SnapshotError>
         Meant::Several(several) => return Ok(Whom::Nobody(several)),
         Meant::Nobody(near) => near,
     };
-    let groups = snapshot.groups().await?.into_iter();
-    let typed = Who::parse(who);
-    let groups = groups.filter(|group| typed.is_any(group.names()));
-    let mut keys: BTreeSet<_> = groups.map(|group| (group.key, true)).collect();
+    let groups = snapshot.groups_called(&Who::parse(who)).await?;
+    let mut keys: BTreeSet<_> = groups.into_iter().map(|key| (key, true)).collect();
     for is_group in [true, false] {
         if keys.is_empty() {
             keys = snapshot.written_to_key(who, is_group).await?;
