@@ -29,7 +29,9 @@ mod trace;
 
 pub use database::{backed_up, pruned};
 pub use explain::{candidates, explanation, explanation_json, explanation_rows};
-pub use history::{HISTORY_SCHEMA, HistoryForm, HistorySheet, WriteInWords, pruned_before};
+pub use history::{
+    HISTORY_SCHEMA, HistoryForm, HistorySheet, WriteInWords, no_such_run, pruned_before,
+};
 pub use holds::{approved, holds, holds_json, retried};
 use json::outcome;
 pub use json::{json, summary};
