@@ -323,16 +323,7 @@ impl Report {
 
 /// What a server is, and what of what we use it knows.
 fn bound(source: &Source, info: &directory::ServerInfo) -> String {
-    let known: Vec<&str> = [
-        ("1.2.840.113556.1.4.319", "paged results"),
-        ("1.3.6.1.4.1.4203.1.9.1.1", "content synchronization"),
-        ("1.2.840.113556.1.4.417", "deleted objects"),
-    ]
-    .into_iter()
-    .filter(|(oid, _)| info.controls.iter().any(|one| one == oid))
-    .map(|(_, name)| name)
-    .collect();
-    let controls = match known.as_slice() {
+    let controls = match info.known_controls().as_slice() {
         [] => "it tells of no control that dirsyncd uses".to_owned(),
         known => format!("it knows {}", known.join(", ")),
     };

@@ -88,8 +88,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
 const NEXT: &str = "With a real directory:
 
-  1. copy config.example.toml to config.toml: your server, base and bind DN, and the ids and
-     keys of your organization (or those that `dirsyncd simulate --state DIR` prints)
+  1. dirsyncd init                    asks for your server, and for the ids and keys of your
+                                      organization (or those that `dirsyncd simulate --state DIR`
+                                      prints), and writes config.toml
   2. dirsyncd check -c config.toml    tries everything that a run needs
   3. dirsyncd plan -c config.toml     shows what a sync would do, and changes nothing
   4. dirsyncd rehearse -c config.toml does it against a copy of the organization

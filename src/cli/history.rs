@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use super::{ConfigArgument, Exit, Failure, load, print, say, start_log};
 use crate::config::LogFormat;
 use crate::model::{GroupChange, Kind, RunId, Timestamp};
-use crate::report::{HISTORY_SCHEMA, HistoryForm, HistorySheet, pruned_before};
+use crate::report::{HISTORY_SCHEMA, HistoryForm, HistorySheet, no_such_run, pruned_before};
 use crate::snapshot::{Selection, Snapshot};
 
 #[derive(Args)]
@@ -183,12 +183,9 @@ async fn selection(snapshot: &mut Snapshot, arguments: &Arguments) -> Result<Sel
         if known.is_none() {
             let pruning = snapshot.pruning().await.map_err(Failure::failed)?;
             let first = pruning.map(|pruning| pruning.first_run);
-            let why = match first.filter(|first| run < *first) {
-                Some(first) => format!(" any more: the journal has all from run {first} on"),
-                None => String::new(),
-            };
             return Err(Failure::usage(format!(
-                "there is no run {run} in the database{why}; `dirsyncd history` tells of all that are there"
+                "{}; `dirsyncd history` tells of all that are there",
+                no_such_run(run, first)
             )));
         }
     }

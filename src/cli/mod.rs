@@ -60,8 +60,8 @@ const ASIDE: usize = 48;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-   0  done; a dry run was made, nothing was to do, or a sync was stopped by a signal after the
-      operation in flight
+   0  done; a dry run was made, nothing was to do, or a sync was stopped by a signal, within 10 s;
+      the next one goes on from there
    1  failed; nothing was changed unless the message says so
    2  wrong usage or configuration
    3  something was refused or is held by a guard, or is in quarantine; what is safe was done;
@@ -436,8 +436,8 @@ fn shutdown_on_signals() -> Result<Shutdown, Failure> {
         }
         // The receiver is gone only when the program ends anyway.
         let _ = sender.send(true);
-        // Whoever asks twice does not want to wait for the operation in flight; the journal
-        // knows of it.
+        // Whoever asks twice does not want to wait for the answers that are under way; the journal
+        // knows of them.
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

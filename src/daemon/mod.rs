@@ -124,7 +124,7 @@ pub enum CannotStart {
 /// Reads the configuration again; what is wrong with it in words.
 pub type Reload<'a> = &'a dyn Fn() -> Result<Setup, String>;
 
-/// Runs until `stop` is requested; the operation in flight is finished then. A job that fails
+/// Runs until `stop` is requested, by which a run at work ends too. A job that fails
 /// is logged, and the next one is tried. `wishes` come in at the other end of `wish`.
 pub async fn run(
     setup: Setup,

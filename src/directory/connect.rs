@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
+use super::follow::{CONTENT_SYNC, SHOW_DELETED};
 use super::search::{self, Searches};
 use super::{DirectoryError, Request, discover};
 use crate::config::{
@@ -55,6 +56,20 @@ impl ServerInfo {
             ("", ServerKind::Other) => "a server that does not tell what it is",
             (vendor, _) => vendor,
         }
+    }
+
+    /// Those of the controls that dirsyncd uses which it knows, in words.
+    pub fn known_controls(&self) -> Vec<&'static str> {
+        let used = [
+            // RFC 2696.
+            ("1.2.840.113556.1.4.319", "paged results"),
+            (CONTENT_SYNC, "content synchronization"),
+            (SHOW_DELETED, "deleted objects"),
+        ];
+        let used = used.into_iter();
+        used.filter(|(oid, _)| self.controls.iter().any(|one| one == oid))
+            .map(|(_, name)| name)
+            .collect()
     }
 }
 

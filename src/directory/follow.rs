@@ -27,9 +27,9 @@ use crate::mapping::key_of_id;
 use crate::model::{Entry, ExternalId, Scope};
 
 /// The content synchronization control (RFC 4533 section 2.2).
-const CONTENT_SYNC: &str = "1.3.6.1.4.1.4203.1.9.1.1";
+pub(super) const CONTENT_SYNC: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 /// Deleted objects are found too (Active Directory, LDAP_SERVER_SHOW_DELETED_OID).
-const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
+pub(super) const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
 /// e-syncRefreshRequired (RFC 4533 section 2.6).
 const REFRESH_REQUIRED: u32 = 4096;
 

@@ -14,6 +14,8 @@ pub(super) struct Started<'a> {
     session: Session<'a>,
     searches: search::Started,
     beginning: Option<Beginning>,
+    /// Why the source is not followed, though it is to be.
+    unfollowed: Option<DirectoryError>,
     /// The servers that are left, should this one turn out to be away.
     others: Vec<Url>,
 }
@@ -45,22 +47,18 @@ async fn start_among<'a>(
                 follow::begin(&mut session, request).await
             }
         };
-        let beginning = match beginning {
-            Ok(beginning) => beginning,
+        let (beginning, unfollowed) = match beginning {
+            Ok(beginning) => (beginning, None),
             Err(error) if error.is_away() && !others.is_empty() => {
                 pass_over(&error);
                 urls = others;
                 continue;
             }
             // It can be read in full all the same, or that fails by itself.
-            Err(error @ DirectoryError::Search { .. }) => {
-                tracing::warn!(%error, "the source cannot be followed");
-                None
-            }
+            Err(error @ DirectoryError::Search { .. }) => (None, Some(error)),
             Err(error @ DirectoryError::Broken { .. }) => {
-                tracing::warn!(%error, "the source cannot be followed");
                 (_, session) = Session::open_among(server, &urls[place..]).await?;
-                None
+                (None, Some(error))
             }
             Err(error) => return Err(error),
         };
@@ -73,6 +71,7 @@ async fn start_among<'a>(
             session,
             searches: searches.start(),
             beginning,
+            unfollowed,
             others,
         });
     }
@@ -91,6 +90,7 @@ impl<'a> Started<'a> {
         loop {
             let (server, request) = (started.session.server, started.request);
             let others = std::mem::take(&mut started.others);
+            let unfollowed = started.unfollowed.take();
             let mut has_begun = false;
             let mut each = |entry| {
                 has_begun = true;
@@ -101,7 +101,13 @@ impl<'a> Started<'a> {
                     pass_over(&error);
                     started = start_among(server, request, others).await?;
                 }
-                result => return result,
+                result => {
+                    // A pull that fails tells why, which is the same most of the time.
+                    if let (Ok(_), Some(error)) = (&result, unfollowed) {
+                        tracing::warn!(%error, "the source cannot be followed");
+                    }
+                    return result;
+                }
             }
         }
     }

@@ -161,6 +161,15 @@ pub fn pruned_before(first: Option<RunId>) -> String {
     })
 }
 
+/// That the database has no such run, and whether it may have had it; `first` is the one that the journal has all from on.
+pub fn no_such_run(run: RunId, first: Option<RunId>) -> String {
+    let why = match first.filter(|first| run < *first) {
+        Some(first) => format!(" any more: the journal has all from run {first} on"),
+        None => String::new(),
+    };
+    format!("there is no run {run} in the database{why}")
+}
+
 /// Whom a write concerns, and what it does, of accounts and groups alike.
 struct Subject<'a> {
     is_group: bool,

@@ -29,7 +29,9 @@ mod trace;
 
 pub use database::{backed_up, pruned};
 pub use explain::{candidates, explanation, explanation_json, explanation_rows};
-pub use history::{HISTORY_SCHEMA, HistoryForm, HistorySheet, WriteInWords, pruned_before};
+pub use history::{
+    HISTORY_SCHEMA, HistoryForm, HistorySheet, WriteInWords, no_such_run, pruned_before,
+};
 pub use holds::{approved, holds, holds_json, retried};
 use json::outcome;
 pub use json::{json, summary};
@@ -120,9 +122,13 @@ pub fn planned(plan: &Plan, form: Form, detail: Detail) -> String {
     }
 }
 
-/// How a run ended, in a line.
+/// How a run ended, and what somebody has to look at, in a line.
 pub fn finished_line(plan: &Plan, applied: &Applied) -> String {
-    sheet::ending(plan, applied).swap_remove(0)
+    let ended = sheet::ending(plan, applied).swap_remove(0);
+    match sheet::to_look_at(plan) {
+        None => ended,
+        Some(attention) => format!("{}; {attention}.", ended.trim_end_matches('.')),
+    }
 }
 
 /// The report on a run in a form; `saved` is the saved plan that it was.

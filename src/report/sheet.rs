@@ -10,8 +10,8 @@ use super::groups;
 use super::holds::minute;
 use super::text::{number, several, summary_line};
 use crate::apply::{Applied, EndedBy, Pending};
-use crate::model::{Attribute, GroupMember, Kind, Operation, Profile, RunId};
-use crate::plan::{Endpoint, Forecast, Plan, Planned, Undo};
+use crate::model::{Attribute, GroupMember, Kind, Operation, RunId};
+use crate::plan::{Endpoint, Forecast, Notice, Noticed, Plan, Planned, Skipped, Undo};
 
 /// A report before it has a form.
 pub(super) struct Sheet<'p> {
@@ -308,7 +308,11 @@ fn operation<'p>(plan: &'p Plan, planned: &'p Planned, is_left: bool) -> Item<'p
             Kind::Deactivate => '-',
             Kind::Delete => 'x',
         },
-        name: format!("{} <{}>", operation.label(), email(operation)),
+        name: format!(
+            "{} <{}>",
+            operation.label(),
+            email(operation).unwrap_or("no e-mail")
+        ),
         facts: vec![operation.dn.clone(), operation.reason.to_string()],
         foreseen: plan
             .forecast
@@ -380,14 +384,11 @@ pub(super) fn left(is_left: bool) -> Option<String> {
     is_left.then(|| "left for the next run".to_owned())
 }
 
-fn email(operation: &Operation) -> &str {
-    let of = |profile: &'_ Profile| profile.get(Attribute::Email).is_some();
-    let profile = if of(&operation.before) {
-        &operation.before
-    } else {
-        &operation.after
-    };
-    profile.get(Attribute::Email).unwrap_or("no e-mail")
+/// The address by which an account is known before an operation, or after it where it has none yet.
+pub(super) fn email(operation: &Operation) -> Option<&str> {
+    [&operation.before, &operation.after]
+        .into_iter()
+        .find_map(|profile| profile.get(Attribute::Email))
 }
 
 /// What carrying the plan out takes, and what was not foreseen.
@@ -464,6 +465,35 @@ fn budget(plan: &Plan) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What somebody has to look at, by which a run ends with another exit code, and where it is shown.
+pub(super) fn to_look_at(plan: &Plan) -> Option<String> {
+    let groups = plan.groups.as_ref();
+    let is_stale = |skipped: &&Skipped| skipped.why.is_stale();
+    let has_missed = |notice: &&Notice| matches!(notice.what, Noticed::Missed { .. });
+    let refused = plan.refusals.len() + groups.map_or(0, |groups| groups.refusals.len());
+    let suspended = plan.suspensions.len() + groups.map_or(0, |groups| groups.suspensions.len());
+    let figures = [
+        (plan.held(), "held"),
+        (refused, "refused"),
+        (plan.skipped.iter().filter(is_stale).count(), "skipped"),
+        (suspended, "with absences that are not believed"),
+        (
+            plan.notices.iter().filter(has_missed).count(),
+            "with changes that were missed",
+        ),
+    ];
+    let told = figures.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told
+        .map(|(count, words)| format!("{} {words}", number(*count as u64)))
+        .collect();
+    let where_shown = match (plan.reverts, told.len()) {
+        (_, 1) if plan.held() > 0 => "dirsyncd holds".to_owned(),
+        (None, _) => "dirsyncd plan".to_owned(),
+        (Some(run), _) => format!("dirsyncd revert {run} --dry-run"),
+    };
+    (!told.is_empty()).then(|| format!("to look at: {} ({where_shown})", told.join(", ")))
 }
 
 /// How a run ended, and the logins that are still to be turned off.

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::sheet::{ending, hold_names, undo};
+use super::sheet::{email, ending, hold_names, undo};
 use super::text::printable;
 use crate::apply::Applied;
-use crate::model::{Attribute, GroupOrigin, Operation, RunId};
+use crate::model::{GroupOrigin, Operation, RunId};
 use crate::plan::groups::{GroupPlan, PlannedGroup};
 use crate::plan::{Plan, Planned, Undo};
 
@@ -147,14 +147,11 @@ pub(super) fn plan(plan: &Plan, applied: Option<(RunId, &Applied)>) -> String {
 fn of_account<'p>(plan: &'p Plan, planned: &'p Planned, is_left: bool) -> Vec<Row<'p>> {
     let operation: &Operation = &planned.operation;
     let target = operation.target.as_ref();
-    let email = [&operation.before, &operation.after]
-        .into_iter()
-        .find_map(|profile| profile.get(Attribute::Email));
     let foreseen = plan.forecast.foreseen.get(&operation.key);
     let row = Row {
         what: operation.kind.name(),
         name: operation.label(),
-        email: email.unwrap_or_default(),
+        email: email(operation).unwrap_or_default(),
         dn: operation.dn.clone(),
         source: operation.source.to_string(),
         key: operation.key.as_str(),

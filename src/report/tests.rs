@@ -99,6 +99,28 @@ fn text_shows_each_operation_with_its_reason_and_values_and_the_summary_last() {
 }
 
 #[test]
+fn a_line_alone_tells_what_is_to_be_looked_at() {
+    let applied = Applied {
+        done: 2,
+        ..Applied::default()
+    };
+    let mut plan = plan_of_everything();
+    assert_eq!(
+        finished_line(&plan, &applied),
+        "Done: 2 applied; to look at: 1 held, 3 refused (dirsyncd plan)."
+    );
+    plan.refusals.clear();
+    assert_eq!(
+        finished_line(&plan, &applied),
+        "Done: 2 applied; to look at: 1 held (dirsyncd holds)."
+    );
+    plan.operations.retain(|planned| !planned.is_held());
+    plan.holds.clear();
+    assert!(!plan.needs_attention());
+    assert_eq!(finished_line(&plan, &applied), "Done: 2 applied.");
+}
+
+#[test]
 fn text_can_be_limited() {
     insta::assert_snapshot!(text(&plan_of_everything(), limited(1)));
 }

@@ -12,7 +12,7 @@ use super::revert::record_undone_group;
 use super::{Snapshot, SnapshotError};
 use crate::model::{
     Evidence, ExternalId, GroupOperation, GroupProgress, ManagedAccount, ManagedGroup, MemberKey,
-    OperationId, RunId, ScimId, Timestamp,
+    OperationId, RunId, ScimId, Timestamp, Who,
 };
 
 /// A group operation of an earlier run that was sent and whose answer is not known.
@@ -52,6 +52,24 @@ impl Snapshot {
         .at(&self.path)?;
         let read = |row| group(row).map_err(|why| self.row_error(row, &why));
         rows.iter().map(read).collect()
+    }
+
+    /// The keys of the groups that are called so. Their members are not read, as a large group has very many.
+    pub async fn groups_called(&mut self, who: &Who) -> Result<Vec<ExternalId>, SnapshotError> {
+        let rows = sqlx::query(
+            "SELECT scim_id, external_id, name, origins, '[]', '' FROM groups ORDER BY scim_id",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
+        let mut keys = Vec::new();
+        for row in &rows {
+            let group = group(row).map_err(|why| self.row_error(row, &why))?;
+            if who.is_any(group.names()) {
+                keys.push(group.key);
+            }
+        }
+        Ok(keys)
     }
 
     /// The accounts, the deleted ones too, that are these SCIM users.

@@ -28,9 +28,9 @@ pub struct PastRun {
     pub ended: Option<Timestamp>,
     /// How it ended: `done`, `incomplete`, `refused` or `failed`.
     pub outcome: Option<String>,
-    /// What ended it early.
+    /// What ended it early, or is wrong with its row.
     pub error: Option<String>,
-    /// Its figures.
+    /// Its figures; `None` also where they cannot be read, which `error` tells.
     pub summary: Option<Value>,
 }
 
@@ -59,7 +59,7 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// The runs by day. As there is one `max`, the columns that no function collects are those of its row: of the last run
 /// that knew the accounts.
-const DAYS: &str = "SELECT started_at / 86400000 AS day, count(*) AS runs,
+const DAYS: &str = "SELECT started_at / ? AS day, count(*) AS runs,
         summary ->> '$.accounts.active' AS active,
         coalesce(sum(coalesce(summary ->> '$.applied.done', 0) + coalesce(summary ->> '$.groups.applied.done', 0)), 0) AS done,
         coalesce(sum(coalesce(summary ->> '$.applied.failed', 0) + coalesce(summary ->> '$.groups.applied.failed', 0)), 0) AS failed,
@@ -119,6 +119,7 @@ impl Snapshot {
     /// are not among them.
     pub async fn days(&mut self, since: Timestamp) -> Result<Vec<PastDay>, SnapshotError> {
         let rows: Vec<Day> = sqlx::query_as(DAYS)
+            .bind(DAY)
             .bind(since.timestamp_millis())
             .fetch_all(&mut self.connection)
             .await
@@ -153,6 +154,16 @@ fn past_run(row: &SqliteRow) -> Result<PastRun, String> {
     let in_words = |error: sqlx::Error| error.to_string();
     let summary: Option<String> = row.try_get(7).map_err(in_words)?;
     let summary = summary.map(|summary| serde_json::from_str(&summary));
+    let mut error: Option<String> = row.try_get(5).map_err(in_words)?;
+    // The figures of one run keep nobody from seeing the others.
+    let summary = summary.transpose().unwrap_or_else(|why| {
+        let unreadable = format!("the figures of this run cannot be read: {why}");
+        error = Some(match error.take() {
+            None => unreadable,
+            Some(error) => format!("{error}; {unreadable}"),
+        });
+        None
+    });
     let asked_by: Option<String> = row.try_get(8).map_err(in_words)?;
     Ok(PastRun {
         trigger: row.try_get(0).map_err(in_words)?,
@@ -163,9 +174,9 @@ fn past_run(row: &SqliteRow) -> Result<PastRun, String> {
             Some(_) => Some(moment(row, 3)?),
         },
         outcome: row.try_get(4).map_err(in_words)?,
-        error: row.try_get(5).map_err(in_words)?,
+        error,
         version: row.try_get(6).map_err(in_words)?,
-        summary: summary.transpose().map_err(|error| error.to_string())?,
+        summary,
         asked_by: match asked_by {
             None => None,
             Some(name) => Some(Invoker {

@@ -61,8 +61,12 @@ fn one_deactivation_more_than_allowed_holds_them_all_and_nothing_else() {
     assert_eq!(world.organization.active(), 11);
     assert_eq!(world.account(&people[9]).title.as_deref(), Some("Director"));
     assert!(world.account(&joiner()).active);
-    // They stay held, and are told, until somebody decides.
-    world.dirsyncd.sync(3);
+    // They stay held, and are told, until somebody decides; also where only a line is wanted.
+    let quiet = world.dirsyncd.run(&["sync", "--quiet"]).expect_code(3);
+    assert_eq!(
+        quiet.stdout,
+        "Done: 0 applied; to look at: 4 held (dirsyncd holds).\n"
+    );
     assert_eq!(world.organization.active(), 11);
     world.dirsyncd.rest = "[guards]\ndeactivate = { at_most = 4 }\n".to_owned();
     world.dirsyncd.sync(0);

@@ -464,14 +464,14 @@ fn what_was_held_stays_held_and_the_guards_look_again() {
     story.go_on();
     let mut plan = story.save(3);
     let hold = row_of(&mut plan, "Alan Turing")["hold"].clone();
-    assert!(hold.as_str().unwrap().contains("1 deactivations"), "{hold}");
+    assert!(hold.as_str().unwrap().contains("1 deactivation "), "{hold}");
     // The limit is raised, and changes of addresses have one by now.
     story.dirsyncd.rest =
         "[guards]\ndeactivate = { at_most = 9 }\nchange_email = { at_most = 0 }\n".to_owned();
 
     story.carry_out(3).expect_words(&[
         "operations that were held when the plan was saved: 1",
-        "1 changes of e-mail or user name among 4 accounts",
+        "1 change of e-mail or user name among 4 accounts",
         "Done: 2 applied.",
     ]);
 

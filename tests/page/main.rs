@@ -465,6 +465,9 @@ fn a_long_history_is_shown_page_by_page_and_a_write_that_cannot_be_read_is_named
             "UPDATE operations SET detail = '{{\"active\": [false, true]}}' WHERE id = {spoilt}"
         ),
     );
+    // SQLite takes half of a character for JSON.
+    let half = "UPDATE runs SET summary = '{\"held\": \"\\ud800\"}' WHERE id = 1";
+    database::execute(&path, half);
     let of_spoilt = |column: &str| {
         let query = format!("SELECT CAST({column} AS TEXT) FROM operations WHERE id = {spoilt}");
         database::texts(&path, &query).remove(0)
@@ -509,6 +512,19 @@ fn a_long_history_is_shown_page_by_page_and_a_write_that_cannot_be_read_is_named
         ] {
             let page = get(path).await;
             assert_eq!(rows(&page), count, "{path}: {page}");
+        }
+        for path in ["/runs/1", "/runs", "/"] {
+            let page = get(path).await;
+            assert!(page.contains("the figures of this run cannot be read"), "{path}: {page}");
+        }
+        for (path, why) in [
+            ("/runs/99", "there is no run 99 in the database"),
+            ("/runs/last", "there is no run last in the database: runs have numbers"),
+        ] {
+            let answer = client.get(format!("{url}{path}")).bearer_auth(TOKEN).send().await.unwrap();
+            assert_eq!(answer.status(), 404, "{path}");
+            let page = answer.text().await.unwrap();
+            assert!(page.contains(why), "{path}: {page}");
         }
         // So does the API.
         let told = get(&format!("/v1/runs/{run}")).await;

@@ -363,6 +363,16 @@ fn the_schema_takes_what_the_program_takes() {
             "scim_key = \"secret\"",
         ),
         ("sync = \"*/15 * * * *\"", "sync = 15"),
+        ("[policy]", "[policy]\nadopt = \"owned\""),
+        ("[policy]", "[policy]\ndelete_after = true"),
+        ("[policy]", "[policy]\ndelete_after = \"90\""),
+        ("[policy]", "[policy]\ndelete_after = \"90 dayz\""),
+        ("[policy]", "[policy]\ndeactivate_after = \"soon\""),
+        ("[policy]", "[policy]\ndeactivate_after = { time = \"6\" }"),
+        ("[policy]", "[policy]\ndeactivate_after = { pulls = 0 }"),
+        ("[journal]", "[journal]\nkeep = true"),
+        ("[journal]", "[journal]\nkeep = \"forever\""),
+        ("[daemon]", "[daemon]\nsocket = true"),
     ] {
         let edited = EXAMPLE.replacen(&format!("\n{written}\n"), &format!("\n{other}\n"), 1);
         assert_ne!(edited, EXAMPLE, "{written}");
@@ -390,6 +400,17 @@ fn the_schema_takes_what_the_program_takes() {
             "[policy]\nmatch = [\"email\", [\"givenName\", \"familyName\"]]\ndeactivate_after = \"6h\"\nadopt = \"unowned\"",
         ),
         ("[daemon]", "[daemon]\nsocket = false"),
+        ("[daemon]", "[daemon]\nsocket = \"run/d.sock\""),
+        ("[policy]", "[policy]\nadopt = false\ndelete_after = false"),
+        (
+            "[policy]",
+            "[policy]\ndeactivate_after = { pulls = 2, time = \"0\" }",
+        ),
+        ("[journal]", "[journal]\nkeep = false"),
+        (
+            "[journal]",
+            "[journal]\nkeep = \"1year 1.5 months 2 wks 3d4hours\"",
+        ),
     ] {
         let edited = EXAMPLE.replacen(&format!("\n{written}\n"), &format!("\n{other}\n"), 1);
         assert_ne!(edited, EXAMPLE, "{written}");

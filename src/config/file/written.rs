@@ -417,6 +417,10 @@ pub(super) struct PolicyFile {
     pub(super) recycle_after: Option<Spanned<String>>,
 }
 
+/// What `humantime` takes for a duration.
+#[cfg(test)]
+pub(super) const DURATION: &str = r"^(0|\s*(\d[\d\s]*(\.[\d\s]+)?(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y)\s*)+)$";
+
 /// A duration, or how many pulls it takes, or both.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
@@ -425,6 +429,7 @@ pub(super) struct PolicyFile {
     expecting = "expected a duration in quotes or { pulls = N, time = \"…\" }"
 )]
 pub(super) enum ConfirmationFile {
+    #[cfg_attr(test, schemars(extend("pattern" = DURATION)))]
     Time(String),
     Both(ConfirmationTable),
 }
@@ -435,8 +440,10 @@ pub(super) enum ConfirmationFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct ConfirmationTable {
     /// In so many complete pulls.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(super) pulls: Option<u32>,
     /// For so long.
+    #[cfg_attr(test, schemars(extend("pattern" = DURATION)))]
     pub(super) time: Option<String>,
 }
 
@@ -445,7 +452,9 @@ pub(super) struct ConfirmationTable {
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a duration in quotes or false")]
 pub(super) enum TimeOrNeverFile {
+    #[cfg_attr(test, schemars(extend("const" = false)))]
     Never(bool),
+    #[cfg_attr(test, schemars(extend("pattern" = DURATION)))]
     Time(String),
 }
 
@@ -455,6 +464,7 @@ pub(super) enum TimeOrNeverFile {
 #[serde(untagged, expecting = "expected true, false or \"unowned\"")]
 pub(super) enum AdoptFile {
     Switch(bool),
+    #[cfg_attr(test, schemars(extend("const" = "unowned")))]
     Named(String),
 }
 
@@ -690,6 +700,7 @@ pub(super) struct DaemonFile {
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a path in quotes or false")]
 pub(super) enum PathOrNoneFile {
+    #[cfg_attr(test, schemars(extend("const" = false)))]
     None(bool),
     Path(PathBuf),
 }

@@ -194,11 +194,7 @@ async fn run(
     let (past_run, pruning) = known.await?;
     let Some(past_run) = past_run else {
         let first = pruning.map(|pruning| pruning.first_run);
-        let why = match first.filter(|first| run < *first) {
-            Some(first) => format!(" any more: the journal has all from run {first} on"),
-            None => String::new(),
-        };
-        let detail = format!("there is no run {run} in the database{why}");
+        let detail = report::no_such_run(run, first);
         return Err(Problem::new(Kind::NotFound, detail));
     };
     // A run may have written a hundred thousand accounts.

@@ -196,14 +196,22 @@ impl fmt::Display for Hold {
                 allowed,
                 population,
             } => {
+                let (one, several) = counted(*guard);
+                let (what, are, they) = match planned {
+                    1 => (one, "is", "it is"),
+                    _ => (several, "are", "they are"),
+                };
                 let what = match (guard, attribute) {
-                    (Guard::SameAttribute, Some(attribute)) => format!("changes of {attribute}"),
-                    (guard, _) => counted(*guard).to_owned(),
+                    (Guard::SameAttribute, Some(attribute)) => format!("{what} of {attribute}"),
+                    (Guard::SameAttribute, None) => format!("{what} of one attribute"),
+                    _ => what.to_owned(),
                 };
                 #[allow(clippy::cast_precision_loss)]
                 let share = 100.0 * planned as f64 / (*population).max(1) as f64;
-                let whom = match guard {
-                    Guard::RemoveMembers => "members",
+                let whom = match (guard, population) {
+                    (Guard::RemoveMembers, 1) => "member",
+                    (Guard::RemoveMembers, _) => "members",
+                    (_, 1) => "account",
                     _ => "accounts",
                 };
                 let place = match scope {
@@ -212,7 +220,7 @@ impl fmt::Display for Hold {
                 };
                 write!(
                     f,
-                    "{planned} {what} among {population} {whom}{place} ({share:.1} %) are more than the {allowed} that `{}` in [guards] allows: they are held, the rest goes on; if they are right: {way_out}",
+                    "{planned} {what} among {population} {whom}{place} ({share:.1} %) {are} more than the {allowed} that `{}` in [guards] allows: {they} held, the rest goes on; if {they} right: {way_out}",
                     guard.name()
                 )
             }
@@ -264,15 +272,19 @@ impl fmt::Display for Hold {
     }
 }
 
-fn counted(guard: Guard) -> &'static str {
+/// What a guard counts: one, and several.
+fn counted(guard: Guard) -> (&'static str, &'static str) {
     match guard {
-        Guard::Create => "creations",
-        Guard::Update => "updates",
-        Guard::Deactivate => "deactivations",
-        Guard::Delete => "deletions",
-        Guard::ChangeEmail => "changes of e-mail or user name",
-        Guard::SameAttribute => "changes of one attribute",
-        Guard::RemoveMembers => "removals of members",
+        Guard::Create => ("creation", "creations"),
+        Guard::Update => ("update", "updates"),
+        Guard::Deactivate => ("deactivation", "deactivations"),
+        Guard::Delete => ("deletion", "deletions"),
+        Guard::ChangeEmail => (
+            "change of e-mail or user name",
+            "changes of e-mail or user name",
+        ),
+        Guard::SameAttribute => ("change", "changes"),
+        Guard::RemoveMembers => ("removal of a member", "removals of members"),
     }
 }
 
@@ -331,5 +343,39 @@ mod tests {
                 "{why}"
             );
         }
+    }
+
+    #[test]
+    fn one_is_told_as_one() {
+        let told = |guard, attribute, planned, population| {
+            let cause = HoldCause::Limit {
+                guard,
+                attribute,
+                scope: Scope::Whole,
+                allowed: 0,
+                population,
+            };
+            let hold = Hold {
+                name: cause.name(),
+                cause,
+                planned,
+                opened: None,
+            };
+            without_way_out(&hold.to_string(), &hold.name).to_owned()
+        };
+        assert_eq!(
+            told(Guard::Deactivate, None, 1, 1),
+            "1 deactivation among 1 account (100.0 %) is more than the 0 that `deactivate` in [guards] allows: it is held, the rest goes on"
+        );
+        assert_eq!(
+            told(Guard::RemoveMembers, None, 2, 4),
+            "2 removals of members among 4 members (50.0 %) are more than the 0 that `remove_members` in [guards] allows: they are held, the rest goes on"
+        );
+        let title = Some(Attribute::Title);
+        let told = told(Guard::SameAttribute, title, 1, 8);
+        assert!(
+            told.starts_with("1 change of title among 8 accounts"),
+            "{told}"
+        );
     }
 }

@@ -368,7 +368,7 @@ fn a_hold_lets_the_safe_rest_through_but_nothing_that_waits_for_what_it_holds() 
     assert_eq!(plan.approve().operations().len(), 1);
     let figures = plan.holds[0].to_string();
     assert!(
-        figures.contains("1 deactivations among 2 accounts (50.0 %)"),
+        figures.contains("1 deactivation among 2 accounts (50.0 %)"),
         "{figures}"
     );
 }

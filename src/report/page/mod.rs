@@ -8,7 +8,7 @@ use super::sheet::{Item, Section, Sheet, Tone};
 use super::text::{Detail, harmless, number};
 use crate::model::GroupMember;
 
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = concat!(include_str!("palette.css"), include_str!("style.css"));
 const SCRIPT: &str = include_str!("script.js");
 
 /// The height of a bar of the chart with the room around it, in the chart's units.

@@ -16,7 +16,7 @@ use super::overview::runs_table;
 use super::plan::{badge, changes, kind_badge};
 use super::{Asked, NoPage, Visitor};
 use crate::model::{self, ExternalId, GroupChange, OperationId, RunId, Timestamp, Who};
-use crate::report::{WriteInWords, number, pruned_before, several};
+use crate::report::{WriteInWords, no_such_run, number, pruned_before, several};
 use crate::snapshot::{
     Candidate, Meant, PastRun, Selection, Snapshot, SnapshotError, UnreadableWrite, Write, WriteEnd,
 };
@@ -226,22 +226,27 @@ pub(super) async fn run(
 ) -> Result<Response, NoPage> {
     let before: Option<i64> = Asked::of(query).number("before")?;
     let now = chrono::Utc::now();
-    let wanted = RunId(run.parse::<i64>().unwrap_or_default());
+    let wanted = run.parse().map(RunId).map_err(|_| {
+        let detail = format!("there is no run {run} in the database: runs have numbers");
+        Problem::new(Kind::NotFound, detail)
+    })?;
     let seen = look(&app, async move |snapshot| {
-        let next = RunId(wanted.0.saturating_add(1));
-        let mut runs = snapshot.last_runs(Some(next), 1).await?.into_iter();
-        let Some(run) = runs.find(|run| run.run == wanted) else {
-            return Ok(None);
+        let Some(run) = snapshot.past_run(wanted).await? else {
+            let pruning = snapshot.pruning().await?;
+            return Ok(Err(pruning.map(|pruning| pruning.first_run)));
         };
         let selection = Selection {
             run: Some(wanted),
             ..Selection::default()
         };
-        Ok(Some((run, Found::of(snapshot, selection, before).await?)))
+        Ok(Ok((run, Found::of(snapshot, selection, before).await?)))
     });
-    let Some((run, found)) = seen.await? else {
-        let detail = format!("there is no run {run} in the database, or not any more");
-        return Err(Problem::new(Kind::NotFound, detail).into());
+    let (run, found) = match seen.await? {
+        Ok(found) => found,
+        Err(first) => {
+            let detail = no_such_run(wanted, first);
+            return Err(Problem::new(Kind::NotFound, detail).into());
+        }
     };
     let path = format!("/runs/{}", run.run);
     let body = html! {
@@ -336,10 +341,8 @@ async fn whom(snapshot: &mut Snapshot, who: &str) -> Result<Whom, SnapshotError>
         Meant::Several(several) => return Ok(Whom::Nobody(several)),
         Meant::Nobody(near) => near,
     };
-    let groups = snapshot.groups().await?.into_iter();
-    let typed = Who::parse(who);
-    let groups = groups.filter(|group| typed.is_any(group.names()));
-    let mut keys: BTreeSet<_> = groups.map(|group| (group.key, true)).collect();
+    let groups = snapshot.groups_called(&Who::parse(who)).await?;
+    let mut keys: BTreeSet<_> = groups.into_iter().map(|key| (key, true)).collect();
     for is_group in [true, false] {
         if keys.is_empty() {
             keys = snapshot.written_to_key(who, is_group).await?;

@@ -352,7 +352,10 @@ async fn style(headers: HeaderMap) -> Response {
     asset(
         &headers,
         "text/css; charset=utf-8",
-        include_str!("style.css"),
+        concat!(
+            include_str!("../../../report/page/palette.css"),
+            include_str!("style.css")
+        ),
     )
 }
 
