@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 use tokio::sync::Notify;
@@ -45,19 +46,37 @@ struct State {
     /// Nothing goes out before.
     closed_until: Option<Instant>,
     window: Option<Window>,
-    /// The limit of the last headers, and the longest way to the end of a period that was seen:
-    /// how long a period is they do not tell.
-    limit: Option<(u64, Duration)>,
+    limit: Option<Limit>,
     answers: u32,
     answered_in: Duration,
 }
 
-/// The period that the API's headers tell about.
+/// What the last headers told of the limit.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    requests: u64,
+    /// When the period ends, as it was told: by that answers of the same period are known.
+    reset_at: Timestamp,
+    /// The longest way to the end of a period that was seen, and the shortest from one end to the next: how long a
+    /// period is the headers do not tell.
+    seen: Duration,
+    between: Duration,
+}
+
+impl Limit {
+    fn period(&self) -> Duration {
+        self.seen.min(self.between)
+    }
+}
+
+/// The present period.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     /// What may still be sent in it, by the API's count and ours.
     remaining: u64,
     ends: Instant,
+    /// Whether an answer has told of it; else it is taken to be as the one before.
+    is_told: bool,
 }
 
 /// What an answer tells about the limit.
@@ -67,8 +86,8 @@ pub(super) struct Limits {
     pub(super) limit: Option<u64>,
     /// `X-RateLimit-Remaining`.
     pub(super) remaining: Option<u64>,
-    /// How long until `X-RateLimit-Reset`.
-    pub(super) reset: Option<Duration>,
+    /// `X-RateLimit-Reset`, and how long until then.
+    pub(super) reset: Option<(Timestamp, Duration)>,
     /// `Retry-After`.
     pub(super) retry_after: Option<Duration>,
 }
@@ -92,14 +111,14 @@ impl Limits {
         Limits {
             limit: number("x-ratelimit-limit"),
             remaining: number("x-ratelimit-remaining"),
-            reset: reset.map(until),
+            reset: reset.map(|moment| (moment, until(moment))),
             retry_after,
         }
     }
 
     /// How long the API asks to wait after a 429.
     pub(super) fn wait(&self) -> Option<Duration> {
-        self.retry_after.or(self.reset)
+        self.retry_after.or(self.reset.map(|(_, until)| until))
     }
 }
 
@@ -128,7 +147,7 @@ impl ServerClock {
     /// too early.
     fn at(&self, here: Timestamp) -> Timestamp {
         let ahead = self.ahead.map_or(0, |(least, _)| least);
-        here + chrono::TimeDelta::milliseconds(ahead)
+        here + TimeDelta::milliseconds(ahead)
     }
 }
 
@@ -205,12 +224,13 @@ impl Pace {
     pub(super) fn rate(&self) -> plan::Rate {
         let now = Instant::now();
         let state = self.state();
-        let window = state.limit.map(|(limit, period)| {
+        let window = state.limit.map(|limit| {
             let known = state.window.filter(|window| now < window.ends);
+            let period = limit.period();
             plan::Window {
-                limit,
+                limit: limit.requests,
                 // A period that is over leaves the whole of the next one.
-                remaining: known.map_or(limit, |window| window.remaining),
+                remaining: known.map_or(limit.requests, |window| window.remaining),
                 ends_in: known.map_or(period, |window| window.ends - now),
                 period,
             }
@@ -260,9 +280,10 @@ impl State {
         if let Some(window) = &mut self.window {
             if now >= window.ends {
                 // The next period begins with this request, as far as is known.
-                self.window = self.limit.map(|(limit, period)| Window {
-                    remaining: limit,
-                    ends: now + period,
+                self.window = self.limit.map(|limit| Window {
+                    remaining: limit.requests,
+                    ends: now + limit.period(),
+                    is_told: false,
                 });
             } else if window.remaining == 0 {
                 return Admission::Closed(window.ends);
@@ -283,25 +304,8 @@ impl State {
     }
 
     fn learn(&mut self, throttled: bool, limits: &Limits, now: Instant) {
-        if let (Some(limit), Some(reset)) = (limits.limit, limits.reset) {
-            let seen = self.limit.map_or(Duration::ZERO, |(_, period)| period);
-            self.limit = Some((limit, seen.max(reset)));
-        }
         if let (Some(remaining), Some(reset)) = (limits.remaining, limits.reset) {
-            let ends = now + reset;
-            self.window = Some(match self.window {
-                // The API's count does not know yet what is under way; ours may not know what
-                // others send. The smaller one is safe. An end within a second of the known
-                // one is the same period.
-                Some(known) if ends <= known.ends + Duration::from_secs(1) => Window {
-                    remaining: known.remaining.min(remaining),
-                    ends: known.ends.max(ends),
-                },
-                _ => Window {
-                    remaining: remaining.saturating_sub((self.under_way as u64).saturating_sub(1)),
-                    ends,
-                },
-            });
+            self.learn_window(limits.limit, remaining, reset, now);
         }
         if throttled {
             self.allowed = (self.allowed / 2).max(1);
@@ -319,6 +323,55 @@ impl State {
             }
         }
     }
+
+    fn learn_window(
+        &mut self,
+        requests: Option<u64>,
+        remaining: u64,
+        (reset_at, reset): (Timestamp, Duration),
+        now: Instant,
+    ) {
+        let last = self.limit;
+        let between = last.map_or(TimeDelta::MAX, |last| reset_at - last.reset_at);
+        // An answer of a period that is over comes late.
+        if between < TimeDelta::zero() {
+            return;
+        }
+        let is_same = between.is_zero();
+        let between = between.to_std().ok().filter(|_| !is_same);
+        let known = last.map_or(Duration::MAX, |last| last.between);
+        if let Some(requests) = requests {
+            self.limit = Some(Limit {
+                requests,
+                reset_at,
+                seen: last.map_or(reset, |last| last.seen.max(reset)),
+                between: between.map_or(known, |between| between.min(known)),
+            });
+        }
+        let told = Window {
+            remaining,
+            // What time it is there is known better with each answer.
+            ends: now + reset,
+            is_told: true,
+        };
+        match &mut self.window {
+            // The API's count does not know yet what is under way; ours may not know what others send. The smaller
+            // one is safe.
+            Some(window) if is_same && window.is_told => {
+                window.remaining = window.remaining.min(remaining);
+                window.ends = told.ends;
+            }
+            // The one before the present one, of which nothing is told yet.
+            Some(_) if is_same => {}
+            window => {
+                let others = (self.under_way as u64).saturating_sub(1);
+                let ours = window.filter(|window| !window.is_told);
+                let ours = ours.map_or(u64::MAX, |window| window.remaining);
+                let remaining = ours.min(remaining.saturating_sub(others));
+                *window = Some(Window { remaining, ..told });
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -326,11 +379,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn limits(remaining: u64, reset: u64) -> Limits {
+    /// What an answer tells this many seconds after the test's beginning of a period that ends so many after it.
+    fn limits(remaining: u64, (at, reset): (u64, u64)) -> Limits {
+        let begin: Timestamp = "2026-06-15T12:00:00Z".parse().unwrap();
+        let reset_at = begin + Duration::from_secs(reset);
         Limits {
-            limit: None,
+            limit: Some(100),
             remaining: Some(remaining),
-            reset: Some(Duration::from_secs(reset)),
+            reset: Some((reset_at, Duration::from_secs(reset - at))),
             retry_after: None,
         }
     }
@@ -370,7 +426,7 @@ mod tests {
     async fn nothing_goes_out_that_the_period_has_no_room_for() {
         let pace = Pace::new(None);
         drop(pace.admit(Duration::from_secs(99)).await.unwrap());
-        pace.learn(false, &limits(3, 60));
+        pace.learn(false, &limits(3, (0, 60)));
         let began = Instant::now();
         for _ in 0..3 {
             drop(pace.admit(Duration::from_secs(99)).await.unwrap());
@@ -387,7 +443,7 @@ mod tests {
             pace.admit(Duration::from_secs(99)).await.unwrap(),
             pace.admit(Duration::from_secs(99)).await.unwrap(),
         );
-        pace.learn(false, &limits(1, 60));
+        pace.learn(false, &limits(1, (0, 60)));
         drop(first);
         let began = Instant::now();
         drop(pace.admit(Duration::from_secs(99)).await.unwrap());
@@ -429,16 +485,47 @@ mod tests {
     async fn the_next_period_takes_as_many_as_the_last_one() {
         let pace = Pace::new(None);
         drop(pace.admit(Duration::from_secs(99)).await.unwrap());
-        let told = Limits {
+        let told = |remaining, at| Limits {
             limit: Some(2),
-            ..limits(1, 10)
+            ..limits(remaining, at)
         };
-        pace.learn(false, &told);
+        pace.learn(false, &told(1, (0, 10)));
         let began = Instant::now();
         for ends in [0, 10, 10, 20, 20, 30] {
             drop(pace.admit(Duration::from_secs(99)).await.unwrap());
             assert_eq!(began.elapsed().as_secs(), ends);
         }
+        // An answer of the period before says nothing of this one, the next one's own does.
+        pace.learn(false, &told(0, (0, 10)));
+        assert_eq!(pace.state().window.unwrap().remaining, 1);
+        pace.learn(false, &told(0, (30, 40)));
+        assert_eq!(pace.state().window.unwrap().remaining, 0);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+        assert_eq!(began.elapsed().as_secs(), 40);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_a_period_ends_is_known_better_with_each_answer() {
+        let pace = Pace::new(None);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+        let period = pace.state().limit.map(|limit| limit.period());
+        assert_eq!(period, None);
+        let told = |at: u64, reset: u64, late: u64| {
+            let mut limits = limits(0, (at, reset));
+            limits.reset = limits
+                .reset
+                .map(|(reset_at, until)| (reset_at, until + Duration::from_millis(late)));
+            limits
+        };
+        pace.learn(false, &told(0, 1, 900));
+        pace.learn(false, &told(0, 1, 100));
+        let began = Instant::now();
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+        assert_eq!(began.elapsed().as_millis(), 1100);
+        let period = |pace: &Pace| pace.state().limit.map(|limit| limit.period().as_millis());
+        assert_eq!(period(&pace), Some(1900));
+        pace.learn(false, &told(1, 2, 100));
+        assert_eq!(period(&pace), Some(1000));
     }
 
     #[test]
@@ -486,13 +573,9 @@ mod tests {
             (None, None, 8)
         );
 
-        let told = |remaining, reset| Limits {
-            limit: Some(100),
-            ..limits(remaining, reset)
-        };
-        pace.learn(false, &told(40, 60));
+        pace.learn(false, &limits(40, (0, 60)));
         tokio::time::advance(Duration::from_secs(20)).await;
-        pace.learn(false, &told(30, 40));
+        pace.learn(false, &limits(30, (20, 60)));
         pace.answered(Duration::from_millis(100), None);
         pace.answered(Duration::from_millis(300), None);
         let window = |remaining, ends_in| plan::Window {

@@ -312,7 +312,7 @@ async fn an_approval_whose_operation_something_else_holds_waits_for_it() {
     };
     let live = journal.approvals(now()).await.unwrap();
     assert_eq!(left(&live), [true, false, true]);
-    sent(&mut journal, &ids, now()).await;
+    mark_sent(&mut journal, &ids, now()).await;
     let live = journal.approvals(now()).await.unwrap();
     assert_eq!(left(&live), [true, false, false]);
     // An approval is good for as long as its hold is open.
@@ -516,7 +516,7 @@ async fn of_two_operations_on_one_group_each_uses_up_its_own_approval() {
     let operations = parts();
     let sent = operations.iter().map(|one| &one.operation);
     let ids = journal.intend_groups(run, sent, now()).await.unwrap();
-    sent(&mut journal, &ids[..1], now()).await;
+    mark_sent(&mut journal, &ids[..1], now()).await;
     let live = journal.approvals(now()).await.unwrap();
     let live: Vec<Digest> = live.into_iter().map(|approval| approval.digest).collect();
     assert_eq!(live, [operations[1].operation.digest()]);
@@ -552,7 +552,7 @@ async fn an_approval_of_a_part_is_used_up_once_the_whole_is_sent() {
     let sent = [&whole.operation].into_iter();
     let ids = journal.intend_groups(run, sent, now()).await.unwrap();
     assert_eq!(live(&mut journal).await, approved);
-    sent(&mut journal, &ids, now()).await;
+    mark_sent(&mut journal, &ids, now()).await;
     assert_eq!(live(&mut journal).await, []);
     // Somebody who leaves once more is held once more.
     let plan = losing_members(vec![leaving], false);
@@ -902,7 +902,7 @@ async fn who_is_meant_is_found_by_every_name_that_a_person_has_and_told_if_there
 }
 
 /// Records that these go out.
-async fn sent(journal: &mut Journal, ids: &[OperationId], at: crate::model::Timestamp) {
+async fn mark_sent(journal: &mut Journal, ids: &[OperationId], at: crate::model::Timestamp) {
     let mut turn = journal.turn().await.unwrap();
     turn.send(ids.iter().copied(), at).await.unwrap();
     turn.commit().await.unwrap();
@@ -933,7 +933,7 @@ async fn answered(
         .intend(run, operations.iter().map(|one| &**one), at)
         .await
         .unwrap();
-    sent(&mut journal, &ids, at).await;
+    mark_sent(journal, &ids, at).await;
     let end = |operation: &Operation| match refusal {
         None => End::Done(crate::model::Answer {
             scim_id: ScimId::new(format!("scim-{}", operation.key)),
@@ -1191,7 +1191,7 @@ async fn what_got_no_usable_answer_is_kept_of_groups_too_and_may_go_again() {
     let end = async |journal: &mut Journal, operation: &GroupOperation, end: End| {
         let sent = [operation].into_iter();
         let ids = journal.intend_groups(run, sent, now()).await.unwrap();
-        sent(&mut journal, &ids, now()).await;
+        mark_sent(journal, &ids, now()).await;
         let progress = GroupProgress::default();
         let ended = EndedGroup {
             id: ids[0],
@@ -1339,7 +1339,7 @@ async fn a_history_is_read_page_by_page_each_write_once_while_the_journal_goes_o
             .intend(other, some.iter().copied(), now())
             .await
             .unwrap();
-        sent(&mut journal, &ids, now() + minute * 2).await;
+        mark_sent(&mut journal, &ids, now() + minute * 2).await;
         let page = snapshot.next_writes(&mut history).await.unwrap();
         if page.is_empty() {
             break;
