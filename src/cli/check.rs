@@ -521,7 +521,7 @@ async fn search(
 fn allowed(rate: &Rate) -> String {
     let told = match rate.window {
         None => format!(
-            "it tells none; up to {} requests go out at once, fewer when it answers 429",
+            "it tells none; {} requests go out at once, more as it keeps up, fewer when it answers 429",
             rate.at_once
         ),
         Some(window) => format!(
