@@ -182,6 +182,8 @@ impl Snapshot {
             .journal_mode(SqliteJournalMode::Wal)
             // An intent that is recorded before it is sent must outlive a power cut.
             .synchronous(SqliteSynchronous::Full)
+            // 32 MiB: a page that many operations change, as those of an index, is brought into the file once.
+            .pragma("wal_autocheckpoint", "8000")
             // Below the 10 s in which a run ends that is asked to stop.
             .busy_timeout(Duration::from_secs(8));
         let connection = SqliteConnection::connect_with(&options).await.at(path)?;
