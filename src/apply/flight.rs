@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, FutureExt, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 /// Operations that are under way. They go on while the journal is written: what is answered meanwhile is recorded
@@ -52,8 +52,7 @@ impl<Sent: Future> Flight<Sent> {
             self.landed.extend(self.under_way.next().await);
         }
         // Whoever else is answered by now does not wait for another write.
-        while let Some(Some(landed)) = futures_util::FutureExt::now_or_never(self.under_way.next())
-        {
+        while let Some(Some(landed)) = self.under_way.next().now_or_never() {
             self.landed.push(landed);
         }
         std::mem::take(&mut self.landed)
