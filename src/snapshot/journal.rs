@@ -311,8 +311,7 @@ impl Journal {
         self.check_files()?;
         sqlx::query(
             "UPDATE runs SET finished_at = ?, outcome = ?, error = ?, summary = json_set(?, '$.accounts', (
-                SELECT json(json_group_object(lifecycle, count)) FROM (
-                    SELECT lifecycle, count(*) AS count FROM accounts GROUP BY lifecycle)))
+                SELECT json(json_group_object(lifecycle, count)) FROM account_counts WHERE count > 0))
              WHERE id = ?",
         )
         .bind(now.timestamp_millis())

@@ -353,11 +353,12 @@ impl Snapshot {
 
     /// How many accounts are in each state, by its name.
     pub async fn accounts_by_state(&mut self) -> Result<Vec<(String, u64)>, SnapshotError> {
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT lifecycle, count(*) FROM accounts GROUP BY lifecycle")
-                .fetch_all(&mut self.connection)
-                .await
-                .at(&self.path)?;
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT lifecycle, count FROM account_counts WHERE count > 0 ORDER BY lifecycle",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .at(&self.path)?;
         let counts = rows.into_iter();
         Ok(counts
             .map(|(state, count)| (state, count.unsigned_abs()))
@@ -366,7 +367,7 @@ impl Snapshot {
 
     /// How many accounts there are, the deleted ones too.
     pub async fn account_count(&mut self) -> Result<u64, SnapshotError> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM accounts")
+        let count: i64 = sqlx::query_scalar("SELECT sum(count) FROM account_counts")
             .fetch_one(&mut self.connection)
             .await
             .at(&self.path)?;
