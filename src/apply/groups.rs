@@ -173,7 +173,7 @@ impl<'a> Groups<'a> {
                 left.push(id);
             }
         }
-        let at_once = self.sending.writer.at_once();
+        let at_once = applied.at_once(self.sending.writer.at_once());
         while let Some((id, operation)) = self.queue.front().copied() {
             let is_alone = under_way + next.len() == 0;
             let wave = u32::from(operation.is_deletion());

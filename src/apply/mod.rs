@@ -174,6 +174,15 @@ impl Applied {
         }
     }
 
+    /// How many may be under way of so many: where the last ones got no usable answer, no more than may still fail
+    /// before the run ends.
+    fn at_once(&self, most: usize) -> usize {
+        match self.in_a_row {
+            0 => most,
+            failed => most.min(BREAKER.saturating_sub(failed)).max(1),
+        }
+    }
+
     /// Whether all was sent and nothing failed.
     pub fn is_clean(&self) -> bool {
         self.failed.is_empty()
@@ -592,7 +601,7 @@ impl<'a> Accounts<'a> {
             }
             left = self.end(applied);
         }
-        let at_once = self.sending.writer.at_once();
+        let at_once = applied.at_once(self.sending.writer.at_once());
         while let Some((id, operation)) = self.queue.front().copied() {
             let is_alone = under_way + next.len() == 0;
             if under_way + next.len() >= at_once || !(is_alone || operation.wave == self.wave) {
