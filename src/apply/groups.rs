@@ -167,7 +167,7 @@ impl<'a> Groups<'a> {
         applied: &mut Applied,
     ) -> (Vec<Queued<'a>>, Vec<OperationId>) {
         let (mut next, mut left) = (Vec::new(), Vec::new());
-        if !self.sending.goes_on(applied) {
+        if !self.queue.is_empty() && !self.sending.goes_on(applied) {
             for (id, operation) in self.queue.drain(..) {
                 applied.groups.leave(operation);
                 left.push(id);
@@ -181,16 +181,23 @@ impl<'a> Groups<'a> {
                 break;
             }
             self.wave = wave;
-            self.queue.pop_front();
             let waits_in_vain = match &operation.reason {
                 GroupReason::Merged { into } => self.unsuccessful.contains(&fold(into)),
                 _ => false,
             };
             let is_given_up = self.again.is_given_up(wave) && operation.is_in_vain();
+            let is_left = waits_in_vain || is_given_up;
+            if !is_left && operation.is_in_vain() {
+                if self.again.may_be_given_up() {
+                    break;
+                }
+                self.again.send();
+            }
+            self.queue.pop_front();
             if is_given_up {
                 self.unsuccessful.insert(fold(&operation.name));
             }
-            if waits_in_vain || is_given_up {
+            if is_left {
                 applied.groups.leave(operation);
                 left.push(id);
             } else {

@@ -295,18 +295,32 @@ impl Deadline {
 struct AgainInVain {
     wave: u32,
     in_a_row: usize,
+    under_way: usize,
 }
 
 impl AgainInVain {
     /// Whether what was tried in vain before is given up in this wave.
     fn is_given_up(&mut self, wave: u32) -> bool {
         if wave != self.wave {
-            *self = AgainInVain { wave, in_a_row: 0 };
+            *self = AgainInVain {
+                wave,
+                ..AgainInVain::default()
+            };
         }
         self.in_a_row >= GIVE_UP
     }
 
+    /// Whether it may be given up once those under way are answered.
+    fn may_be_given_up(&self) -> bool {
+        self.under_way > 0 && self.in_a_row + self.under_way >= GIVE_UP
+    }
+
+    fn send(&mut self) {
+        self.under_way += 1;
+    }
+
     fn note(&mut self, has_failed: bool) {
+        self.under_way = self.under_way.saturating_sub(1);
         self.in_a_row = if has_failed { self.in_a_row + 1 } else { 0 };
     }
 }
@@ -590,6 +604,9 @@ impl<'a> Accounts<'a> {
         applied: &mut Applied,
     ) -> (Vec<Queued<'a>>, Vec<OperationId>) {
         let (mut next, mut left) = (Vec::new(), Vec::new());
+        if self.queue.is_empty() {
+            return (next, left);
+        }
         let is_over = match self.is_ending {
             false => !self.sending.goes_on(applied),
             true => self.sending.is_cut_short(applied),
@@ -608,8 +625,15 @@ impl<'a> Accounts<'a> {
                 break;
             }
             self.wave = operation.wave;
+            let is_left = self.is_in_vain(operation);
+            if !is_left && operation.is_in_vain() {
+                if self.again.may_be_given_up() {
+                    break;
+                }
+                self.again.send();
+            }
             self.queue.pop_front();
-            if self.is_in_vain(operation) {
+            if is_left {
                 self.unsuccessful.insert(operation.key.clone());
                 applied.leave(operation);
                 left.push(id);
