@@ -1,5 +1,5 @@
 # Sourced by the measurements: a directory of so many people in a real slapd, an organization in the simulator, and a
-# configuration of both below "$work". All of it ends with the script.
+# configuration of both below "$work". All of it ends with the script. PROGRAM may name a dirsyncd that is built already.
 cd "$(dirname "$0")/.."
 tests/install-packages.sh
 [ -n "${PROGRAM:-}" ] || cargo build --release --locked
