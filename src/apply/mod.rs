@@ -422,6 +422,9 @@ pub async fn apply(
     groups::apply(plan.groups(), &group_ids, &sending, journal, &mut applied).await?;
     let accounts = (&mut unsuccessful, &mut applied);
     send(rest, rest_ids, &sending, journal, accounts).await?;
+    if matches!(applied.ended_by, Some(EndedBy::Error(_))) {
+        journal.excuse(run).await?;
+    }
     if applied.ended_by.is_none() && applied.is_carried_over {
         applied.ended_by = plan.max_calls().map(EndedBy::MaxCalls);
     }

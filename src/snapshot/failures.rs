@@ -234,6 +234,24 @@ impl Snapshot {
 }
 
 impl Journal {
+    /// Takes back that failures of this run count that were no refusals, as the API as a whole has failed in it.
+    pub async fn excuse(&mut self, run: RunId) -> Result<(), SnapshotError> {
+        if !self.so_far.has_succeeded {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "UPDATE failures SET count = count - 1
+             WHERE in_vain > 0 AND count > 0 AND (SELECT run_id FROM operations WHERE id = failures.operation_id) = ?",
+        )
+        .bind(run.0)
+        .execute(&mut *transaction)
+        .await
+        .at(&path)?;
+        transaction.commit().await.at(&path)
+    }
+
     /// Records, before anything is sent, whose login this plan wants turned off, and forgets who is
     /// not to lose it any more, and what has failed and is not wanted any more.
     pub async fn record_pending(

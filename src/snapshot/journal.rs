@@ -40,7 +40,7 @@ pub(super) struct SoFar {
 pub struct Journal {
     snapshot: Snapshot,
     files: [Standing; 2],
-    so_far: SoFar,
+    pub(super) so_far: SoFar,
     _lock: Lock,
 }
 

@@ -1050,6 +1050,17 @@ async fn what_fails_beside_a_write_that_succeeds_counts_once_before_it_and_after
     answered(&mut journal, run, &plan("b"), Some(false), now()).await;
     assert_eq!(of(&mut journal).await, (Some((1, 2)), Some((2, 1))));
 
+    // Unless the run ends as the API as a whole fails.
+    let run = journal.begin_run("test", now()).await.unwrap();
+    journal.excuse(run).await.unwrap();
+    assert_eq!(of(&mut journal).await, (Some((1, 2)), Some((2, 1))));
+    answered(&mut journal, run, &plan("c"), None, now()).await;
+    answered(&mut journal, run, &plan("d"), Some(false), now()).await;
+    journal.excuse(run).await.unwrap();
+    assert_eq!(of(&mut journal).await, (Some((1, 2)), Some((2, 1))));
+    let people = journal.failures(5).await.unwrap().people;
+    assert_eq!((people[&key("d")].count, people[&key("d")].in_vain), (0, 1));
+
     // Killed: what counts does, and what does not is not counted by a success of another run.
     let run = journal.begin_run("test", now()).await.unwrap();
     answered(&mut journal, run, &plan("a"), Some(false), now()).await;
