@@ -59,7 +59,7 @@ fn main() {
             let one = time.as_secs_f64() / people as f64;
             println!(
                 "{people:>9} people, {:>3} % changed: {:>5.0} ns and {:>4} bytes a person, {:>9.0} entries a second",
-                if one_in == 0 { 0 } else { 100 / one_in },
+                100_usize.checked_div(one_in).unwrap_or_default(),
                 one * 1e9,
                 bytes / people,
                 1.0 / one,
