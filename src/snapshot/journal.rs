@@ -214,7 +214,9 @@ impl Journal {
         let path = self.path.clone();
         let mut transaction = self.begin().await?;
         for statement in [
-            "UPDATE operations SET state = 'left' WHERE state = 'intended'",
+            // In words that the index has, else the whole journal is read.
+            "UPDATE operations INDEXED BY operations_unanswered SET state = 'left'
+                WHERE state IN ('intended', 'sent') AND state = 'intended'",
             "UPDATE runs SET outcome = 'failed', error = 'interrupted' WHERE outcome IS NULL",
         ] {
             sqlx::query(statement)

@@ -659,7 +659,9 @@ impl Snapshot {
     /// The operations that were sent and whose answer is not known.
     pub async fn unanswered(&mut self) -> Result<Vec<Unanswered>, SnapshotError> {
         let sent = self
-            .sent("SELECT id, detail FROM operations WHERE state = 'sent' AND kind NOT GLOB 'group_*' ORDER BY id")
+            // In words that the index has, else the whole journal is read.
+            .sent("SELECT id, detail FROM operations INDEXED BY operations_unanswered
+                    WHERE state IN ('intended', 'sent') AND state = 'sent' AND kind NOT GLOB 'group_*' ORDER BY id")
             .await?;
         Ok(sent
             .into_iter()
