@@ -562,7 +562,8 @@ impl Snapshot {
         &mut self,
         keys: &[&ExternalId],
     ) -> Result<HashSet<ExternalId>, SnapshotError> {
-        let query = "SELECT DISTINCT external_id FROM operations WHERE kind = 'create' AND state = 'failed' AND external_id";
+        let query = "SELECT DISTINCT external_id FROM operations INDEXED BY operations_by_person
+            WHERE kind = 'create' AND state = 'failed' AND external_id";
         self.keys_in(query, keys).await
     }
 
@@ -571,7 +572,8 @@ impl Snapshot {
         &mut self,
         keys: &[&ExternalId],
     ) -> Result<HashSet<ExternalId>, SnapshotError> {
-        let query = "SELECT DISTINCT external_id FROM operations WHERE kind = 'create' AND state IN ('left', 'failed') AND external_id";
+        let query = "SELECT DISTINCT external_id FROM operations INDEXED BY operations_by_person
+            WHERE kind = 'create' AND state IN ('left', 'failed') AND external_id";
         self.keys_in(query, keys).await
     }
 
@@ -580,7 +582,7 @@ impl Snapshot {
         &mut self,
         keys: &[&ExternalId],
     ) -> Result<HashSet<ExternalId>, SnapshotError> {
-        let query = "SELECT external_id FROM operations AS way
+        let query = "SELECT external_id FROM operations AS way INDEXED BY operations_by_person
             WHERE state = 'done' AND kind = 'update' AND detail ->> '$.reason.cause' = 'makes_way'
             AND NOT EXISTS (SELECT 1 FROM operations AS later
                 WHERE later.external_id = way.external_id AND later.id > way.id AND later.state = 'done')
