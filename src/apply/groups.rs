@@ -13,6 +13,10 @@ use crate::org::{ApiError, Reader};
 use crate::plan::ApprovedGroup;
 use crate::snapshot::{End, EndedGroup, Failure, Journal, SnapshotError, UnansweredGroup};
 
+/// How many are under way at most: each may take many requests, which share the limit of the API, and has to be
+/// done within `operation_timeout`.
+const AT_ONCE: usize = 8;
+
 /// What became of the group operations of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct GroupsApplied {
@@ -173,7 +177,7 @@ impl<'a> Groups<'a> {
                 left.push(id);
             }
         }
-        let at_once = applied.at_once(self.sending.writer.at_once());
+        let at_once = applied.at_once(self.sending.writer.at_once().min(AT_ONCE));
         while let Some((id, operation)) = self.queue.front().copied() {
             let is_alone = under_way + next.len() == 0;
             let wave = u32::from(operation.is_deletion());

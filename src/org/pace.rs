@@ -168,7 +168,7 @@ impl Pace {
     pub(super) fn new(per_second: Option<NonZeroU32>) -> Self {
         // No more of a burst than makes up for lateness: the API's own window may be shorter than a second.
         let quota = per_second.map(|rate| {
-            let late = (f64::from(rate.get()) * LATENESS.as_secs_f64()).ceil();
+            let late = (f64::from(rate.get()) * LATENESS.as_secs_f64()).floor();
             let burst = NonZeroU32::MIN.saturating_add(late as u32);
             DefaultDirectRateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
         });
@@ -281,7 +281,8 @@ impl State {
             if now >= window.ends {
                 // The next period begins with this request, as far as is known.
                 self.window = self.limit.map(|limit| Window {
-                    remaining: limit.requests,
+                    // One asks, whatever the limit was.
+                    remaining: limit.requests.max(1),
                     ends: now + limit.period(),
                     is_told: false,
                 });
