@@ -6,17 +6,17 @@
 //! than among the fewest, in one run.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod support;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use dirsyncd::config::{Guards, Policies};
-use dirsyncd::model::{
-    Attribute, Complete, DesiredAccount, ExternalId, Lifecycle, ManagedAccount, Profile, PullEnd,
-    ScimId, SourceName,
-};
+use dirsyncd::model::{Attribute, Complete, DesiredAccount, PullEnd, SourceName};
 use dirsyncd::plan::{Comparison, Index, Known, Plan, Population, plan};
+use support::{account, person};
 
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
 /// Of one in so many something has changed; 0 is of nobody.
@@ -146,43 +146,6 @@ fn finish(
         now,
     )
     .unwrap()
-}
-
-/// A person with as many values as most have.
-fn person(at: usize, source: &SourceName) -> DesiredAccount {
-    let mail = format!("zoe.mueller.{at:07}@example.org");
-    let profile: Profile = [
-        (Attribute::UserName, mail.clone()),
-        (Attribute::Email, mail),
-        (Attribute::DisplayName, format!("Müller-{at:07}, Zoë")),
-        (Attribute::GivenName, "Zoë".to_owned()),
-        (Attribute::FamilyName, format!("Müller-{at:07}")),
-        (Attribute::Title, "Engineer".to_owned()),
-        (Attribute::Department, format!("Department {}", at % 97)),
-        (Attribute::PreferredLanguage, "de".to_owned()),
-    ]
-    .into_iter()
-    .collect();
-    DesiredAccount {
-        key: ExternalId::new(format!("8f2a1c3e-0000-4000-8000-{at:012}")),
-        source: source.clone(),
-        dn: format!("uid=user{at:07},ou=people,dc=example,dc=org"),
-        profile,
-        active: true,
-    }
-}
-
-fn account(person: DesiredAccount) -> ManagedAccount {
-    ManagedAccount {
-        scim_id: ScimId::new(format!("scim-{}", person.key)),
-        key: person.key,
-        source: person.source,
-        dn: person.dn,
-        account_id: None,
-        profile: person.profile,
-        lifecycle: Lifecycle::Active,
-        absence: None,
-    }
 }
 
 /// How much memory this process has in use.

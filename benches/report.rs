@@ -5,6 +5,8 @@
 //! median of several rounds, in operations a second and in bytes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use dirsyncd::mapping::{Problem, Unmapped};
 use dirsyncd::model::{
     Absence, Attribute, Cause, Complete, DesiredAccount, ExistingAccount, ExternalId, GroupChange,
     GroupMember, GroupOperation, GroupOrigin, GroupReason, GroupTarget, Kind, Lifecycle,
-    ManagedAccount, Profile, PullEnd, ScimId, SourceName, Timestamp,
+    ManagedAccount, PullEnd, ScimId, SourceName, Timestamp,
 };
 use dirsyncd::plan::groups::PlannedGroup;
 use dirsyncd::plan::{Comparison, GroupPlan, Index, Known, Plan, Population, plan};
@@ -92,17 +94,8 @@ fn everything(now: Timestamp) -> Plan {
     let mut wanted = Vec::new();
     let mut existing = Vec::new();
     for at in 0..people {
-        let person = person(at, &source);
-        let account = ManagedAccount {
-            key: person.key.clone(),
-            source: source.clone(),
-            dn: person.dn.clone(),
-            scim_id: ScimId::new(format!("scim-{at:06}")),
-            account_id: None,
-            profile: person.profile.clone(),
-            lifecycle: Lifecycle::Active,
-            absence: None,
-        };
+        let person = support::person(at, &source);
+        let account = support::account(person.clone());
         match Kind::ALL[at % Kind::ALL.len()] {
             Kind::Create => wanted.push(person),
             Kind::Adopt => {
@@ -215,30 +208,6 @@ fn planned_by(
         ..Guards::default()
     };
     plan(&desired, &known, &policies, &guards, now).unwrap()
-}
-
-/// A person with as many values as most have.
-fn person(at: usize, source: &SourceName) -> DesiredAccount {
-    let mail = format!("zoe.mueller.{at:06}@example.org");
-    let profile: Profile = [
-        (Attribute::UserName, mail.clone()),
-        (Attribute::Email, mail),
-        (Attribute::DisplayName, format!("Müller-{at:06}, Zoë")),
-        (Attribute::GivenName, "Zoë".to_owned()),
-        (Attribute::FamilyName, format!("Müller-{at:06}")),
-        (Attribute::Title, "Engineer".to_owned()),
-        (Attribute::Department, format!("Department {}", at % 97)),
-        (Attribute::PreferredLanguage, "de".to_owned()),
-    ]
-    .into_iter()
-    .collect();
-    DesiredAccount {
-        key: ExternalId::new(format!("8f2a1c3e-0000-4000-8000-{at:012}")),
-        source: source.clone(),
-        dn: format!("uid=user{at:06},ou=people,dc=example,dc=org"),
-        profile,
-        active: true,
-    }
 }
 
 /// A change of a group with a few members.
