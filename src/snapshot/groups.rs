@@ -136,9 +136,6 @@ impl Journal {
         operations: impl ExactSizeIterator<Item = &GroupOperation>,
         now: Timestamp,
     ) -> Result<Vec<OperationId>, SnapshotError> {
-        if operations.len() == 0 {
-            return Ok(Vec::new());
-        }
         let entries = operations.map(|operation| {
             let detail = serde_json::json!(operation).to_string();
             let (key, kind) = (operation.key.as_str(), operation.kind.name());

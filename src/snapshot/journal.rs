@@ -350,6 +350,9 @@ impl Journal {
         operations: impl ExactSizeIterator<Item = (&'a str, &'static str, Digest, String)>,
         now: Timestamp,
     ) -> Result<Vec<OperationId>, SnapshotError> {
+        if operations.len() == 0 {
+            return Ok(Vec::new());
+        }
         let path = self.path.clone();
         // 16 MiB, from now on only: what is written has a place in each index, and a run that sends nothing needs none.
         sqlx::query("PRAGMA cache_size = -16384")
