@@ -1,10 +1,11 @@
 //! Groups: carries out what is planned for them after the accounts, and finds out what became of
 //! what an earlier run left unanswered.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::flight::Flight;
-use super::{AgainInVain, Applied, Sending};
+use super::line::{self, Line};
+use super::{Applied, Sending};
 use crate::model::{
     Evidence, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason,
     ManagedAccount, ManagedGroup, OperationId, ScimId, Timestamp, fold,
@@ -47,16 +48,14 @@ pub(super) async fn apply(
 ) -> Result<(), SnapshotError> {
     let mut groups = Groups {
         sending,
-        queue: ids.iter().copied().zip(operations).collect(),
-        wave: 0,
+        line: Line::of(ids.iter().copied().zip(operations)),
         unsuccessful: HashSet::new(),
-        again: AgainInVain::default(),
         failed: Vec::new(),
     };
     let mut flight = Flight::new();
     loop {
         let landed = flight.land().await;
-        if landed.is_empty() && groups.queue.is_empty() {
+        if landed.is_empty() && groups.line.is_empty() {
             break;
         }
         let mut ended = Vec::with_capacity(landed.len());
@@ -91,19 +90,15 @@ pub(super) async fn apply(
     Ok(())
 }
 
-/// A group operation that is still to be sent, and its number in the journal.
-type Queued<'a> = (OperationId, &'a ApprovedGroup);
+type Queued<'a> = line::Queued<'a, GroupOperation>;
 
 /// The group operations that are being sent.
 struct Groups<'a> {
     sending: &'a Sending<'a>,
-    /// What is still to be sent.
-    queue: VecDeque<Queued<'a>>,
-    /// The wave of what was sent last: deletions wait for all before them.
-    wave: u32,
+    /// Deletions are a wave of their own: they wait for all before them.
+    line: Line<'a, GroupOperation>,
     /// Of which groups something has failed, or was left; by their folded names.
     unsuccessful: HashSet<String>,
-    again: AgainInVain,
     failed: Vec<(OperationId, (GroupOperation, String))>,
 }
 
@@ -148,9 +143,7 @@ impl<'a> Groups<'a> {
             }
             End::Unawaited => None,
         };
-        if operation.is_in_vain() {
-            self.again.note(failed.is_some());
-        }
+        self.line.note(operation, failed.is_some());
         let Some(error) = failed else { return };
         tracing::warn!(
             group = operation.name,
@@ -170,45 +163,31 @@ impl<'a> Groups<'a> {
         under_way: usize,
         applied: &mut Applied,
     ) -> (Vec<Queued<'a>>, Vec<OperationId>) {
-        let (mut next, mut left) = (Vec::new(), Vec::new());
-        if !self.queue.is_empty() && !self.sending.goes_on(applied) {
-            for (id, operation) in self.queue.drain(..) {
-                applied.groups.leave(operation);
-                left.push(id);
-            }
+        let mut left = Vec::new();
+        if !self.line.is_empty() && !self.sending.goes_on(applied) {
+            left = self.line.drain();
         }
+        let unsuccessful = &mut self.unsuccessful;
         let at_once = applied.at_once(self.sending.writer.at_once().min(AT_ONCE));
-        while let Some((id, operation)) = self.queue.front().copied() {
-            let is_alone = under_way + next.len() == 0;
-            let wave = u32::from(operation.is_deletion());
-            if under_way + next.len() >= at_once || !(is_alone || wave == self.wave) {
-                break;
-            }
-            self.wave = wave;
-            let waits_in_vain = match &operation.reason {
-                GroupReason::Merged { into } => self.unsuccessful.contains(&fold(into)),
-                _ => false,
-            };
-            let is_given_up = self.again.is_given_up(wave) && operation.is_in_vain();
-            let is_left = waits_in_vain || is_given_up;
-            if !is_left && operation.is_in_vain() {
-                if self.again.may_be_given_up() {
-                    break;
-                }
-                self.again.send();
-            }
-            self.queue.pop_front();
-            if is_given_up {
-                self.unsuccessful.insert(fold(&operation.name));
-            }
-            if is_left {
-                applied.groups.leave(operation);
-                left.push(id);
-            } else {
-                next.push((id, operation));
-            }
-        }
-        (next, left)
+        let wave_of = |operation: &ApprovedGroup| u32::from(operation.is_deletion());
+        let (next, in_vain) =
+            self.line
+                .next(under_way, at_once, wave_of, |operation, is_given_up| {
+                    let waits_in_vain = match &operation.reason {
+                        GroupReason::Merged { into } => unsuccessful.contains(&fold(into)),
+                        _ => false,
+                    };
+                    if is_given_up {
+                        unsuccessful.insert(fold(&operation.name));
+                    }
+                    waits_in_vain || is_given_up
+                });
+        left.extend(in_vain);
+        let left = left.into_iter().map(|(id, operation)| {
+            applied.groups.leave(operation);
+            id
+        });
+        (next, left.collect())
     }
 }
 

@@ -9,9 +9,10 @@
 
 mod flight;
 mod groups;
+mod line;
 mod settle;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::org::{ApiError, Cause, Reader, Writer};
 use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
 use crate::snapshot::{End, Ended, Failure, Journal, SnapshotError};
 use flight::Flight;
+use line::Line;
 
 pub use crate::model::Shutdown;
 pub use groups::{GroupSettlement, GroupsApplied, settle_groups};
@@ -35,9 +37,6 @@ pub use settle::{Settled, Settlement, settle};
 /// After so many failures in a row that look like the API's own, the run ends: the rest would
 /// only fail as well.
 const BREAKER: usize = 16;
-
-/// After so many failures in a row of what was tried in vain before, the rest of such is left.
-const GIVE_UP: usize = 8;
 
 /// Tells the time; that of a run is its [`Clock`]'s.
 pub type Now<'a> = &'a (dyn Fn() -> Timestamp + Sync);
@@ -289,42 +288,6 @@ impl Deadline {
     }
 }
 
-/// Counts, within a wave, the failures in a row of what was tried in vain before: after some the rest of such
-/// is left, as it would only fail as well.
-#[derive(Default)]
-struct AgainInVain {
-    wave: u32,
-    in_a_row: usize,
-    under_way: usize,
-}
-
-impl AgainInVain {
-    /// Whether what was tried in vain before is given up in this wave.
-    fn is_given_up(&mut self, wave: u32) -> bool {
-        if wave != self.wave {
-            *self = AgainInVain {
-                wave,
-                ..AgainInVain::default()
-            };
-        }
-        self.in_a_row >= GIVE_UP
-    }
-
-    /// Whether it may be given up once those under way are answered.
-    fn may_be_given_up(&self) -> bool {
-        self.under_way > 0 && self.in_a_row + self.under_way >= GIVE_UP
-    }
-
-    fn send(&mut self) {
-        self.under_way += 1;
-    }
-
-    fn note(&mut self, has_failed: bool) {
-        self.under_way = self.under_way.saturating_sub(1);
-        self.in_a_row = if has_failed { self.in_a_row + 1 } else { 0 };
-    }
-}
-
 /// A run that sends.
 struct Sending<'a> {
     writer: Writer,
@@ -460,8 +423,7 @@ async fn carry_over(
     Ok(())
 }
 
-/// An operation that is still to be sent, and its number in the journal.
-type Queued<'a> = (OperationId, &'a Approved);
+type Queued<'a> = line::Queued<'a, Operation>;
 
 /// Sends these operations, which the journal has under these numbers.
 async fn send(
@@ -475,18 +437,16 @@ async fn send(
     let mut accounts = Accounts {
         sending,
         in_circles: in_circles(&queue, journal).await?,
-        queue: queue.into(),
-        wave: 0,
+        line: Line::of(queue),
         unsuccessful,
         ways: BTreeSet::new(),
-        again: AgainInVain::default(),
         failed: Vec::new(),
         is_ending: false,
     };
     let mut flight = Flight::new();
     loop {
         let landed = flight.land().await;
-        if landed.is_empty() && accounts.queue.is_empty() {
+        if landed.is_empty() && accounts.line.is_empty() {
             break;
         }
         let mut ended = Vec::with_capacity(landed.len());
@@ -520,16 +480,12 @@ async fn send(
 /// The operations of accounts that are being sent.
 struct Accounts<'a> {
     sending: &'a Sending<'a>,
-    /// What is still to be sent.
-    queue: VecDeque<Queued<'a>>,
-    /// The wave of what was sent last.
-    wave: u32,
+    line: Line<'a, Operation>,
     /// Who waits in vain for whom: what has failed, and what was left for that.
     unsuccessful: &'a mut HashSet<ExternalId>,
     /// Who has made way.
     ways: BTreeSet<&'a ExternalId>,
     in_circles: HashSet<&'a ExternalId>,
-    again: AgainInVain,
     failed: Vec<(OperationId, (Operation, String))>,
     is_ending: bool,
 }
@@ -592,9 +548,7 @@ impl<'a> Accounts<'a> {
             None => {}
         }
         let has_failed = self.unsuccessful.contains(&operation.key);
-        if operation.is_in_vain() {
-            self.again.note(has_failed);
-        }
+        self.line.note(operation, has_failed);
         if makes_way(operation) && !has_failed {
             self.ways.insert(&operation.key);
         }
@@ -606,65 +560,53 @@ impl<'a> Accounts<'a> {
         under_way: usize,
         applied: &mut Applied,
     ) -> (Vec<Queued<'a>>, Vec<OperationId>) {
-        let (mut next, mut left) = (Vec::new(), Vec::new());
-        if self.queue.is_empty() {
-            return (next, left);
+        if self.line.is_empty() {
+            return (Vec::new(), Vec::new());
         }
         let is_over = match self.is_ending {
             false => !self.sending.goes_on(applied),
             true => self.sending.is_cut_short(applied),
         };
+        let mut left = Vec::new();
         if is_over {
             // Who of those under way makes way is not known yet.
             if under_way > 0 {
-                return (next, left);
+                return (Vec::new(), left);
             }
             left = self.end(applied);
         }
+        let (unsuccessful, in_circles) = (&mut *self.unsuccessful, &self.in_circles);
         let at_once = applied.at_once(self.sending.writer.at_once());
-        while let Some((id, operation)) = self.queue.front().copied() {
-            let is_alone = under_way + next.len() == 0;
-            if under_way + next.len() >= at_once || !(is_alone || operation.wave == self.wave) {
-                break;
-            }
-            self.wave = operation.wave;
-            let is_left = self.is_in_vain(operation);
-            if !is_left && operation.is_in_vain() {
-                if self.again.may_be_given_up() {
-                    break;
-                }
-                self.again.send();
-            }
-            self.queue.pop_front();
-            if is_left {
-                self.unsuccessful.insert(operation.key.clone());
-                applied.leave(operation);
-                left.push(id);
-            } else {
-                next.push((id, operation));
-            }
+        let wave_of = |operation: &Approved| operation.wave;
+        // It would only fail: an address that it takes was not freed, or its like has failed again.
+        let (next, in_vain) =
+            self.line
+                .next(under_way, at_once, wave_of, |operation, is_given_up| {
+                    let closes = !makes_way(operation) && in_circles.contains(&operation.key);
+                    let mut waits_for = operation.waits_for.iter();
+                    let is_left =
+                        waits_for.any(|key| unsuccessful.contains(key)) || (is_given_up && !closes);
+                    if is_left {
+                        unsuccessful.insert(operation.key.clone());
+                    }
+                    is_left
+                });
+        for (id, operation) in in_vain {
+            applied.leave(operation);
+            left.push(id);
         }
         (next, left)
-    }
-
-    /// Whether it would only fail: an address that it takes was not freed, or its like has failed again.
-    fn is_in_vain(&mut self, operation: &Approved) -> bool {
-        let is_unsuccessful = |key: &ExternalId| self.unsuccessful.contains(key);
-        let closes = !makes_way(operation) && self.in_circles.contains(&operation.key);
-        let is_given_up = self.again.is_given_up(operation.wave);
-        operation.waits_for.iter().any(is_unsuccessful)
-            || (is_given_up && operation.is_in_vain() && !closes)
     }
 
     /// Leaves the queue for the next run, but for what brings a circle to its end.
     fn end(&mut self, applied: &mut Applied) -> Vec<OperationId> {
         self.is_ending = true;
-        let rest: Vec<Queued> = self.queue.drain(..).collect();
+        let rest = self.line.drain();
         let (closing, left) = match self.sending.is_cut_short(applied) {
             true => (Vec::new(), rest),
             false => divide(rest, &self.ways),
         };
-        self.queue.extend(closing);
+        self.line.extend(closing);
         let left = left.into_iter().map(|(id, operation)| {
             applied.leave(operation);
             id
