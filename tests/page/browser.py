@@ -226,7 +226,8 @@ def a_page_of_elsewhere_does_nothing(browser):
 def the_keyboard_is_enough(browser):
     context, page, watch = at(browser)
     page.goto(URL + "/")
-    # The field has the focus already.
+    # The field gets the focus by itself, with the first frame that is drawn: after the page is loaded.
+    expect(page.get_by_label("Token of this daemon")).to_be_focused()
     page.keyboard.type(TOKEN)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Status")
