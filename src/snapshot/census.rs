@@ -56,7 +56,10 @@ impl Snapshot {
     pub async fn census(&mut self, quarantine_after: u32) -> Result<Census, SnapshotError> {
         let moment = |at: Option<i64>| at.and_then(Timestamp::from_timestamp_millis);
         let accounts = self
-            .pairs("SELECT lifecycle, count FROM account_counts")
+            .pairs(
+                "SELECT column1, coalesce((SELECT sum(count) FROM account_counts WHERE lifecycle = column1), 0)
+                 FROM (VALUES ('active'), ('deactivated'), ('delete_pending'), ('deleted'))",
+            )
             .await?;
         let holds = "SELECT name, figures ->> '$.planned' FROM holds WHERE closed_at IS NULL";
         let holds = self.pairs(holds).await?;

@@ -313,7 +313,8 @@ impl Journal {
         self.check_files()?;
         sqlx::query(
             "UPDATE runs SET finished_at = ?, outcome = ?, error = ?, summary = json_set(?, '$.accounts', (
-                SELECT json(json_group_object(lifecycle, count)) FROM account_counts WHERE count > 0))
+                SELECT json(json_group_object(lifecycle, count)) FROM
+                    (SELECT lifecycle, sum(count) AS count FROM account_counts WHERE count > 0 GROUP BY lifecycle)))
              WHERE id = ?",
         )
         .bind(now.timestamp_millis())

@@ -354,7 +354,7 @@ impl Snapshot {
     /// How many accounts are in each state, by its name.
     pub async fn accounts_by_state(&mut self) -> Result<Vec<(String, u64)>, SnapshotError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT lifecycle, count FROM account_counts WHERE count > 0 ORDER BY lifecycle",
+            "SELECT lifecycle, sum(count) AS count FROM account_counts WHERE count > 0 GROUP BY lifecycle ORDER BY lifecycle",
         )
         .fetch_all(&mut self.connection)
         .await
@@ -367,7 +367,7 @@ impl Snapshot {
 
     /// How many accounts there are, the deleted ones too.
     pub async fn account_count(&mut self) -> Result<u64, SnapshotError> {
-        let count: i64 = sqlx::query_scalar("SELECT sum(count) FROM account_counts")
+        let count: i64 = sqlx::query_scalar("SELECT coalesce(sum(count), 0) FROM account_counts")
             .fetch_one(&mut self.connection)
             .await
             .at(&self.path)?;
@@ -380,7 +380,8 @@ impl Snapshot {
         source: &SourceName,
     ) -> Result<HashSet<ExternalId>, SnapshotError> {
         let keys: Vec<String> = sqlx::query_scalar(
-            "SELECT external_id FROM accounts WHERE source = ? UNION SELECT external_id FROM deviations WHERE source = ?",
+            "SELECT external_id FROM accounts INDEXED BY accounts_digests WHERE source = ?
+             UNION SELECT external_id FROM deviations WHERE source = ?",
         )
         .bind(source.as_str())
         .bind(source.as_str())
@@ -393,7 +394,7 @@ impl Snapshot {
     /// How many people a source has, by what its last pull said.
     pub async fn people_of(&mut self, source: &SourceName) -> Result<u64, SnapshotError> {
         let count: i64 = sqlx::query_scalar(
-            "SELECT (SELECT count(*) FROM accounts INDEXED BY accounts_digests WHERE source = ?1)
+            "SELECT (SELECT coalesce(sum(count), 0) FROM account_counts WHERE source = ?1)
                 + (SELECT count(*) FROM deviations WHERE source = ?1 AND said <> '\"gone\"' AND NOT EXISTS
                     (SELECT 1 FROM accounts WHERE accounts.external_id = deviations.external_id AND accounts.source = ?1))
                 - (SELECT count(*) FROM deviations WHERE source = ?1 AND said = '\"gone\"')",
@@ -483,7 +484,8 @@ impl Snapshot {
         source: &SourceName,
     ) -> Result<HashSet<ExternalId>, SnapshotError> {
         let keys: Vec<String> = sqlx::query_scalar(
-            "SELECT external_id FROM accounts INDEXED BY accounts_digests WHERE source = ? AND lifecycle <> 'deleted'",
+            "SELECT external_id FROM accounts INDEXED BY accounts_digests WHERE source = ?1 AND lifecycle <> 'deleted'
+                AND EXISTS (SELECT 1 FROM account_counts WHERE source = ?1 AND lifecycle <> 'deleted' AND count > 0)",
         )
         .bind(source.as_str())
         .fetch_all(&mut self.connection)
@@ -537,7 +539,7 @@ impl Snapshot {
         column: &str,
         values: &[&str],
     ) -> Result<HashMap<ExternalId, ManagedAccount>, SnapshotError> {
-        let query = format!("{} WHERE {column}", rows::SELECT_ACCOUNTS);
+        let query = rows::select_accounts_by(column);
         let rows = self.rows_in(&query, values).await?;
         let mut accounts = HashMap::with_capacity(rows.len());
         for row in rows {

@@ -15,8 +15,8 @@ impl Snapshot {
         let mut population = Population::default();
         let rows = self
             .counts(
-                "SELECT source, count(*) FILTER (WHERE lifecycle = 'active'), count(*)
-                 FROM accounts INDEXED BY accounts_by_source WHERE lifecycle <> 'deleted' GROUP BY source",
+                "SELECT source, coalesce(sum(count) FILTER (WHERE lifecycle = 'active'), 0), sum(count)
+                 FROM account_counts WHERE lifecycle <> 'deleted' AND count > 0 GROUP BY source",
             )
             .await?;
         for (source, count) in rows {

@@ -12,6 +12,12 @@ use crate::plan::Deviation;
 
 pub(super) const SELECT_ACCOUNTS: &str = "SELECT external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, departed_why, departed_pulls FROM accounts";
 
+/// The beginning of a query by the values of a column. That they are not empty is said as the index of employee numbers
+/// says it, which is not used otherwise.
+pub(super) fn select_accounts_by(column: &str) -> String {
+    format!("{SELECT_ACCOUNTS} WHERE {column} <> '' AND {column}")
+}
+
 /// Makes an account's row be as bound, and, where the last value says that it is now what its source wants, drops what
 /// that one said otherwise.
 pub(super) const STORE_ACCOUNT: &str = "INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest, user_name, email, employee_number, departed_why, departed_pulls)

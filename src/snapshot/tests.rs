@@ -200,6 +200,29 @@ async fn the_index_is_read_whole_in_many_pages_and_of_some_people_alone() {
 }
 
 #[tokio::test]
+async fn accounts_are_found_by_an_index_whatever_is_known_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("dirsyncd.db"))
+        .await
+        .unwrap();
+    for column in ["external_id", "user_name", "email", "employee_number"] {
+        let query = rows::select_accounts_by(column);
+        let query = format!("EXPLAIN QUERY PLAN {query} IN (?, ?, ?)");
+        let steps = sqlx::query(sqlx::AssertSqlSafe(query))
+            .fetch_all(&mut journal.connection)
+            .await
+            .unwrap();
+        let step: String = steps[0].get(3);
+        let by = format!("({column}=?)");
+        assert!(
+            step.starts_with("SEARCH accounts USING") && step.ends_with(&by),
+            "{column}: {step}"
+        );
+    }
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn populations_are_counted_by_scope_as_the_planner_counts() {
     let (_folder, mut journal) = new_journal().await;
     let since = now();

@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 25] = [
+const ROWS: [(i64, &str); 26] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -140,6 +140,7 @@ const ROWS: [(i64, &str); 25] = [
         "INSERT INTO rekeyed VALUES ('scim-zoe', 'other-tool'), ('scim-nobodys', NULL);",
     ),
     (25, ""),
+    (26, ""),
 ];
 
 /// A database of this schema, with rows in all its tables.
@@ -202,6 +203,10 @@ async fn a_database_of_every_schema_keeps_all_its_rows_when_it_is_brought_up_to_
         let mut seen = Snapshot::look_into(&path).await.unwrap();
         let mut before = Vec::new();
         for (table, mut columns) in tables(&mut seen.connection).await {
+            // It is made anew, by source.
+            if table == "account_counts" && version < 26 {
+                continue;
+            }
             // What the program fills in anew of these.
             let is_remade = |column: &String| {
                 ["digest", "user_name", "email", "employee_number"].contains(&column.as_str())
@@ -252,6 +257,10 @@ async fn expect_read(journal: &mut Journal, version: i64) {
         .await
         .unwrap();
     assert_eq!(accounts.len(), 4);
+    let states = ["active", "deactivated", "delete_pending", "deleted"];
+    let each_once = states.map(|state| (state.to_owned(), 1));
+    assert_eq!(journal.accounts_by_state().await.unwrap(), each_once);
+    assert_eq!(journal.account_count().await.unwrap(), 4);
     let max = &accounts[&key("max")];
     let millis = |millis| Timestamp::from_timestamp_millis(millis).unwrap();
     assert_eq!(
