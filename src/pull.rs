@@ -878,7 +878,8 @@ impl Round<'_> {
         let accounts = self.snapshot.accounts(&absent).await?;
         let by_key = |desired: &Desired| -> BTreeMap<ExternalId, Deviation> {
             desired
-                .deviations(|key| accounts.get(key).map(|account| account.source.clone()))
+                .clone()
+                .into_deviations(|key| accounts.get(key).map(|account| account.source.clone()))
                 .into_iter()
                 .map(|deviation| (deviation.key.clone(), deviation))
                 .collect()

@@ -489,6 +489,7 @@ async fn carry_out(
             .record_holds(run, &plan, expiry, (control.now)())
             .await?
     };
+    drop(pulled);
     number_holds(&mut plan, &opened);
     journal.record_pending(run, &plan, (control.now)()).await?;
     let approved = plan.approve();
@@ -749,9 +750,10 @@ async fn make_plan(
     let recorded = Pulled {
         pulls: desired.pulls.clone(),
         cursors: pulled.cursors,
-        deviations: desired.deviations(source_of),
         verdicts: Some(plan.verdicts(&desired, &known.accounts)),
         scopes: scopes_in_force(&setup.config, accepted, &plan, &desired),
+        // These are as many as there are operations: the people move there.
+        deviations: desired.into_deviations(source_of),
     };
     let population = known.population.all;
     let mut rows = known.accounts;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::mapping::Unmapped;
@@ -19,7 +20,8 @@ type Rank = u16;
 /// The snapshot's accounts by key, each as a digest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Index {
-    people: HashMap<Key, Indexed>,
+    /// Unlike a [`HashMap`] it has no room for people but those whom it has.
+    people: IndexMap<Key, Indexed>,
     precedence: Vec<SourceName>,
     presumed: HashSet<SourceName>,
 }
@@ -82,10 +84,15 @@ impl Index {
     /// otherwise: these sources are asked only for what changed.
     pub fn new(precedence: Vec<SourceName>, presumed: HashSet<SourceName>) -> Self {
         Index {
-            people: HashMap::new(),
+            people: IndexMap::new(),
             precedence,
             presumed,
         }
+    }
+
+    /// Makes room for so many accounts more.
+    pub fn reserve(&mut self, accounts: usize) {
+        self.people.reserve_exact(accounts);
     }
 
     /// Adds one account of the snapshot.
@@ -241,26 +248,26 @@ impl Desired {
     }
 
     /// What is to be kept of these pulls beside the accounts, with the source of each account.
-    pub fn deviations(
-        &self,
+    pub fn into_deviations(
+        self,
         source_of: impl Fn(&ExternalId) -> Option<SourceName>,
     ) -> Vec<Deviation> {
-        let wants = self.different.iter().map(|person| Deviation {
+        let wants = self.different.into_iter().map(|person| Deviation {
             source: person.source.clone(),
             key: person.key.clone(),
-            said: Said::Wants(person.clone()),
+            said: Said::Wants(person),
         });
-        let unmapped = self.unmapped.iter().filter_map(|unmapped| {
+        let unmapped = self.unmapped.into_iter().filter_map(|unmapped| {
             Some(Deviation {
                 source: unmapped.source.clone(),
                 key: unmapped.key.clone()?,
-                said: Said::Unmapped(unmapped.clone()),
+                said: Said::Unmapped(unmapped),
             })
         });
-        let gone = self.absent.iter().filter_map(|key| {
+        let gone = self.absent.into_iter().filter_map(|key| {
             Some(Deviation {
-                source: source_of(key)?,
-                key: key.clone(),
+                source: source_of(&key)?,
+                key,
                 said: Said::Gone,
             })
         });

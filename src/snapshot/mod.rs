@@ -291,6 +291,8 @@ impl Snapshot {
 
     /// Puts every account's key and digest into the index.
     pub async fn index(&mut self, index: &mut Index) -> Result<(), SnapshotError> {
+        let count = self.account_count().await?;
+        index.reserve(usize::try_from(count).unwrap_or_default());
         let mut after = String::new();
         loop {
             let rows = sqlx::query(rows::SELECT_INDEX_PAGE)

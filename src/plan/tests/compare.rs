@@ -244,7 +244,7 @@ fn what_a_pull_said_beside_the_accounts_is_kept_for_the_next_one() {
         key: key(name),
         said,
     };
-    let kept = desired.deviations(source_of);
+    let kept = desired.clone().into_deviations(source_of);
     assert_eq!(
         kept,
         [
