@@ -314,7 +314,8 @@ async fn a_group_that_is_replaced_whole_keeps_members_that_are_nobody_s_account(
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     let (_folder, reader) = reader(&url);
-    let plan = dirsyncd::plan::Plan::default().approve();
+    let nothing = dirsyncd::plan::Plan::default();
+    let plan = nothing.approve();
     let writer = dirsyncd::org::Writer::for_plan(reader, &plan);
     let (join, leave) = (["7", "9"].map(ScimId::new), ["8", "gone"].map(ScimId::new));
     let id = ScimId::new("1");
@@ -343,7 +344,8 @@ async fn what_is_made_has_an_id_of_its_own() {
     ] {
         let (url, _) = server(move |_, _| ok(&answer)).await;
         let (_folder, reader) = reader(&url);
-        let plan = dirsyncd::plan::Plan::default().approve();
+        let nothing = dirsyncd::plan::Plan::default();
+        let plan = nothing.approve();
         let writer = dirsyncd::org::Writer::for_plan(reader, &plan);
         let error = writer.create_group("staff", None).await.unwrap_err();
         assert!(matches!(error.cause, Cause::Unintelligible(_)), "{error}");

@@ -40,7 +40,7 @@ impl GroupsApplied {
 
 /// Carries out the group operations, which the journal has under these numbers.
 pub(super) async fn apply(
-    operations: &[ApprovedGroup],
+    operations: &[ApprovedGroup<'_>],
     ids: &[OperationId],
     sending: &Sending<'_>,
     journal: &mut Journal,
@@ -106,7 +106,7 @@ impl<'a> Groups<'a> {
     /// Records what has ended, and as sent what goes next while so many are under way.
     async fn turn(
         &mut self,
-        ended: &[(&'a ApprovedGroup, EndedGroup<'a>)],
+        ended: &[(&'a ApprovedGroup<'_>, EndedGroup<'a>)],
         under_way: usize,
         journal: &mut Journal,
         applied: &mut Applied,

@@ -9,7 +9,7 @@ use crate::plan::Approved;
 const GIVE_UP: usize = 8;
 
 /// An operation that is still to be sent, and its number in the journal.
-pub(super) type Queued<'a, What> = (OperationId, &'a Approved<What>);
+pub(super) type Queued<'a, What> = (OperationId, &'a Approved<'a, What>);
 
 /// What is still to be sent, wave by wave.
 pub(super) struct Line<'a, What> {

@@ -336,7 +336,7 @@ impl Sending<'_> {
 
 /// Carries the plan out.
 pub async fn apply(
-    plan: &ApprovedPlan,
+    plan: &ApprovedPlan<'_>,
     run: RunId,
     reader: Reader,
     deadline: Option<Deadline>,
@@ -396,7 +396,7 @@ pub async fn apply(
 
 /// The operations in the order in which they are sent. The creations of a wave, of which none waits for another, go by
 /// key: then the accounts' table and its index of digests are appended to, which halves what is written of them.
-fn in_order(operations: &[Approved]) -> Vec<&Approved> {
+fn in_order<'a>(operations: &'a [Approved<'a>]) -> Vec<&'a Approved<'a>> {
     let mut order: Vec<&Approved> = operations.iter().collect();
     let is_first_try = |one: &Approved| one.kind == Kind::Create && !one.is_in_vain();
     let creations =
@@ -409,7 +409,7 @@ fn in_order(operations: &[Approved]) -> Vec<&Approved> {
 
 /// Journals as left what the plan leaves for the next run.
 async fn carry_over(
-    plan: &ApprovedPlan,
+    plan: &ApprovedPlan<'_>,
     run: RunId,
     journal: &mut Journal,
     control: &Control<'_>,
@@ -420,8 +420,12 @@ async fn carry_over(
         return Ok(());
     }
     let now = (control.now)();
-    let mut ids = journal.intend(run, accounts.iter(), now).await?;
-    ids.extend(journal.intend_groups(run, groups.iter(), now).await?);
+    let mut ids = journal.intend(run, accounts.iter().copied(), now).await?;
+    ids.extend(
+        journal
+            .intend_groups(run, groups.iter().copied(), now)
+            .await?,
+    );
     let mut turn = journal.turn().await?;
     turn.carry_over(&ids).await?;
     turn.commit().await?;
@@ -504,7 +508,7 @@ impl<'a> Accounts<'a> {
     /// Records what has ended, and as sent what goes next while so many are under way.
     async fn turn(
         &mut self,
-        ended: &[(&'a Approved, Ended<'a>)],
+        ended: &[(&'a Approved<'_>, Ended<'a>)],
         under_way: usize,
         journal: &mut Journal,
         applied: &mut Applied,

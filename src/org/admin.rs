@@ -198,7 +198,7 @@ impl Reader {
 impl Writer {
     pub(super) async fn carry_out_by_admin(
         &self,
-        operation: &Approved,
+        operation: &Approved<'_>,
         sent_before: bool,
     ) -> Result<Answer, ApiError> {
         let target = match (&operation.kind, &operation.target) {

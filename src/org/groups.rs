@@ -40,7 +40,7 @@ impl Writer {
     /// when an error ends it. Also tells the requests that it took, with their answers.
     pub async fn send_group(
         &self,
-        operation: &ApprovedGroup,
+        operation: &ApprovedGroup<'_>,
         accounts: &HashMap<ExternalId, ScimId>,
         progress: &mut GroupProgress,
     ) -> (Result<(), ApiError>, Vec<Exchange>) {

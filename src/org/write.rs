@@ -34,7 +34,7 @@ pub struct Writer {
 
 impl Writer {
     /// The writer for a plan that the guards have approved.
-    pub fn for_plan(reader: Reader, _approved: &ApprovedPlan) -> Self {
+    pub fn for_plan(reader: Reader, _approved: &ApprovedPlan<'_>) -> Self {
         Writer {
             reader,
             stop: Shutdown::never(),
@@ -63,7 +63,7 @@ impl Writer {
     /// run that never saw the answer. Also tells the requests that it took, with their answers.
     pub async fn send(
         &self,
-        operation: &Approved,
+        operation: &Approved<'_>,
         sent_before: bool,
     ) -> (Result<Answer, ApiError>, Vec<Exchange>) {
         let work = self.carry_out_at_last(operation, sent_before);
@@ -90,7 +90,7 @@ impl Writer {
     /// could be, the refusal has another cause, and is what is told.
     async fn carry_out_at_last(
         &self,
-        operation: &Approved,
+        operation: &Approved<'_>,
         sent_before: bool,
     ) -> Result<Answer, ApiError> {
         let answer = self.carry_out(operation, sent_before).await;
@@ -109,7 +109,11 @@ impl Writer {
         }
     }
 
-    async fn carry_out(&self, operation: &Approved, sent_before: bool) -> Result<Answer, ApiError> {
+    async fn carry_out(
+        &self,
+        operation: &Approved<'_>,
+        sent_before: bool,
+    ) -> Result<Answer, ApiError> {
         if !self.reader.keeps_keys() {
             return self.carry_out_by_admin(operation, sent_before).await;
         }
@@ -198,7 +202,7 @@ impl Writer {
         }
     }
 
-    async fn patch(&self, target: &Target, operation: &Approved) -> Result<Answer, ApiError> {
+    async fn patch(&self, target: &Target, operation: &Approved<'_>) -> Result<Answer, ApiError> {
         let Some(body) = scim::patch(operation) else {
             return Ok(Answer {
                 scim_id: target.scim_id.clone(),
@@ -232,7 +236,7 @@ impl Writer {
         &self,
         path: &str,
         target: &Target,
-        operation: &Approved,
+        operation: &Approved<'_>,
     ) -> Result<Reply, ApiError> {
         let Some(now) = self.reader.raw_user(&target.scim_id).await? else {
             return Err(ApiError {
@@ -274,7 +278,7 @@ impl Writer {
     /// person is not what the plan was made for.
     pub(super) async fn delete(
         &self,
-        operation: &Approved,
+        operation: &Approved<'_>,
         target: &Target,
         sent_before: bool,
     ) -> Result<Answer, ApiError> {
@@ -391,7 +395,7 @@ fn is_ours(operation: &Operation, carried: &Option<ExternalId>) -> bool {
 
 /// Refuses to take the login of an account away that carries this key, as another tool may have taken it
 /// over meanwhile; unless somebody wants that all the same.
-fn refuse_anothers(operation: &Approved, carried: &Option<ExternalId>) -> Result<(), ApiError> {
+fn refuse_anothers(operation: &Approved<'_>, carried: &Option<ExternalId>) -> Result<(), ApiError> {
     if operation.is_rekeyed() || is_ours(operation, carried) {
         return Ok(());
     }

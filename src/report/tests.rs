@@ -549,8 +549,9 @@ async fn open_holds_are_listed_with_figures_age_expiry_and_operations() {
 #[test]
 fn what_is_foreseen_is_told_with_the_operation_and_before_the_summary() {
     let mut plan = World::new(vec![person("a"), person("b")], vec![]).planned();
-    let operations: Vec<_> = plan.approve().operations().to_vec();
-    let operations = operations.iter().map(|one| &**one);
+    let approved = plan.approve();
+    let operations = approved.operations().iter().map(|one| &**one);
+    let calls = Calls::of(operations, Way::Admin);
     let holder = Holder {
         account: crate::model::AccountId::new("557058:x"),
         name: "Somebody".into(),
@@ -558,7 +559,7 @@ fn what_is_foreseen_is_told_with_the_operation_and_before_the_summary() {
         owner: None,
     };
     plan.forecast.foreseen = [(key("a"), Foreseen::Conflict(holder))].into();
-    plan.forecast.calls = Some(Calls::of(operations, Way::Admin));
+    plan.forecast.calls = Some(calls);
     plan.forecast.unseen_rights = 1234;
     plan.forecast.unseen_addresses = 1;
     plan.forecast.estimate = Some(Estimate {

@@ -303,16 +303,16 @@ pub fn clock_fault(known: &Known, now: Timestamp) -> Option<String> {
 /// An operation that the guards have let through. Only [`Plan::approve`] makes one, and the
 /// writing client sends nothing else.
 #[derive(Clone, Debug)]
-pub struct Approved<What = Operation> {
-    operation: What,
+pub struct Approved<'a, What = Operation> {
+    operation: &'a What,
     is_in_vain: bool,
     is_rekeyed: bool,
 }
 
 /// The same of a group.
-pub type ApprovedGroup = Approved<GroupOperation>;
+pub type ApprovedGroup<'a> = Approved<'a, GroupOperation>;
 
-impl<What> Approved<What> {
+impl<What> Approved<'_, What> {
     /// Whether it was tried in vain before: see [`Planned::tried_in_vain`].
     pub fn is_in_vain(&self) -> bool {
         self.is_in_vain
@@ -325,37 +325,37 @@ impl<What> Approved<What> {
     }
 }
 
-impl<What> Deref for Approved<What> {
+impl<What> Deref for Approved<'_, What> {
     type Target = What;
 
     fn deref(&self) -> &What {
-        &self.operation
+        self.operation
     }
 }
 
 /// All that the guards let through.
 #[derive(Clone, Debug)]
-pub struct ApprovedPlan {
-    operations: Vec<Approved>,
-    groups: Vec<ApprovedGroup>,
+pub struct ApprovedPlan<'a> {
+    operations: Vec<Approved<'a>>,
+    groups: Vec<ApprovedGroup<'a>>,
     max_calls: Option<u64>,
     calls: u64,
-    carried_over: Vec<Operation>,
-    carried_over_groups: Vec<GroupOperation>,
-    notes: Vec<ManagedAccount>,
-    group_notes: Vec<ManagedGroup>,
-    forgotten_groups: Vec<ScimId>,
+    carried_over: Vec<&'a Operation>,
+    carried_over_groups: Vec<&'a GroupOperation>,
+    notes: &'a [ManagedAccount],
+    group_notes: &'a [ManagedGroup],
+    forgotten_groups: &'a [ScimId],
 }
 
-impl ApprovedPlan {
+impl<'a> ApprovedPlan<'a> {
     /// The operations in the order in which they are sent.
-    pub fn operations(&self) -> &[Approved] {
+    pub fn operations(&self) -> &[Approved<'a>] {
         &self.operations
     }
 
     /// The group operations in the order in which they are sent: after those of accounts that are not
     /// cosmetic.
-    pub fn groups(&self) -> &[ApprovedGroup] {
+    pub fn groups(&self) -> &[ApprovedGroup<'a>] {
         &self.groups
     }
 
@@ -371,61 +371,71 @@ impl ApprovedPlan {
     }
 
     /// What is left for the next run, of accounts and of groups.
-    pub fn carried_over(&self) -> (&[Operation], &[GroupOperation]) {
+    pub fn carried_over(&self) -> (&[&'a Operation], &[&'a GroupOperation]) {
         (&self.carried_over, &self.carried_over_groups)
     }
 
     /// Rows of the snapshot to be brought up to date without an outside write.
     pub fn notes(&self) -> &[ManagedAccount] {
-        &self.notes
+        self.notes
     }
 
     /// The same for groups, and the rows of groups that are no more.
     pub fn group_notes(&self) -> (&[ManagedGroup], &[ScimId]) {
-        (&self.group_notes, &self.forgotten_groups)
+        (self.group_notes, self.forgotten_groups)
     }
 }
 
 impl Plan {
     /// Lets through what no guard holds.
-    pub fn approve(&self) -> ApprovedPlan {
+    pub fn approve(&self) -> ApprovedPlan<'_> {
+        fn approved(planned: &Planned) -> Approved<'_> {
+            Approved {
+                operation: &planned.operation,
+                is_in_vain: planned.tried_in_vain.is_some(),
+                is_rekeyed: planned.is_rekeyed,
+            }
+        }
+        fn approved_group(planned: &PlannedGroup) -> ApprovedGroup<'_> {
+            Approved {
+                operation: &planned.operation,
+                is_in_vain: planned.tried_in_vain.is_some(),
+                is_rekeyed: false,
+            }
+        }
         let free = self.operations.iter().enumerate();
         let free = free.filter(|(_, planned)| !planned.is_held());
         let is_left = |at: &usize| self.carried_over.accounts.contains(at);
         let (left, sent): (Vec<_>, Vec<_>) = free.partition(|(at, _)| is_left(at));
-        let approved = |(_, planned): (usize, &Planned)| Approved {
-            operation: planned.operation.clone(),
-            is_in_vain: planned.tried_in_vain.is_some(),
-            is_rekeyed: planned.is_rekeyed,
-        };
-        let groups = self.groups.iter();
-        let free = groups.clone().flat_map(|plan| {
+        let groups = self.groups.as_ref();
+        let free = groups.into_iter().flat_map(|plan| {
             let free = plan.free_at();
             free.map(|at| (at, &plan.operations[at]))
         });
         let is_left = |at: &usize| self.carried_over.groups.contains(at);
         let (left_groups, sent_groups): (Vec<_>, Vec<_>) = free.partition(|(at, _)| is_left(at));
-        let approved_group = |(_, planned): (usize, &PlannedGroup)| Approved {
-            operation: planned.operation.clone(),
-            is_in_vain: planned.tried_in_vain.is_some(),
-            is_rekeyed: false,
-        };
         ApprovedPlan {
-            groups: sent_groups.into_iter().map(approved_group).collect(),
+            groups: sent_groups
+                .into_iter()
+                .map(|(_, planned)| approved_group(planned))
+                .collect(),
             max_calls: self.carried_over.max_calls,
             calls: self.carried_over.calls,
             carried_over_groups: left_groups
                 .into_iter()
-                .map(|(_, planned)| planned.operation.clone())
+                .map(|(_, planned)| &planned.operation)
                 .collect(),
-            group_notes: groups.clone().flat_map(|plan| plan.notes.clone()).collect(),
-            forgotten_groups: groups.flat_map(|plan| plan.forgotten.clone()).collect(),
-            operations: sent.into_iter().map(approved).collect(),
+            group_notes: groups.map_or(&[], |plan| &plan.notes),
+            forgotten_groups: groups.map_or(&[], |plan| &plan.forgotten),
+            operations: sent
+                .into_iter()
+                .map(|(_, planned)| approved(planned))
+                .collect(),
             carried_over: left
                 .into_iter()
-                .map(|(_, planned)| planned.operation.clone())
+                .map(|(_, planned)| &planned.operation)
                 .collect(),
-            notes: self.notes.clone(),
+            notes: &self.notes,
         }
     }
 }

@@ -936,7 +936,8 @@ fn limited(wide: u64, per: Per) -> Guards {
 
 /// What is sent.
 fn sent(world: &World) -> BTreeSet<ExternalId> {
-    let approved = world.planned().approve();
+    let plan = world.planned();
+    let approved = plan.approve();
     let keys = approved.operations().iter().map(|one| one.key.clone());
     keys.collect()
 }
@@ -1145,7 +1146,8 @@ fn what_is_to_be_done_to_an_account_with_another_key_is_held_until_somebody_appr
         "update c",
     ];
     assert_eq!(sorted(&world), expected);
-    let approved = world.planned().approve();
+    let plan = world.planned();
+    let approved = plan.approve();
     let mut sent = approved.operations().iter();
     assert!(sent.any(|one| one.key == key("gone") && one.is_rekeyed()));
     world.rekeyed.clear();

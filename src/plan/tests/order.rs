@@ -141,7 +141,8 @@ fn a_budget_is_used_up_in_the_order_in_which_operations_are_sent() {
         let approved = plan.approve();
         let (accounts, groups) = approved.carried_over();
         assert_eq!(accounts.len() + groups.len(), plan.carried_over.len());
-        let all = with_group().approve();
+        let all = with_group();
+        let all = all.approve();
         assert_eq!(
             approved.operations().len() + accounts.len(),
             all.operations().len()
