@@ -613,6 +613,9 @@ impl Snapshot {
         values: &[&str],
     ) -> Result<Vec<SqliteRow>, SnapshotError> {
         let mut rows = Vec::new();
+        // In the order of the index, so that neighbours are found on one page.
+        let mut values = values.to_vec();
+        values.sort_unstable();
         for chunk in values.chunks(500) {
             let mut query = QueryBuilder::new(query);
             query.push(" IN (");
