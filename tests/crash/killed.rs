@@ -90,7 +90,7 @@ fn kill(stage: &Stage, wanted: usize, least: u64) {
 
 #[test]
 fn killed_at_every_step_and_again_by_chance_it_ends_as_if_nothing_had_been() {
-    kill_at_every_step(&Stage::of(1), kills() * 2 / 5);
+    kill_at_every_step(&Stage::of(1), kills() * 11 / 20);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_first_sync_that_is_killed_makes_nobody_twice() {
     let made = stage.reference.effects.iter();
     let made = made.filter(|(what, count)| what.ends_with(": create") && **count == 1);
     assert_eq!(made.count(), 7, "{:?}", stage.reference.effects);
-    kill(&stage, kills() / 10, 0);
+    kill(&stage, kills() / 20, 0);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_revert_that_is_killed_puts_back_the_rest_once_it_is_asked_for_again() {
         "{:?}",
         stage.reference.effects
     );
-    kill(&stage, kills() / 10, 0);
+    kill(&stage, kills() / 20, 0);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_rebuild_that_is_killed_is_done_by_the_next_without_a_write() {
         "{:?}",
         stage.reference.effects
     );
-    kill(&stage, kills() / 10, 0);
+    kill(&stage, kills() / 20, 0);
 }
 
 #[test]
