@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::flight::Flight;
-use super::line::{self, Line};
+use super::line::{self, Line, Room};
 use super::{Applied, Sending};
 use crate::model::{
     Evidence, ExternalId, GroupChange, GroupMember, GroupOperation, GroupProgress, GroupReason,
@@ -48,7 +48,7 @@ pub(super) async fn apply(
 ) -> Result<(), SnapshotError> {
     let mut groups = Groups {
         sending,
-        line: Line::of(ids.iter().copied().zip(operations)),
+        line: Line::of(ids.iter().copied().zip(operations), sending.way()),
         unsuccessful: HashSet::new(),
         failed: Vec::new(),
     };
@@ -95,7 +95,6 @@ type Queued<'a> = line::Queued<'a, GroupOperation>;
 /// The group operations that are being sent.
 struct Groups<'a> {
     sending: &'a Sending<'a>,
-    /// Deletions are a wave of their own: they wait for all before them.
     line: Line<'a, GroupOperation>,
     /// Of which groups something has failed, or was left; by their folded names.
     unsuccessful: HashSet<String>,
@@ -143,7 +142,11 @@ impl<'a> Groups<'a> {
             }
             End::Unawaited => None,
         };
-        self.line.note(operation, failed.is_some());
+        let is_done = matches!(end, End::Done(()));
+        self.line.note(operation, !is_done);
+        if !is_done {
+            self.unsuccessful.insert(fold(&operation.name));
+        }
         let Some(error) = failed else { return };
         tracing::warn!(
             group = operation.name,
@@ -152,7 +155,6 @@ impl<'a> Groups<'a> {
             "a group operation failed"
         );
         watch.group_ended(operation.kind, true);
-        self.unsuccessful.insert(fold(&operation.name));
         let failed = GroupOperation::clone(operation);
         self.failed.push((id, (failed, error.clone())));
     }
@@ -164,24 +166,24 @@ impl<'a> Groups<'a> {
         applied: &mut Applied,
     ) -> (Vec<Queued<'a>>, Vec<OperationId>) {
         let mut left = Vec::new();
-        if !self.line.is_empty() && !self.sending.goes_on(applied) {
+        if !self.line.is_empty() && !self.sending.goes_on(applied, &self.line, under_way) {
             left = self.line.drain();
         }
         let unsuccessful = &mut self.unsuccessful;
-        let at_once = applied.at_once(self.sending.writer.at_once().min(AT_ONCE));
-        let wave_of = |operation: &ApprovedGroup| u32::from(operation.is_deletion());
-        let (next, in_vain) =
-            self.line
-                .next(under_way, at_once, wave_of, |operation, is_given_up| {
-                    let waits_in_vain = match &operation.reason {
-                        GroupReason::Merged { into } => unsuccessful.contains(&fold(into)),
-                        _ => false,
-                    };
-                    if is_given_up {
-                        unsuccessful.insert(fold(&operation.name));
-                    }
-                    waits_in_vain || is_given_up
-                });
+        let room = Room {
+            at_once: applied.at_once(self.sending.writer.at_once().min(AT_ONCE)),
+            calls: self.sending.calls_left(),
+        };
+        let (next, in_vain) = self.line.next(under_way, room, |operation, is_given_up| {
+            let waits_in_vain = match &operation.reason {
+                GroupReason::Merged { into } => unsuccessful.contains(&fold(into)),
+                _ => false,
+            };
+            if is_given_up {
+                unsuccessful.insert(fold(&operation.name));
+            }
+            waits_in_vain || is_given_up
+        });
         left.extend(in_vain);
         let left = left.into_iter().map(|(id, operation)| {
             applied.groups.leave(operation);

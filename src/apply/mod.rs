@@ -25,10 +25,10 @@ use crate::model::{
     RunId, SourceName, Timestamp,
 };
 use crate::org::{ApiError, Cause, Reader, Writer};
-use crate::plan::{Approved, ApprovedPlan, PendingDeactivation};
+use crate::plan::{Approved, ApprovedPlan, PendingDeactivation, Way};
 use crate::snapshot::{End, Ended, Failure, Journal, SnapshotError};
 use flight::Flight;
-use line::Line;
+use line::{InLine, Line, Room};
 
 pub use crate::model::Shutdown;
 pub use groups::{GroupSettlement, GroupsApplied, settle_groups};
@@ -134,20 +134,32 @@ impl Applied {
         *self.left_of.entry(operation.kind).or_default() += 1;
     }
 
+    /// The run ends by this, unless it does already: but an error is told though the run's budget was used up before, as
+    /// then not even what was begun can be brought to its end.
+    fn end_by(&mut self, cause: EndedBy) {
+        let outranks = |known: &EndedBy| {
+            let is_error = matches!(cause, EndedBy::Error(_));
+            is_error && matches!(known, EndedBy::MaxCalls(_) | EndedBy::Deadline(_))
+        };
+        if self.ended_by.as_ref().is_none_or(outranks) {
+            self.ended_by = Some(cause);
+        }
+    }
+
     /// How an operation ended by this answer; one that everybody would get ends the run.
     fn end_of<Made>(&mut self, result: Result<Made, ApiError>) -> End<Made> {
         match result {
             Ok(made) => End::Done(made),
             // The journal keeps it as sent: the next run settles it by reading.
             Err(error) if error.cause == Cause::Unawaited => {
-                self.ended_by.get_or_insert(EndedBy::Stop);
+                self.end_by(EndedBy::Stop);
                 End::Unawaited
             }
             Err(error) if error.may_have_taken_effect() => End::Unknown(format!(
                 "{error}; whether it took effect is read back by the next run"
             )),
             Err(error) if error.concerns_everybody() => {
-                self.ended_by.get_or_insert(EndedBy::of(&error));
+                self.end_by(EndedBy::of(&error));
                 End::Left
             }
             Err(error) => End::Failed(Failure {
@@ -169,7 +181,7 @@ impl Applied {
         }
         if self.in_a_row >= BREAKER {
             let why = format!("the last {} operations got no usable answer", self.in_a_row);
-            self.ended_by.get_or_insert(EndedBy::Error(why));
+            self.end_by(EndedBy::Error(why));
         }
     }
 
@@ -293,7 +305,7 @@ struct Sending<'a> {
     writer: Writer,
     deadline: Option<Deadline>,
     /// The most requests. What does not fit by what was foreseen the plan leaves out already; this ends
-    /// a run in which many had to be repeated.
+    /// a run in which many had to be repeated, before the next operation would exceed it.
     max_calls: Option<u64>,
     /// How many were foreseen.
     calls: u64,
@@ -304,14 +316,18 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Whether to go on. A run sends something at least: else one whose pull takes longer than the
-    /// deadline never would.
-    fn goes_on(&self, applied: &mut Applied) -> bool {
+    /// Whether to go on with this line, of which so many are under way.
+    fn goes_on<What>(&self, applied: &mut Applied, line: &Line<'_, What>, under_way: usize) -> bool
+    where
+        Approved<What>: InLine,
+    {
         if applied.ended_by.is_none() && self.control.stop.requested() {
             applied.ended_by = Some(EndedBy::Stop);
         }
-        if applied.ended_by.is_none() && applied.has_sent {
-            applied.ended_by = self.over();
+        if applied.ended_by.is_none() {
+            // What those under way leave of the budget is known once they are answered.
+            let calls = if under_way > 0 { 0 } else { line.next_calls() };
+            applied.ended_by = self.over(calls, applied.has_sent);
         }
         applied.ended_by.is_none()
     }
@@ -322,15 +338,28 @@ impl Sending<'_> {
         self.control.stop.requested() || applied.ended_by.as_ref().is_some_and(is_error)
     }
 
-    fn over(&self) -> Option<EndedBy> {
-        let used = self.writer.requests().saturating_sub(self.requests_before);
-        let max_calls = self.max_calls;
-        let max_calls = max_calls.filter(|most| used > self.calls.max(*most));
-        let deadline = self.deadline;
+    /// What ends the run where so many requests are to be made next. It sends something at least: else one whose pull
+    /// takes longer than the deadline never would.
+    fn over(&self, calls: u64, has_sent: bool) -> Option<EndedBy> {
+        let has_room = self.calls_left().is_none_or(|left| calls <= left);
+        let max_calls = self.max_calls.filter(|_| !has_room);
+        let deadline = self.deadline.filter(|_| has_sent);
         let deadline = deadline.filter(|deadline| (self.control.now)() >= deadline.at);
         max_calls
             .map(EndedBy::MaxCalls)
             .or(deadline.map(|deadline| EndedBy::Deadline(deadline.after)))
+    }
+
+    /// How many requests may still go out, if there is a budget.
+    fn calls_left(&self) -> Option<u64> {
+        let used = self.writer.requests().saturating_sub(self.requests_before);
+        let most = self.max_calls?.max(self.calls);
+        Some(most.saturating_sub(used))
+    }
+
+    /// How accounts are made and changed.
+    fn way(&self) -> Way {
+        self.writer.way()
     }
 }
 
@@ -451,7 +480,7 @@ async fn send(
     let mut accounts = Accounts {
         sending,
         in_circles: in_circles(&queue, journal).await?,
-        line: Line::of(queue),
+        line: Line::of(queue, sending.way()),
         unsuccessful,
         ways: BTreeSet::new(),
         failed: Vec::new(),
@@ -495,7 +524,7 @@ async fn send(
 struct Accounts<'a> {
     sending: &'a Sending<'a>,
     line: Line<'a, Operation>,
-    /// Who waits in vain for whom: what has failed, and what was left for that.
+    /// Who waits in vain for whom: what has failed or was not answered, and what was left for that.
     unsuccessful: &'a mut HashSet<ExternalId>,
     /// Who has made way.
     ways: BTreeSet<&'a ExternalId>,
@@ -559,7 +588,10 @@ impl<'a> Accounts<'a> {
                 applied.done += 1;
                 watch.operation_ended(operation.kind, false);
             }
-            None => {}
+            // Nothing tells whoever waits for it that it took effect.
+            None => {
+                self.unsuccessful.insert(operation.key.clone());
+            }
         }
         let has_failed = self.unsuccessful.contains(&operation.key);
         self.line.note(operation, has_failed);
@@ -578,7 +610,7 @@ impl<'a> Accounts<'a> {
             return (Vec::new(), Vec::new());
         }
         let is_over = match self.is_ending {
-            false => !self.sending.goes_on(applied),
+            false => !self.sending.goes_on(applied, &self.line, under_way),
             true => self.sending.is_cut_short(applied),
         };
         let mut left = Vec::new();
@@ -590,21 +622,22 @@ impl<'a> Accounts<'a> {
             left = self.end(applied);
         }
         let (unsuccessful, in_circles) = (&mut *self.unsuccessful, &self.in_circles);
-        let at_once = applied.at_once(self.sending.writer.at_once());
-        let wave_of = |operation: &Approved| operation.wave;
+        let room = Room {
+            at_once: applied.at_once(self.sending.writer.at_once()),
+            // What closes a circle goes beyond the budget.
+            calls: self.sending.calls_left().filter(|_| !self.is_ending),
+        };
         // It would only fail: an address that it takes was not freed, or its like has failed again.
-        let (next, in_vain) =
-            self.line
-                .next(under_way, at_once, wave_of, |operation, is_given_up| {
-                    let closes = !makes_way(operation) && in_circles.contains(&operation.key);
-                    let mut waits_for = operation.waits_for.iter();
-                    let is_left =
-                        waits_for.any(|key| unsuccessful.contains(key)) || (is_given_up && !closes);
-                    if is_left {
-                        unsuccessful.insert(operation.key.clone());
-                    }
-                    is_left
-                });
+        let (next, in_vain) = self.line.next(under_way, room, |operation, is_given_up| {
+            let closes = !makes_way(operation) && in_circles.contains(&operation.key);
+            let mut waits_for = operation.waits_for.iter();
+            let is_left =
+                waits_for.any(|key| unsuccessful.contains(key)) || (is_given_up && !closes);
+            if is_left {
+                unsuccessful.insert(operation.key.clone());
+            }
+            is_left
+        });
         for (id, operation) in in_vain {
             applied.leave(operation);
             left.push(id);
@@ -692,4 +725,30 @@ fn tell(watch: &dyn Watch, operation: &Operation, error: &str) {
         "an operation failed"
     );
     watch.operation_ended(operation.kind, true);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_though_the_budget_was_used_up_before() {
+        let error = || EndedBy::Error("the API is down".to_owned());
+        let deadline = EndedBy::Deadline(TimeDelta::hours(1));
+        for (first, then, told) in [
+            (EndedBy::MaxCalls(8), error(), error()),
+            (deadline.clone(), error(), error()),
+            (error(), deadline.clone(), error()),
+            (deadline.clone(), EndedBy::MaxCalls(8), deadline),
+            // Whoever stops a run may take the API away as well.
+            (EndedBy::Stop, error(), EndedBy::Stop),
+            (error(), EndedBy::Stop, error()),
+        ] {
+            let mut applied = Applied::default();
+            applied.end_by(first);
+            applied.end_by(then);
+            assert_eq!(applied.ended_by, Some(told));
+        }
+    }
 }

@@ -137,6 +137,12 @@ impl Writer {
                     cause: Cause::Conflict(message),
                     ..
                 }) => {
+                    // A revert that broke off has made it.
+                    if operation.undoes.is_some()
+                        && let Some(begun) = self.reader.group_made_for(operation).await?
+                    {
+                        return Ok(begun.scim_id);
+                    }
                     return Err(refused(format!(
                         "the organization has a group `{}` already ({message}); give one of them another name",
                         operation.name

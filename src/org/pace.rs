@@ -26,6 +26,8 @@ const RAISE_AFTER: u32 = 20;
 /// How late a request may go out by which the configured rate is still kept: what this machine's timers and the work
 /// between two requests take.
 const LATENESS: Duration = Duration::from_millis(5);
+/// By how much the ends that answers tell of one period may differ.
+const JITTER: TimeDelta = TimeDelta::seconds(1);
 
 /// The pace of one API.
 pub(super) struct Pace {
@@ -312,8 +314,7 @@ impl State {
             self.allowed = (self.allowed / 2).max(1);
             self.good_in_a_row = 0;
             if let Some(wait) = limits.wait() {
-                let until = now + wait;
-                self.closed_until = Some(self.closed_until.map_or(until, |known| known.max(until)));
+                self.close(now + wait);
             }
         } else {
             // Where few are under way, it says nothing of more.
@@ -325,6 +326,11 @@ impl State {
         }
     }
 
+    /// Lets nothing go out before.
+    fn close(&mut self, until: Instant) {
+        self.closed_until = Some(self.closed_until.map_or(until, |known| known.max(until)));
+    }
+
     fn learn_window(
         &mut self,
         requests: Option<u64>,
@@ -334,17 +340,24 @@ impl State {
     ) {
         let last = self.limit;
         let between = last.map_or(TimeDelta::MAX, |last| reset_at - last.reset_at);
-        // An answer of a period that is over comes late.
-        if between < TimeDelta::zero() {
+        let is_same = between.abs() < JITTER;
+        if between < TimeDelta::zero() && !is_same {
+            // A period that is over, of which an answer comes late; or that of an endpoint with a limit of its own,
+            // which may be used up.
+            if remaining == 0 && !reset.is_zero() {
+                self.close(now + reset);
+            }
             return;
         }
-        let is_same = between.is_zero();
         let between = between.to_std().ok().filter(|_| !is_same);
         let known = last.map_or(Duration::MAX, |last| last.between);
         if let Some(requests) = requests {
             self.limit = Some(Limit {
                 requests,
-                reset_at,
+                // The first word of a period: ends that creep on are periods at last.
+                reset_at: last
+                    .filter(|_| is_same)
+                    .map_or(reset_at, |last| last.reset_at),
                 seen: last.map_or(reset, |last| last.seen.max(reset)),
                 between: between.map_or(known, |between| between.min(known)),
             });
@@ -497,7 +510,7 @@ mod tests {
             assert_eq!(began.elapsed().as_secs(), ends);
         }
         // An answer of the period before says nothing of this one, the next one's own does.
-        pace.learn(false, &told(0, (0, 10)));
+        pace.learn(false, &told(0, (10, 10)));
         assert_eq!(pace.state().window.unwrap().remaining, 1);
         pace.learn(false, &told(0, (30, 40)));
         assert_eq!(pace.state().window.unwrap().remaining, 0);
@@ -527,6 +540,50 @@ mod tests {
         assert_eq!(period(&pace), Some(1900));
         pace.learn(false, &told(1, 2, 100));
         assert_eq!(period(&pace), Some(1000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_is_used_up_closes_the_way_although_its_period_ends_earlier() {
+        let pace = Pace::new(None);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+        pace.learn(false, &limits(50, (0, 60)));
+        let began = Instant::now();
+        // Some are left there, or they were until a time that is over.
+        pace.learn(false, &limits(1, (0, 20)));
+        pace.learn(false, &limits(0, (0, 0)));
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+        assert_eq!(began.elapsed(), Duration::ZERO);
+
+        pace.learn(false, &limits(0, (0, 20)));
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+
+        assert_eq!(began.elapsed().as_secs(), 20);
+        let window = pace.rate().window.unwrap();
+        assert_eq!((window.remaining, window.ends_in.as_secs()), (48, 40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_that_differ_by_less_than_a_second_are_of_one_period() {
+        let pace = Pace::new(None);
+        drop(pace.admit(Duration::from_secs(99)).await.unwrap());
+        let told = |remaining, at, late: i64| {
+            let mut limits = limits(remaining, at);
+            let by = TimeDelta::milliseconds(late);
+            limits.reset = limits.reset.map(|(reset_at, until)| (reset_at + by, until));
+            limits
+        };
+        for (remaining, late) in [(50, 3), (30, 9), (40, -4), (45, 900)] {
+            pace.learn(false, &told(remaining, (0, 60), late));
+        }
+        let window = |pace: &Pace| pace.rate().window.unwrap();
+        assert_eq!(window(&pace).remaining, 30);
+        assert_eq!(window(&pace).period.as_secs(), 60);
+
+        // The next one is another one however its end is told.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        pace.learn(false, &told(99, (60, 120), -4));
+        assert_eq!(window(&pace).remaining, 99);
+        assert!(window(&pace).period.as_millis() > 59_900);
     }
 
     #[test]

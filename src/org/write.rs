@@ -11,7 +11,7 @@ use super::{ApiError, Cause, Reader, scim};
 use crate::model::{
     AccountId, Answer, Exchange, ExternalId, Kind, Operation, ScimId, Shutdown, Target, fold,
 };
-use crate::plan::{Approved, ApprovedPlan, MEMBERS_A_PATCH};
+use crate::plan::{Approved, ApprovedPlan, MEMBERS_A_PATCH, Way};
 
 /// How often a creation is sent whose answer was lost and which reading does not find.
 pub(super) const CREATE_ATTEMPTS: u32 = 3;
@@ -49,6 +49,11 @@ impl Writer {
     /// How many requests have gone out, also those of the reading client before.
     pub fn requests(&self) -> u64 {
         self.reader.requests()
+    }
+
+    /// How accounts are made and changed.
+    pub fn way(&self) -> Way {
+        self.reader.way()
     }
 
     /// How many operations may be under way at once: as many as requests to one of the APIs.
@@ -100,7 +105,12 @@ impl Writer {
         let opens = operation.active == (false, true) && !operation.cancel_delete;
         match &operation.target {
             Some(target) if is_conflict && opens && self.reader.has_admin_key() => {
-                match self.send_cancellation(target).await {
+                let account = self.account_id(target).await;
+                let cancelled = match account {
+                    Ok(account) => self.send_cancellation(&account).await,
+                    Err(error) => Err(error),
+                };
+                match cancelled {
                     Ok(()) => self.carry_out(operation, sent_before).await,
                     Err(_) => answer,
                 }
@@ -342,21 +352,38 @@ impl Writer {
         })
     }
 
-    /// Cancels a requested deletion. That none is under way any more is as good.
+    /// Cancels a requested deletion. That none is under way any more is as good: the organization may call that a
+    /// conflict, or by its documents a 404. As that may also be a gateway that has lost its way once, it counts only
+    /// where user management shows the account, and a second time.
     pub(super) async fn cancel_delete(&self, target: &Target) -> Result<(), ApiError> {
-        match self.send_cancellation(target).await {
-            Err(ApiError {
+        let account = self.account_id(target).await?;
+        let mut sent = self.send_cancellation(&account).await;
+        if is_not_found(&sent) && self.reader.is_open(&account).await? {
+            sent = self.send_cancellation(&account).await;
+            if is_not_found(&sent) {
+                return Ok(());
+            }
+        }
+        match sent {
+            Ok(())
+            | Err(ApiError {
                 cause: Cause::Conflict(_),
                 ..
             }) => Ok(()),
-            Err(error) => Err(self.gone_or(error, target).await?),
-            Ok(()) => Ok(()),
+            Err(error) => match self.gone_or(error, target).await? {
+                ApiError {
+                    cause: Cause::Astray(message),
+                    ..
+                } => Err(refused(format!(
+                    "the deletion of the account {account} is not cancelled, as user management does not have that account ({message}): see in the organization's administration whether it was deleted for good"
+                ))),
+                error => Err(error),
+            },
         }
     }
 
-    async fn send_cancellation(&self, target: &Target) -> Result<(), ApiError> {
-        let account = self.account_id(target).await?;
-        let path = lifecycle_path(&account, "cancel-delete");
+    async fn send_cancellation(&self, account: &AccountId) -> Result<(), ApiError> {
+        let path = lifecycle_path(account, "cancel-delete");
         let admin = self.reader.admin()?;
         admin.send(Method::POST, &path, &[], None).await.map(|_| ())
     }
@@ -381,6 +408,11 @@ impl Writer {
             ))
         })
     }
+}
+
+fn is_not_found(sent: &Result<(), ApiError>) -> bool {
+    let is_not_found = |error: &ApiError| matches!(error.cause, Cause::NotFound(_));
+    sent.as_ref().is_err_and(is_not_found)
 }
 
 /// Whether this is the key that the account has before or after the operation.

@@ -85,6 +85,13 @@ impl Calls {
         calls
     }
 
+    /// The same of an operation on a group.
+    pub fn of_group(operation: &GroupOperation, way: Way) -> Self {
+        let mut calls = Calls::default();
+        calls.count_group(operation, way);
+        calls
+    }
+
     /// Counts those of one more operation.
     pub(super) fn count(&mut self, operation: &Operation, way: Way) {
         match way {

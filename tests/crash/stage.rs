@@ -1,4 +1,5 @@
-//! A company between two states of its directory: what one sync has to do is of every kind that there is.
+//! A company between two states of its directory: what one sync has to do is of every kind that there is. Or before its
+//! first sync, or before that one is reverted, or when its database is lost.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -19,17 +20,54 @@ pub(crate) struct Stage {
     pub(crate) slapd: Slapd,
     /// Its folder has the password; it is never run any more.
     first: Dirsyncd,
-    database: PathBuf,
-    organization: PathBuf,
-    /// Both are in it.
-    _folder: TempDir,
-    groups: Vec<OrganizationGroup>,
+    kept: Kept,
+    /// What the program is told to do.
+    command: Vec<String>,
+    /// How it ends when nothing interrupts it.
+    code: i32,
     /// Who is to lose the login.
     pub(crate) leavers: Vec<Person>,
     /// What comes of a sync that nothing interrupts.
     pub(crate) reference: Told,
     /// The events of that sync.
     pub(crate) events: String,
+}
+
+/// Copies of database and organization.
+struct Kept {
+    /// Where there is a database.
+    database: Option<PathBuf>,
+    organization: PathBuf,
+    /// Both are in it.
+    _folder: TempDir,
+    groups: Vec<OrganizationGroup>,
+}
+
+impl Kept {
+    /// As they are. That is the end of this organization.
+    fn of(dirsyncd: &Dirsyncd, organization: &mut Organization) -> Self {
+        let groups = organization.groups();
+        organization.kill();
+        let folder = tempfile::tempdir().unwrap();
+        let database = dirsyncd.database();
+        let database = database.exists().then(|| {
+            let copy = folder.path().join("dirsyncd.db");
+            std::fs::copy(&database, &copy).unwrap();
+            copy
+        });
+        let copy = folder.path().join("organization");
+        std::fs::create_dir(&copy).unwrap();
+        for file in std::fs::read_dir(organization.state()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+        Kept {
+            database,
+            organization: copy,
+            _folder: folder,
+            groups,
+        }
+    }
 }
 
 /// A copy of database and organization, for one story.
@@ -57,6 +95,21 @@ fn group(unit: &str, name: &str, members: &[&Person]) -> String {
         writeln!(entry, "member: {}", member.dn()).unwrap();
     }
     entry + "\n"
+}
+
+/// The units of the groups.
+fn units() -> String {
+    let unit = |unit: &str| {
+        let entry = "changetype: add\nobjectClass: organizationalUnit";
+        format!("dn: ou={unit},{BASE}\n{entry}\nou: {unit}\n\n")
+    };
+    unit("groups") + &unit("clubs")
+}
+
+fn group_rules() -> String {
+    format!(
+        "[[group]]\nbase = \"ou=groups,{BASE}\"\non_leave = \"delete\"\n[[group]]\nbase = \"ou=clubs,{BASE}\"\non_leave = \"empty\"\n"
+    )
 }
 
 fn change(dn: &str, verb: &str, attribute: &str, value: &str) -> String {
@@ -120,11 +173,7 @@ impl Stage {
         let [a, b, c, d] = &stay[..] else {
             unreachable!()
         };
-        let mut groups = String::new();
-        for unit in ["groups", "clubs"] {
-            let entry = "changetype: add\nobjectClass: organizationalUnit";
-            writeln!(groups, "dn: ou={unit},{BASE}\n{entry}\nou: {unit}\n").unwrap();
-        }
+        let mut groups = units();
         for n in 0..few {
             groups += &group("groups", &format!("grow{n}"), &[a, b]);
             groups += &group("groups", &format!("shrink{n}"), &[a, b, c]);
@@ -141,11 +190,8 @@ impl Stage {
         if way == Way::Admin {
             dirsyncd.organization = organization.admin_block();
         }
-        let rules = format!(
-            "[[group]]\nbase = \"ou=groups,{BASE}\"\non_leave = \"delete\"\n[[group]]\nbase = \"ou=clubs,{BASE}\"\non_leave = \"empty\"\n"
-        );
         dirsyncd.rest = match way {
-            Way::Scim => rules + RULES,
+            Way::Scim => group_rules() + RULES,
             Way::Admin => RULES.to_owned(),
         };
         dirsyncd.sync(0);
@@ -165,8 +211,7 @@ impl Stage {
         }
         let linked = people("linked", 1);
         organization.seed(linked[0].mail.as_deref().unwrap(), "Somebody");
-        let there = organization.groups();
-        organization.kill();
+        let kept = Kept::of(&dirsyncd, &mut organization);
 
         let joining = people("joining", size);
         slapd.add_all(&[&joining[..], &adopted, &linked, &returning, &rescued].concat());
@@ -206,47 +251,109 @@ impl Stage {
         }
         slapd.modify(&changes);
 
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("dirsyncd.db");
-        std::fs::copy(dirsyncd.database(), &database).unwrap();
-        let copy = folder.path().join("organization");
-        std::fs::create_dir(&copy).unwrap();
-        for file in std::fs::read_dir(organization.state()).unwrap() {
-            let file = file.unwrap();
-            std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        Stage {
+            leavers: [leaving, disabled].concat(),
+            ..Stage::new(way, slapd, dirsyncd, kept, &["sync"])
         }
-        let mut stage = Stage {
+        .rehearsed(&[RESTORED_LATER])
+    }
+
+    /// Before the first sync: there is neither a database nor an account of ours, but one that is taken over and one
+    /// that is only linked.
+    pub(crate) fn first_sync() -> Self {
+        let joining = people("joining", 6);
+        let disabled = people("disabled", 1).remove(0).disabled();
+        let (adopted, linked) = (people("adopted", 1), people("linked", 1));
+        let slapd = Slapd::start(&[&joining[..], &adopted, &linked, &[disabled]].concat());
+        let mut groups = units();
+        let members: Vec<&Person> = joining.iter().chain(&adopted).collect();
+        for n in 0..3 {
+            groups += &group("groups", &format!("group{n}"), &members[n..]);
+        }
+        groups += &group("clubs", "choir", &members[..2]);
+        slapd.modify(&groups);
+        let mut organization = Organization::start();
+        let mut dirsyncd = Dirsyncd::between(&slapd, Transport::Tls, &organization);
+        dirsyncd.rest = group_rules() + RULES;
+        let mail = |person: &[Person]| person[0].mail.clone().unwrap();
+        organization.create_by_hand(&mail(&adopted), "Somebody", Some("payroll-adopted"));
+        organization.seed(&mail(&linked), "Somebody");
+        let kept = Kept::of(&dirsyncd, &mut organization);
+        Stage::new(Way::Scim, slapd, dirsyncd, kept, &["sync"]).rehearsed(&[])
+    }
+
+    /// When a sync that did something of every kind is to be reverted.
+    pub(crate) fn revert() -> Self {
+        let stage = Stage::of(1);
+        let before = stage.kept.database.as_ref();
+        let before = before.map_or(0, |path| database::texts(path, "SELECT '' FROM runs").len());
+        let revert = stage.synced(&["revert", &(before + 1).to_string()], |_| {});
+        // That a deletion was cancelled is not undone.
+        Stage { code: 3, ..revert }.rehearsed(&["not undone (restore)"])
+    }
+
+    /// When the database is lost after such a sync.
+    pub(crate) fn rebuild() -> Self {
+        Stage::of(1)
+            .synced(&["reconcile", "--rebuild"], |kept| kept.database = None)
+            .rehearsed(&[])
+    }
+
+    /// After the sync, when this is to be done.
+    fn synced(self, command: &[&str], change: impl FnOnce(&mut Kept)) -> Self {
+        let mut scene = self.scene();
+        let (output, _) = scene.run(Trap::NONE);
+        scene.expect_end(output, "nothing interrupts it");
+        let mut kept = Kept::of(&scene.dirsyncd, &mut scene.organization);
+        drop(scene);
+        change(&mut kept);
+        let Stage {
+            way, slapd, first, ..
+        } = self;
+        Stage::new(way, slapd, first, kept, command)
+    }
+
+    fn new(way: Way, slapd: Slapd, first: Dirsyncd, kept: Kept, command: &[&str]) -> Self {
+        Stage {
             way,
             slapd,
-            first: dirsyncd,
-            database,
-            organization: copy,
-            _folder: folder,
-            groups: there,
-            leavers: [leaving, disabled].concat(),
+            first,
+            kept,
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            code: 0,
+            leavers: Vec::new(),
             reference: Told::default(),
             events: String::new(),
-        };
-        let mut scene = stage.scene();
+        }
+    }
+
+    /// With what comes of it when nothing interrupts it; the first time it says these words.
+    fn rehearsed(mut self, words: &[&str]) -> Self {
+        let mut scene = self.scene();
         let (output, events) = scene.run(Trap::NONE);
-        output.expect_code(0).expect_words(&[RESTORED_LATER]);
-        scene.run(Trap::NONE).0.expect_code(0);
-        scene.dirsyncd.expect_nothing_to_do();
+        output.expect_code(self.code).expect_words(words);
+        scene.run(Trap::NONE).0.expect_code(self.code);
+        // After a revert the directory still wants what was done.
+        if self.command[0] != "revert" {
+            scene.dirsyncd.expect_nothing_to_do();
+        }
         let reference = scene.told("nothing interrupts it");
         drop(scene);
-        stage.reference = reference;
-        stage.events = events;
-        stage
+        self.reference = reference;
+        self.events = events;
+        self
     }
 
     /// Everything as it was before the sync.
     pub(crate) fn scene(&self) -> Scene<'_> {
-        let organization = Organization::start_copy_of(&self.organization);
+        let organization = Organization::start_copy_of(&self.kept.organization);
         // The same source, as what the last pull read is continued by the same only.
         let mut dirsyncd = Dirsyncd::with_source(&organization, self.first.source.clone());
         dirsyncd.rest = self.first.rest.clone();
         dirsyncd.organization = self.block(&organization);
-        std::fs::copy(&self.database, dirsyncd.database()).unwrap();
+        if let Some(database) = &self.kept.database {
+            std::fs::copy(database, dirsyncd.database()).unwrap();
+        }
         Scene {
             stage: self,
             mark: organization.mark(),
@@ -265,8 +372,9 @@ impl Stage {
     }
 
     /// The database as it was before the sync.
+    #[track_caller]
     pub(crate) fn database(&self) -> &PathBuf {
-        &self.database
+        self.kept.database.as_ref().unwrap()
     }
 }
 
@@ -275,30 +383,33 @@ impl Scene<'_> {
         (self.organization.port(), self.stage.slapd.tls_port)
     }
 
-    /// Starts a sync that goes into this trap.
+    /// Starts what is to be done, which goes into this trap.
     pub(crate) fn start(&mut self, trap: Trap) -> Trapped {
+        self.start_by_clock(trap, 0)
+    }
+
+    fn start_by_clock(&mut self, trap: Trap, ahead: i64) -> Trapped {
         self.starts += 1;
-        Trapped::start(&self.dirsyncd, self.ports(), &["sync"], trap, 0)
+        let command: Vec<&str> = self.stage.command.iter().map(String::as_str).collect();
+        Trapped::start(&self.dirsyncd, self.ports(), &command, trap, ahead)
     }
 
     /// The same with the clock so many seconds ahead.
     pub(crate) fn start_ahead(&mut self, ahead: i64) -> Trapped {
-        self.starts += 1;
-        Trapped::start(&self.dirsyncd, self.ports(), &["sync"], Trap::NONE, ahead)
+        self.start_by_clock(Trap::NONE, ahead)
     }
 
     /// Starts a sync; while it sends, somebody sets the wall clock so many seconds ahead.
     pub(crate) fn start_leaping(&mut self, ahead: i64) -> Trapped {
-        self.starts += 1;
         let trap = Trap {
             what: "r",
             at: count(&self.stage.events, "r") - 10,
             how: How::Leap,
         };
-        Trapped::start(&self.dirsyncd, self.ports(), &["sync"], trap, ahead)
+        self.start_by_clock(trap, ahead)
     }
 
-    /// Syncs, and gives the events too. What it had sent when it ended is carried out then.
+    /// Does what is to be done, and gives the events too. What it had sent when it ended is carried out then.
     pub(crate) fn run(&mut self, trap: Trap) -> (Output, String) {
         let ended = self.start(trap).wait(Duration::from_secs(60));
         self.wait_for_requests();
@@ -332,12 +443,17 @@ impl Scene<'_> {
     #[track_caller]
     pub(crate) fn told(&self, story: &str) -> Told {
         let path = self.dirsyncd.database();
-        let before = database::texts(&self.stage.database, "SELECT '' FROM runs").len();
-        expect_closed(&path, before + self.starts, story);
+        let database = self.stage.kept.database.as_ref();
+        let before = database.map_or(0, |path| database::texts(path, "SELECT '' FROM runs").len());
+        let last = match self.stage.code {
+            0 => "done",
+            _ => "incomplete",
+        };
+        expect_closed(&path, before + self.starts, last, story);
         Told::of(
             &self.organization,
             self.stage.way,
-            &self.stage.groups,
+            &self.stage.kept.groups,
             self.mark,
             &path,
         )
@@ -347,14 +463,16 @@ impl Scene<'_> {
     /// broken off, until the organization shows its members in the new one, and the login of whose deletion
     /// this one has cancelled.
     #[track_caller]
-    pub(crate) fn expect_end(&mut self, output: Output, story: &str) {
-        assert_eq!(output.code, Some(0), "{story}: {output}");
+    pub(crate) fn expect_end(&mut self, mut output: Output, story: &str) {
+        let code = Some(self.stage.code);
+        assert_eq!(output.code, code, "{story}: {output}");
         let waits = ["until all its members are in", RESTORED_LATER];
         if waits.iter().any(|words| output.stdout.contains(words)) {
-            let (output, _) = self.run(Trap::NONE);
-            assert_eq!(output.code, Some(0), "{story}: {output}");
+            (output, _) = self.run(Trap::NONE);
+            assert_eq!(output.code, code, "{story}: {output}");
         }
-        self.told(story).expect_as(&self.stage.reference, story);
+        let story = format!("{story}: {output}");
+        self.told(&story).expect_as(&self.stage.reference, &story);
     }
 
     /// The next sync makes everything as without interruptions.

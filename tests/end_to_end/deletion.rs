@@ -185,6 +185,71 @@ fn a_deletion_that_may_be_under_way_is_cancelled_when_the_person_is_back() {
     }
 }
 
+/// The API's documents have no answer but 404 for an account of which no deletion is under way.
+#[test]
+fn that_no_deletion_is_under_way_is_known_by_a_404_that_comes_twice() {
+    for by_admin in [false, true] {
+        for (cut, times) in [("before", 2), ("after", 1)] {
+            let mut world = World::of(&Person::four());
+            world.dirsyncd.rest = "[policy]\ndelete_after = \"0s\"\n".to_owned();
+            if by_admin {
+                world.dirsyncd.organization = world.organization.admin_block();
+            }
+            world.dirsyncd.sync(0);
+            let alan = &Person::four()[2];
+            let account = world.organization.managed(alan.mail.as_deref().unwrap());
+            let account = account.unwrap()["account_id"].as_str().unwrap().to_owned();
+            world.slapd.delete(&alan.dn());
+            world.dirsyncd.sync(0);
+            world.organization.faults(&json!([
+                {"match": "^POST .*/lifecycle/delete$", "times": 1, "cut": cut},
+                {"match": "/lifecycle/cancel-delete$", "times": times, "status": 404, "body": {"key": "notFound"}},
+            ]));
+            world.dirsyncd.sync(4);
+            world.slapd.add(alan);
+            let mark = world.organization.mark();
+
+            world
+                .dirsyncd
+                .sync(0)
+                .expect_words(&["the requested deletion is cancelled", "Done: 1 applied."]);
+            world.dirsyncd.sync(0);
+
+            world.dirsyncd.expect_nothing_to_do();
+            let requests = world.organization.requests_since(mark);
+            let cancelled = requests.iter().filter(is_lifecycle("cancel-delete"));
+            assert_eq!(cancelled.count(), 2);
+            // Where the first 404 was a gateway's, the deletion is off by the second request.
+            world.organization.advance(GRACE);
+            let status = world.organization.account_status(&account);
+            assert_eq!(status.as_deref(), Some("active"));
+        }
+    }
+}
+
+#[test]
+fn a_deletion_is_not_taken_for_cancelled_while_user_management_does_not_have_the_account() {
+    let world = deleting();
+    let alan = &Person::four()[2];
+    let account = world.account(alan).account_id;
+    deactivated_and_deleted(&world, alan);
+    world.slapd.add(alan);
+    world.organization.faults(&json!([
+        {"match": "^POST .*/cancel-delete$", "times": 1, "status": 404, "body": {"key": "notFound"}},
+        {"match": "^GET .*/manage/profile$", "times": 1, "status": 404, "body": {"key": "accountNotFound"}},
+    ]));
+
+    world.dirsyncd.sync(4).expect_words(&[&format!(
+        "the deletion of the account {account} is not cancelled, as user management does not have that account"
+    )]);
+
+    world.dirsyncd.run(&["retry", "--all"]).expect_code(0);
+    world
+        .dirsyncd
+        .sync(0)
+        .expect_words(&["the requested deletion is cancelled"]);
+}
+
 #[test]
 fn a_cancelled_deletion_whose_answer_was_lost_is_cancelled_again() {
     for cut in ["before", "after"] {

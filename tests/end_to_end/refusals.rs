@@ -486,6 +486,54 @@ fn requests_that_are_repeated_count_as_well() {
 }
 
 #[test]
+fn a_budget_of_requests_is_not_exceeded_by_what_is_under_way_at_once() {
+    let organization = Organization::start();
+    let mut dirsyncd = Dirsyncd::from_ldif(&organization, &directory(&Person::several(40)));
+    dirsyncd.rest = "[apply]\nmax_calls = 40\n".to_owned();
+    assert_eq!(dirsyncd.plan().json["summary"]["carried_over"], 0);
+    organization.faults(&json!([{"match": "^POST .*/Users$", "times": 10, "status": 429, "headers": {"Retry-After": "0"}}]));
+    let mark = organization.mark();
+    let told = summary(&dirsyncd, 4);
+    assert_eq!(told["applied"]["left"], 10, "{told}");
+    assert_eq!(organization.writes_since(mark).len(), 40);
+    assert_eq!(organization.accounts().len(), 30);
+    dirsyncd.sync(0).expect_words(&["Done: 10 applied."]);
+}
+
+#[test]
+fn a_circle_is_not_closed_against_an_api_that_takes_the_key_no_more_though_the_deadline_was_over_first()
+ {
+    let mut people = Person::several(4);
+    let mut world = World::synced(&people);
+    let mails = [1, 0, 3, 2].map(|at| people[at].mail.clone());
+    for (person, mail) in people.iter_mut().zip(mails) {
+        let mail = mail.unwrap();
+        world.slapd.replace(&person.dn(), &[("mail", &mail)]);
+        person.mail = Some(mail);
+    }
+    world.dirsyncd.rest = "[apply]\ndeadline = \"1ms\"\n".to_owned();
+    let user = |person: &Person| world.organization.of_key(&person.key()).unwrap().scim_id;
+    let others = format!("^PATCH .*/({}|{})$", user(&people[2]), user(&people[3]));
+    // Of both circles one makes way: the first one's is done before the other is refused.
+    world.organization.faults(&json!([
+        {"match": others, "times": 1, "status": 429},
+        {"match": others, "times": 1, "status": 401},
+    ]));
+    let mark = world.organization.mark();
+
+    let output = world.dirsyncd.sync(4);
+
+    output.expect_words(&["was refused with 401", "Done: 1 applied, 5 left"]);
+    assert_eq!(world.organization.writes_since(mark).len(), 3);
+    world.dirsyncd.rest.clear();
+    world.dirsyncd.sync(0);
+    for person in &people {
+        assert_eq!(world.account(person).email, person.mail.clone().unwrap());
+    }
+    world.dirsyncd.expect_nothing_to_do();
+}
+
+#[test]
 fn a_circle_is_closed_although_the_deadline_is_over() {
     let mut people = Person::several(4);
     let mut world = World::synced(&people[..3]);

@@ -718,7 +718,8 @@ pub(super) struct ApplyFile {
     /// deletions, are never given up: they are tried again after 1 minute, and up to 10. Default: 5.
     pub(super) quarantine_after: Option<Spanned<u32>>,
     /// The most requests by which one run carries its plan out, by what the dry run foretells; the rest is left for the
-    /// next run. A run does at least its first operation. 8 or more; not set: any number.
+    /// next run. A run does at least its first operation, and ends what it has begun though requests had to be repeated.
+    /// 8 or more; not set: any number.
     pub(super) max_calls: Option<Spanned<u64>>,
     /// So long after its beginning, with all that is read before, a run sends nothing more, and leaves the rest for the
     /// next one. A run sends at least its first operations. Not set: never.

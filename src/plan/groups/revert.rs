@@ -370,7 +370,11 @@ impl<'a> Now<'a> {
     ) -> Result<GroupOperation, GroupNotUndone> {
         let before = done.former.as_ref().ok_or(GroupNotUndone::Unrecorded)?;
         let (row, there) = self.ours(group)?;
-        if self.has_name(&old.name) {
+        // What a revert that broke off has made goes on.
+        let begun = one.begun.as_ref().map(|begun| self.ours(begun));
+        let is_begun =
+            matches!(begun, Some(Ok((_, begun))) if fold(&begun.name) == fold(&old.name));
+        if self.has_name(&old.name) && !is_begun {
             return Err(GroupNotUndone::NameTaken(old.name.clone()));
         }
         let is_in: HashSet<&ScimId> = there.members.iter().collect();

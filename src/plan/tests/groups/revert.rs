@@ -509,6 +509,16 @@ fn what_has_moved_on_stays_and_is_told_and_the_rest_goes_on() {
         ),
         (
             Rename,
+            "half undone by a revert that broke off",
+            |world, one| {
+                world.keeps("dev", &["dev"], &["a"]);
+                one.begun = Some(ScimId::new("group-dev"));
+            },
+            &["rename dev +SCIM user scim-!guest +a +b -c"],
+            "",
+        ),
+        (
+            Rename,
             "members have come and gone since",
             |world, _| {
                 join(world, "engineers", "d");
