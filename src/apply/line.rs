@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::model::OperationId;
-use crate::plan::{Approved, ApprovedGroup, Calls, Way};
+use crate::model::{GroupOperation, Operation, OperationId};
+use crate::plan::{Approved, Calls, Way};
 
 /// After so many failures in a row of what was tried in vain before, the rest of such is left.
 const GIVE_UP: usize = 8;
@@ -19,18 +19,18 @@ pub(super) trait InLine {
     fn calls(&self, way: Way) -> u64;
 }
 
-impl InLine for Approved {
+impl InLine for Operation {
     fn wave(&self) -> u32 {
         self.wave
     }
 
     fn calls(&self, way: Way) -> u64 {
-        Calls::of([&**self], way).total()
+        Calls::of([self], way).total()
     }
 }
 
 /// Deletions are a wave of their own.
-impl InLine for ApprovedGroup {
+impl InLine for GroupOperation {
     fn wave(&self) -> u32 {
         u32::from(self.is_deletion())
     }
@@ -61,10 +61,7 @@ pub(super) struct Line<'a, What> {
     again: AgainInVain,
 }
 
-impl<'a, What> Line<'a, What>
-where
-    Approved<What>: InLine,
-{
+impl<'a, What: InLine> Line<'a, What> {
     pub(super) fn of(operations: impl IntoIterator<Item = Queued<'a, What>>, way: Way) -> Self {
         Line {
             queue: operations.into_iter().collect(),

@@ -317,10 +317,12 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     /// Whether to go on with this line, of which so many are under way.
-    fn goes_on<What>(&self, applied: &mut Applied, line: &Line<'_, What>, under_way: usize) -> bool
-    where
-        Approved<What>: InLine,
-    {
+    fn goes_on<What: InLine>(
+        &self,
+        applied: &mut Applied,
+        line: &Line<'_, What>,
+        under_way: usize,
+    ) -> bool {
         if applied.ended_by.is_none() && self.control.stop.requested() {
             applied.ended_by = Some(EndedBy::Stop);
         }
