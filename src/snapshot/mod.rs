@@ -397,9 +397,11 @@ impl Snapshot {
     pub async fn people_of(&mut self, source: &SourceName) -> Result<u64, SnapshotError> {
         let count: i64 = sqlx::query_scalar(
             "SELECT (SELECT coalesce(sum(count), 0) FROM account_counts WHERE source = ?1)
-                + (SELECT count(*) FROM deviations WHERE source = ?1 AND said <> '\"gone\"' AND NOT EXISTS
-                    (SELECT 1 FROM accounts WHERE accounts.external_id = deviations.external_id AND accounts.source = ?1))
-                - (SELECT count(*) FROM deviations WHERE source = ?1 AND said = '\"gone\"')",
+                + coalesce((SELECT sum(CASE WHEN said = '\"gone\"' THEN -1
+                        WHEN EXISTS (SELECT 1 FROM accounts INDEXED BY accounts_digests
+                            WHERE accounts.external_id = deviations.external_id AND accounts.source = ?1) THEN 0
+                        ELSE 1 END)
+                    FROM deviations WHERE source = ?1), 0)",
         )
         .bind(source.as_str())
         .fetch_one(&mut self.connection)
