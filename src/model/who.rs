@@ -30,6 +30,16 @@ impl Who {
         }
     }
 
+    /// The text as texts are compared.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+
+    /// Whether it can be a DN.
+    pub fn is_dn(&self) -> bool {
+        self.dn.is_some()
+    }
+
     /// Whether this name is what was typed.
     pub fn is(&self, name: Name<'_>) -> bool {
         match name {
