@@ -24,17 +24,49 @@ const NEAR: usize = 5;
 struct Part {
     /// Key, DN, name, e-mail address, user name, and whether it is an account.
     columns: &'static str,
-    /// The rows, in words that more conditions can follow.
+    /// The table.
     from: &'static str,
+    /// Which of its rows.
+    rows: &'static str,
+    /// What has all the names that no index has, as they are or in JSON.
+    text: &'static str,
     /// Two columns by which the rows of one person are in order.
     order: &'static str,
     /// Whether there are rows without a key.
     has_keyless: bool,
 }
 
+impl Part {
+    /// The query for what its rows tell.
+    fn query(&self) -> String {
+        format!(
+            "SELECT {} FROM {} WHERE {}",
+            self.columns, self.from, self.rows
+        )
+    }
+
+    /// The query for what those rows tell that may have a name of this [piece](Who::piece), the first value: to read the
+    /// others is work, and they are nearly all.
+    fn query_like(&self) -> String {
+        let Part {
+            columns,
+            from,
+            rows,
+            text,
+            ..
+        } = self;
+        format!(
+            "SELECT {columns} FROM {from} WHERE
+             (instr(lower({text}), ?1) OR length({text}) <> octet_length({text}) OR instr({text}, char(92))) AND {rows}"
+        )
+    }
+}
+
 const ACCOUNTS: Part = Part {
     columns: "external_id, dn, profile ->> 'displayName', profile ->> 'email', profile ->> 'userName', true",
-    from: "accounts WHERE true",
+    from: "accounts",
+    rows: "true",
+    text: "dn",
     order: "NULL, NULL",
     has_keyless: false,
 };
@@ -44,27 +76,35 @@ const SAID: [Part; 4] = [
     Part {
         columns: "external_id, said ->> '$.wants.dn', said ->> '$.wants.profile.displayName',
             said ->> '$.wants.profile.email', said ->> '$.wants.profile.userName', false",
-        from: "deviations WHERE said <> '\"gone\"' AND said ->> '$.wants' IS NOT NULL",
+        from: "deviations",
+        rows: "said <> '\"gone\"' AND said ->> '$.wants' IS NOT NULL",
+        text: "concat(external_id, said)",
         order: "source, NULL",
         has_keyless: false,
     },
     Part {
         columns: "external_id, said ->> '$.unmapped.dn', NULL, NULL, NULL, false",
-        from: "deviations WHERE said <> '\"gone\"' AND said ->> '$.unmapped' IS NOT NULL",
+        from: "deviations",
+        rows: "said <> '\"gone\"' AND said ->> '$.unmapped' IS NOT NULL",
+        text: "concat(external_id, said)",
         order: "source, NULL",
         has_keyless: false,
     },
     Part {
         columns: "external_id, dn, wants ->> '$.profile.displayName',
             wants ->> '$.profile.email', wants ->> '$.profile.userName', false",
-        from: "verdicts WHERE true",
+        from: "verdicts",
+        rows: "true",
+        text: "concat(external_id, dn, wants)",
         order: "id, NULL",
         has_keyless: true,
     },
     Part {
         columns: "external_id, detail ->> 'dn', detail ->> 'account',
             detail ->> '$.addresses[0]', detail ->> '$.addresses[1]', false",
-        from: "held_operations WHERE true",
+        from: "held_operations",
+        rows: "true",
+        text: "concat(external_id, detail)",
         order: "hold_id, digest",
         has_keyless: false,
     },
@@ -74,16 +114,19 @@ const SAID: [Part; 4] = [
 const ATTEMPTS: Part = Part {
     columns: "external_id, detail ->> 'dn', detail ->> '$.after.displayName',
         detail ->> '$.after.email', detail ->> '$.after.userName', false",
-    from: "operations WHERE id IN (
+    from: "operations",
+    rows: "id IN (
             SELECT id FROM operations INDEXED BY operations_unanswered WHERE state IN ('intended', 'sent') AND kind = 'create'
             UNION ALL SELECT id FROM operations INDEXED BY operations_not_created WHERE kind = 'create' AND state IN ('failed', 'left'))",
+    text: "concat(external_id, detail)",
     order: "id, NULL",
     has_keyless: false,
 };
 
 /// The same of a few people.
 const ATTEMPTS_OF: Part = Part {
-    from: "operations INDEXED BY operations_by_person WHERE kind = 'create' AND state <> 'done'",
+    from: "operations INDEXED BY operations_by_person",
+    rows: "kind = 'create' AND state <> 'done'",
     ..ATTEMPTS
 };
 
@@ -103,14 +146,16 @@ pub(super) fn everybody() -> String {
         let Part {
             columns,
             from,
+            rows,
             order,
             has_keyless,
+            ..
         } = part;
         let entry = match has_keyless {
             true => "iif(external_id IS NULL, dn, NULL)",
             false => "NULL",
         };
-        format!("SELECT {columns}, {entry}, {at}, {order} FROM {from}")
+        format!("SELECT {columns}, {entry}, {at}, {order} FROM {from} WHERE {rows}")
     });
     let parts: Vec<String> = parts.collect();
     format!("{} ORDER BY 1, 7, 8, 9, 10", parts.join(" UNION ALL "))
@@ -362,7 +407,7 @@ impl Snapshot {
         let mut named = self.accounts_named(&typed).await?;
         self.add_named(&SAID, &typed, &mut named).await?;
         if !named.is_by_key && typed.is_dn() {
-            self.add_accounts_at(&typed, &mut named).await?;
+            self.add_named(&[ACCOUNTS], &typed, &mut named).await?;
         }
         let mut meant = chosen(&self.people(&[&[ACCOUNTS], &SAID], &named).await?, &typed);
         if meant.is_empty() {
@@ -396,19 +441,7 @@ impl Snapshot {
         Ok(named)
     }
 
-    /// Adds the accounts of entries that stand, or stood, there.
-    async fn add_accounts_at(&mut self, who: &Who, named: &mut Named) -> Result<(), SnapshotError> {
-        let mut rows =
-            sqlx::query("SELECT external_id, dn FROM accounts").fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.at(&self.path)? {
-            if who.is(Name::Dn(row.try_get(1).at(&self.path)?)) {
-                named.keys.insert(row.try_get(0).at(&self.path)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds who is called so in one of these parts, of which each row is looked at.
+    /// Adds who is called so in one of these parts, of which each row is looked at; of accounts, that is for DNs.
     async fn add_named(
         &mut self,
         parts: &[Part],
@@ -416,9 +449,10 @@ impl Snapshot {
         named: &mut Named,
     ) -> Result<(), SnapshotError> {
         for part in parts {
-            let query = format!("SELECT {} FROM {}", part.columns, part.from);
-            let mut rows =
-                sqlx::query(sqlx::AssertSqlSafe(query.as_str())).fetch(&mut self.connection);
+            let query = part.query_like();
+            let mut rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
+                .bind(who.piece())
+                .fetch(&mut self.connection);
             while let Some(row) = rows.try_next().await.at(&self.path)? {
                 let one = candidate(&row).at(&self.path)?;
                 let is_key = one.is_key(who);
@@ -445,7 +479,7 @@ impl Snapshot {
         let entries: Vec<&str> = named.entries.iter().map(String::as_str).collect();
         let mut people = Vec::new();
         for part in parts.iter().copied().flatten() {
-            let query = format!("SELECT {} FROM {}", part.columns, part.from);
+            let query = part.query();
             let mut rows = self
                 .rows_in(&format!("{query} AND external_id"), &keys)
                 .await?;
@@ -486,8 +520,7 @@ impl Snapshot {
         let typed = Who::parse(who);
         let mut told = Vec::new();
         for part in [&[ACCOUNTS][..], &SAID, &[ATTEMPTS_OF]].concat() {
-            let query = format!("SELECT {} FROM {}", part.columns, part.from);
-            let rows = sqlx::query(sqlx::AssertSqlSafe(query))
+            let rows = sqlx::query(sqlx::AssertSqlSafe(part.query()))
                 .fetch_all(&mut self.connection)
                 .await
                 .at(&self.path)?;
