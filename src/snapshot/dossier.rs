@@ -45,8 +45,8 @@ impl Part {
         )
     }
 
-    /// The query for what those rows tell that may have a name of this [piece](Who::piece), the first value: to read the
-    /// others is work, and they are nearly all.
+    /// The query for what those rows tell that may have a name of this [piece](Who::piece), the first value: to read
+    /// the others is work, and they are nearly all.
     fn query_like(&self) -> String {
         let Part {
             columns,
@@ -109,6 +109,14 @@ const SAID: [Part; 4] = [
         has_keyless: false,
     },
 ];
+
+/// All that is kept of deviations, to be looked through once: a row has a wish or an entry that none can be made of.
+const DEVIATIONS: Part = Part {
+    columns: "external_id, coalesce(said ->> '$.wants.dn', said ->> '$.unmapped.dn'), NULL,
+        said ->> '$.wants.profile.email', said ->> '$.wants.profile.userName', false",
+    rows: "said <> '\"gone\"'",
+    ..SAID[0]
+};
 
 /// Those for whom an account was to be made, and was not.
 const ATTEMPTS: Part = Part {
@@ -405,7 +413,9 @@ impl Snapshot {
     pub async fn meant(&mut self, who: &str) -> Result<Meant, SnapshotError> {
         let typed = Who::parse(who);
         let mut named = self.accounts_named(&typed).await?;
-        self.add_named(&SAID, &typed, &mut named).await?;
+        let [_, _, verdicts, held] = SAID;
+        self.add_named(&[DEVIATIONS, verdicts, held], &typed, &mut named)
+            .await?;
         if !named.is_by_key && typed.is_dn() {
             self.add_named(&[ACCOUNTS], &typed, &mut named).await?;
         }
