@@ -32,8 +32,10 @@ pub(super) fn start(log: &Log) {
 /// Starts logging. `DIRSYNCD_LOG` goes before `level`. Without a journal, text is written.
 pub(super) fn start_log(level: &str, format: LogFormat) {
     let level = std::env::var("DIRSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
-    // What the crate has to say of a connection that was let go of is no news.
-    let filter = tracing_subscriber::EnvFilter::new(format!("ldap3=error,{level}"));
+    // What the one crate has to say of a connection that was let go of is no news, nor, of the other, that a large
+    // database is not read or copied whole within a second.
+    let crates = "ldap3=error,sqlx::query=error";
+    let filter = tracing_subscriber::EnvFilter::new(format!("{crates},{level}"));
     let journal = match format {
         LogFormat::Journal => Some(Journal::connect(JOURNAL.into())),
         LogFormat::Text | LogFormat::Json => None,

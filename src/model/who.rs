@@ -30,6 +30,29 @@ impl Who {
         }
     }
 
+    /// The text as texts are compared.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+
+    /// Whether it can be a DN.
+    pub fn is_dn(&self) -> bool {
+        self.dn.is_some()
+    }
+
+    /// A piece, folded, of each name that is meant, if the name is of ASCII alone and escapes nothing.
+    pub fn piece(&self) -> String {
+        let Some(dn) = &self.dn else {
+            return self.folded.clone();
+        };
+        // Of a DN the entry's own name, which tells it from the most others; spaces and signs may be written otherwise.
+        let dn = dn.to_string();
+        let own = dn.split(',').next().unwrap_or_default();
+        let pieces = own.split(|one: char| !one.is_ascii_alphanumeric());
+        let longest = pieces.max_by_key(|piece| piece.len()).unwrap_or_default();
+        longest.to_owned()
+    }
+
     /// Whether this name is what was typed.
     pub fn is(&self, name: Name<'_>) -> bool {
         match name {
@@ -117,6 +140,19 @@ mod tests {
         }
         for typed in ["", "k", "ada", "uid=ada,dc=example,dc=org", "dc=org"] {
             assert!(!Who::parse(typed).is_any(ada), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_meant_has_the_piece() {
+        for (typed, piece) in [
+            ("Ada@Example.org", "ada@example.org"),
+            ("ou=X+UID=Ada , OU=People,DC=example", "ada"),
+            (r"uid=ad\61,dc=org", "ada"),
+            (r"cn=Lovelace\, Ada,dc=org", "lovelace"),
+            ("=", "="),
+        ] {
+            assert_eq!(Who::parse(typed).piece(), piece, "{typed}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! All that the database knows of one person, and who may be meant by a name.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use futures_util::TryStreamExt;
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -17,6 +18,188 @@ use crate::plan::{Deviation, Failed, VerdictKind};
 
 /// How many people with a name like the one asked for are told.
 const NEAR: usize = 5;
+
+/// A part of the database that tells of people.
+#[derive(Clone, Copy)]
+struct Part {
+    /// Key, DN, name, e-mail address, user name, and whether it is an account.
+    columns: &'static str,
+    /// The table.
+    from: &'static str,
+    /// Which of its rows.
+    rows: &'static str,
+    /// What has all the names that no index has, as they are or in JSON.
+    text: &'static str,
+    /// Two columns by which the rows of one person are in order.
+    order: &'static str,
+    /// Whether there are rows without a key.
+    has_keyless: bool,
+}
+
+impl Part {
+    /// The query for what its rows tell.
+    fn query(&self) -> String {
+        format!(
+            "SELECT {} FROM {} WHERE {}",
+            self.columns, self.from, self.rows
+        )
+    }
+
+    /// The query for what those rows tell that may have a name of this [piece](Who::piece), the first value: to read
+    /// the others is work, and they are nearly all.
+    fn query_like(&self) -> String {
+        let Part {
+            columns,
+            from,
+            rows,
+            text,
+            ..
+        } = self;
+        format!(
+            "SELECT {columns} FROM {from} WHERE
+             (instr(lower({text}), ?1) OR length({text}) <> octet_length({text}) OR instr({text}, char(92))) AND {rows}"
+        )
+    }
+}
+
+const ACCOUNTS: Part = Part {
+    columns: "external_id, dn, profile ->> 'displayName', profile ->> 'email', profile ->> 'userName', true",
+    from: "accounts",
+    rows: "true",
+    text: "dn",
+    order: "NULL, NULL",
+    has_keyless: false,
+};
+
+/// Those of whom the last run has something to say: once more where the directory wants others than the account has.
+const SAID: [Part; 4] = [
+    Part {
+        columns: "external_id, said ->> '$.wants.dn', said ->> '$.wants.profile.displayName',
+            said ->> '$.wants.profile.email', said ->> '$.wants.profile.userName', false",
+        from: "deviations",
+        rows: "said <> '\"gone\"' AND said ->> '$.wants' IS NOT NULL",
+        text: "concat(external_id, said)",
+        order: "source, NULL",
+        has_keyless: false,
+    },
+    Part {
+        columns: "external_id, said ->> '$.unmapped.dn', NULL, NULL, NULL, false",
+        from: "deviations",
+        rows: "said <> '\"gone\"' AND said ->> '$.unmapped' IS NOT NULL",
+        text: "concat(external_id, said)",
+        order: "source, NULL",
+        has_keyless: false,
+    },
+    Part {
+        columns: "external_id, dn, wants ->> '$.profile.displayName',
+            wants ->> '$.profile.email', wants ->> '$.profile.userName', false",
+        from: "verdicts",
+        rows: "true",
+        text: "concat(external_id, dn, wants)",
+        order: "id, NULL",
+        has_keyless: true,
+    },
+    Part {
+        columns: "external_id, detail ->> 'dn', detail ->> 'account',
+            detail ->> '$.addresses[0]', detail ->> '$.addresses[1]', false",
+        from: "held_operations",
+        rows: "true",
+        text: "concat(external_id, detail)",
+        order: "hold_id, digest",
+        has_keyless: false,
+    },
+];
+
+/// All that is kept of deviations, to be looked through once: a row has a wish or an entry that none can be made of.
+const DEVIATIONS: Part = Part {
+    columns: "external_id, coalesce(said ->> '$.wants.dn', said ->> '$.unmapped.dn'), NULL,
+        said ->> '$.wants.profile.email', said ->> '$.wants.profile.userName', false",
+    rows: "said <> '\"gone\"'",
+    ..SAID[0]
+};
+
+/// Those for whom an account was to be made, and was not.
+const ATTEMPTS: Part = Part {
+    columns: "external_id, detail ->> 'dn', detail ->> '$.after.displayName',
+        detail ->> '$.after.email', detail ->> '$.after.userName', false",
+    from: "operations",
+    rows: "id IN (
+            SELECT id FROM operations INDEXED BY operations_unanswered WHERE state IN ('intended', 'sent') AND kind = 'create'
+            UNION ALL SELECT id FROM operations INDEXED BY operations_not_created WHERE kind = 'create' AND state IN ('failed', 'left'))",
+    text: "concat(external_id, detail)",
+    order: "id, NULL",
+    has_keyless: false,
+};
+
+/// The same of a few people.
+const ATTEMPTS_OF: Part = Part {
+    from: "operations INDEXED BY operations_by_person",
+    rows: "kind = 'create' AND state <> 'done'",
+    ..ATTEMPTS
+};
+
+/// The keys of accounts by a folded key, address or user name, and whether it is one; a key that may be one by the
+/// folding of Unicode, which SQLite does not know, is told anyway.
+pub(super) const ACCOUNTS_NAMED: &str = "SELECT external_id, true FROM accounts WHERE external_id = ?1
+    UNION ALL SELECT external_id, true FROM accounts INDEXED BY accounts_by_key_in_capitals
+        WHERE external_id GLOB '*[A-Z]*' AND external_id = ?1 COLLATE NOCASE
+    UNION ALL SELECT external_id, false FROM accounts INDEXED BY accounts_by_key_beyond_ascii WHERE external_id GLOB '*[^ -~]*'
+    UNION ALL SELECT external_id, true FROM accounts WHERE user_name = ?1 AND user_name <> ''
+    UNION ALL SELECT external_id, true FROM accounts WHERE email = ?1 AND email <> ''";
+
+/// A query for all that is told of everybody, the rows of each person one after the other.
+pub(super) fn everybody() -> String {
+    let parts = [&[ACCOUNTS][..], &SAID, &[ATTEMPTS]].concat();
+    let parts = parts.iter().enumerate().map(|(at, part)| {
+        let Part {
+            columns,
+            from,
+            rows,
+            order,
+            has_keyless,
+            ..
+        } = part;
+        let entry = match has_keyless {
+            true => "iif(external_id IS NULL, dn, NULL)",
+            false => "NULL",
+        };
+        format!("SELECT {columns}, {entry}, {at}, {order} FROM {from} WHERE {rows}")
+    });
+    let parts: Vec<String> = parts.collect();
+    format!("{} ORDER BY 1, 7, 8, 9, 10", parts.join(" UNION ALL "))
+}
+
+/// Who was found by a name.
+#[derive(Default)]
+struct Named {
+    keys: BTreeSet<String>,
+    /// The DNs of entries without a key.
+    entries: BTreeSet<String>,
+    /// Whether the name is a key.
+    is_by_key: bool,
+}
+
+/// The nearest of those who were looked at.
+struct Nearest<'a> {
+    who: &'a str,
+    found: Vec<(usize, Candidate)>,
+}
+
+impl Nearest<'_> {
+    /// Looks at all that is told of one person.
+    fn look_at(&mut self, told: Vec<Candidate>) {
+        for one in merged(told) {
+            if let Some(distance) = one.distance(self.who) {
+                let one = (distance, one);
+                let at = self.found.partition_point(|nearer| nearer <= &one);
+                if at < NEAR {
+                    self.found.insert(at, one);
+                    self.found.truncate(NEAR);
+                }
+            }
+        }
+    }
+}
 
 /// Somebody whom the database knows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -171,6 +354,17 @@ pub struct RecordedRun {
 }
 
 impl Candidate {
+    /// Whether this is the key.
+    fn is_key(&self, who: &Who) -> bool {
+        let key = self.key.as_ref();
+        key.is_some_and(|key| who.is(Name::Text(key.as_str())))
+    }
+
+    /// Whether both are told of one person: by the key, or by the entry where it has none.
+    fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key && (self.key.is_some() || self.dns == other.dns)
+    }
+
     /// What it may be called by, beside the key.
     fn names(&self) -> impl Iterator<Item = Name<'_>> {
         let addresses = self.addresses.iter().map(|one| Name::Text(one));
@@ -218,11 +412,138 @@ impl Snapshot {
     /// Who is meant by a key, an e-mail address, a user name or a DN. A key goes before the rest.
     pub async fn meant(&mut self, who: &str) -> Result<Meant, SnapshotError> {
         let typed = Who::parse(who);
-        let mut people = merged(self.everybody().await?);
-        let mut meant = chosen(&people, &typed);
+        let mut named = self.accounts_named(&typed).await?;
+        let [_, _, verdicts, held] = SAID;
+        self.add_named(&[DEVIATIONS, verdicts, held], &typed, &mut named)
+            .await?;
+        if !named.is_by_key && typed.is_dn() {
+            self.add_named(&[ACCOUNTS], &typed, &mut named).await?;
+        }
+        let mut meant = chosen(&self.people(&[&[ACCOUNTS], &SAID], &named).await?, &typed);
         if meant.is_empty() {
             // Whose account could not be made.
-            people = merged(people.into_iter().chain(self.attempted().await?));
+            self.add_named(&[ATTEMPTS], &typed, &mut named).await?;
+            let parts: [&[Part]; 3] = [&[ACCOUNTS], &SAID, &[ATTEMPTS_OF]];
+            meant = chosen(&self.people(&parts, &named).await?, &typed);
+        }
+        Ok(match meant.len() {
+            0 => Meant::Nobody(self.near(who).await?),
+            1 => Meant::One(meant.remove(0)),
+            _ => Meant::Several(meant),
+        })
+    }
+
+    /// The accounts of this key, address or user name, found by indexes.
+    async fn accounts_named(&mut self, who: &Who) -> Result<Named, SnapshotError> {
+        let mut named = Named::default();
+        let mut rows = sqlx::query(ACCOUNTS_NAMED)
+            .bind(who.folded())
+            .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.at(&self.path)? {
+            let key: &str = row.try_get(0).at(&self.path)?;
+            let is_key = who.is(Name::Text(key));
+            // Of the keys that no index has in the form in which they are compared all are told.
+            if is_key || row.try_get(1).at(&self.path)? {
+                named.keys.insert(key.to_owned());
+                named.is_by_key |= is_key;
+            }
+        }
+        Ok(named)
+    }
+
+    /// Adds who is called so in one of these parts, of which each row is looked at; of accounts, that is for DNs.
+    async fn add_named(
+        &mut self,
+        parts: &[Part],
+        who: &Who,
+        named: &mut Named,
+    ) -> Result<(), SnapshotError> {
+        for part in parts {
+            let query = part.query_like();
+            let mut rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
+                .bind(who.piece())
+                .fetch(&mut self.connection);
+            while let Some(row) = rows.try_next().await.at(&self.path)? {
+                let one = candidate(&row).at(&self.path)?;
+                let is_key = one.is_key(who);
+                if !is_key && !who.is_any(one.names()) {
+                    continue;
+                }
+                named.is_by_key |= is_key;
+                match one.key {
+                    Some(key) => named.keys.insert(key.as_str().to_owned()),
+                    None => named.entries.insert(one.dns.concat()),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// All that these parts have of those who were found.
+    async fn people(
+        &mut self,
+        parts: &[&[Part]],
+        named: &Named,
+    ) -> Result<Vec<Candidate>, SnapshotError> {
+        let keys: Vec<&str> = named.keys.iter().map(String::as_str).collect();
+        let entries: Vec<&str> = named.entries.iter().map(String::as_str).collect();
+        let mut people = Vec::new();
+        for part in parts.iter().copied().flatten() {
+            let query = part.query();
+            let mut rows = self
+                .rows_in(&format!("{query} AND external_id"), &keys)
+                .await?;
+            if part.has_keyless {
+                let query = format!("{query} AND external_id IS NULL AND dn");
+                rows.extend(self.rows_in(&query, &entries).await?);
+            }
+            for row in &rows {
+                people.push(candidate(row).at(&self.path)?);
+            }
+        }
+        Ok(merged(people))
+    }
+
+    /// Those whose names are the nearest to this one. Everybody is looked at, one after the other.
+    async fn near(&mut self, who: &str) -> Result<Vec<Candidate>, SnapshotError> {
+        let mut nearest = Nearest {
+            who,
+            found: Vec::new(),
+        };
+        let query = everybody();
+        let mut rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str())).fetch(&mut self.connection);
+        let mut same: Vec<Candidate> = Vec::new();
+        while let Some(row) = rows.try_next().await.at(&self.path)? {
+            let next = candidate(&row).at(&self.path)?;
+            if same.last().is_some_and(|last| !last.is_same(&next)) {
+                nearest.look_at(std::mem::take(&mut same));
+            }
+            same.push(next);
+        }
+        nearest.look_at(same);
+        Ok(nearest.found.into_iter().map(|(_, one)| one).collect())
+    }
+
+    /// The same by everybody at once, by which [`Snapshot::meant`] is tested.
+    #[cfg(test)]
+    pub(super) async fn meant_of_everybody(&mut self, who: &str) -> Result<Meant, SnapshotError> {
+        let typed = Who::parse(who);
+        let mut told = Vec::new();
+        for part in [&[ACCOUNTS][..], &SAID, &[ATTEMPTS_OF]].concat() {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(part.query()))
+                .fetch_all(&mut self.connection)
+                .await
+                .at(&self.path)?;
+            let is_attempt = part.from == ATTEMPTS_OF.from;
+            for row in &rows {
+                told.push((is_attempt, candidate(row).at(&self.path)?));
+            }
+        }
+        let told_first = told.iter().filter(|(is_attempt, _)| !is_attempt);
+        let mut people = merged(told_first.map(|(_, one)| one.clone()));
+        let mut meant = chosen(&people, &typed);
+        if meant.is_empty() {
+            people = merged(told.into_iter().map(|(_, one)| one));
             meant = chosen(&people, &typed);
         }
         Ok(match meant.len() {
@@ -237,80 +558,6 @@ impl Snapshot {
             1 => Meant::One(meant.remove(0)),
             _ => Meant::Several(meant),
         })
-    }
-
-    /// Everybody who has an account, or of whom the last run has something to say.
-    async fn everybody(&mut self) -> Result<Vec<Candidate>, SnapshotError> {
-        // Of each: key, DN, name, e-mail address and user name, and once more where the directory
-        // wants others.
-        let queries = [
-            (
-                true,
-                "SELECT external_id, dn, profile ->> 'displayName', profile ->> 'email', profile ->> 'userName' FROM accounts",
-            ),
-            (
-                false,
-                "SELECT external_id, said ->> '$.wants.dn', said ->> '$.wants.profile.displayName',
-                    said ->> '$.wants.profile.email', said ->> '$.wants.profile.userName'
-                 FROM deviations WHERE said <> '\"gone\"' AND said ->> '$.wants' IS NOT NULL",
-            ),
-            (
-                false,
-                "SELECT external_id, said ->> '$.unmapped.dn', NULL, NULL, NULL
-                 FROM deviations WHERE said <> '\"gone\"' AND said ->> '$.unmapped' IS NOT NULL",
-            ),
-            (
-                false,
-                "SELECT external_id, dn, wants ->> '$.profile.displayName',
-                    wants ->> '$.profile.email', wants ->> '$.profile.userName' FROM verdicts",
-            ),
-            (
-                false,
-                "SELECT external_id, detail ->> 'dn', detail ->> 'account',
-                    detail ->> '$.addresses[0]', detail ->> '$.addresses[1]' FROM held_operations",
-            ),
-        ];
-        let mut people = Vec::new();
-        for (has_account, query) in queries {
-            people.extend(self.candidates(query, has_account).await?);
-        }
-        Ok(people)
-    }
-
-    /// Those for whom an account was to be made, and was not.
-    async fn attempted(&mut self) -> Result<Vec<Candidate>, SnapshotError> {
-        let query = "SELECT external_id, detail ->> 'dn', detail ->> '$.after.displayName',
-                detail ->> '$.after.email', detail ->> '$.after.userName'
-             FROM operations WHERE kind = 'create' AND state <> 'done'";
-        self.candidates(query, false).await
-    }
-
-    async fn candidates(
-        &mut self,
-        query: &'static str,
-        has_account: bool,
-    ) -> Result<Vec<Candidate>, SnapshotError> {
-        let rows = sqlx::query(query)
-            .fetch_all(&mut self.connection)
-            .await
-            .at(&self.path)?;
-        rows.iter()
-            .map(|row| {
-                let text = |at| row.try_get::<Option<String>, _>(at).at(&self.path);
-                let (key, dn, name) = (text(0)?, text(1)?, text(2)?);
-                let mut addresses: Vec<String> =
-                    [text(3)?, text(4)?].into_iter().flatten().collect();
-                addresses.dedup();
-                let name = name.or_else(|| addresses.first().cloned());
-                Ok(Candidate {
-                    key: key.map(ExternalId::new),
-                    name: name.or_else(|| dn.clone()).unwrap_or_default(),
-                    dns: dn.into_iter().collect(),
-                    addresses,
-                    has_account,
-                })
-            })
-            .collect()
     }
 
     /// All that the database knows of somebody.
@@ -506,14 +753,27 @@ fn chosen(people: &[Candidate], who: &Who) -> Vec<Candidate> {
     let choose = |is_meant: &dyn Fn(&&Candidate) -> bool| -> Vec<Candidate> {
         people.iter().filter(is_meant).cloned().collect()
     };
-    let by_key = choose(&|one| {
-        let key = one.key.as_ref();
-        key.is_some_and(|key| who.is(Name::Text(key.as_str())))
-    });
+    let by_key = choose(&|one| one.is_key(who));
     if by_key.is_empty() {
         return choose(&|one| who.is_any(one.names()));
     }
     by_key
+}
+
+/// What a row of a [`Part`] tells.
+fn candidate(row: &SqliteRow) -> Result<Candidate, sqlx::Error> {
+    let text = |at| row.try_get::<Option<String>, _>(at);
+    let (key, dn, name) = (row.try_get::<Option<&str>, _>(0)?, text(1)?, text(2)?);
+    let mut addresses: Vec<String> = [text(3)?, text(4)?].into_iter().flatten().collect();
+    addresses.dedup();
+    let name = name.or_else(|| addresses.first().cloned());
+    Ok(Candidate {
+        key: key.map(ExternalId::new),
+        name: name.or_else(|| dn.clone()).unwrap_or_default(),
+        dns: dn.into_iter().collect(),
+        addresses,
+        has_account: row.try_get(5)?,
+    })
 }
 
 /// Each person once, with all names.

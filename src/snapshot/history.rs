@@ -12,8 +12,8 @@ use super::holds::json;
 use super::rows::{digest, moment};
 use super::{Snapshot, SnapshotError, unreadable};
 use crate::model::{
-    Digest, Exchange, ExternalId, GroupOperation, GroupProgress, Invoker, Operation, OperationId,
-    RunId, ScimId, Timestamp, Who,
+    Digest, Exchange, ExternalId, GroupChange, GroupOperation, GroupProgress, Invoker, Operation,
+    OperationId, RunId, ScimId, Timestamp, Who,
 };
 
 /// How many writes a page has at most.
@@ -374,29 +374,48 @@ impl Snapshot {
         who: &Who,
         is_group: bool,
     ) -> Result<BTreeSet<ExternalId>, SnapshotError> {
-        use crate::model::Name::Text;
         let mut keys = BTreeSet::new();
+        if !is_group {
+            self.add_written(who, None, &mut keys).await?;
+            return Ok(keys);
+        }
+        for kind in GroupChange::ALL {
+            self.add_written(who, Some(kind), &mut keys).await?;
+        }
+        Ok(keys)
+    }
+
+    /// Adds the keys of those who are called so in an operation: of this kind on a group, or of any on an account. Of
+    /// groups there are few, found by their kind.
+    async fn add_written(
+        &mut self,
+        who: &Who,
+        group: Option<GroupChange>,
+        keys: &mut BTreeSet<ExternalId>,
+    ) -> Result<(), SnapshotError> {
+        use crate::model::Name::Text;
         let mut after = 0;
         loop {
             let mut query = QueryBuilder::new(
                 "SELECT id, external_id, detail, coalesce(scim_id, progress ->> '$.scim_id') FROM operations WHERE id > ",
             );
             query.push_bind(after);
-            query
-                .push(" AND (kind GLOB 'group_*') = ")
-                .push_bind(is_group);
+            match group {
+                Some(kind) => query.push(" AND kind = ").push_bind(kind.name()),
+                None => query.push(" AND kind NOT GLOB 'group_*'"),
+            };
             let rows = self.page(query, "id", 2).await?;
             let Some(last) = rows.last() else {
-                return Ok(keys);
+                return Ok(());
             };
             after = last.try_get(0).at(&self.path)?;
             for row in &rows {
                 let scim_id: Option<&str> = row.try_get(3).at(&self.path)?;
                 let is_meant = || -> Result<bool, String> {
                     Ok(scim_id.is_some_and(|id| who.is(Text(id)))
-                        || match is_group {
-                            true => who.is_any(json::<GroupOperation>(row, 2)?.names()),
-                            false => who.is_any(json::<Operation>(row, 2)?.names()),
+                        || match group {
+                            Some(_) => who.is_any(json::<GroupOperation>(row, 2)?.names()),
+                            None => who.is_any(json::<Operation>(row, 2)?.names()),
                         })
                 };
                 if is_meant().map_err(|why| self.write_error(row, &why))? {

@@ -456,10 +456,7 @@ impl Snapshot {
 
     /// The accounts with this key, e-mail address, user name or DN.
     pub async fn called(&mut self, who: &str) -> Result<Vec<ManagedAccount>, SnapshotError> {
-        let query = format!(
-            "{} WHERE external_id = ?1 OR external_id = ?2 OR user_name = ?2 OR email = ?2 OR dn = ?1 COLLATE NOCASE",
-            rows::SELECT_ACCOUNTS
-        );
+        let query = rows::select_called(who);
         let rows = sqlx::query(sqlx::AssertSqlSafe(query.as_str()))
             .bind(who)
             .bind(fold(who))

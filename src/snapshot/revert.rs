@@ -17,13 +17,15 @@ use crate::plan::{End, Past, Undone};
 
 /// The operations of a run, and those by which reverts of it have let somebody make way: each
 /// with the run that has undone it.
-const SELECT_PAST: &str = "SELECT operations.id, operations.detail, operations.state, operations.sent_at IS NOT NULL,
+const SELECT_PAST: &str =
+    "SELECT operations.id, operations.detail, operations.state, operations.sent_at IS NOT NULL,
         operations.scim_id, operations.error, undoing.run_id
-    FROM operations JOIN runs ON runs.id = operations.run_id
+    FROM operations
     LEFT JOIN reverted ON reverted.operation_id = operations.id
     LEFT JOIN operations AS undoing ON undoing.id = reverted.undone_by
-    WHERE (operations.run_id = ?1 AND operations.kind NOT GLOB 'group_*')
-    OR (runs.trigger = ?2 AND operations.state = 'done' AND operations.detail ->> '$.reason.cause' = 'makes_way')
+    WHERE operations.id IN (SELECT id FROM operations WHERE run_id = ?1 AND kind NOT GLOB 'group_*'
+        UNION ALL SELECT id FROM operations WHERE run_id IN (SELECT id FROM runs WHERE trigger = ?2)
+            AND state = 'done' AND detail ->> '$.reason.cause' = 'makes_way')
     ORDER BY operations.id";
 
 /// The group operations of a run: each with the run that has undone it, and how far it came.

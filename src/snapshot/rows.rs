@@ -18,6 +18,20 @@ pub(super) fn select_accounts_by(column: &str) -> String {
     format!("{SELECT_ACCOUNTS} WHERE {column} <> '' AND {column}")
 }
 
+/// The query for the accounts with this key, e-mail address, user name or DN: as it is written the first value, and
+/// case-folded the second.
+pub(super) fn select_called(who: &str) -> String {
+    // DNs have no index, and each account would be read for what is none.
+    let dn = if who.contains('=') {
+        " OR dn = ?1 COLLATE NOCASE"
+    } else {
+        ""
+    };
+    format!(
+        "{SELECT_ACCOUNTS} WHERE external_id = ?1 OR external_id = ?2 OR user_name = ?2 OR email = ?2{dn}"
+    )
+}
+
 /// Makes an account's row be as bound, and, where the last value says that it is now what its source wants, drops what
 /// that one said otherwise.
 pub(super) const STORE_ACCOUNT: &str = "INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest, user_name, email, employee_number, departed_why, departed_pulls)

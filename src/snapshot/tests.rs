@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lock;
+mod meant;
 mod migrations;
 mod pages;
 mod prune;

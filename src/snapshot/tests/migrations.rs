@@ -9,7 +9,7 @@ use crate::plan::fixture::at;
 
 /// What a version of the program had written, by the schema that it came with: made into rows by the
 /// statements of all schemas up to the one of the database.
-const ROWS: [(i64, &str); 26] = [
+const ROWS: [(i64, &str); 27] = [
     (
         1,
         r#"INSERT INTO accounts (external_id, source, dn, scim_id, account_id, profile, lifecycle, since, departed_at, digest) VALUES
@@ -141,6 +141,7 @@ const ROWS: [(i64, &str); 26] = [
     ),
     (25, ""),
     (26, ""),
+    (27, ""),
 ];
 
 /// A database of this schema, with rows in all its tables.

@@ -111,8 +111,8 @@ async fn no_page_of_the_history_reads_the_whole_journal() {
     journal.close().await.unwrap();
 }
 
-/// How much SQLite has to do for a page of the history, in its own steps.
-async fn work_for(journal: &mut Journal, selection: &Selection) -> u64 {
+/// How much SQLite has to do for what is asked, in its own steps.
+async fn work(journal: &mut Journal, asked: impl AsyncFnOnce(&mut Journal)) -> u64 {
     let steps = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&steps);
     let mut handle = journal.connection.lock_handle().await.unwrap();
@@ -121,6 +121,15 @@ async fn work_for(journal: &mut Journal, selection: &Selection) -> u64 {
         true
     });
     drop(handle);
+    asked(journal).await;
+    let mut handle = journal.connection.lock_handle().await.unwrap();
+    handle.remove_progress_handler();
+    drop(handle);
+    steps.load(Relaxed)
+}
+
+/// Asks for a page of the history.
+async fn ask_for(journal: &mut Journal, selection: &Selection) {
     journal.count_writes(selection, 50).await.unwrap();
     let selection = Selection {
         newest: Some(51),
@@ -130,10 +139,6 @@ async fn work_for(journal: &mut Journal, selection: &Selection) -> u64 {
     journal.next_writes(&mut history).await.unwrap();
     journal.written_to_key("zoe", false).await.unwrap();
     journal.written_to_key("nobody", true).await.unwrap();
-    let mut handle = journal.connection.lock_handle().await.unwrap();
-    handle.remove_progress_handler();
-    drop(handle);
-    steps.load(Relaxed)
 }
 
 #[tokio::test]
@@ -142,12 +147,36 @@ async fn a_page_of_a_long_history_is_no_more_work_than_one_of_a_short_one() {
     let (_long, mut long) = filled(10_000).await;
     for selection in selections() {
         let (few, many) = (
-            work_for(&mut short, &selection).await,
-            work_for(&mut long, &selection).await,
+            work(&mut short, async |journal| {
+                ask_for(journal, &selection).await
+            })
+            .await,
+            work(&mut long, async |journal| {
+                ask_for(journal, &selection).await
+            })
+            .await,
         );
         assert!(few > 100, "{few}: {selection:?}");
         assert!(many < few * 2, "{few} and {many}: {selection:?}");
     }
+    short.close().await.unwrap();
+    long.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_group_is_looked_for_and_a_run_is_undone_without_reading_what_else_was_written() {
+    let (_short, mut short) = filled(1_000).await;
+    let (_long, mut long) = filled(10_000).await;
+    let asked = async |journal: &mut Journal| {
+        let found = journal.written_to("nobody", true).await.unwrap();
+        assert!(found.is_empty());
+        assert_eq!(journal.past(RunId(1)).await.unwrap().len(), 2);
+        assert!(journal.past_groups(RunId(1)).await.unwrap().is_empty());
+        assert!(journal.later_groups(RunId(1)).await.unwrap().is_empty());
+    };
+    let (few, many) = (work(&mut short, asked).await, work(&mut long, asked).await);
+    // The runs are looked through.
+    assert!(many < few + 2_000, "{few} and {many}");
     short.close().await.unwrap();
     long.close().await.unwrap();
 }
