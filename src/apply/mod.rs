@@ -425,15 +425,19 @@ pub async fn apply(
     Ok(applied)
 }
 
+/// So many creations are read by nobody one after another.
+const MANY_CREATIONS: usize = 1000;
+
 /// The operations in the order in which they are sent. The creations of a wave, of which none waits for another, go by
-/// key: then the accounts' table and its index of digests are appended to, which halves what is written of them.
+/// key where they are many: then the accounts' table and its index of digests are appended to, which halves what is
+/// written of them.
 fn in_order<'a>(operations: &'a [Approved<'a>]) -> Vec<&'a Approved<'a>> {
     let mut order: Vec<&Approved> = operations.iter().collect();
     let is_first_try = |one: &Approved| one.kind == Kind::Create && !one.is_in_vain();
     let creations =
         order.chunk_by_mut(|a, b| is_first_try(a) && is_first_try(b) && a.wave == b.wave);
-    for some in creations {
-        some.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    for many in creations.filter(|some| some.len() >= MANY_CREATIONS) {
+        many.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     }
     order
 }
