@@ -737,6 +737,24 @@ fn tell(watch: &dyn Watch, operation: &Operation, error: &str) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::model::DesiredAccount;
+    use crate::plan::fixture::{World, person};
+
+    #[test]
+    fn many_creations_go_by_key_and_a_few_as_people_read_them() {
+        for (count, goes_by_key) in [(MANY_CREATIONS - 1, false), (MANY_CREATIONS, true)] {
+            let people = (0..count).map(|at| DesiredAccount {
+                dn: format!("uid={:04},dc=example", count - at),
+                ..person(&format!("{at:04}"))
+            });
+            let plan = World::new(people.collect(), vec![]).planned();
+            let approved = plan.approve();
+            assert_eq!(approved.operations().len(), count);
+            let order = in_order(approved.operations());
+            assert_eq!(order.is_sorted_by_key(|one| &one.key), goes_by_key);
+            assert_eq!(order.is_sorted_by_key(|one| &one.dn), !goes_by_key);
+        }
+    }
 
     #[test]
     fn an_error_is_told_though_the_budget_was_used_up_before() {
