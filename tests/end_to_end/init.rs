@@ -53,6 +53,9 @@ fn init(world: &World, options: &[(&str, String)], answers: &str) -> (i32, Strin
         .write_all(answers.as_bytes())
         .unwrap();
     let output = child.wait_with_output().unwrap();
+    for said in [&output.stdout, &output.stderr] {
+        world.dirsyncd.expect_no_secret_in("`init`", said);
+    }
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (
         output.status.code().unwrap(),

@@ -213,6 +213,9 @@ fn on_a_terminal(world: &World, arguments: &str, environment: &[(&str, &str)]) -
         .stdin(Stdio::null())
         .output()
         .unwrap();
+    world
+        .dirsyncd
+        .expect_no_secret_in("a terminal", &output.stdout);
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -106,6 +106,12 @@ impl Dirsyncd {
         file_reference(&file)
     }
 
+    /// Fails where one of the secrets is in what the program has said to somebody who has started it otherwise.
+    #[track_caller]
+    pub fn expect_no_secret_in(&self, place: &str, content: &[u8]) {
+        self.folder.secrets.expect_none_in(&place, content);
+    }
+
     /// The folder with the configuration.
     pub fn folder(&self) -> &Path {
         self.folder.path.path()
