@@ -71,24 +71,24 @@ const ACCOUNTS: Part = Part {
     has_keyless: false,
 };
 
+/// What the directory wants of those of whom that is kept.
+const WISHES: Part = Part {
+    columns: "external_id, said ->> '$.wants.dn', said ->> '$.wants.profile.displayName',
+        said ->> '$.wants.profile.email', said ->> '$.wants.profile.userName', false",
+    from: "deviations",
+    rows: "said <> '\"gone\"' AND said ->> '$.wants' IS NOT NULL",
+    text: "concat(external_id, said)",
+    order: "source, NULL",
+    has_keyless: false,
+};
+
 /// Those of whom the last run has something to say: once more where the directory wants others than the account has.
 const SAID: [Part; 4] = [
-    Part {
-        columns: "external_id, said ->> '$.wants.dn', said ->> '$.wants.profile.displayName',
-            said ->> '$.wants.profile.email', said ->> '$.wants.profile.userName', false",
-        from: "deviations",
-        rows: "said <> '\"gone\"' AND said ->> '$.wants' IS NOT NULL",
-        text: "concat(external_id, said)",
-        order: "source, NULL",
-        has_keyless: false,
-    },
+    WISHES,
     Part {
         columns: "external_id, said ->> '$.unmapped.dn', NULL, NULL, NULL, false",
-        from: "deviations",
         rows: "said <> '\"gone\"' AND said ->> '$.unmapped' IS NOT NULL",
-        text: "concat(external_id, said)",
-        order: "source, NULL",
-        has_keyless: false,
+        ..WISHES
     },
     Part {
         columns: "external_id, dn, wants ->> '$.profile.displayName',
@@ -115,7 +115,7 @@ const DEVIATIONS: Part = Part {
     columns: "external_id, coalesce(said ->> '$.wants.dn', said ->> '$.unmapped.dn'), NULL,
         said ->> '$.wants.profile.email', said ->> '$.wants.profile.userName', false",
     rows: "said <> '\"gone\"'",
-    ..SAID[0]
+    ..WISHES
 };
 
 /// Those for whom an account was to be made, and was not.
